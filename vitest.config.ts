@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { defineConfig } from "vitest/config"
+
+// tsconfig.json is the one place that says where each public subpath lives.
+const tsconfig: { compilerOptions: { paths: Record<string, [string]> } } = JSON.parse(
+  readFileSync(new URL("tsconfig.json", import.meta.url), "utf8")
+)
+
+export default defineConfig({
+  resolve: {
+    alias: Object.entries(tsconfig.compilerOptions.paths).map(([name, [path]]) => ({
+      // Anchored: a plain "effect-aio" would also catch "effect-aio/Aio".
+      find: new RegExp(`^${name}$`),
+      replacement: fileURLToPath(new URL(path, import.meta.url))
+    }))
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Sockets that a test leaves behind die with its process; a worker thread would share them.
+    pool: "forks",
+    reporters: ["default"],
+    testTimeout: 10_000
+  }
+})
