@@ -1,0 +1,135 @@
+/**
+ * When a token is used, renewed and waited for: the decisions, without clock, fiber or rpc.
+ *
+ * All instants are monotonic milliseconds: the server's clock and ours need not agree, and only the length of the token's
+ * life is taken from the server.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Encoding from "effect/Encoding"
+import * as Schema from "effect/Schema"
+import type { AccessToken } from "../schemas/AccessToken.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenLife {
+  readonly token: AccessToken
+  /** From here on a renewal runs in the background. */
+  readonly refreshAt: number
+  /** From here on callers wait for the renewal. */
+  readonly waitAt: number
+  readonly expiresAt: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Decision = "Use" | "RenewInBackground" | "Wait"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How long before its expiry a token is renewed. */
+  readonly refreshWindowMillis: number
+  /** The most of a token's life that the refresh window may take, lest a short-lived token be renewed on every call. */
+  readonly refreshWindowFraction: number
+  /** How long before its expiry a token is trusted no more. */
+  readonly graceMillis: number
+  /** The most of a token's life that the grace may take. */
+  readonly graceFraction: number
+}
+
+/**
+ * Five minutes, a fifth of the life at most; ten seconds, a twentieth at most.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults: Options = {
+  refreshWindowMillis: 5 * 60_000,
+  refreshWindowFraction: 0.2,
+  graceMillis: 10_000,
+  graceFraction: 0.05
+}
+
+/**
+ * The plan for a token that was asked for at `sentAt` and lives `lifetimeMillis`. Counted from the request rather than the
+ * answer: the token cannot be older than that. `random` (0 to 1) spreads the refreshes of a fleet over the window
+ * (U[0.8, 1]).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  token: AccessToken,
+  life: { readonly sentAt: number; readonly lifetimeMillis: number },
+  random: number,
+  options: Options = defaults
+): TokenLife => {
+  const { lifetimeMillis, sentAt } = life
+  const window = Math.min(options.refreshWindowMillis, lifetimeMillis * options.refreshWindowFraction)
+  const grace = Math.min(options.graceMillis, lifetimeMillis * options.graceFraction)
+  const expiresAt = sentAt + lifetimeMillis
+  return {
+    token,
+    refreshAt: expiresAt - window * (0.8 + 0.2 * random),
+    waitAt: expiresAt - grace,
+    expiresAt
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category decisions
+ */
+export const decide = (life: TokenLife | undefined, now: number): Decision =>
+  life === undefined || now >= life.waitAt ? "Wait" : now >= life.refreshAt ? "RenewInBackground" : "Use"
+
+/**
+ * Can the token still be renewed, or must the client authenticate?
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const isRenewable = (life: TokenLife | undefined, now: number): life is TokenLife =>
+  life !== undefined && now < life.expiresAt
+
+/**
+ * How long to wait after the n-th failed background renewal in a row (from 0): up to 1, 2, 4 … 30 seconds, with full
+ * jitter, so that a fleet does not come back in step
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const retryDelayMillis = (failures: number, random: number): number =>
+  Math.min(30_000, 1_000 * 2 ** failures) * random
+
+const Claims = Schema.parseJson(
+  Schema.Struct({ exp: Schema.Number, iat: Schema.Number }).pipe(Schema.filter(({ exp, iat }) => exp > iat))
+)
+const decodeClaims = Schema.decodeUnknownEither(Claims)
+
+/**
+ * What a token says of its own life, in milliseconds: its length, and when the server's clock stood at its issue. `None`
+ * of it where the token is no JWT, or one without `exp` and `iat`.
+ *
+ * @since 0.1.0
+ * @category claims
+ */
+export const claims = (
+  token: string
+): { readonly lifetimeMillis: number; readonly issuedAtMillis: number } | undefined => {
+  const payload = token.split(".")[1]
+  if (payload === undefined) return undefined
+  const decoded = Either.flatMap(Encoding.decodeBase64UrlString(payload), decodeClaims)
+  return Either.isRight(decoded)
+    ? { lifetimeMillis: (decoded.right.exp - decoded.right.iat) * 1_000, issuedAtMillis: decoded.right.iat * 1_000 }
+    : undefined
+}

@@ -1,0 +1,45 @@
+/**
+ * Deadlines of the wire. They are instants of the real clock whatever clock the program runs under, because the
+ * transport keeps them with real timers; so only durations come in here.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { AioRpcError } from "../schemas/AioError.js"
+import { StatusCode } from "../schemas/StatusCode.js"
+
+/**
+ * An instant of the real clock, in milliseconds since the epoch, as grpc-js takes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Deadline = number
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+// @effect-diagnostics-next-line globalDate:off
+export const after = (millis: number): Deadline => Date.now() + millis
+
+/**
+ * Fails with `DEADLINE_EXCEEDED` what has to come before a call starts, the token above all, at the call's own deadline.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const before = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  deadline: Deadline,
+  method: string
+): Effect.Effect<A, E | AioRpcError, R> =>
+  Effect.timeoutFail(effect, {
+    duration: Math.max(0, deadline - after(0)),
+    onTimeout: () =>
+      new AioRpcError({
+        method,
+        code: StatusCode.DEADLINE_EXCEEDED,
+        details: "no token was to be had before the deadline of the call"
+      })
+  })

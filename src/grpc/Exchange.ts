@@ -1,0 +1,265 @@
+/**
+ * A bidirectional stream whose answers come in the order of the requests, as AIO's `HeartbeatStream` does.
+ *
+ * @since 0.1.0
+ */
+import * as grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Monotonic from "../internal/monotonic.js"
+import type { AioConfigError } from "../schemas/AioError.js"
+import { AioRpcError, AioWireError } from "../schemas/AioError.js"
+import { StatusCode } from "../schemas/StatusCode.js"
+import * as Channel from "./Channel.js"
+import type { Method } from "./Methods.js"
+import * as Status from "./Status.js"
+
+/**
+ * A request with the answer it got. Times are monotonic milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Answered<A, Response> {
+  readonly request: A
+  /** When the request was handed to the transport. */
+  readonly sentAt: number
+  readonly response: Response
+  readonly receivedAt: number
+}
+
+type CallError = AioRpcError | AioWireError
+
+// Answers that wait for a slow consumer, before the stream stops reading and the server is held back.
+const MAX_BUFFERED = 256
+
+interface Sent<A> {
+  readonly request: A
+  readonly sentAt: number
+}
+
+/**
+ * The rpc itself, between grpc-js's callbacks and two effects, `send` and `take`. Plain mutable fields: every callback
+ * runs to its end before the next, so that nothing here needs a lock.
+ */
+class ExchangeCall<A, Request, Response> {
+  private readonly outstanding: Array<Sent<A>> = []
+  private answered: Array<Answered<A, Response>> = []
+  private end: Option.Option<CallError> | undefined = undefined
+  private wakeConsumer: (() => void) | undefined = undefined
+  private wakeProducer: (() => void) | undefined = undefined
+  private reading = true
+  private halfClosed = false
+
+  constructor(
+    private readonly call: ReturnType<Channel.Channel["createCall"]>,
+    private readonly method: Method<Request, Response>,
+    private readonly clock: Clock.Clock,
+    token: Redacted.Redacted
+  ) {
+    call.start(Channel.metadata({ token }), {
+      onReceiveMetadata() {},
+      onReceiveMessage: (bytes: Buffer) => this.onMessage(bytes),
+      onReceiveStatus: (status) => this.onStatus(status)
+    })
+    call.startRead()
+  }
+
+  private finish(end: Option.Option<CallError>): void {
+    if (this.end !== undefined) return
+    this.end = end
+    this.wakeConsumer?.()
+    this.wakeProducer?.()
+  }
+
+  private fault(problem: string, cause?: unknown): void {
+    this.finish(
+      Option.some(
+        new AioWireError({
+          protoMessage: this.method.name,
+          field: "(bytes)",
+          actual: "an answer out of turn, or bytes that are no such message",
+          problem,
+          cause
+        })
+      )
+    )
+    this.cancel()
+  }
+
+  private onMessage(bytes: Buffer): void {
+    const sent = this.outstanding.shift()
+    if (sent === undefined) {
+      this.fault("more answers than requests")
+      return
+    }
+    let response: Response
+    try {
+      response = this.method.deserialize(bytes)
+    } catch (cause) {
+      this.fault("the answer is not valid protobuf", cause)
+      return
+    }
+    this.answered.push({ ...sent, response, receivedAt: Monotonic.unsafeNow(this.clock) })
+    this.reading = this.answered.length < MAX_BUFFERED
+    if (this.reading) this.call.startRead()
+    this.wakeConsumer?.()
+  }
+
+  private onStatus(status: { readonly code: number; readonly details: string }): void {
+    if (status.code !== grpc.status.OK) {
+      this.finish(Option.some(Status.toError(this.method.name, status)))
+    } else if (this.halfClosed && this.outstanding.length === 0) {
+      this.finish(Option.none())
+    } else {
+      this.finish(
+        Option.some(
+          new AioRpcError({
+            method: this.method.name,
+            code: StatusCode.UNAVAILABLE,
+            details: "the server ended the stream while requests were to come"
+          })
+        )
+      )
+    }
+  }
+
+  cancel(): void {
+    this.call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+  }
+
+  halfClose(): void {
+    if (this.end !== undefined) return
+    this.halfClosed = true
+    this.call.halfClose()
+  }
+
+  fail(error: CallError): void {
+    this.finish(Option.some(error))
+    this.cancel()
+  }
+
+  /** Done when the transport takes the next request. grpc-js keeps one request only before a call is connected. */
+  send(request: A, message: Request): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      if (this.end !== undefined) return resume(Effect.void)
+      const done = () => {
+        this.wakeProducer = undefined
+        resume(Effect.void)
+      }
+      this.wakeProducer = done
+      this.outstanding.push({ request, sentAt: Monotonic.unsafeNow(this.clock) })
+      this.call.sendMessageWithContext({ callback: done }, this.method.serialize(message))
+    })
+  }
+
+  /** All answers there are, waiting for the first; fails with `None` at the end of the stream. */
+  readonly take: Effect.Effect<Chunk.Chunk<Answered<A, Response>>, Option.Option<CallError>> = Effect.async(
+    (resume) => {
+      const attempt = (): boolean => {
+        if (this.answered.length > 0) {
+          const taken = this.answered
+          this.answered = []
+          if (!this.reading) {
+            this.reading = true
+            this.call.startRead()
+          }
+          resume(Effect.succeed(Chunk.unsafeFromArray(taken)))
+          return true
+        }
+        if (this.end === undefined) return false
+        resume(Effect.fail(this.end))
+        return true
+      }
+      if (attempt()) return
+      this.wakeConsumer = () => {
+        if (attempt()) this.wakeConsumer = undefined
+      }
+      return Effect.sync(() => {
+        this.wakeConsumer = undefined
+      })
+    }
+  )
+}
+
+const open = <A, Request, Response>(
+  channel: Channel.Channel,
+  method: Method<Request, Response>,
+  token: Redacted.Redacted
+): Effect.Effect<ExchangeCall<A, Request, Response>, AioRpcError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.clockWith((clock) =>
+      Effect.try({
+        try: () =>
+          new ExchangeCall<A, Request, Response>(
+            channel.createCall(method.path, Infinity, undefined, null, undefined),
+            method,
+            clock,
+            token
+          ),
+        catch: (cause) =>
+          new AioRpcError({
+            method: method.name,
+            code: StatusCode.CANCELLED,
+            details: "the layer of this call has been closed",
+            cause
+          })
+      })
+    ),
+    (call) => Effect.sync(() => call.cancel())
+  )
+
+/**
+ * Sends each request when the transport takes it, and gives each answer with the request it belongs to. Half-closes when
+ * `requests` ends, and ends when all have been answered. An error of `requests`, a request that cannot be encoded and the
+ * end of the rpc all end it; so does the end of the consumer, and then the rpc is cancelled.
+ *
+ * @since 0.1.0
+ * @category calls
+ */
+export const exchange = <A, E, R, Request, Response>(
+  nextChannel: () => Channel.Channel,
+  method: Method<Request, Response>,
+  token: Redacted.Redacted,
+  requests: Stream.Stream<A, E, R>,
+  encode: (request: A) => Either.Either<Request, AioConfigError>
+): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const call = yield* open<A, Request, Response>(nextChannel(), method, token)
+      let failure: Exit.Exit<never, E | AioConfigError> | undefined
+      yield* Stream.runForEach(requests, (request) =>
+        Effect.flatMap(Either.match(encode(request), { onLeft: Effect.fail, onRight: Effect.succeed }), (message) =>
+          call.send(request, message)
+        )
+      ).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit)) return call.halfClose()
+            if (Cause.isInterruptedOnly(exit.cause)) return
+            failure = Exit.failCause(exit.cause)
+            call.fail(
+              new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details: "the requests failed" })
+            )
+          })
+        ),
+        Effect.interruptible,
+        Effect.forkScoped
+      )
+      return Stream.repeatEffectChunkOption(
+        Effect.catchAll(
+          call.take,
+          (end): Effect.Effect<never, Option.Option<E | AioConfigError | CallError>> =>
+            failure === undefined ? Effect.fail(end) : Effect.mapError(failure, Option.some)
+        )
+      )
+    })
+  )

@@ -1,0 +1,50 @@
+/**
+ * From the status of a call to the error family.
+ *
+ * @since 0.1.0
+ */
+import { AioRpcError } from "../schemas/AioError.js"
+import { StatusCode } from "../schemas/StatusCode.js"
+
+const MAX_DETAILS = 300
+
+/**
+ * What a server says of a failure may go on with a trace: people are shown its first line.
+ *
+ * @since 0.1.0
+ * @category formatting
+ */
+export const firstLine = (details: string): string => {
+  const end = details.search(/[\r\n]/)
+  const line = end === -1 ? details : details.slice(0, end)
+  return line.length > MAX_DETAILS ? `${line.slice(0, MAX_DETAILS)}…` : line
+}
+
+/**
+ * The code that a status means. A server that goes away ends its calls in three ways that are not called `UNAVAILABLE`
+ * (grpc-js 1.14.7, seen with `forceShutdown`, with a reset connection, and with a GOAWAY for too many pings):
+ * `CANCELLED`, `INTERNAL: Received RST_STREAM…` and `RESOURCE_EXHAUSTED: Bandwidth exhausted…`. A cancellation of our own
+ * never comes here: nobody waits for the status of a call that was interrupted.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const meaning = (code: number, details: string): number => {
+  switch (code) {
+    case StatusCode.CANCELLED:
+      return StatusCode.UNAVAILABLE
+    case StatusCode.INTERNAL:
+      return details.includes("RST_STREAM") ? StatusCode.UNAVAILABLE : code
+    case StatusCode.RESOURCE_EXHAUSTED:
+      return details.startsWith("Bandwidth exhausted") ? StatusCode.UNAVAILABLE : code
+    default:
+      return code
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toError = (method: string, status: { readonly code: number; readonly details: string }): AioRpcError =>
+  new AioRpcError({ method, code: meaning(status.code, status.details), details: firstLine(status.details) })

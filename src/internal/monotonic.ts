@@ -1,0 +1,9 @@
+/**
+ * Monotonic milliseconds: they follow TestClock, and a jump of the wall clock does not touch them.
+ *
+ * @since 0.1.0
+ */
+import type * as Clock from "effect/Clock"
+
+/** @internal */
+export const unsafeNow = (clock: Clock.Clock): number => Number(clock.unsafeCurrentTimeNanos()) / 1e6

@@ -1,0 +1,286 @@
+/**
+ * `Auth` against a real registry: authenticates once, renews before the token expires.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Layer from "effect/Layer"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as TokenLife from "../core/TokenLife.js"
+import { Connection } from "../grpc/Connection.js"
+import * as Deadline from "../grpc/Deadline.js"
+import * as Methods from "../grpc/Methods.js"
+import * as Monotonic from "../internal/monotonic.js"
+import type { AccessToken } from "../schemas/AccessToken.js"
+import { AioConfigError, AioCredentialsRejected, AioRpcError, AioWireError } from "../schemas/AioError.js"
+import type * as Messages from "../schemas/Messages.js"
+import * as StatusCode from "../schemas/StatusCode.js"
+import * as Wire from "../schemas/Wire.js"
+import { Auth, type AuthError } from "../services/Auth.js"
+import * as Metrics from "../telemetry/Metrics.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly clientKey: string
+  readonly clientSecret: Redacted.Redacted
+  /** How long one authentication or renewal may take. Default 10 seconds. */
+  readonly acquireDeadline?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults = {
+  acquireDeadline: Duration.seconds(10)
+} as const
+
+const required = (field: string, value: string): Effect.Effect<void, AioConfigError> =>
+  value.length > 0
+    ? Effect.void
+    : Effect.fail(
+        new AioConfigError({ field, problem: "is empty", expected: "the value that the control plane issued" })
+      )
+
+type Kind = "authenticate" | "renew"
+
+const labels = (kind: Kind) => ({
+  success: [MetricLabel.make("kind", kind), MetricLabel.make("result", "success")],
+  failure: [MetricLabel.make("kind", kind), MetricLabel.make("result", "failure")]
+})
+const refreshLabels = { authenticate: labels("authenticate"), renew: labels("renew") }
+
+const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.onExit(effect, (exit) =>
+    Effect.sync(() =>
+      Metrics.tokenRefreshes.unsafeUpdate(1, refreshLabels[kind][Exit.isSuccess(exit) ? "success" : "failure"])
+    )
+  )
+
+/** The rpcs: what a token is acquired by, and how its life is read. Holds no state. */
+const makeAcquisition = (options: Options, connection: Connection.Service) => {
+  const deadlineMillis = Duration.toMillis(options.acquireDeadline ?? defaults.acquireDeadline)
+  let generation = 0
+
+  const read = (
+    protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
+    response: Messages.TokenResponse,
+    sentAt: number
+  ): Effect.Effect<TokenLife.TokenLife, AioWireError> =>
+    Effect.gen(function* () {
+      const decoded = yield* Wire.decodeToken(protoMessage, response)
+      const wallNow = yield* Clock.currentTimeMillis
+      const claims = TokenLife.claims(Redacted.value(decoded.value))
+      const lifetimeMillis = claims?.lifetimeMillis ?? decoded.expiresAt - wallNow
+      if (!(lifetimeMillis > 0)) {
+        return yield* new AioWireError({
+          protoMessage,
+          field: "expires_at",
+          actual: String(decoded.expiresAt / 1_000),
+          problem: "the token has expired already, by our clock, and says nothing else of its life"
+        })
+      }
+      if (claims !== undefined) {
+        Metrics.clockSkewSeconds.unsafeUpdate((claims.issuedAtMillis - wallNow) / 1_000, [])
+      }
+      const token: AccessToken = { value: decoded.value, expiresAt: decoded.expiresAt, generation: ++generation }
+      return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next)
+    })
+
+  const call = <Request>(
+    kind: Kind,
+    method: Methods.Method<Request, Messages.TokenResponse>,
+    request: Request,
+    token: Redacted.Redacted | undefined
+  ) =>
+    Effect.clockWith((clock) => {
+      const sentAt = Monotonic.unsafeNow(clock)
+      return Effect.flatMap(
+        connection.unary(method, request, { deadline: Deadline.after(deadlineMillis), token, root: true }),
+        (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, sentAt)
+      )
+    }).pipe((effect) => counted(kind, effect))
+
+  const authenticate: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.suspend(() =>
+    call(
+      "authenticate",
+      Methods.auth.authenticateClient,
+      { client_key: options.clientKey, client_secret: Redacted.value(options.clientSecret) },
+      undefined
+    )
+  ).pipe(
+    Effect.catchIf(
+      (error): error is AioRpcError => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
+      ({ code, details }) => Effect.fail(new AioCredentialsRejected({ code, details }))
+    )
+  )
+
+  // Authenticating costs the server a password hash (86 ms of its CPU), renewing a signature: only an answer that says that
+  // renewing cannot help leads to the former, never a server that could not be asked.
+  const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AuthError> =>
+    Effect.catchIf(
+      call("renew", Methods.auth.renewToken, {}, token.value),
+      (error) => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
+      () => authenticate
+    )
+
+  return { authenticate, renew }
+}
+
+const closed = new AioRpcError({
+  method: "ClientAuthService/RenewToken",
+  code: StatusCode.StatusCode.CANCELLED,
+  details: "the Auth layer was closed while a token was being acquired"
+})
+
+/**
+ * Fails with `AioConfigError` for an empty key or secret. Asks the server for nothing until the first token is wanted.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* required("clientKey", options.clientKey)
+    yield* required("clientSecret", Redacted.value(options.clientSecret))
+    const connection = yield* Connection
+    const scope = yield* Effect.scope
+    const { authenticate, renew } = makeAcquisition(options, connection)
+
+    // The fresh token is a plain field, read without a lock; JavaScript runs each step below to its end.
+    let life: TokenLife.TokenLife | undefined
+    let droppedGeneration = 0
+    let inFlight: Deferred.Deferred<AccessToken, AuthError> | undefined
+    let renewing = false
+
+    // `cachedWithTTL` alone would not do for callers: it keeps failures and defects, starts again when its first caller is
+    // interrupted, and has one TTL for all tokens. Run by the service's own fiber only, those habits are what is wanted:
+    // one acquisition a second at most, and a failure remembered for that second.
+    const acquire = yield* Effect.cachedWithTTL(
+      Effect.clockWith((clock) =>
+        TokenLife.isRenewable(life, Monotonic.unsafeNow(clock)) ? renew(life.token) : authenticate
+      ),
+      "1 second"
+    )
+
+    // A token that was dropped within its first second is what the cache gives again: wait for the next.
+    const acquireAnother: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.flatMap(acquire, (acquired) =>
+      acquired.token.generation <= droppedGeneration
+        ? Effect.delay(
+            Effect.suspend(() => acquireAnother),
+            "1 second"
+          )
+        : Effect.succeed(acquired)
+    )
+
+    // Owned by the layer, not by its first caller. The child starts uninterruptible, so that its last step always runs: a
+    // fiber that is interrupted before it starts would leave the deferred open, and its waiters waiting.
+    const flight: Effect.Effect<AccessToken, AuthError> = Effect.suspend(() => {
+      if (inFlight !== undefined) return Deferred.await(inFlight)
+      const deferred = Deferred.unsafeMake<AccessToken, AuthError>(FiberId.none)
+      inFlight = deferred
+      return Effect.interruptible(acquireAnother).pipe(
+        Effect.exit,
+        Effect.flatMap((exit) => {
+          inFlight = undefined
+          if (Exit.isSuccess(exit)) life = exit.value
+          return Deferred.done(
+            deferred,
+            Exit.isInterrupted(exit) ? Exit.fail(closed) : Exit.map(exit, (acquired) => acquired.token)
+          )
+        }),
+        Effect.forkIn(scope),
+        Effect.uninterruptible,
+        Effect.zipRight(Deferred.await(deferred))
+      )
+    })
+
+    const renewUntilReplaced = (generation: number, failures: number): Effect.Effect<void> =>
+      Effect.matchEffect(flight, {
+        onSuccess: () => Effect.void,
+        onFailure: (error) =>
+          Effect.gen(function* () {
+            yield* Effect.logDebug("the token could not be renewed yet", error.message)
+            yield* Effect.sleep(Duration.millis(TokenLife.retryDelayMillis(failures, yield* Random.next)))
+            const clock = yield* Effect.clock
+            // Past its life there is nothing left to renew in the background: the next caller acquires.
+            if (life?.token.generation === generation && TokenLife.isRenewable(life, Monotonic.unsafeNow(clock))) {
+              yield* renewUntilReplaced(generation, failures + 1)
+            }
+          })
+      })
+
+    const renewInBackground = (generation: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (renewing) return Effect.void
+        renewing = true
+        return Effect.interruptible(renewUntilReplaced(generation, 0)).pipe(
+          Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
+          Effect.ensuring(
+            Effect.sync(() => {
+              renewing = false
+            })
+          ),
+          Effect.annotateLogs({ package: "effect-aio", module: "AuthClient" }),
+          Effect.forkIn(scope)
+        )
+      })
+
+    return {
+      token: Effect.clockWith((clock) => {
+        if (life !== undefined) {
+          const decision = TokenLife.decide(life, Monotonic.unsafeNow(clock))
+          if (decision === "Use") return Effect.succeed(life.token)
+          if (decision === "RenewInBackground") {
+            return Effect.as(renewInBackground(life.token.generation), life.token)
+          }
+        }
+        return flight
+      }),
+      invalidate: (token) =>
+        Effect.sync(() => {
+          droppedGeneration = Math.max(droppedGeneration, token.generation)
+          if (life !== undefined && life.token.generation <= token.generation) life = undefined
+        })
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Auth, AioConfigError, Connection> =>
+  Layer.scoped(Auth, make(options))
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<Auth, AioConfigError | ConfigError.ConfigError, Connection> =>
+  Layer.scoped(Auth, Effect.flatMap(Config.unwrap(config), make))
+
+/**
+ * For a registry that runs without authentication: the token is empty, and no header is sent.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerDisabled: Layer.Layer<Auth> = Layer.succeed(Auth, {
+  token: Effect.succeed({ value: Redacted.make(""), expiresAt: Number.POSITIVE_INFINITY, generation: 0 }),
+  invalidate: () => Effect.void
+})

@@ -1,0 +1,100 @@
+/**
+ * An instance: one process that serves, found at one or more addresses.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import { InstanceId, type LeaseKey, ServiceId } from "./Ids.js"
+import { JsonObject } from "./Json.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const Port = Schema.Int.pipe(Schema.between(1, 65_535))
+
+/**
+ * A host on a network (`local`, `internal`, `external`, `tailscale` or a name of your own). Smaller `priority` first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Endpoint = Schema.Struct({ host: Schema.String, network: Schema.String, priority: Schema.Int })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Endpoint extends Schema.Schema.Type<typeof Endpoint> {}
+
+/**
+ * An instance as the registry lists it. Being listed means that its lease has not run out, not that it can be reached.
+ *
+ * Times are milliseconds since the epoch by the server's clock, with its resolution of one second. `createdAt` shows
+ * the time of the last registration until the next beat (the server's habit). A port that the record lacks, or that is
+ * outside 1–65535, is absent. `endpoint` is `""` where the record has none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Instance = Schema.Struct({
+  id: InstanceId,
+  serviceId: ServiceId,
+  instanceKey: Schema.String,
+  env: Schema.String,
+  host: Schema.String,
+  endpoint: Schema.String,
+  endpoints: Schema.Array(Endpoint),
+  httpPort: Schema.optional(Port),
+  grpcPort: Schema.optional(Port),
+  meta: JsonObject,
+  ttlSeconds: Schema.Number,
+  lastHeartbeatAt: Schema.Number,
+  createdAt: Schema.Number,
+  updatedAt: Schema.Number
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Instance extends Schema.Schema.Type<typeof Instance> {}
+
+/**
+ * What an instance tells of itself. One of `endpoint`, `endpoints`, `httpPort` and `grpcPort` must be there, or nobody
+ * could reach it.
+ *
+ * Limits are the server's: env 32 characters, host 128, endpoint 255, key 128.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NewInstance {
+  readonly serviceId: ServiceId
+  /** Unique within the service. Registering the same key again replaces the record. */
+  readonly instanceKey: string
+  readonly env: string
+  readonly host: string
+  /** `host:port`, with a scheme or without. Default: `host` with `httpPort`, else with `grpcPort`. */
+  readonly endpoint?: string | undefined
+  readonly endpoints?: ReadonlyArray<Endpoint> | undefined
+  readonly httpPort?: number | undefined
+  readonly grpcPort?: number | undefined
+  readonly meta?: JsonObject | undefined
+  /** How long the instance is listed after its last beat. 3 seconds to 24 hours, whole seconds; default 60 seconds. */
+  readonly ttl?: Duration.DurationInput | undefined
+}
+
+/**
+ * A registration that the server has accepted. It lasts until `expiresAt` (milliseconds since the epoch, by the
+ * server's clock) unless a beat renews it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Lease {
+  readonly key: LeaseKey
+  readonly ttl: Duration.Duration
+  readonly expiresAt: number
+}

@@ -1,0 +1,98 @@
+/**
+ * What a text or a duration may be, checked before anything is sent: the real server answers `INTERNAL` with a database
+ * text to what does not fit its columns.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { AioConfigError } from "./AioError.js"
+
+/**
+ * The server's limits, in characters.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const maxLength = {
+  project: 64,
+  name: 64,
+  owner: 128,
+  description: 500,
+  env: 32,
+  host: 128,
+  endpoint: 255,
+  instanceKey: 128
+} as const
+
+/**
+ * The default lease: 60 seconds, the server's own.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const defaultTtl = Duration.seconds(60)
+
+const MIN_TTL_SECONDS = 3
+const MAX_TTL_SECONDS = 24 * 60 * 60
+
+const fail = (field: string, problem: string, expected: string) =>
+  Either.left(new AioConfigError({ field, problem, expected }))
+
+// A text of n UTF-16 units has at most n characters, so that the count is needed only near the limit.
+const characters = (text: string): number => {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}
+
+/**
+ * A text that the server can store: a well-formed string of at most `max` characters without NUL, and not empty where
+ * it is `required`.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const text = (
+  field: string,
+  value: unknown,
+  options: { readonly max: number; readonly required: boolean }
+): Either.Either<string, AioConfigError> => {
+  const expected = `${options.required ? "1" : "0"} to ${options.max} characters`
+  if (typeof value !== "string") return fail(field, `is ${value === null ? "null" : `a ${typeof value}`}`, expected)
+  if (options.required && value.length === 0) return fail(field, "is empty", expected)
+  if (value.length > options.max && characters(value) > options.max) {
+    return fail(field, `has ${characters(value)} characters`, expected)
+  }
+  if (value.includes("\u0000")) return fail(field, "contains a NUL character", "text without NUL")
+  if (/\p{Surrogate}/u.test(value)) return fail(field, "is not well-formed Unicode", "text without lone surrogates")
+  return Either.right(value)
+}
+
+/**
+ * A lease's duration in whole seconds: 3 s to 24 h. Below 3 s a single lost packet would end the lease.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const ttlSeconds = (field: string, value: Duration.DurationInput): Either.Either<number, AioConfigError> => {
+  const expected = "whole seconds from 3 seconds to 24 hours (below 3 seconds one lost packet ends the lease)"
+  const decoded = Duration.decodeUnknown(value)
+  if (Option.isNone(decoded)) return fail(field, "is no duration", expected)
+  const seconds = Duration.toSeconds(decoded.value)
+  return Number.isInteger(seconds) && seconds >= MIN_TTL_SECONDS && seconds <= MAX_TTL_SECONDS
+    ? Either.right(seconds)
+    : fail(field, `is ${Duration.format(decoded.value)}`, expected)
+}
+
+/**
+ * A TCP port: 1 to 65535.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const port = (field: string, value: number): Either.Either<number, AioConfigError> =>
+  Number.isInteger(value) && value >= 1 && value <= 65_535
+    ? Either.right(value)
+    : fail(field, `is ${value}`, "a port from 1 to 65535")

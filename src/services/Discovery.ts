@@ -1,0 +1,105 @@
+/**
+ * Finding the instances of other services, and choosing among them.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
+import type { Instance } from "../schemas/Instance.js"
+import type { ServiceRef } from "../schemas/Service.js"
+import type { RegistryError } from "./Registry.js"
+
+/**
+ * Gives instances from a view that is kept fresh in the background and outlives the registry: once a project has been
+ * seen, asking for it never waits and never fails because the registry is slow or away.
+ *
+ * Kept by `DiscoveryCached`.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Discovery extends Context.Tag("effect-aio/Discovery")<Discovery, Discovery.Service>() {}
+
+/**
+ * @since 0.1.0
+ */
+export declare namespace Discovery {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Service {
+    /**
+     * All instances of a service in its env, sorted by key, with the age of what is told. A service without instances has
+     * an empty list. Waits for the registry only where the project has not been seen yet, or the name is not in the view.
+     */
+    readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
+    /**
+     * One instance, and the way to say how it did. An instance that was reported as failed is left alone for a while; when
+     * all are, one of them is given all the same.
+     */
+    readonly pick: (ref: ServiceRef) => Effect.Effect<Picked, DiscoveryError>
+    /**
+     * Picks, runs, reports: a success or a failure of `f` is reported for the instance it was given, an interruption is
+     * neither.
+     */
+    readonly use: <A, E, R>(
+      ref: ServiceRef,
+      f: (instance: Instance) => Effect.Effect<A, E, R>,
+      options?: UseOptions<E>
+    ) => Effect.Effect<A, E | DiscoveryError, R>
+  }
+}
+
+/**
+ * What is known of a service. `ageMillis` is the time since the registry's answer that it rests on; `source` is `Stale`
+ * when that is longer than the refresh interval.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Resolved {
+  readonly instances: ReadonlyArray<Instance>
+  readonly ageMillis: number
+  readonly source: "Fresh" | "Stale"
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Picked {
+  readonly instance: Instance
+  /** Says how the instance did. Only the first report counts; never reporting leaks nothing. */
+  readonly report: (outcome: Outcome) => Effect.Effect<void>
+}
+
+/**
+ * How a use of an instance ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Outcome = "Success" | "Failure"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface UseOptions<in E> {
+  /**
+   * Which failures speak against the instance. Default: an error with a numeric gRPC `code` counts if the code is
+   * `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNKNOWN` or `DATA_LOSS`; any other error counts.
+   */
+  readonly countsAsFailure?: ((error: E) => boolean) | undefined
+}
+
+/**
+ * `AioServiceNotFound`: the registry knows no such service. `AioNoInstances` (`pick` and `use`): its list is empty. The
+ * registry's errors: only for a project that was never fetched successfully.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type DiscoveryError = AioServiceNotFound | AioNoInstances | RegistryError

@@ -1,0 +1,113 @@
+/**
+ * Every metric of this package, declared once. Effect's registry of metrics is one per process: two layers count into the
+ * same ones.
+ *
+ * @since 0.1.0
+ */
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+
+/**
+ * Token acquisitions that ended, by `kind` (`authenticate`, `renew`) and `result` (`success`, `failure`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const tokenRefreshes = Metric.counter("effect_aio_token_refreshes_total", {
+  description: "Token acquisitions, by kind and result",
+  incremental: true
+})
+
+/**
+ * The server's clock minus ours, in seconds, as the last token told it.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const clockSkewSeconds = Metric.gauge("effect_aio_clock_skew_seconds", {
+  description: "The registry's clock minus ours, as the last token told it"
+})
+
+/**
+ * Beats that were answered or given up, by `result` (`renewed`, `refused`, `failed`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const beats = Metric.counter("effect_aio_beats_total", { description: "Beats by result", incremental: true })
+
+/**
+ * From handing a beat to the transport to its answer, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const beatRoundTripMillis = Metric.histogram(
+  "effect_aio_beat_round_trip_millis",
+  MetricBoundaries.fromIterable([1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000]),
+  "From handing a beat to the transport to its answer"
+)
+
+/**
+ * Leases by `state`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const leases = Metric.gauge("effect_aio_leases", { description: "Leases by state" })
+
+/**
+ * Leases that ran out or were taken away.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const leasesLost = Metric.counter("effect_aio_leases_lost_total", {
+  description: "Leases that ran out or were taken away",
+  incremental: true
+})
+
+/**
+ * Refreshes of the view, by `result` (`success`, `failure`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
+  description: "Refreshes of a discovery view, by result",
+  incremental: true
+})
+
+/**
+ * Instances that were left alone after a reported failure.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const ejections = Metric.counter("effect_aio_ejections_total", {
+  description: "Instances put aside after a reported failure",
+  incremental: true
+})
+
+/**
+ * Parts of an answer that did not decode and were left out, by `message` and `field`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const decodeSkips = Metric.counter("effect_aio_decode_skips_total", {
+  description: "Parts of an answer that did not decode and were left out, by message and field",
+  incremental: true
+})
+
+/**
+ * How long rpcs took, in milliseconds, by `method` and `code`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const rpcDurationMillis = Metric.histogram(
+  "effect_aio_rpc_duration_millis",
+  MetricBoundaries.fromIterable([1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]),
+  "How long rpcs took, by method and code"
+)
