@@ -1,0 +1,98 @@
+/**
+ * When a view is fetched again.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * All instants are monotonic milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Refresh {
+  /** When the last fetch began. */
+  readonly startedAt: number
+  /** When the next fetch is due unasked. */
+  readonly dueAt: number
+  /** How many fetches have failed since the last one that did not. */
+  readonly failures: number
+}
+
+/**
+ * Between the beginnings of two fetches of one view there is at least this much, whoever asks: 1 second.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const floorMillis = 1_000
+
+/**
+ * The longest wait after a failure: 60 seconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const maxBackoffMillis = 60_000
+
+/**
+ * Never fetched, and due.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const initial: Refresh = {
+  startedAt: Number.NEGATIVE_INFINITY,
+  dueAt: Number.NEGATIVE_INFINITY,
+  failures: 0
+}
+
+/**
+ * A fetch begins.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const started = (refresh: Refresh, now: number): Refresh => ({ ...refresh, startedAt: now })
+
+/**
+ * The fetch has succeeded: the next one is due after the interval, U[0.9, 1.1] by `random` (0 to 1), so that the
+ * consumers of a fleet that started together do not ask together.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const succeeded = (refresh: Refresh, now: number, intervalMillis: number, random: number): Refresh => ({
+  startedAt: refresh.startedAt,
+  dueAt: now + intervalMillis * (0.9 + 0.2 * random),
+  failures: 0
+})
+
+/**
+ * The fetch has failed: the next one is due after 1 s, 2 s, 4 s … 60 s.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const failed = (refresh: Refresh, now: number): Refresh => ({
+  startedAt: refresh.startedAt,
+  dueAt: now + Math.min(maxBackoffMillis, floorMillis * 2 ** refresh.failures),
+  failures: refresh.failures + 1
+})
+
+/**
+ * May a fetch that somebody asks for begin now? Where it may not, the last one is less than a second old, and what that
+ * has told is the answer.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const mayStart = (refresh: Refresh, now: number): boolean => now - refresh.startedAt >= floorMillis
+
+/**
+ * When a fetch that nobody asks for begins.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const nextAt = (refresh: Refresh): number => Math.max(refresh.dueAt, refresh.startedAt + floorMillis)

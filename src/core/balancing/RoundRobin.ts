@@ -1,0 +1,51 @@
+/**
+ * One after the other, in the order of their keys.
+ *
+ * @since 0.1.0
+ */
+import type { Instance } from "../../schemas/Instance.js"
+import type { Strategy } from "./Strategy.js"
+
+// The first index whose key is after `key`; the number of candidates where there is none.
+const indexAfter = (candidates: ReadonlyArray<Instance>, key: string): number => {
+  let low = 0
+  let high = candidates.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const candidate = candidates[middle]
+    if (candidate !== undefined && candidate.instanceKey <= key) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * Round robin: of n candidates each is chosen once in any n picks, so that any number of picks is spread within ±1. It
+ * starts at random, lest all consumers of a fleet begin with the same instance.
+ *
+ * The position is a key, not a number: when candidates come or go, it goes on with the key after the one it chose last.
+ * Those that stay are neither skipped nor chosen twice, and a missing one's share goes to all others alike.
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const make: Strategy = (random) => {
+  let candidates: ReadonlyArray<Instance> = []
+  let next = 0
+  let last: Instance | undefined
+  return {
+    update: (updated) => {
+      candidates = updated
+      const position =
+        last === undefined ? Math.floor(random() * updated.length) : indexAfter(updated, last.instanceKey)
+      next = position < updated.length ? position : 0
+    },
+    pick: () => {
+      const picked = candidates[next]
+      if (picked === undefined) return undefined
+      next = next + 1 < candidates.length ? next + 1 : 0
+      last = picked
+      return picked
+    }
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * `Discovery` from views that are fetched in the background: one for each project and env that is asked for.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import { PCGRandom } from "effect/Utils"
+import * as RoundRobin from "../core/balancing/RoundRobin.js"
+import * as Refresh from "../core/Refresh.js"
+import * as Selection from "../core/Selection.js"
+import * as View from "../core/View.js"
+import { AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
+import type { Instance } from "../schemas/Instance.js"
+import * as Limits from "../schemas/Limits.js"
+import type { ServiceRef } from "../schemas/Service.js"
+import * as StatusCode from "../schemas/StatusCode.js"
+import { Discovery, type DiscoveryError, type Outcome, type Picked, type Resolved } from "../services/Discovery.js"
+import type { Registry } from "../services/Registry.js"
+import * as Metrics from "../telemetry/Metrics.js"
+import * as ViewKeeper from "./discovery/ViewKeeper.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
+  readonly env: string
+  /**
+   * How long a view is fresh; then it is fetched again, without being asked for, this times U[0.9, 1.1] after the last
+   * answer. A refresh that fails is tried again after 1 s, 2 s, 4 s … 60 s. Default 30 seconds; 1 second to 1 day.
+   */
+  readonly refreshInterval?: Duration.DurationInput | undefined
+  /** How long an instance that was reported as failed is left alone. Default 30 seconds; 0 (never) to 1 day. */
+  readonly cooldown?: Duration.DurationInput | undefined
+  /**
+   * How long one fetch may take: a net under a `Registry` that never answers, and longer than the deadline that
+   * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
+   */
+  readonly fetchTimeout?: Duration.DurationInput | undefined
+  /** After how long without a question a view is dropped. Default 15 minutes; 1 second to 1 day. */
+  readonly idleTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults = {
+  refreshInterval: Duration.seconds(30),
+  cooldown: Duration.seconds(30),
+  fetchTimeout: Duration.seconds(60),
+  idleTimeout: Duration.minutes(15)
+} as const
+
+// A timer of more than 24.8 days never fires.
+const MAX_MILLIS = Duration.toMillis(Duration.days(1))
+
+const durationMillis = (
+  field: string,
+  value: Duration.DurationInput,
+  minMillis: number
+): Either.Either<number, AioConfigError> => {
+  const millis = Option.map(Duration.decodeUnknown(value), Duration.toMillis)
+  if (Option.isSome(millis) && millis.value >= minMillis && millis.value <= MAX_MILLIS)
+    return Either.right(millis.value)
+  return Either.left(
+    new AioConfigError({
+      field,
+      problem: Option.isSome(millis) ? `is ${Duration.format(Duration.millis(millis.value))}` : "is no duration",
+      expected: `${minMillis === 0 ? "0" : Duration.format(Duration.millis(minMillis))} to 1 day`
+    })
+  )
+}
+
+interface Settings extends ViewKeeper.Settings {
+  readonly env: string
+  readonly cooldownMillis: number
+}
+
+const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
+  Either.all({
+    env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
+    // Not below the floor between two fetches: a view could not be fresher.
+    refreshIntervalMillis: durationMillis(
+      "refreshInterval",
+      options.refreshInterval ?? defaults.refreshInterval,
+      Refresh.floorMillis
+    ),
+    cooldownMillis: durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0),
+    fetchTimeoutMillis: durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
+    idleTimeoutMillis: durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
+  })
+
+const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfigError> =>
+  Either.all([
+    Limits.text("ref.project", ref.project, { max: Limits.maxLength.project, required: true }),
+    Limits.text("ref.name", ref.name, { max: Limits.maxLength.name, required: true }),
+    Limits.text("ref.env", env, { max: Limits.maxLength.env, required: true })
+  ])
+
+// Whatever an app fails with comes here: null, a text, an object whose getter throws.
+const codeOf = (error: unknown): number | undefined => {
+  try {
+    const code = Predicate.hasProperty(error, "code") ? error.code : undefined
+    return typeof code === "number" ? code : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const speaksAgainstInstance = (error: unknown): boolean => {
+  const code = codeOf(error)
+  return code === undefined || StatusCode.countsAgainstInstance(code)
+}
+
+/** `undefined` for an interruption, and for a defect: a bug in the caller's code says nothing of the instance. */
+const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: (error: E) => boolean): Outcome | undefined => {
+  if (Exit.isSuccess(exit)) return "Success"
+  const failure = Cause.failureOption(exit.cause)
+  return Option.isNone(failure) ? undefined : countsAsFailure(failure.value) ? "Failure" : "Success"
+}
+
+const noLabels: ReadonlyArray<never> = []
+
+/** Reads views. Nothing here waits, and nothing here is an effect but a report. */
+const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: () => number) => {
+  const selectionOf = (cell: ViewKeeper.Cell, name: string): Selection.Selection | undefined => {
+    const held = cell.selections.get(name)
+    if (held !== undefined) return held
+    const found = View.find(cell.view, name)
+    if (found === undefined) return undefined
+    const selection = Selection.make(RoundRobin.make(random), settings.cooldownMillis)
+    Selection.update(selection, found.instances, keeper.now())
+    cell.selections.set(name, selection)
+    return selection
+  }
+
+  const picked = (selection: Selection.Selection, instance: Instance): Picked => {
+    let reported = false
+    return {
+      instance,
+      report: (outcome) =>
+        Effect.sync(() => {
+          if (reported) return
+          reported = true
+          const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now())
+          if (changes.length > 0) Metrics.ejections.unsafeUpdate(changes.length, noLabels)
+        })
+    }
+  }
+
+  const all = (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
+    const found = View.find(cell.view, name)
+    if (found === undefined) return undefined
+    const ageMillis = View.ageMillis(cell.view, keeper.now())
+    return {
+      instances: found.instances,
+      ageMillis,
+      source: ageMillis > settings.refreshIntervalMillis ? "Stale" : "Fresh"
+    }
+  }
+
+  return {
+    all,
+    /** As `all`, but nothing where the list is empty. */
+    some: (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
+      const found = all(cell, name)
+      return found !== undefined && found.instances.length > 0 ? found : undefined
+    },
+    one: (cell: ViewKeeper.Cell, name: string): Picked | undefined => {
+      const selection = selectionOf(cell, name)
+      const instance = selection && Selection.pick(selection, keeper.now)
+      return selection && instance && picked(selection, instance)
+    }
+  }
+}
+
+const notFound = ({ view }: ViewKeeper.Cell, name: string): AioServiceNotFound =>
+  new AioServiceNotFound({ project: view.project, name, env: view.env })
+
+/** Answers from the view; where `from` finds nothing in it, waits for news once and asks `from` again. */
+const makeAnswer =
+  (keeper: ViewKeeper.ViewKeeper, settings: Settings) =>
+  <A>(
+    ref: ServiceRef,
+    from: (cell: ViewKeeper.Cell, name: string) => A | undefined,
+    otherwise: (cell: ViewKeeper.Cell, name: string) => Effect.Effect<A, DiscoveryError>
+  ): Effect.Effect<A, DiscoveryError> => {
+    const { name, project } = ref
+    const env = ref.env ?? settings.env
+    const known = keeper.find(project, env)
+    const found = known && from(known, name)
+    if (known !== undefined && found !== undefined) {
+      known.used = true
+      return Effect.succeed(found)
+    }
+    // Only here, off the hot path: what is in the view has a name that the registry accepts.
+    return Effect.zipRight(checkRef(ref, env), keeper.learn(project, env)).pipe(
+      Effect.flatMap((cell) => {
+        const news = from(cell, name)
+        return news === undefined ? otherwise(cell, name) : Effect.succeed(news)
+      })
+    )
+  }
+
+/**
+ * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it.
+ *
+ * Fetches belong to the scope: interrupting a caller ends none of them; closing the scope ends all, and whoever waits
+ * for the first of a view then fails with `AioRpcError` `CANCELLED`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
+  Effect.gen(function* () {
+    const settings = yield* settingsOf(options)
+    const keeper = yield* ViewKeeper.make(settings)
+    // Choosing is synchronous, `Random` is not: it gives the seed.
+    const dice = new PCGRandom(yield* Random.nextInt)
+    const read = makeReader(keeper, settings, () => dice.number())
+
+    const answer = makeAnswer(keeper, settings)
+    const pick: Discovery.Service["pick"] = (ref) =>
+      Effect.suspend(() =>
+        answer(ref, read.one, (cell, name) =>
+          Effect.fail(
+            View.find(cell.view, name) === undefined
+              ? notFound(cell, name)
+              : new AioNoInstances({ project: cell.view.project, name, env: cell.view.env })
+          )
+        )
+      )
+
+    return {
+      resolve: (ref) =>
+        Effect.suspend(() =>
+          answer(ref, read.some, (cell, name) => {
+            const none = read.all(cell, name)
+            return none === undefined ? Effect.fail(notFound(cell, name)) : Effect.succeed(none)
+          })
+        ),
+      pick,
+      use: (ref, f, options) =>
+        Effect.flatMap(pick(ref), ({ instance, report }) =>
+          Effect.onExit(
+            Effect.suspend(() => f(instance)),
+            (exit) => {
+              const outcome = outcomeOf(exit, options?.countsAsFailure ?? speaksAgainstInstance)
+              return outcome === undefined ? Effect.void : report(outcome)
+            }
+          )
+        )
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Discovery, AioConfigError, Registry> =>
+  Layer.scoped(Discovery, make(options))
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<Options>
+): Layer.Layer<Discovery, AioConfigError | ConfigError.ConfigError, Registry> =>
+  Layer.scoped(Discovery, Effect.flatMap(Config.unwrap(config), make))

@@ -1,0 +1,311 @@
+/**
+ * The views of a `DiscoveryCached`, each kept by a fiber of the layer's own: fetched, fetched again, and dropped when
+ * nobody asks any more.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Refresh from "../../core/Refresh.js"
+import * as Selection from "../../core/Selection.js"
+import * as View from "../../core/View.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { AioRpcError } from "../../schemas/AioError.js"
+import type { ServiceWithInstances } from "../../schemas/Service.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import { Registry, type RegistryError } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+
+/**
+ * One view and what is kept with it. Changed in single synchronous steps only, which no other fiber can come between:
+ * that is why there is no lock.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export interface Cell {
+  view: View.View
+  readonly selections: Map<string, Selection.Selection>
+  /** Set by whoever was answered; read and cleared by the keeper, so that a hit need not ask the clock. */
+  used: boolean
+  usedAt: number
+  refresh: Refresh.Refresh
+  /** There from when a fetch is asked for until it has ended; completed with its exit, and never failed itself. */
+  landing: Deferred.Deferred<FetchExit> | undefined
+  /** Completed to tell the keeper that a fetch was asked for. */
+  wake: Deferred.Deferred<void>
+  /** How the last fetch ended. */
+  exit: FetchExit
+}
+
+type FetchExit = Exit.Exit<void, RegistryError>
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface Settings {
+  readonly refreshIntervalMillis: number
+  readonly fetchTimeoutMillis: number
+  readonly idleTimeoutMillis: number
+}
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface ViewKeeper {
+  readonly now: () => number
+  /** The view, if there is one. */
+  readonly find: (project: string, env: string) => Cell | undefined
+  /**
+   * The view, with news: waits for the fetch that is under way, or for one that this brings about. Fetches begin at
+   * most once a second; within that second the last one's result stands. Fails only where none has ever succeeded.
+   */
+  readonly learn: (project: string, env: string) => Effect.Effect<Cell, RegistryError>
+}
+
+const METHOD = "RegistryService/ListServices"
+
+const closed: FetchExit = Exit.fail(
+  new AioRpcError({
+    method: METHOD,
+    code: StatusCode.StatusCode.CANCELLED,
+    details: "the fetch was interrupted: the Discovery layer was closed"
+  })
+)
+
+const timedOut = (millis: number) => () =>
+  new AioRpcError({
+    method: METHOD,
+    code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+    details: `no answer within ${Duration.format(Duration.millis(millis))}`
+  })
+
+const successLabels = [MetricLabel.make("result", "success")]
+const failureLabels = [MetricLabel.make("result", "failure")]
+
+const newCell = (project: string, env: string, now: number): Cell => ({
+  view: View.empty(project, env),
+  selections: new Map(),
+  used: false,
+  usedAt: now,
+  refresh: Refresh.initial,
+  landing: Deferred.unsafeMake(FiberId.none),
+  wake: Deferred.unsafeMake(FiberId.none),
+  exit: closed
+})
+
+const take = (cell: Cell, answer: ReadonlyArray<ServiceWithInstances>, now: number): void => {
+  const [view] = View.merge(cell.view, answer, now)
+  cell.view = view
+  for (const [name, selection] of cell.selections) {
+    const found = View.find(view, name)
+    Selection.update(selection, found?.instances ?? [], now)
+    if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
+  }
+}
+
+const reason = (exit: Exit.Failure<void, RegistryError>): string =>
+  Option.match(Cause.failureOption(exit.cause), {
+    onSome: (error) => error.message,
+    onNone: () => Cause.pretty(exit.cause)
+  })
+
+// One line when an outage begins and one when it ends; between the two the result's age tells.
+const logTurn = (cell: Cell, exit: FetchExit, failuresBefore: number): Effect.Effect<void> => {
+  const of = `${cell.view.project} in env ${cell.view.env}`
+  if (Exit.isFailure(exit)) {
+    return failuresBefore > 0
+      ? Effect.void
+      : Effect.logWarning(
+          cell.view.fetchedAt === undefined
+            ? `the instances of ${of} cannot be fetched: ${reason(exit)}`
+            : `the instances of ${of} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
+        )
+  }
+  return failuresBefore === 0
+    ? Effect.void
+    : Effect.logInfo(`the instances of ${of} are fetched again, after ${failuresBefore} failed attempts`)
+}
+
+const land = (cell: Cell, exit: FetchExit, now: number, settings: Settings, random: number): Effect.Effect<void> => {
+  const failuresBefore = cell.refresh.failures
+  const waiting = cell.landing
+  cell.exit = Exit.isInterrupted(exit) ? closed : exit
+  cell.refresh = Exit.isSuccess(exit)
+    ? Refresh.succeeded(cell.refresh, now, settings.refreshIntervalMillis, random)
+    : Refresh.failed(cell.refresh, now)
+  cell.landing = undefined
+  cell.wake = Deferred.unsafeMake(FiberId.none)
+  Metrics.viewRefreshes.unsafeUpdate(1, Exit.isSuccess(exit) ? successLabels : failureLabels)
+  if (waiting !== undefined) Deferred.unsafeDone(waiting, Effect.succeed(cell.exit))
+  return logTurn(cell, cell.exit, failuresBefore)
+}
+
+/** Fetches once. Never fails: how it went is told to the cell. */
+const fetch = (cell: Cell, registry: Registry.Service, clock: Clock.Clock, settings: Settings): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    cell.refresh = Refresh.started(cell.refresh, Monotonic.unsafeNow(clock))
+    cell.landing ??= Deferred.unsafeMake(FiberId.none)
+    return registry.listServices({ project: cell.view.project, env: cell.view.env })
+  }).pipe(
+    Effect.timeoutFail({
+      duration: settings.fetchTimeoutMillis,
+      onTimeout: timedOut(settings.fetchTimeoutMillis)
+    }),
+    Effect.map((answer) => take(cell, answer, Monotonic.unsafeNow(clock))),
+    Effect.exit,
+    Effect.zip(Random.next),
+    Effect.flatMap(([exit, random]) => land(cell, exit, Monotonic.unsafeNow(clock), settings, random))
+  )
+
+/**
+ * When a cell is fetched again unasked. A view without services has nothing that could grow old, and is fetched only
+ * when it is asked for: whatever project somebody makes up costs one fetch, not thirty.
+ */
+const nextFetchAt = (cell: Cell): number =>
+  cell.view.services.size > 0 ? Refresh.nextAt(cell.refresh) : Number.POSITIVE_INFINITY
+
+/**
+ * Waits until the next fetch. `false` when there shall be none: the cell was not used for long, and was dropped in the
+ * same synchronous step that found it so, lest somebody ask a cell that has no keeper any more.
+ */
+const pause = (
+  cell: Cell,
+  clock: Clock.Clock,
+  settings: Settings,
+  drop: (cell: Cell) => void
+): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const now = Monotonic.unsafeNow(clock)
+    if (cell.used) {
+      cell.used = false
+      cell.usedAt = now
+    }
+    if (cell.landing !== undefined) return Effect.succeed(true)
+    const idleAt = cell.usedAt + settings.idleTimeoutMillis
+    if (idleAt <= now) {
+      drop(cell)
+      return Effect.succeed(false)
+    }
+    const fetchAt = nextFetchAt(cell)
+    if (fetchAt <= now) return Effect.succeed(true)
+    // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
+    const millis = Math.ceil(Math.min(fetchAt, idleAt) - now)
+    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Deferred.await(cell.wake)).pipe(
+      Effect.zipRight(pause(cell, clock, settings, drop))
+    )
+  })
+
+/** The cells that are kept, by env and project: two look-ups and no key to build on the hot path. */
+const makeCells = () => {
+  const cells = new Map<string, Map<string, Cell>>()
+  return {
+    find: (project: string, env: string): Cell | undefined => cells.get(env)?.get(project),
+    add: (cell: Cell): void => {
+      const { env, project } = cell.view
+      cells.set(env, (cells.get(env) ?? new Map<string, Cell>()).set(project, cell))
+    },
+    drop: ({ view: { env, project } }: Cell): void => {
+      const ofEnv = cells.get(env)
+      ofEnv?.delete(project)
+      if (ofEnv?.size === 0) cells.delete(env)
+    },
+    cancelAll: (): void => {
+      for (const ofEnv of cells.values()) {
+        for (const { landing } of ofEnv.values()) {
+          if (landing !== undefined) Deferred.unsafeDone(landing, Effect.succeed(closed))
+        }
+      }
+    }
+  }
+}
+
+/**
+ * Begins without views. Closing the scope ends all fetches, and whoever waits for one gets `AioRpcError` `CANCELLED`.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const make = (settings: Settings): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
+  Effect.gen(function* () {
+    const registry = yield* Registry
+    const scope = yield* Effect.scope
+    const clock = yield* Effect.clock
+    const now = () => Monotonic.unsafeNow(clock)
+    const newborn = yield* Queue.unbounded<Cell>()
+    const cells = makeCells()
+    let isClosed = false
+
+    // One fiber a view, so that its fetches cannot overlap.
+    const keep = (cell: Cell): Effect.Effect<void> =>
+      fetch(cell, registry, clock, settings).pipe(
+        Effect.zipRight(pause(cell, clock, settings, cells.drop)),
+        Effect.flatMap((goOn) => (goOn ? keep(cell) : Effect.void))
+      )
+
+    // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
+    // layer's clock, loggers and annotations. The span that the layer was built in has ended: they are not part of it.
+    yield* Queue.take(newborn).pipe(
+      Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),
+      Effect.forever,
+      Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
+      Effect.locally(FiberRef.currentContext, Context.empty()),
+      Effect.interruptible,
+      Effect.forkIn(scope)
+    )
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        isClosed = true
+        cells.cancelAll()
+      })
+    )
+
+    const open = (project: string, env: string): Cell => {
+      const held = cells.find(project, env)
+      if (held !== undefined) return held
+      const cell = newCell(project, env, now())
+      // A closed layer keeps nothing: the cell is only there to say so.
+      if (isClosed) return cell
+      cells.add(cell)
+      Queue.unsafeOffer(newborn, cell)
+      return cell
+    }
+
+    const nextExit = (cell: Cell): Effect.Effect<FetchExit> => {
+      if (isClosed) return Effect.succeed(closed)
+      if (cell.landing === undefined) {
+        if (!Refresh.mayStart(cell.refresh, now())) return Effect.succeed(cell.exit)
+        cell.landing = Deferred.unsafeMake(FiberId.none)
+        Deferred.unsafeDone(cell.wake, Effect.void)
+      }
+      return Deferred.await(cell.landing)
+    }
+
+    return {
+      now,
+      find: cells.find,
+      // Opening and asking are one synchronous step: between the two a keeper could find its cell idle, and leave.
+      learn: (project, env) =>
+        Effect.suspend(() => {
+          const cell = open(project, env)
+          cell.usedAt = now()
+          return Effect.flatMap(nextExit(cell), (exit) =>
+            cell.view.fetchedAt === undefined ? Exit.as(exit, cell) : Effect.succeed(cell)
+          )
+        })
+    }
+  })

@@ -1,0 +1,43 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Refresh from "../../src/core/Refresh.js"
+
+describe("Refresh", () => {
+  it("is due at once before the first fetch", () => {
+    assert.isTrue(Refresh.mayStart(Refresh.initial, 0))
+    assert.isAtMost(Refresh.nextAt(Refresh.initial), 0)
+  })
+
+  it.each([
+    [0, 27_100],
+    [0.5, 30_100],
+    [1, 33_100]
+  ])("is due again after the interval times U[0.9, 1.1]: random %d, at %d", (random, at) => {
+    const refresh = Refresh.succeeded(Refresh.started(Refresh.initial, 0), 100, 30_000, random)
+    assert.strictEqual(Refresh.nextAt(refresh), at)
+  })
+
+  it("waits 1, 2, 4 … 60 s after failures, and begins again at 1 s once one has succeeded", () => {
+    const waits = (start: Refresh.Refresh) => {
+      let refresh = start
+      return Array.from({ length: 8 }, () => {
+        refresh = Refresh.failed(Refresh.started(refresh, 0), 0)
+        return Refresh.nextAt(refresh) / 1_000
+      })
+    }
+    assert.deepStrictEqual(waits(Refresh.initial), [1, 2, 4, 8, 16, 32, 60, 60])
+    const recovered = Refresh.succeeded({ startedAt: 0, dueAt: 0, failures: 2_000 }, 0, 30_000, 0)
+    assert.strictEqual(waits(recovered)[0], 1)
+  })
+
+  it("never waits longer than the longest wait, however many fetches have failed", () => {
+    const refresh = Refresh.failed({ startedAt: 0, dueAt: 0, failures: 100_000 }, 0)
+    assert.strictEqual(Refresh.nextAt(refresh), Refresh.maxBackoffMillis)
+  })
+
+  it("lets fetches begin once a second at most, whoever asks", () => {
+    const refresh = Refresh.succeeded(Refresh.started(Refresh.initial, 500), 510, 1, 0)
+    assert.isFalse(Refresh.mayStart(refresh, 1_499))
+    assert.isTrue(Refresh.mayStart(refresh, 1_500))
+    assert.strictEqual(Refresh.nextAt(refresh), 1_500)
+  })
+})
