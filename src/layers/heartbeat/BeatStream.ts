@@ -1,0 +1,210 @@
+/**
+ * The stream that the beats of all leases travel on: opened when there is something to send, opened anew when it breaks or
+ * falls silent, closed when the last lease has gone.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as Lease from "../../core/Lease.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { AioRpcError } from "../../schemas/AioError.js"
+import type { LeaseKey } from "../../schemas/Ids.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import type { LeaseEntry } from "./LeaseEntry.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface BeatStream {
+  /** Sends a beat as soon as there is a stream. Its outcome comes by `onEvent`. */
+  readonly unsafeSend: (entry: LeaseEntry) => void
+  /** Looks again whether there are leases: call it when one has gone. */
+  readonly unsafeWake: () => void
+  /** Keeps the stream, as long as there are leases, until it is interrupted. */
+  readonly run: Effect.Effect<never>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly registry: Registry.Service
+  readonly hasLeases: () => boolean
+  readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+}
+
+interface OnWire {
+  readonly entry: LeaseEntry
+  /** When the beat came to the head of the stream's queue: the server answers one after the other. */
+  headSince: number
+}
+
+const MIN_ANSWER_MILLIS = 1_000
+const MAX_ANSWER_MILLIS = 10_000
+
+const answerMillis = (entry: LeaseEntry): number =>
+  Math.min(MAX_ANSWER_MILLIS, Math.max(MIN_ANSWER_MILLIS, Lease.interval(entry.lease.ttl) / 2))
+
+const resultLabels = {
+  renewed: [MetricLabel.make("result", "renewed")],
+  refused: [MetricLabel.make("result", "refused")],
+  failed: [MetricLabel.make("result", "failed")]
+}
+
+const LONGEST_DELAY = Duration.seconds(30)
+
+/** 0.5 s, 0.8 s, 1.3 s … 30 s, with full jitter. */
+const reconnect = Schedule.exponential("500 millis", 1.6).pipe(
+  Schedule.modifyDelayEffect((_, delay) =>
+    Effect.map(Random.next, (random) => Duration.times(Duration.min(delay, LONGEST_DELAY), random))
+  )
+)
+
+/** What one stream has sent and not been answered yet, in order. */
+class Wire {
+  private readonly sent: Array<OnWire> = []
+  private readonly some = Effect.unsafeMakeLatch(false)
+
+  constructor(private readonly clock: Clock.Clock) {}
+
+  unsafeAdd(entry: LeaseEntry): void {
+    this.sent.push({ entry, headSince: Monotonic.unsafeNow(this.clock) })
+    this.some.unsafeOpen()
+  }
+
+  unsafeAnswered(receivedAt: number): LeaseEntry | undefined {
+    const answered = this.sent.shift()
+    const next = this.sent[0]
+    if (next === undefined) this.some.unsafeClose()
+    else next.headSince = receivedAt
+    return answered?.entry
+  }
+
+  get entries(): ReadonlyArray<LeaseEntry> {
+    return this.sent.map(({ entry }) => entry)
+  }
+
+  /** Fails when an answer is overdue: a mute server, or a connection that swallows everything, shows itself only so. */
+  readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
+    const head = this.sent[0]
+    if (head === undefined) return Effect.zipRight(this.some.await, this.watch)
+    const left = head.headSince + answerMillis(head.entry) - Monotonic.unsafeNow(this.clock)
+    return left > 0
+      ? Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), this.watch)
+      : Effect.fail(
+          new AioRpcError({
+            method: "RegistryService/HeartbeatStream",
+            code: StatusCode.DEADLINE_EXCEEDED,
+            details: `a beat was not answered within ${answerMillis(head.entry) / 1_000} s`
+          })
+        )
+  })
+}
+
+const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
+  entry.serviceId === undefined || entry.lease.status === "Draining" || entry.lease.status === "Stopped"
+    ? undefined
+    : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({ hasLeases, onEvent, registry }: Options): Effect.Effect<BeatStream> =>
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const driver = yield* Schedule.driver(reconnect)
+    // Beats that no stream has taken yet. They outlive the stream that did not get to them.
+    const waiting = new Set<LeaseEntry>()
+    const wake = Effect.unsafeMakeLatch(false)
+    let failing = false
+
+    const nextBeat = (wire: Wire): Effect.Effect<LeaseKey, Option.Option<never>> =>
+      Effect.suspend(() => {
+        for (const entry of waiting) {
+          waiting.delete(entry)
+          const key = keyOf(entry)
+          if (key === undefined) continue
+          wire.unsafeAdd(entry)
+          return Effect.succeed(key)
+        }
+        if (!hasLeases()) return Effect.fail(Option.none())
+        wake.unsafeClose()
+        return Effect.zipRight(wake.await, nextBeat(wire))
+      })
+
+    // The back-off is reset by an answer, never by time: `Schedule.resetAfter` would restart it in mid-outage.
+    const works = Effect.suspend(() => {
+      if (!failing) return driver.reset
+      failing = false
+      return Effect.zipRight(driver.reset, Effect.logInfo("the heartbeat stream works again"))
+    })
+
+    const onAck = (wire: Wire, ack: HeartbeatAck): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const entry = wire.unsafeAnswered(ack.receivedAt)
+        if (entry === undefined) return Effect.void
+        const refused = ack.expiresAt === 0
+        Metrics.beats.unsafeUpdate(1, refused ? resultLabels.refused : resultLabels.renewed)
+        Metrics.beatRoundTripMillis.unsafeUpdate(ack.receivedAt - ack.sentAt, [])
+        return onEvent(entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
+      })
+
+    const stream = (wire: Wire): Effect.Effect<void, RegistryError> =>
+      Effect.suspend(() => {
+        let first = true
+        return Stream.runForEach(registry.heartbeats(Stream.repeatEffectOption(nextBeat(wire))), (ack) => {
+          if (!first) return onAck(wire, ack)
+          first = false
+          return Effect.zipRight(works, onAck(wire, ack))
+        })
+      })
+
+    const once: Effect.Effect<void, RegistryError> = Effect.suspend(() => {
+      const wire = new Wire(clock)
+      return Effect.raceFirst(stream(wire), wire.watch).pipe(
+        Effect.ensuring(
+          Effect.suspend(() => {
+            const lost = wire.entries
+            if (lost.length > 0) Metrics.beats.unsafeUpdate(lost.length, resultLabels.failed)
+            return Effect.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }), { discard: true })
+          })
+        )
+      )
+    })
+
+    const failed = (cause: Cause.Cause<RegistryError>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const error = Cause.squash(cause)
+        const message = error instanceof Error ? error.message : String(error)
+        const line = `the heartbeat stream broke, and is opened anew: ${message}`
+        const log = failing ? Effect.logDebug(line) : Effect.logWarning(line)
+        failing = true
+        return Effect.zipRight(log, Effect.ignore(driver.next(undefined)))
+      })
+
+    return {
+      unsafeSend: (entry) => {
+        waiting.add(entry)
+        wake.unsafeOpen()
+      },
+      unsafeWake: () => void wake.unsafeOpen(),
+      run: Effect.suspend(() => {
+        if (hasLeases()) return Effect.catchAllCause(once, failed)
+        wake.unsafeClose()
+        return wake.await
+      }).pipe(Effect.forever)
+    }
+  })
