@@ -155,8 +155,10 @@ const register = (lease: Lease, action: "Register" | "RegisterUnderNewKey"): Ste
   [action]
 ]
 
-const beat = (lease: Lease): Step =>
-  lease.beating ? [lease, []] : [{ ...lease, beating: true, nextBeatAt: Number.POSITIVE_INFINITY }, ["Beat"]]
+const beat = (lease: Lease): Step => [
+  { ...lease, beating: true, nextBeatAt: Number.POSITIVE_INFINITY },
+  lease.beating ? [] : ["Beat"]
+]
 
 const lose = (lease: Lease): Lease => (isAlive(lease) ? { ...lease, status: "Lost" } : lease)
 

@@ -1,0 +1,41 @@
+/**
+ * A control plane of your own, for any client in any language: `npm run control-plane`.
+ *
+ * AIO_LISTEN      where to listen; default 127.0.0.1:50051, port 0 for any free port
+ * CLIENT_KEY      the one client's key and secret; made up, and printed once, where they are not set
+ * CLIENT_SECRET
+ * AIO_TOKEN_TTL   how long a token lasts; default 24 hours
+ */
+import { NodeRuntime } from "@effect/platform-node"
+import { Config, Console, Duration, Effect, Option, Redacted } from "effect"
+import * as ControlPlane from "effect-aio/ControlPlane"
+
+const config = Config.all({
+  listen: Config.string("AIO_LISTEN").pipe(Config.withDefault("127.0.0.1:50051")),
+  clientKey: Config.option(Config.nonEmptyString("CLIENT_KEY")),
+  clientSecret: Config.option(Config.redacted(Config.nonEmptyString("CLIENT_SECRET"))),
+  tokenTtl: Config.duration("AIO_TOKEN_TTL").pipe(Config.withDefault(Duration.hours(24)))
+})
+
+const program = Effect.gen(function* () {
+  const { clientKey, clientSecret, listen, tokenTtl } = yield* config
+  const client = {
+    clientKey: Option.getOrUndefined(clientKey),
+    clientSecret: Option.getOrUndefined(clientSecret)
+  }
+  const { address, credentials } = yield* ControlPlane.make({ listen, tokenTtl, clients: [client] })
+
+  yield* Console.log(`control plane listening on ${address}`)
+  const secret = Option.isNone(clientSecret) ? Redacted.value(credentials.clientSecret) : "$CLIENT_SECRET"
+  yield* Console.log(
+    `try: AIO_REGISTRY_ADDR=${address} AIO_CLIENT_KEY=${credentials.clientKey} AIO_CLIENT_SECRET=${secret} AIO_ENV=dev npm run demo`
+  )
+  return yield* Effect.never
+})
+
+program.pipe(
+  Effect.scoped,
+  // One sentence is what helps here; a stack trace would hide it.
+  Effect.tapError((error) => Console.error(error._tag === "AioConfigError" ? error.message : String(error))),
+  NodeRuntime.runMain({ disableErrorReporting: true })
+)

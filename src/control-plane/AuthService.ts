@@ -1,0 +1,60 @@
+/**
+ * `ClientAuthService`: credentials become a token, a token becomes a later one.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Methods from "../grpc/Methods.js"
+import * as ServerHost from "../grpc/ServerHost.js"
+import type * as Messages from "../schemas/Messages.js"
+import { StatusCode } from "../schemas/StatusCode.js"
+import { unauthenticated } from "./Authorization.js"
+import * as Clients from "./Clients.js"
+import type { Tokens } from "./Tokens.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly clients: Clients.Clients
+  readonly tokens: Tokens
+  readonly isDatabaseDown: Effect.Effect<boolean>
+}
+
+const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>({ code, details })
+
+const authenticate = Effect.fnUntraced(function* (options: Options, request: Messages.AuthenticateClientRequest) {
+  const { client_key, client_secret } = request
+  if (client_key === "" || client_secret === "") {
+    return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
+  }
+  if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "认证失败")
+  const client = yield* options.clients.authenticate(client_key, client_secret)
+  return Option.isNone(client) ? yield* unauthenticated("客户端凭证无效") : yield* options.tokens.issue(client.value)
+})
+
+// The real handler reads the header a second time, and more strictly than the check before it.
+const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost.Headers) {
+  const value = headers("authorization")[0] ?? ""
+  if (value === "") return yield* unauthenticated("缺少 authorization header")
+  const clientId = yield* options.tokens.verify(value.replace(/^Bearer /, ""))
+  if (Option.isNone(clientId)) return yield* unauthenticated("无效的 token")
+  if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "查询客户端失败")
+  const client = yield* options.clients.find(clientId.value)
+  if (Option.isNone(client)) return yield* unauthenticated("客户端不存在")
+  if (!(yield* Clients.isActive(client.value))) {
+    return yield* fail(StatusCode.PERMISSION_DENIED, "客户端已被禁用或过期")
+  }
+  return yield* options.tokens.issue(client.value)
+})
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const handlers = (options: Options): ReadonlyArray<ServerHost.Handler<never>> => [
+  ServerHost.unary(Methods.auth.authenticateClient, (request) => authenticate(options, request)),
+  ServerHost.unary(Methods.auth.renewToken, (_, headers) => renew(options, headers))
+]

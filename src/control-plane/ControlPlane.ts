@@ -1,0 +1,191 @@
+/**
+ * An AIO control plane in this process: the real one's rpcs, answers and oddities over gRPC, with everything in memory.
+ * For tests, for laptops, and for clients in any language.
+ *
+ * @since 0.1.0
+ */
+import { ReflectionService } from "@grpc/reflection"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { Quirks } from "../core/Catalog.js"
+import { packageDefinition } from "../grpc/Methods.js"
+import * as ServerHost from "../grpc/ServerHost.js"
+import * as Aio from "../layers/Aio.js"
+import type { AioConfigError } from "../schemas/AioError.js"
+import * as Authorization from "./Authorization.js"
+import * as AuthService from "./AuthService.js"
+import * as Clients from "./Clients.js"
+import * as RegistryService from "./RegistryService.js"
+import * as RegistryStore from "./RegistryStore.js"
+import * as Tokens from "./Tokens.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Client, Credentials, NewClient } from "./Clients.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Operator, RegistryStore } from "./RegistryStore.js"
+
+/**
+ * A control plane that is listening. It stops when its layer's scope closes: the port is closed, calls in flight get
+ * `shutdownGrace`, then every connection is cut.
+ *
+ * Time is Effect's `Clock`, so that a test may move it. The network is real: do not wait for a call under `TestClock`
+ * with a timeout on it.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class ControlPlane extends Context.Tag("effect-aio/ControlPlane")<ControlPlane, ControlPlane.Service>() {}
+
+/**
+ * @since 0.1.0
+ */
+export declare namespace ControlPlane {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Service {
+    /** `host:port`, as a client on this machine dials it. */
+    readonly address: string
+    readonly port: number
+    /** The first client's. */
+    readonly credentials: Clients.Credentials
+    /** Every client's that was given in the options, in their order. */
+    readonly clients: ReadonlyArray<Clients.Credentials>
+    readonly control: Control
+  }
+
+  /**
+   * What an operator, or misfortune, may do to a control plane. Keys and ids that do not exist are ignored.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Control extends RegistryStore.Operator {
+    /** Adds a client; key and secret are made up where they are left out. A known key is replaced. */
+    readonly addClient: (client?: Clients.NewClient) => Effect.Effect<Clients.Credentials>
+    /** The client's tokens go on working everywhere but in `RenewToken`. So with expiring and deleting it. */
+    readonly disableClient: (clientKey: string) => Effect.Effect<void>
+    readonly enableClient: (clientKey: string) => Effect.Effect<void>
+    readonly expireClient: (clientKey: string) => Effect.Effect<void>
+    readonly deleteClient: (clientKey: string) => Effect.Effect<void>
+    /** Refuses, from now on, every token issued so far. The secret is made up unless it is given. */
+    readonly rotateSigningSecret: (secret?: Redacted.Redacted) => Effect.Effect<void>
+    /** Closes the port and asks clients to leave; open streams are served for ever, as by the real one after SIGTERM. */
+    readonly drain: Effect.Effect<void>
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** `host:port`. Default `127.0.0.1:0`, a free port. */
+  readonly listen?: string | undefined
+  /** Default: one client with a made-up key and secret. */
+  readonly clients?: ReadonlyArray<Clients.NewClient> | undefined
+  /** How long a token lasts, in whole seconds. Default 24 hours. */
+  readonly tokenTtl?: Duration.DurationInput | undefined
+  /** What tokens are signed with. Default: made up. */
+  readonly signingSecret?: Redacted.Redacted | undefined
+  /** The real server's oddities, all on by default. */
+  readonly quirks?: Quirks | undefined
+  /** Where services and leases are kept. Default: in memory, with `quirks`. */
+  readonly store?: RegistryStore.RegistryStore | undefined
+  /** gRPC server reflection, v1 and v1alpha (the latter without a token). Default `true`. */
+  readonly reflection?: boolean | undefined
+  /** Default: plaintext, as the real one. */
+  readonly tls?: ServerHost.Tls | undefined
+  /** How long calls in flight may go on when the control plane stops. Default 2 seconds. */
+  readonly shutdownGrace?: Duration.DurationInput | undefined
+}
+
+const reflection: ServerHost.Extension = {
+  addToServer: (server) => new ReflectionService(packageDefinition).addToServer(server)
+}
+
+const control = (parts: {
+  readonly clients: Clients.Clients
+  readonly tokens: Tokens.Tokens
+  readonly store: RegistryStore.RegistryStore
+  readonly drain: Effect.Effect<void>
+}): ControlPlane.Control => ({
+  ...parts.store.operator,
+  addClient: (client = {}) => parts.clients.add(client),
+  disableClient: (clientKey) => parts.clients.setEnabled(clientKey, false),
+  enableClient: (clientKey) => parts.clients.setEnabled(clientKey, true),
+  expireClient: (clientKey) => parts.clients.expire(clientKey),
+  deleteClient: (clientKey) => parts.clients.remove(clientKey),
+  rotateSigningSecret: parts.tokens.rotate,
+  drain: parts.drain
+})
+
+/**
+ * Starts a control plane. Fails, with a sentence, where it cannot listen.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options = {}
+): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
+  const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
+  const tokens = yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret })
+  const clients = yield* Clients.make
+  const [first = {}, ...others] = options.clients ?? []
+  const credentials = yield* clients.add(first)
+  const more = yield* Effect.forEach(others, clients.add)
+  const { isDatabaseDown } = store.operator
+  const { address, drain, port } = yield* ServerHost.make({
+    listen: options.listen ?? "127.0.0.1:0",
+    handlers: [...AuthService.handlers({ clients, tokens, isDatabaseDown }), ...RegistryService.handlers(store)],
+    guard: Authorization.guard(tokens),
+    extensions: options.reflection === false ? [] : [reflection],
+    tls: options.tls,
+    shutdownGrace: options.shutdownGrace
+  })
+  return {
+    address,
+    port,
+    credentials,
+    clients: [credentials, ...more],
+    control: control({ clients, tokens, store, drain })
+  }
+})
+
+/**
+ * A control plane for as long as the layer lives.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<ControlPlane, AioConfigError> =>
+  Layer.scoped(ControlPlane, make(options))
+
+/**
+ * A control plane and a client joined to it over loopback: for a test of an app over real gRPC. `env` is the client's,
+ * default `test`. Closing the layer closes the client first.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWithClient = (
+  options: Options & { readonly env?: string | undefined } = {}
+): Layer.Layer<ControlPlane | Aio.Aio, AioConfigError> =>
+  Layer.unwrapEffect(
+    Effect.map(ControlPlane, ({ address, credentials }) =>
+      Aio.layer({ address, ...credentials, env: options.env ?? "test" })
+    )
+  ).pipe(Layer.provideMerge(layer(options)))

@@ -1,0 +1,80 @@
+/**
+ * Access tokens: JWTs signed with HS256, as the real control plane issues them.
+ *
+ * @since 0.1.0
+ */
+import * as Crypto from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Jose from "jose"
+import type * as Messages from "../schemas/Messages.js"
+import type { Client } from "./Clients.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Tokens {
+  readonly issue: (client: Client) => Effect.Effect<Messages.TokenResponse>
+  /** The id of the client that the token was issued to; none where the token is no good now. No leeway. */
+  readonly verify: (token: string) => Effect.Effect<Option.Option<number>>
+  /** From now on every token that was signed with another secret is refused. Default: a secret made up. */
+  readonly rotate: (secret?: Redacted.Redacted) => Effect.Effect<void>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** Default 24 hours; cut to whole seconds. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** Default: made up. */
+  readonly signingSecret?: Redacted.Redacted | undefined
+}
+
+// A token that says nothing of a client is as good as any other, and renewing it finds no client.
+const Claims = Schema.Struct({ clientId: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
+const decodeClaims = Schema.decodeUnknownOption(Claims)
+
+const bytes = (secret: Redacted.Redacted | undefined): Uint8Array =>
+  secret === undefined ? Crypto.randomBytes(32) : new TextEncoder().encode(Redacted.value(secret))
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Tokens> =>
+  Effect.sync(() => {
+    const ttlSeconds = Math.max(1, Math.floor(Duration.toSeconds(options.ttl ?? Duration.hours(24))))
+    let key = bytes(options.signingSecret)
+    return {
+      issue: Effect.fnUntraced(function* (client) {
+        const iat = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
+        const exp = iat + ttlSeconds
+        const claims = { iss: "xiaozhizhang", sub: "client", exp, nbf: iat, iat }
+        const jwt = new Jose.SignJWT({ ...claims, clientId: client.id, clientKey: client.clientKey, status: 1 })
+        const token = yield* Effect.promise(() => jwt.setProtectedHeader({ alg: "HS256", typ: "JWT" }).sign(key))
+        return { access_token: token, expires_at: String(exp), token_type: "Bearer" }
+      }),
+      verify: Effect.fnUntraced(function* (token) {
+        const currentDate = new Date(yield* Clock.currentTimeMillis)
+        const algorithms = ["HS256", "HS384", "HS512"]
+        const verified = yield* Effect.option(
+          Effect.tryPromise(() => Jose.jwtVerify(token, key, { algorithms, currentDate }))
+        )
+        return Option.map(
+          Option.flatMap(verified, ({ payload }) => decodeClaims(payload)),
+          ({ clientId }) => clientId
+        )
+      }),
+      rotate: (secret) =>
+        Effect.sync(() => {
+          key = bytes(secret)
+        })
+    }
+  })

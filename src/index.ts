@@ -1,0 +1,45 @@
+/**
+ * The SDK of AIO for Effect: the four services and the errors by name, layers and functions as namespaces.
+ *
+ * @since 0.1.0
+ */
+export * as Aio from "./layers/Aio.js"
+export * as AuthClient from "./layers/AuthClient.js"
+export * as AuthMemory from "./layers/AuthMemory.js"
+export * as DiscoveryCached from "./layers/DiscoveryCached.js"
+export * as HeartbeatStream from "./layers/HeartbeatStream.js"
+export * as RegistryGrpc from "./layers/RegistryGrpc.js"
+export * as RegistryMemory from "./layers/RegistryMemory.js"
+export type { AccessToken } from "./schemas/AccessToken.js"
+export * as Address from "./schemas/Address.js"
+export * as AioConfig from "./schemas/AioConfig.js"
+export * from "./schemas/AioError.js"
+export * from "./schemas/Ids.js"
+export { Endpoint, Instance, type Lease, type NewInstance, Port } from "./schemas/Instance.js"
+export { JsonObject, type JsonValue } from "./schemas/Json.js"
+export { type NewService, Service, type ServiceRef, ServiceWithInstances } from "./schemas/Service.js"
+export * as StatusCode from "./schemas/StatusCode.js"
+export { Auth, type AuthError } from "./services/Auth.js"
+export {
+  Discovery,
+  type DiscoveryError,
+  type Outcome,
+  type Picked,
+  type Resolved,
+  type UseOptions
+} from "./services/Discovery.js"
+export {
+  Heartbeat,
+  type HeartbeatError,
+  type LeaseState,
+  type NewRegistration,
+  type Registration,
+  type SelfInstance
+} from "./services/Heartbeat.js"
+export {
+  type EnsuredService,
+  type HeartbeatAck,
+  Registry,
+  type RegistryError,
+  type ServiceFilter
+} from "./services/Registry.js"

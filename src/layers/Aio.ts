@@ -1,0 +1,141 @@
+/**
+ * The umbrella: one layer that provides `Auth`, `Registry`, `Discovery` and `Heartbeat`.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Connection from "../grpc/Connection.js"
+import * as AioConfig from "../schemas/AioConfig.js"
+import type { AioConfigError } from "../schemas/AioError.js"
+import { Auth } from "../services/Auth.js"
+import { Discovery } from "../services/Discovery.js"
+import { Heartbeat } from "../services/Heartbeat.js"
+import { Registry } from "../services/Registry.js"
+import * as AuthClient from "./AuthClient.js"
+import * as AuthMemory from "./AuthMemory.js"
+import * as DiscoveryCached from "./DiscoveryCached.js"
+import * as HeartbeatStream from "./HeartbeatStream.js"
+import * as RegistryGrpc from "./RegistryGrpc.js"
+import * as RegistryMemory from "./RegistryMemory.js"
+
+/**
+ * The four services together.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Aio = Auth | Registry | Discovery | Heartbeat
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Options = AioConfig.AioConfig
+
+const overRegistry = (options: {
+  readonly env: string
+  readonly refreshInterval?: AioConfig.Common["refreshInterval"]
+  readonly cooldown?: AioConfig.Common["cooldown"]
+}) =>
+  Layer.merge(
+    DiscoveryCached.layer({
+      env: options.env,
+      refreshInterval: options.refreshInterval,
+      cooldown: options.cooldown
+    }),
+    HeartbeatStream.layer({ env: options.env })
+  )
+
+/**
+ * A client of the registry at `options.address`. Builds without asking the registry for anything, so that an app starts
+ * while the registry is away; fails with `AioConfigError` for options that make no sense. Closing it ends all leases,
+ * then closes the connection.
+ *
+ * Call it once and share the value: two calls make two clients, with two connections.
+ *
+ * ```
+ *                Discovery   Heartbeat
+ *                      \     /
+ *                      Registry
+ *                      /     \
+ *                   Auth      |
+ *                      \     /
+ *                     Connection
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> => {
+  const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
+    options.auth === "disabled" ? AuthClient.layerDisabled : AuthClient.layer(options)
+  return overRegistry(options).pipe(
+    Layer.provideMerge(RegistryGrpc.layer({ deadline: options.deadline })),
+    Layer.provideMerge(auth),
+    Layer.provide(Connection.layer({ address: options.address, allowInsecure: options.allowInsecure }))
+  )
+}
+
+/**
+ * {@link layer} with options from Effect's `Config`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  config: Config.Config.Wrap<AioConfig.WithToken>
+): Layer.Layer<Aio, AioConfigError | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(config), layer))
+
+/**
+ * {@link layer} with options from the environment: `AIO_REGISTRY_ADDR`, `AIO_CLIENT_KEY`, `AIO_CLIENT_SECRET`, `AIO_ENV`
+ * and what may be left out. Any `ConfigProvider` will do. A key that is missing or cannot be read is an `AioConfigError`
+ * that names it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFromEnv: Layer.Layer<Aio, AioConfigError> = Layer.unwrapEffect(
+  Effect.map(Effect.mapError(AioConfig.config, AioConfig.toAioConfigError), layer)
+)
+
+/**
+ * The real `Discovery` and `Heartbeat` over a registry in memory, and the handle by which a test hurts it
+ * (`RegistryMemory`). Runs on Effect's clock alone, so that ten minutes of `TestClock` take milliseconds. `env` is `test`.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerMemory: Layer.Layer<Aio | RegistryMemory.RegistryMemory, AioConfigError> = overRegistry({
+  env: "test"
+}).pipe(Layer.provideMerge(RegistryMemory.layer()), Layer.provideMerge(AuthMemory.layer()))
+
+/**
+ * The four services as plain values, for an app that talks to two control planes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  options: Options
+): Effect.Effect<
+  {
+    readonly auth: Auth.Service
+    readonly registry: Registry.Service
+    readonly discovery: Discovery.Service
+    readonly heartbeat: Heartbeat.Service
+  },
+  AioConfigError,
+  Scope.Scope
+> =>
+  Effect.map(Layer.build(Layer.fresh(layer(options))), (context) => ({
+    auth: Context.get(context, Auth),
+    registry: Context.get(context, Registry),
+    discovery: Context.get(context, Discovery),
+    heartbeat: Context.get(context, Heartbeat)
+  }))

@@ -1,0 +1,54 @@
+/**
+ * `Auth` without a server: tokens that nobody checks, for tests.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type { AccessToken } from "../schemas/AccessToken.js"
+import { Auth } from "../services/Auth.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How long a token lasts on Effect's clock. Default 24 hours. */
+  readonly ttl?: Duration.DurationInput | undefined
+}
+
+/**
+ * Mints tokens synchronously, so that nothing leaves the JavaScript thread and `TestClock` never waits for it. A token
+ * is replaced when it has been invalidated or has expired.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
+  Effect.sync(() => {
+    const ttl = Duration.toMillis(options.ttl ?? Duration.hours(24))
+    let generation = 0
+    let current: AccessToken | undefined
+    return {
+      token: Effect.map(Clock.currentTimeMillis, (now) => {
+        if (current === undefined || now >= current.expiresAt) {
+          generation++
+          current = { value: Redacted.make(`memory-token-${generation}`), expiresAt: now + ttl, generation }
+        }
+        return current
+      }),
+      invalidate: (token) =>
+        Effect.sync(() => {
+          if (current?.generation === token.generation) current = undefined
+        })
+    }
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<Auth> => Layer.effect(Auth, make(options))

@@ -1,0 +1,197 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Chunk, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
+import { AioRpcError, type LeaseKey, Registry, RegistryMemory } from "effect-aio"
+import { RegistryMemory as Control } from "../../src/layers/RegistryMemory.js"
+
+const unavailable = new AioRpcError({ method: "test", code: 14, details: "away" })
+
+const setUp = Effect.gen(function* () {
+  const registry = yield* Registry
+  const { service } = yield* registry.ensureService({ project: "shop", name: "orders" })
+  const register = (instanceKey: string) =>
+    registry.registerInstance({ serviceId: service.id, instanceKey, env: "dev", host: "10.0.0.1", httpPort: 80 })
+  const key = (instanceKey: string): LeaseKey => ({ serviceId: service.id, instanceKey })
+  return { registry, control: yield* Control, service, register, key }
+})
+
+const listedKeys = Effect.gen(function* () {
+  const control = yield* Control
+  return (yield* control.snapshot).flatMap(({ instances }) => instances.map((instance) => instance.instanceKey))
+})
+
+const errorOf = <A, E>(exit: Exit.Exit<A, E>) =>
+  Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
+
+const memory = RegistryMemory.layer()
+
+describe("RegistryMemory", () => {
+  it.effect("expires a lease on the test's clock, and a beat brings it back", () =>
+    Effect.gen(function* () {
+      const { key, register, registry } = yield* setUp
+      yield* register("a")
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(yield* listedKeys, ["a"])
+      yield* TestClock.adjust("1 seconds")
+      assert.deepStrictEqual(yield* listedKeys, [])
+      const acks = yield* Stream.runCollect(registry.heartbeats(Stream.make(key("a"))))
+      assert.deepStrictEqual(
+        Chunk.toArray(acks).map((ack) => ack.expiresAt),
+        [120_000]
+      )
+      assert.deepStrictEqual(yield* listedKeys, ["a"])
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("lets an operator expire, delete and force instances, and delete a service", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry, service } = yield* setUp
+      yield* Effect.forEach(["a", "b", "c"], register)
+      yield* control.expire(key("a"))
+      yield* control.forceOffline(key("b"))
+      yield* control.deleteInstance(key("c"))
+      assert.deepStrictEqual(yield* listedKeys, [])
+      const beats = Stream.map(Stream.make("a", "b", "c"), key)
+      const acks = yield* Stream.runCollect(registry.heartbeats(beats))
+      assert.deepStrictEqual(
+        Chunk.toArray(acks).map((ack) => ack.expiresAt > 0),
+        [true, true, false]
+      )
+      yield* control.deleteService(service.id)
+      const error = yield* Effect.flip(register("d"))
+      assert.strictEqual(error._tag === "AioRpcError" ? error.code : -1, 5)
+      assert.notInclude(error.message, "\n")
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("fails the next calls as told, of one method if one is named, and no more", () =>
+    Effect.gen(function* () {
+      const { control, register, registry } = yield* setUp
+      yield* control.failNext(unavailable, 2, "registerInstance")
+      yield* registry.listServices()
+      assert.strictEqual(yield* Effect.flip(register("a")), unavailable)
+      assert.strictEqual(yield* Effect.flip(register("a")), unavailable)
+      yield* register("a")
+      yield* control.failNext(unavailable)
+      assert.strictEqual(yield* Effect.flip(registry.listServices()), unavailable)
+      yield* registry.listServices()
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("fails everything while a failure stands, and ends the streams that are open", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      yield* register("a")
+      const stream = yield* Effect.fork(
+        Stream.runDrain(registry.heartbeats(Stream.concat(Stream.make(key("a")), Stream.never)))
+      )
+      yield* TestClock.adjust("1 seconds")
+      yield* control.setFailure(Option.some(unavailable))
+      assert.strictEqual(errorOf(yield* Fiber.await(stream)), unavailable)
+      assert.strictEqual(yield* Effect.flip(registry.listServices()), unavailable)
+      assert.strictEqual(yield* Effect.flip(Stream.runDrain(registry.heartbeats(Stream.empty))), unavailable)
+      yield* control.setFailure(Option.none())
+      yield* registry.listServices()
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("answers as late as told, beats of one stream one after the other", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      yield* register("a")
+      yield* control.setLatency("3 seconds")
+      const call = yield* Effect.fork(registry.listServices())
+      yield* TestClock.adjust("2999 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(call)))
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(call)))
+
+      const beats = yield* Effect.fork(
+        Stream.runCollect(registry.heartbeats(Stream.make(key("a"), key("a"), key("a"))))
+      )
+      yield* TestClock.adjust("12 seconds")
+      const acks = Chunk.toArray(yield* Fiber.join(beats))
+      assert.deepStrictEqual(
+        acks.map((ack) => ack.receivedAt - ack.sentAt),
+        [3_000, 6_000, 9_000]
+      )
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("fails a call that hangs at its deadline, and answers a stream once it hangs no more", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      yield* register("a")
+      const beats = yield* Effect.fork(
+        Stream.runCollect(
+          registry.heartbeats(Stream.make(key("a"), key("a")).pipe(Stream.tap(() => Effect.sleep("1 seconds"))))
+        )
+      )
+      yield* TestClock.adjust("1 seconds")
+      yield* control.hang(true)
+      const call = yield* Effect.fork(registry.listServices())
+      yield* TestClock.adjust("30 seconds")
+      const error = errorOf(yield* Fiber.await(call))
+      assert.strictEqual(error?._tag === "AioRpcError" ? error.code : -1, 4)
+      assert.isTrue(Option.isNone(yield* Fiber.poll(beats)))
+      yield* control.hang(false)
+      assert.strictEqual(Chunk.size(yield* Fiber.join(beats)), 2)
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("answers 0 to every beat while told to, and INTERNAL to the rest while the database is down", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      const beat = Effect.map(
+        Stream.runHead(registry.heartbeats(Stream.make(key("a")))),
+        Option.map((ack) => ack.expiresAt)
+      )
+      yield* register("a")
+      yield* control.answerZero(true)
+      assert.deepStrictEqual(yield* beat, Option.some(0))
+      yield* register("a")
+      yield* control.answerZero(false)
+      yield* control.databaseDown(true)
+      assert.deepStrictEqual(yield* beat, Option.some(0))
+      const error = yield* Effect.flip(register("a"))
+      assert.strictEqual(error._tag === "AioRpcError" ? error.code : -1, 13)
+      yield* control.databaseDown(false)
+      assert.deepStrictEqual(yield* beat, Option.some(60_000))
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("keeps a journal of what reached it, with the time and the lease", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry, service } = yield* setUp
+      yield* control.clearJournal
+      yield* TestClock.adjust("5 seconds")
+      yield* register("a")
+      yield* registry.getService(service.id)
+      yield* Stream.runDrain(registry.heartbeats(Stream.make(key("a"))))
+      yield* Effect.either(registry.registerInstance({ serviceId: service.id, instanceKey: "", env: "dev", host: "h" }))
+      const calls = (yield* control.calls).map((call) => [
+        call.method,
+        Option.getOrNull(call.key)?.instanceKey,
+        call.at
+      ])
+      assert.deepStrictEqual(calls, [
+        ["registerInstance", "a", 5_000],
+        ["getService", undefined, 5_000],
+        ["heartbeats", undefined, 5_000],
+        ["heartbeats", "a", 5_000]
+      ])
+      yield* control.clearJournal
+      assert.deepStrictEqual(yield* control.calls, [])
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("is two registries when it is provided twice", () =>
+    Effect.gen(function* () {
+      yield* Effect.provide(setUp, RegistryMemory.layer())
+      const services = yield* Effect.provide(
+        Effect.flatMap(Control, (control) => control.snapshot),
+        RegistryMemory.layer()
+      )
+      assert.deepStrictEqual(services, [])
+    })
+  )
+})
