@@ -31,8 +31,10 @@ export interface Lease {
   readonly deadline: number
   /** When the next beat is due; `Infinity` while one is on its way, or the instance is not registered. */
   readonly nextBeatAt: number
-  /** A beat is on its way. */
+  /** A beat is on its way, or waits for a way. */
   readonly beating: boolean
+  /** When that beat counts as missed; `Infinity` if none is on its way. */
+  readonly missedAt: number
   /** A registration is on its way. */
   readonly registering: boolean
   /** When the next registration is due; `Infinity` if none is. */
@@ -99,6 +101,17 @@ const REFUSALS_OF_A_DEAD_KEY = 2
  */
 export const interval = (ttl: number): number => Math.max(MIN_INTERVAL, ttl / BEATS_PER_TTL)
 
+const MIN_ANSWER = 1_000
+const MAX_ANSWER = 10_000
+
+/**
+ * How long the answer to a beat may take: half an interval, 1 to 10 s.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const answerTime = (ttl: number): number => Math.min(MAX_ANSWER, Math.max(MIN_ANSWER, interval(ttl) / 2))
+
 /**
  * How long to wait before registering again: up to 1, 2, 4 … 30 seconds, with full jitter, for ever.
  *
@@ -121,6 +134,7 @@ export const start = (ttl: number): Step => [
     deadline: Number.NEGATIVE_INFINITY,
     nextBeatAt: Number.POSITIVE_INFINITY,
     beating: false,
+    missedAt: Number.POSITIVE_INFINITY,
     registering: true,
     nextRegisterAt: Number.POSITIVE_INFINITY,
     setbacks: 0,
@@ -139,7 +153,8 @@ export const start = (ttl: number): Step => [
 export const wakeAt = (lease: Lease): number => {
   if (lease.status === "Draining" || lease.status === "Stopped") return Number.POSITIVE_INFINITY
   const deadline = isAlive(lease) ? lease.deadline : Number.POSITIVE_INFINITY
-  return Math.min(lease.nextBeatAt, lease.nextRegisterAt, deadline)
+  const missedAt = lease.status === "Live" ? lease.missedAt : Number.POSITIVE_INFINITY
+  return Math.min(lease.nextBeatAt, lease.nextRegisterAt, deadline, missedAt)
 }
 
 /**
@@ -150,23 +165,43 @@ export const wakeAt = (lease: Lease): number => {
  */
 export const isAlive = (lease: Lease): boolean => lease.status === "Live" || lease.status === "Suspect"
 
+/**
+ * What may be told of the lease at this moment: after a pause of the whole process the deadline can have passed before
+ * any tick has noticed it.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const statusAt = (lease: Lease, now: number): Status =>
+  isAlive(lease) && now >= lease.deadline ? "Lost" : lease.status
+
 const register = (lease: Lease, action: "Register" | "RegisterUnderNewKey"): Step => [
   { ...lease, registering: true, nextRegisterAt: Number.POSITIVE_INFINITY },
   [action]
 ]
 
-const beat = (lease: Lease): Step => [
-  { ...lease, beating: true, nextBeatAt: Number.POSITIVE_INFINITY },
-  lease.beating ? [] : ["Beat"]
-]
+const beat = (lease: Lease, now: number): Step =>
+  lease.beating
+    ? [{ ...lease, nextBeatAt: Number.POSITIVE_INFINITY }, []]
+    : [
+        {
+          ...lease,
+          beating: true,
+          missedAt: now + answerTime(lease.ttl),
+          nextBeatAt: Number.POSITIVE_INFINITY
+        },
+        ["Beat"]
+      ]
+
+const suspect = (lease: Lease): Lease => (lease.status === "Live" ? { ...lease, status: "Suspect" } : lease)
 
 const lose = (lease: Lease): Lease => (isAlive(lease) ? { ...lease, status: "Lost" } : lease)
 
 const tick = (lease: Lease, now: number): Step => {
   const expired = isAlive(lease) && now >= lease.deadline
-  const current = expired ? lose(lease) : lease
+  const current = expired ? lose(lease) : now >= lease.missedAt ? suspect(lease) : lease
   if (!current.registering && (expired || now >= current.nextRegisterAt)) return register(current, "Register")
-  return now >= current.nextBeatAt ? beat(current) : [current, []]
+  return now >= current.nextBeatAt ? beat(current, now) : [current, []]
 }
 
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
@@ -174,6 +209,7 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
   const held: Lease = {
     ...lease,
     beating: false,
+    missedAt: Number.POSITIVE_INFINITY,
     deadline,
     setbacks: 0,
     registeredSince: false,
@@ -182,7 +218,7 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
   }
   // An answer that took longer than the lease proves nothing any more.
   return now >= deadline
-    ? beat({ ...lose(held), nextBeatAt: now })
+    ? beat(lose(held), now)
     : [{ ...held, status: "Live", nextBeatAt: sentAt + interval(lease.ttl) * (0.9 + 0.1 * random) }, []]
 }
 
@@ -190,6 +226,7 @@ const refused = (lease: Lease, now: number, random: number): Step => {
   const lost = {
     ...lose(lease),
     beating: false,
+    missedAt: Number.POSITIVE_INFINITY,
     nextBeatAt: Number.POSITIVE_INFINITY,
     deadline: Number.NEGATIVE_INFINITY,
     setbacks: lease.setbacks + 1,
@@ -205,9 +242,9 @@ const refused = (lease: Lease, now: number, random: number): Step => {
 
 const beatLost = (lease: Lease, now: number): Step => [
   {
-    ...lease,
-    status: lease.status === "Live" ? "Suspect" : lease.status,
+    ...suspect(lease),
     beating: false,
+    missedAt: Number.POSITIVE_INFINITY,
     nextBeatAt: lease.registering ? Number.POSITIVE_INFINITY : now
   },
   []
@@ -227,7 +264,7 @@ export const step = (lease: Lease, event: Event, now: number, random: number): S
     case "Tick":
       return tick(lease, now)
     case "Registered":
-      return beat({ ...lease, registering: false, registeredSince: true, nextBeatAt: now })
+      return beat({ ...lease, registering: false, registeredSince: true }, now)
     case "RegisterFailed":
       return [
         {

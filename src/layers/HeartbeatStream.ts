@@ -267,7 +267,7 @@ const facade = (entry: LeaseEntry.LeaseEntry): Registration => {
   const changes = Stream.takeUntil(Stream.changes(entry.status.changes), (state) => state === "Stopped")
   return {
     instanceKey: Effect.sync(() => entry.instanceKey),
-    state: Effect.sync(() => entry.lease.status),
+    state: Effect.clockWith((clock) => Effect.sync(() => Lease.statusAt(entry.lease, Monotonic.unsafeNow(clock)))),
     changes,
     awaitLive: Stream.runHead(Stream.filter(changes, (state) => state === "Live" || state === "Stopped")).pipe(
       Effect.flatMap((state) =>

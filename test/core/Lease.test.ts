@@ -61,6 +61,15 @@ describe("Lease", () => {
     assert.deepStrictEqual(Lease.step(lease, tick, 25_000, 1)[1], ["Beat"])
   })
 
+  it("is suspect when the answer to a beat is overdue, also if the beat has found no way to the server", () => {
+    const unanswered = [...live, [20_005, tick]] as const
+    assert.strictEqual(Lease.wakeAt(play(unanswered).lease), 30_005)
+    assert.strictEqual(play([...unanswered, [30_004, tick]]).lease.status, "Live")
+    const { actions, lease } = play([...unanswered, [30_005, tick]])
+    assert.strictEqual(lease.status, "Suspect")
+    assert.deepStrictEqual(actions, ["Register", "Beat", "Beat"])
+  })
+
   it("is lost at its deadline to the millisecond, and registers again", () => {
     const silent = [...live, [20_005, tick], [25_000, { _tag: "BeatLost" }], [25_000, tick]] as const
     const before = play([...silent, [60_004, tick]])
@@ -68,6 +77,12 @@ describe("Lease", () => {
     const after = play([...silent, [60_005, tick]])
     assert.strictEqual(after.lease.status, "Lost")
     assert.deepStrictEqual(after.actions.slice(-1), ["Register"])
+  })
+
+  it("is told as lost once its deadline has passed, also before a tick has noticed", () => {
+    const { lease } = play(live)
+    assert.strictEqual(Lease.statusAt(lease, 5 + TTL - 1), "Live")
+    assert.strictEqual(Lease.statusAt(lease, 5 + TTL), "Lost")
   })
 
   it("does not believe an acknowledgement that took longer than the lease", () => {
@@ -265,11 +280,18 @@ class World {
   }
 }
 
+/** A server that mostly accepts registrations and refuses beats. */
+const refusing: FastCheck.Arbitrary<Happening> = FastCheck.oneof(
+  { weight: 4, arbitrary: FastCheck.constant({ _tag: "AnswerBeat" as const, how: "Refused" as const }) },
+  { weight: 4, arbitrary: FastCheck.constant({ _tag: "AnswerRegister" as const, how: "Registered" as const }) },
+  { weight: 2, arbitrary: happening }
+)
+
 describe("Lease, whatever happens in whatever order,", () => {
-  const property = (check: (world: World, before: Lease.Lease) => void) =>
+  const property = (check: (world: World, before: Lease.Lease) => void, what = happening) =>
     FastCheck.assert(
       FastCheck.property(
-        FastCheck.array(happening, { maxLength: 60 }),
+        FastCheck.array(what, { maxLength: 60 }),
         FastCheck.array(FastCheck.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 8 }),
         (happenings, randoms) => {
           let draws = 0
@@ -307,7 +329,7 @@ describe("Lease, whatever happens in whatever order,", () => {
     let changes = 0
     property((world) => {
       changes += world.keyChanges
-    })
+    }, refusing)
     assert.isAbove(changes, 0, "the property was never put to the test")
   })
 })

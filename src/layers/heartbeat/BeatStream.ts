@@ -51,11 +51,7 @@ interface OnWire {
   headSince: number
 }
 
-const MIN_ANSWER_MILLIS = 1_000
-const MAX_ANSWER_MILLIS = 10_000
-
-const answerMillis = (entry: LeaseEntry): number =>
-  Math.min(MAX_ANSWER_MILLIS, Math.max(MIN_ANSWER_MILLIS, Lease.interval(entry.lease.ttl) / 2))
+const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl)
 
 const resultLabels = {
   renewed: [MetricLabel.make("result", "renewed")],

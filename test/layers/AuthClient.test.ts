@@ -1,0 +1,376 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Clock,
+  Effect,
+  Exit,
+  Fiber,
+  Inspectable,
+  Layer,
+  Logger,
+  Random,
+  Redacted,
+  Scope,
+  Stream,
+  TestClock
+} from "effect"
+import { AioRpcError, type Auth, AuthClient, StatusCode } from "effect-aio"
+import { Connection } from "../../src/grpc/Connection.js"
+import * as Methods from "../../src/grpc/Methods.js"
+import type * as Messages from "../../src/schemas/Messages.js"
+
+const { INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } = StatusCode.StatusCode
+
+const SECRET = "cs_very_secret"
+
+interface Asked {
+  readonly method: "AuthenticateClient" | "RenewToken"
+  readonly token: string | undefined
+  readonly at: number
+}
+
+const base64Url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url")
+
+/** As the real server makes them, but for the signature. Issued by a clock that is `skew` seconds ahead. */
+const jwt = (now: number, lifetimeSeconds: number, skew = 0) => {
+  const iat = Math.floor(now / 1_000) + skew
+  const exp = iat + lifetimeSeconds
+  return {
+    access_token: `${base64Url({ alg: "HS256", typ: "JWT" })}.${base64Url({ iat, nbf: iat, exp })}.sig`,
+    expires_at: String(exp),
+    token_type: "Bearer"
+  }
+}
+
+/** A server behind `Connection` that issues tokens of an hour, until it is told otherwise. */
+const makeServer = () => {
+  const asked: Array<Asked> = []
+  const server = {
+    asked,
+    lifetimeSeconds: 3_600,
+    skewSeconds: 0,
+    delay: "0 millis" as "0 millis" | "3 seconds" | "5 seconds" | "1 hour",
+    authenticate: undefined as AioRpcError | undefined,
+    renew: undefined as AioRpcError | undefined,
+    answer: undefined as Messages.TokenResponse | undefined,
+    defect: false,
+    count: (method: Asked["method"]) => asked.filter((one) => one.method === method).length
+  }
+  const connection: Connection.Service = {
+    unary: (method, _request, options) =>
+      Effect.gen(function* () {
+        const now = yield* Clock.currentTimeMillis
+        const name = method.path.endsWith("RenewToken") ? "RenewToken" : "AuthenticateClient"
+        asked.push({
+          method: name,
+          token: options.token === undefined ? undefined : Redacted.value(options.token),
+          at: now
+        })
+        if (server.delay !== "0 millis") yield* Effect.sleep(server.delay)
+        if (server.defect) return yield* Effect.dieMessage("a bug")
+        const error = name === "RenewToken" ? server.renew : server.authenticate
+        if (error !== undefined) return yield* error
+        const issuedAt = yield* Clock.currentTimeMillis
+        const response = server.answer ?? jwt(issuedAt, server.lifetimeSeconds, server.skewSeconds)
+        return method.deserialize(encode(response))
+      }),
+    exchange: () => Stream.die("not used here")
+  }
+  return { server, layer: Layer.succeed(Connection, connection) }
+}
+
+const definition = Methods.serviceDefinition(Methods.serviceNames.auth).AuthenticateClient
+const encode = (response: Messages.TokenResponse): Buffer => {
+  if (definition === undefined) throw new Error("no AuthenticateClient")
+  return definition.responseSerialize(response)
+}
+
+const rpcError = (code: number, method = "ClientAuthService/RenewToken") =>
+  new AioRpcError({ method, code, details: "scripted" })
+
+const test = (
+  sentence: string,
+  body: (
+    server: ReturnType<typeof makeServer>["server"],
+    auth: Auth.Service,
+    scope: Scope.CloseableScope
+  ) => Effect.Effect<void, unknown>
+) =>
+  it.effect(sentence, () =>
+    Effect.gen(function* () {
+      const { layer, server } = makeServer()
+      const scope = yield* Scope.make()
+      const auth = yield* AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET) }).pipe(
+        Scope.extend(scope),
+        Effect.provide(layer)
+      )
+      yield* body(server, auth, scope)
+      yield* Scope.close(scope, Exit.void)
+    }).pipe(Effect.withRandom(Random.make("auth")), Effect.provide(Logger.remove(Logger.defaultLogger)))
+  )
+
+const after = <A, E>(effect: Effect.Effect<A, E>, millis: number) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.fork(Effect.exit(effect))
+    yield* TestClock.adjust(millis)
+    return yield* Fiber.join(fiber)
+  })
+
+describe("AuthClient", () => {
+  test("asks for nothing until a token is wanted, then authenticates once and keeps the token", (server, auth) =>
+    Effect.gen(function* () {
+      assert.lengthOf(server.asked, 0)
+      const first = yield* auth.token
+      const second = yield* auth.token
+      assert.strictEqual(first, second)
+      assert.deepStrictEqual(
+        server.asked.map(({ method }) => method),
+        ["AuthenticateClient"]
+      )
+    }))
+
+  test("10,000 callers at once cause one authentication", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "3 seconds"
+      const all = yield* Effect.fork(Effect.replicateEffect(auth.token, 10_000, { concurrency: "unbounded" }))
+      yield* TestClock.adjust("3 seconds")
+      assert.lengthOf(yield* Fiber.join(all), 10_000)
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("a caller that is interrupted, the first one too, disturbs nobody", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "3 seconds"
+      const first = yield* Effect.fork(auth.token)
+      yield* TestClock.adjust("1 second")
+      const second = yield* Effect.fork(auth.token)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(second)).generation, 1)
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("an interrupted only caller leaves a token behind for the next", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "3 seconds"
+      const only = yield* Effect.fork(auth.token)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(only)
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* auth.token).generation, 1)
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("in the refresh window callers get the present token at once, and one renewal runs", (server, auth) =>
+    Effect.gen(function* () {
+      const first = yield* auth.token
+      // The window is 5 minutes of the hour, less up to a fifth of it.
+      yield* TestClock.adjust("56 minutes")
+      server.delay = "5 seconds"
+      const during = yield* Effect.replicateEffect(auth.token, 1_000, { concurrency: "unbounded" })
+      assert.isTrue(during.every((token) => token === first))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* auth.token).generation, 2)
+      assert.strictEqual(server.count("RenewToken"), 1)
+      assert.strictEqual(server.asked[1]?.token, Redacted.value(first.value))
+    }))
+
+  test("outside the refresh window nothing is renewed", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      yield* TestClock.adjust("54 minutes")
+      yield* auth.token
+      yield* TestClock.adjust("30 seconds")
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("a token of 60 seconds is not renewed on every call", (server, auth) =>
+    Effect.gen(function* () {
+      server.lifetimeSeconds = 60
+      yield* auth.token
+      for (let i = 0; i < 47; i++) {
+        yield* TestClock.adjust("1 second")
+        yield* auth.token
+      }
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("every call succeeds while renewal fails for four of the last five minutes", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      yield* TestClock.adjust("55 minutes")
+      server.renew = rpcError(UNAVAILABLE)
+      for (let i = 0; i < 24; i++) {
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual((yield* auth.token).generation, 1)
+      }
+      assert.isAbove(server.count("RenewToken"), 4)
+      // 1, 2, 4, 8, 16 and then 30 seconds at the most: never a storm, never given up.
+      assert.isBelow(server.count("RenewToken"), 40)
+      server.renew = undefined
+      yield* TestClock.adjust("31 seconds")
+      assert.strictEqual((yield* auth.token).generation, 2)
+      assert.strictEqual(server.count("AuthenticateClient"), 1)
+    }))
+
+  test("in the last ten seconds callers wait for the renewal", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      yield* TestClock.adjust("3591 seconds")
+      server.delay = "3 seconds"
+      const exit = yield* after(auth.token, 3_000)
+      assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
+    }))
+
+  test("an expired token is not renewed but replaced by authenticating", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      yield* TestClock.adjust("2 hours")
+      assert.strictEqual((yield* auth.token).generation, 2)
+      assert.strictEqual(server.count("RenewToken"), 0)
+      assert.strictEqual(server.count("AuthenticateClient"), 2)
+    }))
+
+  for (const code of [UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND]) {
+    test(`a renewal answered ${StatusCode.name(code)} leads to authenticating afresh`, (server, auth) =>
+      Effect.gen(function* () {
+        yield* auth.token
+        server.renew = rpcError(code)
+        yield* TestClock.adjust("3595 seconds")
+        assert.strictEqual((yield* auth.token).generation, 2)
+        assert.strictEqual(server.count("AuthenticateClient"), 2)
+      }))
+  }
+
+  for (const code of [UNAVAILABLE, INTERNAL]) {
+    test(`a renewal answered ${StatusCode.name(code)} never costs the server a password hash`, (server, auth) =>
+      Effect.gen(function* () {
+        yield* auth.token
+        server.renew = rpcError(code)
+        yield* TestClock.adjust("3595 seconds")
+        const error = yield* Effect.flip(auth.token)
+        assert.strictEqual(error._tag, "AioRpcError")
+        assert.strictEqual(server.count("AuthenticateClient"), 1)
+      }))
+  }
+
+  test("refused credentials are a typed error, the same for all callers of that second", (server, auth) =>
+    Effect.gen(function* () {
+      server.authenticate = rpcError(UNAUTHENTICATED, "ClientAuthService/AuthenticateClient")
+      const errors = yield* Effect.replicateEffect(Effect.flip(auth.token), 100, { concurrency: "unbounded" })
+      assert.isTrue(errors.every(({ _tag }) => _tag === "AioCredentialsRejected"))
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("a failure is forgotten after a second, and so is a defect", (server, auth) =>
+    Effect.gen(function* () {
+      server.authenticate = rpcError(UNAVAILABLE)
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
+      assert.lengthOf(server.asked, 1)
+      yield* TestClock.adjust("1 second")
+      server.authenticate = undefined
+      server.defect = true
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(auth.token)))
+      yield* TestClock.adjust("1 second")
+      server.defect = false
+      assert.strictEqual((yield* auth.token).generation, 1)
+    }))
+
+  test("an invalidated token is replaced, and one that was replaced already stays", (server, auth) =>
+    Effect.gen(function* () {
+      const first = yield* auth.token
+      yield* TestClock.adjust("5 seconds")
+      yield* auth.invalidate(first)
+      const second = yield* auth.token
+      assert.strictEqual(second.generation, 2)
+      yield* auth.invalidate(first)
+      assert.strictEqual(yield* auth.token, second)
+      assert.strictEqual(server.count("RenewToken"), 0)
+    }))
+
+  test("a token that is refused within its first second is not given again", (server, auth) =>
+    Effect.gen(function* () {
+      const first = yield* auth.token
+      yield* auth.invalidate(first)
+      const exit = yield* after(auth.token, 1_000)
+      assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
+      assert.lengthOf(server.asked, 2)
+    }))
+
+  for (const skewSeconds of [-86_400, -600, 600, 86_400]) {
+    test(`clocks ${skewSeconds} seconds apart do not matter to a JWT: its life is its length`, (server, auth) =>
+      Effect.gen(function* () {
+        yield* TestClock.adjust("10 days")
+        server.skewSeconds = skewSeconds
+        yield* auth.token
+        yield* TestClock.adjust("50 minutes")
+        yield* auth.token
+        assert.lengthOf(server.asked, 1)
+        yield* TestClock.adjust("11 minutes")
+        yield* auth.token
+        assert.lengthOf(server.asked, 2)
+      }))
+  }
+
+  test("the life of a token counts from when it was asked for", (server, auth) =>
+    Effect.gen(function* () {
+      server.lifetimeSeconds = 60
+      server.delay = "5 seconds"
+      // Issued after five seconds, and so told to live until 65: to be sure it is trusted until 60 less its grace of 3.
+      yield* after(auth.token, 5_000)
+      yield* TestClock.adjust("53 seconds")
+      const exit = yield* after(auth.token, 5_000)
+      assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
+    }))
+
+  test("a token that is no JWT lives until its expires_at", (server, auth) =>
+    Effect.gen(function* () {
+      server.answer = { access_token: "opaque", expires_at: "3600", token_type: "Bearer" }
+      yield* auth.token
+      yield* TestClock.adjust("54 minutes")
+      yield* auth.token
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  for (const expires_at of ["0", "-1", "5"]) {
+    test(`an opaque token with expires_at ${expires_at} ten seconds later is a typed error`, (server, auth) =>
+      Effect.gen(function* () {
+        yield* TestClock.adjust("10 seconds")
+        server.answer = { access_token: "opaque-token", expires_at, token_type: "Bearer" }
+        const error = yield* Effect.flip(auth.token)
+        assert.strictEqual(error._tag, "AioWireError")
+        assert.notInclude(Inspectable.toStringUnknown(error), "opaque-token")
+      }))
+  }
+
+  test("an empty token is a typed error", (server, auth) =>
+    Effect.gen(function* () {
+      server.answer = { access_token: "", expires_at: "3600", token_type: "Bearer" }
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioWireError")
+    }))
+
+  test("closing the layer in mid-flight is a typed error, and so is asking afterwards", (server, auth, scope) =>
+    Effect.gen(function* () {
+      server.delay = "1 hour"
+      const waiting = yield* Effect.fork(Effect.flip(auth.token))
+      yield* TestClock.adjust("1 second")
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioRpcError")
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
+    }))
+
+  it.effect("an empty key or secret is refused when the layer is built, naming the field", () =>
+    Effect.gen(function* () {
+      const { layer } = makeServer()
+      const build = (clientKey: string, secret: string) =>
+        AuthClient.make({ clientKey, clientSecret: Redacted.make(secret) }).pipe(
+          Effect.scoped,
+          Effect.provide(layer),
+          Effect.flip
+        )
+      assert.strictEqual((yield* build("", "secret")).field, "clientKey")
+      assert.strictEqual((yield* build("key", "")).field, "clientSecret")
+    })
+  )
+})

@@ -1,0 +1,380 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, Stream, TestClock } from "effect"
+import {
+  Aio,
+  AioCredentialsRejected,
+  AioRpcError,
+  Heartbeat,
+  HeartbeatStream,
+  type LeaseState,
+  type NewRegistration,
+  RegistryMemory,
+  StatusCode
+} from "effect-aio"
+
+const orders: NewRegistration = {
+  service: { project: "shop", name: "orders" },
+  instance: { host: "10.0.0.1", httpPort: 8080 }
+}
+
+const unavailable = new AioRpcError({
+  method: "RegistryService/RegisterInstance",
+  code: StatusCode.StatusCode.UNAVAILABLE,
+  details: "No connection established"
+})
+
+/** The layers outlive the test's own scope, as an app's do. */
+const test = <A, E>(
+  sentence: string,
+  body: Effect.Effect<A, E, Scope.Scope | Heartbeat | RegistryMemory.RegistryMemory>
+) =>
+  it.effect(sentence, () =>
+    Effect.scoped(body).pipe(
+      Effect.provide(Layer.merge(Aio.layerMemory, Logger.remove(Logger.defaultLogger))),
+      Effect.withRandom(Random.make("heartbeat"))
+    )
+  )
+
+const registerSelf = (registration: NewRegistration = orders) =>
+  Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerSelf(registration))
+
+const control = RegistryMemory.RegistryMemory
+
+const callsTo = (method: RegistryMemory.RegistryMemory.Method) =>
+  Effect.map(
+    Effect.flatMap(control, (memory) => memory.calls),
+    (calls) => calls.filter((call) => call.method === method)
+  )
+
+const beatsSent = Effect.map(callsTo("heartbeats"), (calls) => calls.filter(({ key }) => Option.isSome(key)))
+
+const listedKeys = Effect.map(
+  Effect.flatMap(control, (memory) => memory.snapshot),
+  (services) => services.flatMap(({ instances }) => instances.map(({ instanceKey }) => instanceKey))
+)
+
+describe("HeartbeatStream", () => {
+  test(
+    "returns when the registry has acknowledged the first beat, and is listed then",
+    Effect.gen(function* () {
+      const registration = yield* registerSelf()
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.deepStrictEqual(yield* listedKeys, [yield* registration.instanceKey])
+      assert.lengthOf(yield* beatsSent, 1)
+    })
+  )
+
+  test(
+    "beats three times in every TTL, and stays listed",
+    Effect.gen(function* () {
+      const registration = yield* registerSelf()
+      yield* TestClock.adjust("10 minutes")
+      const beats = yield* beatsSent
+      // A beat every 18 to 20 seconds.
+      assert.isAtLeast(beats.length, 30)
+      assert.isAtMost(beats.length, 35)
+      assert.deepStrictEqual(yield* listedKeys, [yield* registration.instanceKey])
+      assert.lengthOf(yield* callsTo("registerInstance"), 1)
+    })
+  )
+
+  test(
+    "carries many leases on one stream",
+    Effect.gen(function* () {
+      yield* Effect.forEach(
+        Array.from({ length: 20 }, (_, i) => i),
+        (i) => registerSelf({ ...orders, instance: { ...orders.instance, instanceKey: `orders-${i}` } }),
+        { concurrency: "unbounded" }
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(yield* listedKeys, 20)
+      assert.lengthOf(
+        (yield* callsTo("heartbeats")).filter(({ key }) => Option.isNone(key)),
+        1
+      )
+    })
+  )
+
+  test(
+    "tells each state once, from Registering to Stopped",
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const registration = yield* registerSelf({ ...orders, startup: "background" }).pipe(Scope.extend(scope))
+      const seen = yield* Effect.fork(Stream.runCollect(registration.changes))
+      yield* registration.awaitLive
+      yield* Scope.close(scope, Exit.void)
+      const states: ReadonlyArray<LeaseState> = Chunk.toReadonlyArray(yield* Fiber.join(seen))
+      assert.strictEqual(states.at(-1), "Stopped")
+      assert.strictEqual(yield* registration.state, "Stopped")
+      assert.strictEqual(new Set(states).size, states.length)
+    })
+  )
+
+  test(
+    "deregisters when its scope closes, and sends nothing after that",
+    Effect.gen(function* () {
+      yield* Effect.scoped(registerSelf())
+      assert.deepStrictEqual(yield* listedKeys, [])
+      const before = (yield* (yield* control).calls).length
+      yield* TestClock.adjust("10 minutes")
+      assert.lengthOf(yield* (yield* control).calls, before)
+    })
+  )
+
+  test(
+    "leaves the other leases alone when one of them ends",
+    Effect.gen(function* () {
+      const staying = yield* registerSelf()
+      yield* Effect.scoped(registerSelf({ ...orders, instance: { ...orders.instance, instanceKey: "leaving" } }))
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* staying.state, "Live")
+      assert.deepStrictEqual(yield* listedKeys, [yield* staying.instanceKey])
+    })
+  )
+
+  test(
+    "goes on trying while the registry is down at the start, and is live within 8 seconds of its return",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.setFailure(Option.some(unavailable))
+      const registration = yield* registerSelf({ ...orders, startup: "background" })
+      yield* TestClock.adjust("45 seconds")
+      assert.strictEqual(yield* registration.state, "Registering")
+      yield* memory.setFailure(Option.none())
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+    })
+  )
+
+  test(
+    "is lost exactly a TTL after the last acknowledged beat was sent, when the registry is away",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      yield* memory.setFailure(Option.some(unavailable))
+      yield* TestClock.adjust("59999 millis")
+      assert.strictEqual(yield* registration.state, "Suspect")
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* registration.state, "Lost")
+    })
+  )
+
+  test(
+    "comes back under the same key, once, after an outage of ten minutes, and does not hammer meanwhile",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      const key = yield* registration.instanceKey
+      yield* memory.setFailure(Option.some(unavailable))
+      yield* TestClock.adjust("9 minutes")
+      yield* memory.clearJournal
+      yield* TestClock.adjust("1 minute")
+      assert.isAtMost((yield* memory.calls).length, 16)
+      yield* memory.setFailure(Option.none())
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.deepStrictEqual(yield* listedKeys, [key])
+    })
+  )
+
+  test(
+    "registers again within one beat when the registry has lost everything, and ensures the service again",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      yield* memory.clear
+      yield* TestClock.adjust("21 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.deepStrictEqual(yield* listedKeys, [yield* registration.instanceKey])
+      assert.lengthOf(yield* callsTo("ensureService"), 2)
+    })
+  )
+
+  test(
+    "takes a new key when the registry refuses to revive the old one, and leaves no ghost",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const fixed = { ...orders, instance: { ...orders.instance, instanceKey: "orders-fixed" } }
+      yield* Effect.scoped(registerSelf(fixed))
+      const registration = yield* registerSelf(fixed)
+      assert.strictEqual(yield* registration.state, "Live")
+      const key = yield* registration.instanceKey
+      assert.match(key, /^orders-fixed~[a-z0-9]{4}$/)
+      assert.deepStrictEqual(yield* listedKeys, [key])
+      const registered = (yield* memory.calls).filter(({ method }) => method === "registerInstance")
+      assert.lengthOf(registered, 4)
+    })
+  )
+
+  test(
+    "keeps its key while the registry's database is down, and is live again when it is up",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      const key = yield* registration.instanceKey
+      yield* memory.databaseDown(true)
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* registration.state, "Lost")
+      yield* memory.databaseDown(false)
+      yield* TestClock.adjust("31 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.strictEqual(yield* registration.instanceKey, key)
+    })
+  )
+
+  test(
+    "opens its stream anew when it breaks, and loses no lease",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      const lost = yield* Effect.fork(Stream.runHead(Stream.filter(registration.changes, (state) => state === "Lost")))
+      for (let i = 0; i < 5; i++) {
+        yield* memory.breakStreams(unavailable)
+        yield* TestClock.adjust("30 seconds")
+      }
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(lost)))
+      assert.lengthOf(yield* callsTo("registerInstance"), 1)
+    })
+  )
+
+  test(
+    "notices a registry that has fallen silent by the answer that does not come, and keeps the lease if it speaks again",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      yield* memory.hang(true)
+      yield* TestClock.adjust("31 seconds")
+      assert.strictEqual(yield* registration.state, "Suspect")
+      yield* memory.hang(false)
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.lengthOf(yield* callsTo("registerInstance"), 1)
+    })
+  )
+
+  test(
+    "ends within its budget when the registry does not answer the deregistration",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const scope = yield* Scope.make()
+      yield* registerSelf().pipe(Scope.extend(scope))
+      yield* memory.hang(true)
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("6 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
+    })
+  )
+
+  test(
+    "fails at once with refused credentials, and leaves nothing running",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const rejected = new AioCredentialsRejected({ code: 16, details: "no" })
+      yield* memory.setFailure(Option.some(rejected))
+      const error = yield* Effect.flip(Effect.scoped(registerSelf()))
+      assert.strictEqual(error._tag, "AioCredentialsRejected")
+      yield* memory.clearJournal
+      yield* TestClock.adjust("5 minutes")
+      assert.lengthOf(yield* memory.calls, 0)
+    })
+  )
+
+  test(
+    "with startup fail, fails with the registry's error after its own limit",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.setFailure(Option.some(unavailable))
+      const failed = yield* Effect.fork(
+        Effect.flip(Effect.scoped(registerSelf({ ...orders, startup: "fail", startupTimeout: "10 seconds" })))
+      )
+      yield* TestClock.adjust("9 seconds")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(failed)))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(failed))._tag, "AioRpcError")
+    })
+  )
+
+  test(
+    "stops waiting when it is interrupted, and has deregistered by then",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.answerZero(true)
+      const waiting = yield* Effect.fork(Effect.scoped(registerSelf()))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.interrupt(waiting)
+      assert.deepStrictEqual(yield* listedKeys, [])
+    })
+  )
+
+  test(
+    "tells a waiter that the lease is gone when it is stopped before it was live",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.setFailure(Option.some(unavailable))
+      const scope = yield* Scope.make()
+      const registration = yield* registerSelf({ ...orders, startup: "background" }).pipe(Scope.extend(scope))
+      const waiting = yield* Effect.fork(Effect.flip(registration.awaitLive))
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust("6 seconds")
+      yield* Fiber.join(closing)
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioLeaseLost")
+    })
+  )
+
+  const refusals: ReadonlyArray<readonly [what: string, registration: NewRegistration, field: string]> = [
+    ["a TTL of 0", { ...orders, ttl: 0 }, "ttl"],
+    ["a TTL of 2 seconds", { ...orders, ttl: "2 seconds" }, "ttl"],
+    ["a TTL of 25 hours", { ...orders, ttl: "25 hours" }, "ttl"],
+    ["an empty host", { ...orders, instance: { ...orders.instance, host: "" } }, "instance.host"],
+    ["a port of 0", { ...orders, instance: { host: "h", httpPort: 0 } }, "instance.httpPort"],
+    ["no way to be reached", { ...orders, instance: { host: "h" } }, "instance.endpoint"],
+    [
+      "a key of 121 characters",
+      { ...orders, instance: { ...orders.instance, instanceKey: "k".repeat(121) } },
+      "instance.instanceKey"
+    ],
+    ["a service name of 65 characters", { ...orders, service: { project: "p", name: "n".repeat(65) } }, "service.name"],
+    [
+      "a meta value that is no JSON",
+      { ...orders, instance: { ...orders.instance, meta: { weight: Number.NaN } } },
+      "instance.meta.weight"
+    ]
+  ]
+  for (const [what, registration, field] of refusals) {
+    test(
+      `refuses ${what} before anything is sent, naming ${field}`,
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(registerSelf(registration))
+        assert.strictEqual(error._tag, "AioConfigError")
+        if (error._tag === "AioConfigError") assert.strictEqual(error.field, field)
+        assert.lengthOf(yield* (yield* control).calls, 0)
+      })
+    )
+  }
+
+  test(
+    "refuses a second registration under one key in one process",
+    Effect.gen(function* () {
+      const fixed = { ...orders, instance: { ...orders.instance, instanceKey: "orders-fixed" } }
+      yield* registerSelf(fixed)
+      const error = yield* Effect.flip(registerSelf(fixed))
+      assert.strictEqual(error._tag, "AioConfigError")
+    })
+  )
+
+  it.effect("ends its leases when the layer itself is closed first", () =>
+    Effect.gen(function* () {
+      const memory = yield* control
+      const layerScope = yield* Scope.make()
+      const heartbeat = yield* HeartbeatStream.make({ env: "test" }).pipe(Scope.extend(layerScope))
+      const registration = yield* heartbeat.registerSelf(orders)
+      yield* Scope.close(layerScope, Exit.void)
+      assert.strictEqual(yield* registration.state, "Stopped")
+      assert.lengthOf(
+        (yield* memory.snapshot).flatMap(({ instances }) => instances),
+        0
+      )
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(RegistryMemory.layer(), Logger.remove(Logger.defaultLogger))))
+  )
+})
