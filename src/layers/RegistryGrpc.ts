@@ -15,7 +15,9 @@ import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
-import { AioConfigError, type AioWireError } from "../schemas/AioError.js"
+import type { AccessToken } from "../schemas/AccessToken.js"
+import { AioConfigError, type AioRpcError, type AioWireError, isAioError } from "../schemas/AioError.js"
+import * as StatusCode from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
 import { Registry, type RegistryError } from "../services/Registry.js"
@@ -62,6 +64,9 @@ const retrying = <A>(
       })
   )
 
+const isTokenRefused = (error: unknown): boolean =>
+  isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
+
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
   skipped.length === 0
     ? Effect.void
@@ -97,6 +102,24 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       })
     }
 
+    // A refused token is dropped, if it is still the present one, and the call is sent once more with the next: the server
+    // may have changed its signing secret, and then refuses every token it has ever issued.
+    const withToken = <A>(
+      token: Effect.Effect<AccessToken, RegistryError>,
+      use: (token: AccessToken) => Effect.Effect<A, RegistryError>
+    ): Effect.Effect<A, RegistryError> =>
+      Effect.flatMap(token, (first) =>
+        Effect.catchIf(use(first), isTokenRefused, () =>
+          Effect.zipRight(
+            auth.invalidate(first),
+            Effect.flatMap(token, (second) => Effect.tapErrorTag(use(second), "AioRpcError", dropIfRefused(second)))
+          )
+        )
+      )
+
+    const dropIfRefused = (token: AccessToken) => (error: AioRpcError) =>
+      StatusCode.dropsToken(error.code) ? auth.invalidate(token) : Effect.void
+
     // The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
     // the deadline and the cancellation of the call (grpc-node#1985).
     const call = <Request, Response>(
@@ -106,7 +129,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       Effect.flatMap(request, (message) => {
         const until = Deadline.after(deadline)
         return retrying(
-          Effect.flatMap(Deadline.before(auth.token, until, method.name), (token) =>
+          withToken(Deadline.before(auth.token, until, method.name), (token) =>
             connection.unary(method, message, { deadline: until, token: token.value })
           ),
           until
@@ -131,18 +154,20 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           Wire.decodeRegisterInstance(response, instance)
         ),
       deregisterInstance: (key) => Effect.asVoid(call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key))),
+      // Not opened again here: `beats` has been begun by then. Whoever keeps the stream opens another, with another token.
       heartbeats: (beats) =>
         Stream.unwrap(
           Effect.map(auth.token, (token) =>
-            Stream.mapEffect(
-              connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey),
-              ({ receivedAt, request, response, sentAt }) =>
+            connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey).pipe(
+              Stream.tapError((error) => (isTokenRefused(error) ? auth.invalidate(token) : Effect.void)),
+              Stream.mapEffect(({ receivedAt, request, response, sentAt }) =>
                 Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({
                   key: request,
                   sentAt,
                   receivedAt,
                   expiresAt
                 }))
+              )
             )
           )
         )

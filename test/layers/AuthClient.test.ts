@@ -108,7 +108,7 @@ const test = (
     }).pipe(Effect.withRandom(Random.make("auth")), Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
 
-const after = <A, E>(effect: Effect.Effect<A, E>, millis: number) =>
+const tokenAfter = <A, E>(effect: Effect.Effect<A, E>, millis: number) =>
   Effect.gen(function* () {
     const fiber = yield* Effect.fork(Effect.exit(effect))
     yield* TestClock.adjust(millis)
@@ -218,7 +218,7 @@ describe("AuthClient", () => {
       yield* auth.token
       yield* TestClock.adjust("3591 seconds")
       server.delay = "3 seconds"
-      const exit = yield* after(auth.token, 3_000)
+      const exit = yield* tokenAfter(auth.token, 3_000)
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
     }))
 
@@ -293,7 +293,7 @@ describe("AuthClient", () => {
     Effect.gen(function* () {
       const first = yield* auth.token
       yield* auth.invalidate(first)
-      const exit = yield* after(auth.token, 1_000)
+      const exit = yield* tokenAfter(auth.token, 1_000)
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
       assert.lengthOf(server.asked, 2)
     }))
@@ -318,9 +318,9 @@ describe("AuthClient", () => {
       server.lifetimeSeconds = 60
       server.delay = "5 seconds"
       // Issued after five seconds, and so told to live until 65: to be sure it is trusted until 60 less its grace of 3.
-      yield* after(auth.token, 5_000)
+      yield* tokenAfter(auth.token, 5_000)
       yield* TestClock.adjust("53 seconds")
-      const exit = yield* after(auth.token, 5_000)
+      const exit = yield* tokenAfter(auth.token, 5_000)
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
     }))
 
