@@ -122,27 +122,32 @@ export const backoff = (setbacks: number, random: number): number =>
   Math.min(30_000, 1_000 * 2 ** Math.min(setbacks, 16)) * random
 
 /**
- * A lease that has yet to be registered. `Register` is the first thing to do.
+ * A lease that has yet to be registered, its registration on its way: what {@link firstActions} ask for.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const start = (ttl: number): Step => [
-  {
-    status: "Registering",
-    ttl,
-    deadline: Number.NEGATIVE_INFINITY,
-    nextBeatAt: Number.POSITIVE_INFINITY,
-    beating: false,
-    missedAt: Number.POSITIVE_INFINITY,
-    registering: true,
-    nextRegisterAt: Number.POSITIVE_INFINITY,
-    setbacks: 0,
-    registeredSince: false,
-    refusals: 0
-  },
-  ["Register"]
-]
+export const start = (ttl: number): Lease => ({
+  status: "Registering",
+  ttl,
+  deadline: Number.NEGATIVE_INFINITY,
+  nextBeatAt: Number.POSITIVE_INFINITY,
+  beating: false,
+  missedAt: Number.POSITIVE_INFINITY,
+  registering: true,
+  nextRegisterAt: Number.POSITIVE_INFINITY,
+  setbacks: 0,
+  registeredSince: false,
+  refusals: 0
+})
+
+/**
+ * What a lease asks for first.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const firstActions: ReadonlyArray<Action> = ["Register"]
 
 /**
  * When the lease wants its next `Tick`; `Infinity` if it waits for an answer only.

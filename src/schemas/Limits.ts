@@ -40,6 +40,9 @@ const MAX_TTL_SECONDS = 24 * 60 * 60
 const fail = (field: string, problem: string, expected: string) =>
   Either.left(new AioConfigError({ field, problem, expected }))
 
+const kindOf = (value: unknown): string =>
+  value === null || value === undefined ? String(value) : `${typeof value === "object" ? "an" : "a"} ${typeof value}`
+
 // A text of n UTF-16 units has at most n characters, so that the count is needed only near the limit.
 const characters = (text: string): number => {
   let count = 0
@@ -60,7 +63,7 @@ export const text = (
   options: { readonly max: number; readonly required: boolean }
 ): Either.Either<string, AioConfigError> => {
   const expected = `${options.required ? "1" : "0"} to ${options.max} characters`
-  if (typeof value !== "string") return fail(field, `is ${value === null ? "null" : `a ${typeof value}`}`, expected)
+  if (typeof value !== "string") return fail(field, `is ${kindOf(value)}`, expected)
   if (options.required && value.length === 0) return fail(field, "is empty", expected)
   if (value.length > options.max && characters(value) > options.max) {
     return fail(field, `has ${characters(value)} characters`, expected)
@@ -92,7 +95,7 @@ export const ttlSeconds = (field: string, value: Duration.DurationInput): Either
  * @since 0.1.0
  * @category validation
  */
-export const port = (field: string, value: number): Either.Either<number, AioConfigError> =>
-  Number.isInteger(value) && value >= 1 && value <= 65_535
+export const port = (field: string, value: unknown): Either.Either<number, AioConfigError> =>
+  typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535
     ? Either.right(value)
-    : fail(field, `is ${value}`, "a port from 1 to 65535")
+    : fail(field, `is ${typeof value === "number" ? value : kindOf(value)}`, "a port from 1 to 65535")

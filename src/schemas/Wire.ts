@@ -90,8 +90,17 @@ const ParsedJsonObject = Schema.declare(
 )
 const decodeJsonObject_ = Schema.decodeUnknownEither(Schema.parseJson(ParsedJsonObject))
 
+// Never throws: whatever was not expected comes here, a bigint and a cycle as well.
+const written = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return typeof value === "bigint" ? String(value) : `a ${typeof value} that is no JSON`
+  }
+}
+
 const shorten = (value: unknown): string => {
-  const text = typeof value === "string" ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value))
+  const text = written(value)
   return text.length > 100 ? `${text.slice(0, 100)}…` : text
 }
 
@@ -230,6 +239,9 @@ export const decodeListServices = (
   raw: Messages.ListServicesResponse
 ): Either.Either<Decoded<ReadonlyArray<ServiceWithInstances>>, AioWireError> =>
   collecting((skip) => {
+    if (!Array.isArray(raw.services)) {
+      return Either.left(badField("ListServicesResponse", "services", raw.services, "expected a list"))
+    }
     const services: Array<ServiceWithInstances> = []
     for (const element of raw.services) {
       const decoded = serviceWithInstancesOf(element, skip)
@@ -300,8 +312,14 @@ export const decodeToken = (
   raw: Messages.TokenResponse
 ): Either.Either<{ readonly value: Redacted.Redacted; readonly expiresAt: number }, AioWireError> =>
   Either.mapBoth(decodeToken_(raw), {
-    // Never `hard`: it would show the message, and the token in it.
-    onLeft: (error) => wireError(protoMessage, error),
+    // Never `hard`, nor the problem in Schema's words: both may show the message, and the token in it.
+    onLeft: (error) =>
+      new AioWireError({
+        protoMessage,
+        field: wireError(protoMessage, error).field,
+        actual: "not shown",
+        problem: "expected a token, its expiry as a decimal string, and its type"
+      }),
     onRight: (wire) => ({ value: Redacted.make(wire.access_token), expiresAt: millis(wire.expires_at) })
   })
 
@@ -394,7 +412,9 @@ const hostAndPort = (host: string, port: number): string =>
   host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`
 
 const encodeEndpoints = (endpoints: ReadonlyArray<Endpoint> | undefined): Either.Either<string, AioConfigError> => {
-  if (endpoints === undefined || endpoints.length === 0) return Either.right("")
+  if (endpoints === undefined) return Either.right("")
+  if (!Array.isArray(endpoints)) return fail("instance.endpoints", "is no array", "a list of endpoints")
+  if (endpoints.length === 0) return Either.right("")
   const isEndpoint = Schema.is(Endpoint)
   for (const [index, endpoint] of endpoints.entries()) {
     if (!isEndpoint(endpoint) || endpoint.host === "") {

@@ -9,7 +9,8 @@ const play = (
   events: ReadonlyArray<readonly [at: number, event: Lease.Event]>,
   random = 1
 ): { readonly lease: Lease.Lease; readonly actions: ReadonlyArray<Lease.Action> } => {
-  let [lease, actions] = Lease.start(TTL)
+  let lease = Lease.start(TTL)
+  let actions = Lease.firstActions
   for (const [at, event] of events) {
     const [next, more] = Lease.step(lease, event, at, random)
     lease = next
@@ -214,9 +215,8 @@ class World {
   private registrationsSinceRenewal = 0
 
   constructor(private readonly random: () => number) {
-    const [lease, actions] = Lease.start(TTL)
-    this.lease = lease
-    for (const action of actions) this.act(action)
+    this.lease = Lease.start(TTL)
+    for (const action of Lease.firstActions) this.act(action)
   }
 
   private act(action: Lease.Action) {

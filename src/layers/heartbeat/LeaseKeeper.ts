@@ -1,0 +1,206 @@
+/**
+ * Does what the state machine of each lease asks for, and tells it what came of it.
+ *
+ * @since 0.1.0
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Lease from "../../core/Lease.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { AioConfigError } from "../../schemas/AioError.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import type { HeartbeatError, LeaseState } from "../../services/Heartbeat.js"
+import type { Registry } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import * as BeatStream from "./BeatStream.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import * as LeaseTimer from "./LeaseTimer.js"
+import * as Registrar from "./Registrar.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface LeaseKeeper {
+  /** Begins to register and keep a lease. Fails if this process keeps the same key already. */
+  readonly begin: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseEntry.LeaseEntry, AioConfigError>
+  /** Ends a lease: no beat from now on, deregistered within 15 seconds. Once; later calls do nothing. */
+  readonly stop: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+  readonly stopAll: Effect.Effect<void>
+}
+
+/** The longest that ending a lease may take, whatever the registry does. */
+const STOP_BUDGET = "15 seconds"
+
+const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
+  (["Registering", "Live", "Suspect", "Lost", "Draining"] as const).map((state) => [
+    state,
+    [MetricLabel.make("state", state)]
+  ])
+)
+
+const countState = (state: LeaseState, change: 1 | -1): void => {
+  const labels = stateLabels.get(state)
+  if (labels !== undefined) Metrics.leases.unsafeModify(change, labels)
+}
+
+const isHopeless = (error: HeartbeatError): boolean =>
+  error._tag === "AioConfigError" ||
+  error._tag === "AioCredentialsRejected" ||
+  (error._tag === "AioRpcError" && StatusCode.isHopeless(error.code))
+
+const logChange = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
+  const line = `lease of ${LeaseEntry.describe(entry)}: ${from} -> ${to}`
+  if (to === "Suspect" || to === "Lost") return Effect.logWarning(line)
+  return to === "Stopped" ? Effect.logDebug(line) : Effect.logInfo(line)
+}
+
+const publish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    countState(from, -1)
+    countState(to, 1)
+    if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
+    const settled = to === "Live" ? Deferred.succeed(entry.settled, undefined) : Effect.void
+    // What the lease is by the time it is told: two changes in quick succession must not be told the wrong way round.
+    const told = Effect.suspend(() => SubscriptionRef.set(entry.status, entry.lease.status))
+    return Effect.all([told, settled, logChange(entry, from, to)], { discard: true })
+  })
+
+const refuseTwin = (
+  entry: LeaseEntry.LeaseEntry,
+  others: Iterable<LeaseEntry.LeaseEntry>
+): Effect.Effect<void, AioConfigError> => {
+  for (const other of others) {
+    if (LeaseEntry.isSameInstance(entry, other)) {
+      return Effect.fail(
+        new AioConfigError({
+          field: "instance.instanceKey",
+          problem: `"${entry.baseKey}" is kept alive by this process already`,
+          expected: "a key that is unique within the service"
+        })
+      )
+    }
+  }
+  return Effect.void
+}
+
+type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+
+const attempt = (registry: Registry.Service, dispatch: Dispatch, entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+  Effect.matchEffect(Registrar.register(registry, entry), {
+    onSuccess: () => dispatch(entry, { _tag: "Registered" }),
+    onFailure: (error) => {
+      entry.lastError = error
+      const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
+      return Effect.all(
+        [
+          entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
+          isHopeless(error) ? Deferred.fail(entry.settled, error) : Effect.void,
+          dispatch(entry, { _tag: "RegisterFailed" })
+        ],
+        { discard: true }
+      )
+    }
+  }).pipe(
+    Effect.catchAllDefect((defect) =>
+      Effect.zipRight(
+        Effect.logError("registering failed unexpectedly, and is tried again", defect),
+        dispatch(entry, { _tag: "RegisterFailed" })
+      )
+    )
+  )
+
+/** A fiber of the keeper: named in the logs, never silent when it fails, and restarted. */
+const keepRunning = (what: string, effect: Effect.Effect<never>): Effect.Effect<never> =>
+  Effect.forever(
+    Effect.catchAllCause(effect, (cause) =>
+      Effect.delay(Effect.logError(`${what} failed unexpectedly, and is started again`, cause), "1 second")
+    )
+  )
+
+/**
+ * Keeps leases over `registry` until the scope closes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (registry: Registry.Service): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const scope = yield* Effect.scope
+    const entries = new Set<LeaseEntry.LeaseEntry>()
+    const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
+
+    const dispatch: Dispatch = (entry, event) =>
+      Effect.flatMap(Random.next, (random) => {
+        const from = entry.lease.status
+        const [next, actions] = Lease.step(entry.lease, event, Monotonic.unsafeNow(clock), random)
+        entry.lease = next
+        timer.unsafeSchedule(entry)
+        const performed = Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
+        return from === next.status ? performed : Effect.zipRight(publish(entry, from, next.status), performed)
+      })
+
+    const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
+    const beats = yield* BeatStream.make({ registry, hasLeases: () => entries.size > 0, onEvent: dispatch })
+
+    const forkAttempt = (entry: LeaseEntry.LeaseEntry, before: Effect.Effect<void>): Effect.Effect<void> =>
+      Effect.zipRight(before, attempt(registry, dispatch, entry)).pipe(
+        annotated,
+        Effect.interruptible,
+        Effect.forkIn(scope),
+        Effect.map((fiber) => {
+          entry.attempt = fiber
+        })
+      )
+
+    const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Effect.Effect<void> => {
+      switch (action) {
+        case "Beat":
+          return Effect.sync(() => beats.unsafeSend(entry))
+        case "Register":
+          return forkAttempt(entry, Effect.void)
+        case "RegisterUnderNewKey":
+          return forkAttempt(entry, Registrar.changeKey(registry, entry))
+        case "Deregister":
+          // Part of `stop`, which waits for it.
+          return Effect.void
+      }
+    }
+
+    const stop = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (!entries.delete(entry)) return Effect.void
+        return Effect.gen(function* () {
+          yield* dispatch(entry, { _tag: "Stop" })
+          beats.unsafeWake()
+          yield* Registrar.end(registry, entry).pipe(Effect.interruptible, Effect.timeoutOption(STOP_BUDGET))
+          yield* dispatch(entry, { _tag: "Ended" })
+        }).pipe(annotated)
+      })
+
+    const stopAll = Effect.suspend(() => Effect.forEach(entries, stop, { concurrency: "unbounded", discard: true }))
+
+    yield* Effect.forEach(
+      [keepRunning("the heartbeat stream", beats.run), keepRunning("the timer of the leases", timer.run)],
+      (fiber) => fiber.pipe(annotated, Effect.interruptible, Effect.forkIn(scope)),
+      { discard: true }
+    )
+
+    return {
+      begin: (entry) =>
+        Effect.gen(function* () {
+          yield* refuseTwin(entry, entries)
+          entries.add(entry)
+          countState(entry.lease.status, 1)
+          yield* Effect.forEach(Lease.firstActions, (action) => perform(entry, action), { discard: true })
+          return entry
+        }),
+      stop,
+      stopAll
+    }
+  })

@@ -1,0 +1,63 @@
+/**
+ * One timer for all leases: it wakes each when the state machine asked for it.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Lease from "../../core/Lease.js"
+import * as TimerQueue from "../../core/TimerQueue.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import type { LeaseEntry } from "./LeaseEntry.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface LeaseTimer {
+  /** Plans the wake-up that the entry's lease asks for now. */
+  readonly unsafeSchedule: (entry: LeaseEntry) => void
+  /** Wakes what is due until it is interrupted. */
+  readonly run: Effect.Effect<never>
+}
+
+/** setTimeout cannot wait longer than 24.8 days, and Effect's clock takes more for "for ever". */
+const LONGEST_SLEEP_MILLIS = 24 * 60 * 60 * 1_000
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.Effect<LeaseTimer> =>
+  Effect.map(Effect.clock, (clock) => {
+    const queue = TimerQueue.make<LeaseEntry>()
+    const rescheduled = Effect.unsafeMakeLatch(false)
+    const now = () => Monotonic.unsafeNow(clock)
+
+    const wakeDue = Effect.gen(function* () {
+      for (let due = TimerQueue.take(queue, now()); due !== undefined; due = TimerQueue.take(queue, now())) {
+        // A lease whose plans have changed since stands in the queue again, at another instant.
+        if (Lease.wakeAt(due.value.lease) <= due.at) yield* onDue(due.value)
+      }
+    })
+
+    const waitForNext = Effect.suspend(() => {
+      rescheduled.unsafeClose()
+      const left = Math.min(TimerQueue.nextAt(queue) - now(), LONGEST_SLEEP_MILLIS)
+      return left === LONGEST_SLEEP_MILLIS
+        ? rescheduled.await
+        : // Whole milliseconds, upwards: a fraction that the clock rounds away would be slept again and again.
+          Effect.timeoutOption(rescheduled.await, Duration.millis(Math.max(0, Math.ceil(left))))
+    })
+
+    return {
+      unsafeSchedule: (entry) => {
+        const at = Lease.wakeAt(entry.lease)
+        if (at === Number.POSITIVE_INFINITY) return
+        const isFirst = at < TimerQueue.nextAt(queue)
+        TimerQueue.add(queue, at, entry)
+        if (isFirst) rescheduled.unsafeOpen()
+      },
+      run: Effect.forever(Effect.zipRight(wakeDue, waitForNext))
+    }
+  })
