@@ -3,9 +3,11 @@
  *
  * @since 0.1.0
  */
+export * as Connection from "./grpc/Connection.js"
 export * as Aio from "./layers/Aio.js"
 export * as AuthClient from "./layers/AuthClient.js"
 export * as AuthMemory from "./layers/AuthMemory.js"
+export * as Credentials from "./layers/Credentials.js"
 export * as DiscoveryCached from "./layers/DiscoveryCached.js"
 export * as HeartbeatStream from "./layers/HeartbeatStream.js"
 export * as RegistryGrpc from "./layers/RegistryGrpc.js"

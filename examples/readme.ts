@@ -1,0 +1,24 @@
+import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect } from "effect"
+import { Address, Aio, Discovery, Heartbeat } from "effect-aio"
+
+const program = Effect.gen(function* () {
+  const heartbeat = yield* Heartbeat
+  const discovery = yield* Discovery
+
+  // Registered from here on, kept alive while the scope is open, deregistered when it closes.
+  yield* heartbeat.registerSelf({
+    service: { project: "shop", name: "orders" },
+    instance: { host: "10.0.1.7", httpPort: 8080, meta: { version: "1.4.2" } }
+  })
+
+  // One of the instances of shop/payments. One that fails is left alone for 30 seconds.
+  const ask = discovery.use({ project: "shop", name: "payments" }, (payments) =>
+    HttpClient.get(`${Address.httpUrl(payments)}/health`)
+  )
+  const { status } = yield* Effect.retry(ask, { times: 2 })
+  yield* Console.log(`payments answers ${status}`)
+})
+
+program.pipe(Effect.scoped, Effect.provide([Aio.layerFromEnv, FetchHttpClient.layer]), NodeRuntime.runMain)
