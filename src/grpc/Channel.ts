@@ -1,12 +1,10 @@
 /**
- * A grpc-js channel whose life is a scope.
+ * A grpc-js channel, its options, and the metadata of a call.
  *
  * @since 0.1.0
  */
 import * as grpc from "@grpc/grpc-js"
-import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
 import * as Address from "../schemas/Address.js"
 
 /**
@@ -22,6 +20,28 @@ export type Channel = grpc.ChannelInterface
 export interface Options {
   /** The largest answer that is accepted, in bytes. */
   readonly maxReceiveBytes: number
+}
+
+/**
+ * The parts of grpc-js that users meet.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { CallCredentials, ClientOptions, Interceptor } from "@grpc/grpc-js"
+
+/**
+ * A unary rpc as `@grpc/proto-loader` and the generators for grpc-js define it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface UnaryDefinition<Request, Response> {
+  readonly path: string
+  readonly requestStream: false
+  readonly responseStream: false
+  readonly requestSerialize: (request: Request) => Buffer
+  readonly responseDeserialize: (bytes: Buffer) => Response
 }
 
 const MEBIBYTE = 1024 * 1024
@@ -49,20 +69,13 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
 })
 
 /**
- * A channel to one address. It connects when the first call needs it, reconnects by itself, and is closed with the scope.
+ * A channel to one address. It connects when the first call needs it, reconnects by itself, and must be closed.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  address: Address.Address,
-  credentials: grpc.ChannelCredentials,
-  options: Options
-): Effect.Effect<Channel, never, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.sync(() => new grpc.Channel(`dns:${Address.format(address)}`, credentials, channelOptions(options))),
-    (channel) => Effect.sync(() => channel.close())
-  )
+export const open = (address: Address.Address, credentials: grpc.ChannelCredentials, options: Options): Channel =>
+  new grpc.Channel(`dns:${Address.format(address)}`, credentials, channelOptions(options))
 
 /**
  * Is the channel known to be unable to connect right now? (It goes on trying.)
@@ -83,8 +96,10 @@ export const isFailing = (channel: Channel): boolean =>
 export const metadata = (options: {
   readonly token?: Redacted.Redacted | undefined
   readonly traceparent?: string | undefined
+  readonly more?: Readonly<Record<string, string>> | undefined
 }): grpc.Metadata => {
   const result = new grpc.Metadata()
+  if (options.more !== undefined) for (const [key, value] of Object.entries(options.more)) result.set(key, value)
   if (options.token !== undefined) {
     const token = Redacted.value(options.token)
     if (token !== "") result.set("authorization", `Bearer ${token}`)

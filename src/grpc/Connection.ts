@@ -4,20 +4,21 @@
  * @since 0.1.0
  */
 import * as grpc from "@grpc/grpc-js"
-import type * as Arr from "effect/Array"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as Address from "../schemas/Address.js"
 import { AioConfigError, type AioRpcError, type AioWireError } from "../schemas/AioError.js"
-import * as Channel from "./Channel.js"
+import type * as Channel from "./Channel.js"
+import * as ChannelPool from "./ChannelPool.js"
 import * as Exchange from "./Exchange.js"
 import type { Method } from "./Methods.js"
+import * as PlainClient from "./PlainClient.js"
 import * as Unary from "./Unary.js"
 
 /**
@@ -42,6 +43,8 @@ export declare namespace Connection {
       request: Request,
       options: Unary.Options
     ) => Effect.Effect<Response, AioRpcError | AioWireError>
+    /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
+    readonly channel: Channel.Channel
     /** Runs over a channel of its own: a stream that fills its window must not hold up calls. */
     readonly exchange: <A, E, R, Request, Response>(
       method: Method<Request, Response>,
@@ -69,6 +72,8 @@ export interface Options {
   readonly allowInsecure?: boolean | undefined
   /** The largest answer that is accepted, in bytes. Default 64 MiB. */
   readonly maxReceiveBytes?: number | undefined
+  /** A channel that has been connecting for this long is replaced by a new one. Default 20 seconds. */
+  readonly connectTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -77,7 +82,8 @@ export interface Options {
  */
 export const defaults = {
   allowInsecure: false,
-  maxReceiveBytes: 64 * 1024 * 1024
+  maxReceiveBytes: 64 * 1024 * 1024,
+  connectTimeout: Duration.seconds(20)
 } as const
 
 const refusePlaintext = (
@@ -97,33 +103,6 @@ const refusePlaintext = (
 }
 
 /**
- * One channel for each address rather than one channel with a list: grpc-js can express a list of names only through its
- * experimental resolvers, a single channel's state is a fact about a single replica, and a replica that cannot be reached
- * is passed over at once.
- */
-const pool = (
-  addresses: Arr.NonEmptyReadonlyArray<Address.Address>,
-  options: Channel.Options
-): Effect.Effect<() => Channel.Channel, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const credentials = grpc.credentials.createInsecure()
-    const [first, ...rest] = yield* Effect.forEach(addresses, (address) => Channel.make(address, credentials, options))
-    const channels = [first, ...rest]
-    let position = yield* Random.nextIntBetween(0, channels.length)
-    return () => {
-      for (let offset = 0; offset < channels.length; offset++) {
-        const candidate = channels[(position + offset) % channels.length]
-        if (candidate !== undefined && !Channel.isFailing(candidate)) {
-          position += offset + 1
-          return candidate
-        }
-      }
-      // None can be reached: the call will say why, and its attempt counts for the next.
-      return channels[position++ % channels.length] ?? first
-    }
-  })
-
-/**
  * Fails with `AioConfigError` for an address that is none, or for plain text to an address that is not on loopback. Does
  * not connect: the first call does. Closing the scope closes the channels.
  *
@@ -134,14 +113,38 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
   Effect.gen(function* () {
     const addresses = yield* Address.parse("address", options.address)
     yield* refusePlaintext(addresses, options)
-    const channelOptions = { maxReceiveBytes: options.maxReceiveBytes ?? defaults.maxReceiveBytes }
-    const nextForCalls = yield* pool(addresses, channelOptions)
-    const nextForStreams = yield* pool(addresses, channelOptions)
-    return {
-      unary: (method, request, callOptions) =>
-        Effect.suspend(() => Unary.unary(nextForCalls(), method, request, callOptions)),
-      exchange: (method, token, requests, encode) => Exchange.exchange(nextForStreams, method, token, requests, encode)
+    const poolOptions = {
+      maxReceiveBytes: options.maxReceiveBytes ?? defaults.maxReceiveBytes,
+      connectTimeoutMillis: Duration.toMillis(options.connectTimeout ?? defaults.connectTimeout)
     }
+    const credentials = grpc.credentials.createInsecure()
+    const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
+    const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
+    return over(forCalls, forStreams)
+  })
+
+const over = (forCalls: ChannelPool.ChannelPool, forStreams: ChannelPool.ChannelPool): Connection.Service => ({
+  channel: PlainClient.sharedChannel(forCalls),
+  unary: (method, request, callOptions) =>
+    Effect.suspend(() => {
+      const line = forCalls.next(callOptions.route?.line)
+      if (callOptions.route !== undefined) callOptions.route.line = line
+      return Unary.unary(line, method, request, callOptions)
+    }),
+  exchange: (method, token, requests, encode) => Exchange.exchange(forStreams.next, method, token, requests, encode)
+})
+
+/**
+ * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced. Calls and streams
+ * share it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromChannel = (channel: Channel.Channel): Effect.Effect<Connection.Service> =>
+  Effect.map(Effect.clock, (clock) => {
+    const pool = PlainClient.foreignPool(channel, clock)
+    return over(pool, pool)
   })
 
 /**

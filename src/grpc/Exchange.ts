@@ -6,7 +6,6 @@
 import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -14,11 +13,11 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Monotonic from "../internal/monotonic.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
+import type { Line } from "./ChannelPool.js"
 import type { Method } from "./Methods.js"
 import * as Status from "./Status.js"
 
@@ -41,6 +40,9 @@ type CallError = AioRpcError | AioWireError
 // Answers that wait for a slow consumer, before the stream stops reading and the server is held back.
 const MAX_BUFFERED = 256
 
+// A consumer that leaves sooner does so for reasons of its own: no answer is due within less than this.
+const OVERDUE_MILLIS = 1_000
+
 interface Sent<A> {
   readonly request: A
   readonly sentAt: number
@@ -60,13 +62,13 @@ class ExchangeCall<A, Request, Response> {
   private halfClosed = false
 
   constructor(
+    private readonly line: Line,
     private readonly call: ReturnType<Channel.Channel["createCall"]>,
     private readonly method: Method<Request, Response>,
-    private readonly clock: Clock.Clock,
     token: Redacted.Redacted
   ) {
     call.start(Channel.metadata({ token }), {
-      onReceiveMetadata() {},
+      onReceiveMetadata: () => line.received(),
       onReceiveMessage: (bytes: Buffer) => this.onMessage(bytes),
       onReceiveStatus: (status) => this.onStatus(status)
     })
@@ -96,6 +98,7 @@ class ExchangeCall<A, Request, Response> {
   }
 
   private onMessage(bytes: Buffer): void {
+    this.line.received()
     const sent = this.outstanding.shift()
     if (sent === undefined) {
       this.fault("more answers than requests")
@@ -108,7 +111,7 @@ class ExchangeCall<A, Request, Response> {
       this.fault("the answer is not valid protobuf", cause)
       return
     }
-    this.answered.push({ ...sent, response, receivedAt: Monotonic.unsafeNow(this.clock) })
+    this.answered.push({ ...sent, response, receivedAt: this.line.now() })
     this.reading = this.answered.length < MAX_BUFFERED
     if (this.reading) this.call.startRead()
     this.wakeConsumer?.()
@@ -130,6 +133,15 @@ class ExchangeCall<A, Request, Response> {
         )
       )
     }
+  }
+
+  /** The consumer has left. If answers were due by then, and nothing at all has come, the connection is in doubt. */
+  leave(): void {
+    const oldest = this.outstanding[0]
+    if (this.end === undefined && oldest !== undefined && this.line.now() - oldest.sentAt >= OVERDUE_MILLIS) {
+      this.line.overdue(oldest.sentAt)
+    }
+    this.cancel()
   }
 
   cancel(): void {
@@ -156,7 +168,7 @@ class ExchangeCall<A, Request, Response> {
         resume(Effect.void)
       }
       this.wakeProducer = done
-      this.outstanding.push({ request, sentAt: Monotonic.unsafeNow(this.clock) })
+      this.outstanding.push({ request, sentAt: this.line.now() })
       this.call.sendMessageWithContext({ callback: done }, this.method.serialize(message))
     })
   }
@@ -191,30 +203,28 @@ class ExchangeCall<A, Request, Response> {
 }
 
 const open = <A, Request, Response>(
-  channel: Channel.Channel,
+  line: Line,
   method: Method<Request, Response>,
   token: Redacted.Redacted
 ): Effect.Effect<ExchangeCall<A, Request, Response>, AioRpcError, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.clockWith((clock) =>
-      Effect.try({
-        try: () =>
-          new ExchangeCall<A, Request, Response>(
-            channel.createCall(method.path, Infinity, undefined, null, undefined),
-            method,
-            clock,
-            token
-          ),
-        catch: (cause) =>
-          new AioRpcError({
-            method: method.name,
-            code: StatusCode.CANCELLED,
-            details: "the layer of this call has been closed",
-            cause
-          })
-      })
-    ),
-    (call) => Effect.sync(() => call.cancel())
+    Effect.try({
+      try: () =>
+        new ExchangeCall<A, Request, Response>(
+          line,
+          line.channel().createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
+          method,
+          token
+        ),
+      catch: (cause) =>
+        new AioRpcError({
+          method: method.name,
+          code: StatusCode.CANCELLED,
+          details: "the layer of this call has been closed",
+          cause
+        })
+    }),
+    (call) => Effect.sync(() => call.leave())
   )
 
 /**
@@ -226,7 +236,7 @@ const open = <A, Request, Response>(
  * @category calls
  */
 export const exchange = <A, E, R, Request, Response>(
-  nextChannel: () => Channel.Channel,
+  nextLine: () => Line,
   method: Method<Request, Response>,
   token: Redacted.Redacted,
   requests: Stream.Stream<A, E, R>,
@@ -234,8 +244,9 @@ export const exchange = <A, E, R, Request, Response>(
 ): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const call = yield* open<A, Request, Response>(nextChannel(), method, token)
+      const call = yield* open<A, Request, Response>(nextLine(), method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
+      let left = false
       yield* Stream.runForEach(requests, (request) =>
         Effect.flatMap(Either.match(encode(request), { onLeft: Effect.fail, onRight: Effect.succeed }), (message) =>
           call.send(request, message)
@@ -244,7 +255,7 @@ export const exchange = <A, E, R, Request, Response>(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (Exit.isSuccess(exit)) return call.halfClose()
-            if (Cause.isInterruptedOnly(exit.cause)) return
+            if (left && Cause.isInterruptedOnly(exit.cause)) return
             failure = Exit.failCause(exit.cause)
             call.fail(
               new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details: "the requests failed" })
@@ -253,6 +264,12 @@ export const exchange = <A, E, R, Request, Response>(
         ),
         Effect.interruptible,
         Effect.forkScoped
+      )
+      // Told before the fiber is interrupted: its own interruption is the end of the exchange, this one follows from it.
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          left = true
+        })
       )
       return Stream.repeatEffectChunkOption(
         Effect.catchAll(

@@ -8,6 +8,9 @@ import { StatusCode } from "../schemas/StatusCode.js"
 
 const MAX_DETAILS = 300
 
+// grpc-js's own words around the reason for a connection that failed.
+const DECORATION = /^(No connection established\. )Last error: (?:Error: )?(.*?)\.? ?Resolution note: ?(.*)$/
+
 /**
  * What a server says of a failure may go on with a trace: people are shown its first line.
  *
@@ -16,7 +19,7 @@ const MAX_DETAILS = 300
  */
 export const firstLine = (details: string): string => {
   const end = details.search(/[\r\n]/)
-  const line = end === -1 ? details : details.slice(0, end)
+  const line = (end === -1 ? details : details.slice(0, end)).replace(DECORATION, "$1$2$3")
   return line.length > MAX_DETAILS ? `${line.slice(0, MAX_DETAILS)}…` : line
 }
 
@@ -48,3 +51,14 @@ export const meaning = (code: number, details: string): number => {
  */
 export const toError = (method: string, status: { readonly code: number; readonly details: string }): AioRpcError =>
   new AioRpcError({ method, code: meaning(status.code, status.details), details: firstLine(status.details) })
+
+/**
+ * Did the server say it, or did this side of the wire? A status of the server proves that the connection works.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isFromServer = (status: { readonly code: number }): boolean =>
+  status.code !== StatusCode.DEADLINE_EXCEEDED &&
+  status.code !== StatusCode.UNAVAILABLE &&
+  status.code !== StatusCode.CANCELLED

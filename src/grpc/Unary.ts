@@ -9,10 +9,21 @@ import type * as Redacted from "effect/Redacted"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
+import type { Line } from "./ChannelPool.js"
 import type { Deadline } from "./Deadline.js"
 import type { Method } from "./Methods.js"
 import * as Status from "./Status.js"
 import * as Telemetry from "./Telemetry.js"
+
+/**
+ * One for each call, shared by its attempts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Route {
+  line?: Line
+}
 
 /**
  * @since 0.1.0
@@ -21,6 +32,10 @@ import * as Telemetry from "./Telemetry.js"
 export interface Options {
   readonly deadline: Deadline
   readonly token?: Redacted.Redacted | undefined
+  /** Where the attempts of one call go: each prefers another address than the one before, if there are several. */
+  readonly route?: Route | undefined
+  /** Sent beside the token. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined
   /** Begin a trace of its own, for work that no single caller asked for. */
   readonly root?: boolean | undefined
 }
@@ -35,7 +50,7 @@ const garbage = (method: string, message: string, cause: unknown): AioWireError 
   })
 
 const send = <Request, Response>(
-  channel: Channel.Channel,
+  line: Line,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -46,7 +61,7 @@ const send = <Request, Response>(
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
       // bring down the process when nobody listens.
-      call = channel.createCall(method.path, options.deadline, undefined, null, undefined)
+      call = line.channel().createCall(method.path, options.deadline, undefined, null, undefined)
     } catch (cause) {
       resume(
         Effect.fail(
@@ -60,13 +75,18 @@ const send = <Request, Response>(
       )
       return
     }
+    const sentAt = line.now()
     let answer: Buffer | undefined
-    call.start(Channel.metadata({ token: options.token, traceparent }), {
-      onReceiveMetadata() {},
+    call.start(Channel.metadata({ token: options.token, traceparent, more: options.metadata }), {
+      onReceiveMetadata() {
+        line.received()
+      },
       onReceiveMessage(bytes: Buffer) {
         answer = bytes
       },
       onReceiveStatus(status) {
+        if (status.code === grpc.status.DEADLINE_EXCEEDED) line.deadlineExceeded(sentAt)
+        else if (Status.isFromServer(status)) line.received()
         if (status.code !== grpc.status.OK) return resume(Effect.fail(Status.toError(method.name, status)))
         if (answer === undefined) return resume(Effect.fail(garbage(method.name, "OK without an answer", undefined)))
         try {
@@ -92,11 +112,9 @@ const send = <Request, Response>(
  * @category calls
  */
 export const unary = <Request, Response>(
-  channel: Channel.Channel,
+  line: Line,
   method: Method<Request, Response>,
   request: Request,
   options: Options
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  Telemetry.observed(method, options.root === true, (traceparent) =>
-    send(channel, method, request, options, traceparent)
-  )
+  Telemetry.observed(method, options.root === true, (traceparent) => send(line, method, request, options, traceparent))

@@ -6,9 +6,11 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type * as Channel from "../grpc/Channel.js"
 import * as Connection from "../grpc/Connection.js"
 import * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
@@ -23,13 +25,15 @@ import * as HeartbeatStream from "./HeartbeatStream.js"
 import * as RegistryGrpc from "./RegistryGrpc.js"
 import * as RegistryMemory from "./RegistryMemory.js"
 
+export { callCredentials, clientOptions, interceptor, type Options as RawCallOptions, unary } from "./RawCall.js"
+
 /**
- * The four services together.
+ * The four services together, and the connection under them (for `unary` and `clientOptions`).
  *
  * @since 0.1.0
  * @category models
  */
-export type Aio = Auth | Registry | Discovery | Heartbeat
+export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connection
 
 /**
  * @since 0.1.0
@@ -50,6 +54,25 @@ const overRegistry = (options: {
     }),
     HeartbeatStream.layer({ env: options.env })
   )
+
+/** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
+const acquireDeadline = (deadline: AioConfig.Common["deadline"]): Duration.Duration =>
+  Duration.min(AuthClient.defaults.acquireDeadline, deadline ?? AioConfig.defaults.deadline)
+
+const overConnection = (
+  options:
+    | Omit<AioConfig.WithToken, "address" | "allowInsecure">
+    | Omit<AioConfig.WithoutToken, "address" | "allowInsecure">
+) => {
+  const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
+    options.auth === "disabled"
+      ? AuthClient.layerDisabled
+      : AuthClient.layer({ ...options, acquireDeadline: acquireDeadline(options.deadline) })
+  return overRegistry(options).pipe(
+    Layer.provideMerge(RegistryGrpc.layer({ deadline: options.deadline })),
+    Layer.provideMerge(auth)
+  )
+}
 
 /**
  * A client of the registry at `options.address`. Builds without asking the registry for anything, so that an app starts
@@ -72,14 +95,23 @@ const overRegistry = (options: {
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> => {
-  const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
-    options.auth === "disabled" ? AuthClient.layerDisabled : AuthClient.layer(options)
-  return overRegistry(options).pipe(
-    Layer.provideMerge(RegistryGrpc.layer({ deadline: options.deadline })),
-    Layer.provideMerge(auth),
-    Layer.provide(Connection.layer({ address: options.address, allowInsecure: options.allowInsecure }))
+  return overConnection(options).pipe(
+    Layer.provideMerge(Connection.layer({ address: options.address, allowInsecure: options.allowInsecure }))
   )
 }
+
+/**
+ * {@link layer} over a channel that you opened, and close. Whether it is encrypted is yours to see to: key, secret and
+ * token travel over it. It is never replaced, whatever becomes of it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFromChannel = (
+  channel: Channel.Channel,
+  options: Parameters<typeof overConnection>[0]
+): Layer.Layer<Aio, AioConfigError> =>
+  overConnection(options).pipe(Layer.provideMerge(Layer.effect(Connection.Connection, Connection.fromChannel(channel))))
 
 /**
  * {@link layer} with options from Effect's `Config`.
@@ -111,7 +143,10 @@ export const layerFromEnv: Layer.Layer<Aio, AioConfigError> = Layer.unwrapEffect
  * @since 0.1.0
  * @category layers
  */
-export const layerMemory: Layer.Layer<Aio | RegistryMemory.RegistryMemory, AioConfigError> = overRegistry({
+export const layerMemory: Layer.Layer<
+  Exclude<Aio, Connection.Connection> | RegistryMemory.RegistryMemory,
+  AioConfigError
+> = overRegistry({
   env: "test"
 }).pipe(Layer.provideMerge(RegistryMemory.layer()), Layer.provideMerge(AuthMemory.layer()))
 

@@ -16,6 +16,7 @@ import * as MetricLabel from "effect/MetricLabel"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as AcquisitionBrake from "../core/AcquisitionBrake.js"
 import * as TokenLife from "../core/TokenLife.js"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
@@ -34,8 +35,10 @@ import * as Metrics from "../telemetry/Metrics.js"
  * @category models
  */
 export interface Options {
-  readonly clientKey: string
-  readonly clientSecret: Redacted.Redacted
+  /** A value, or an effect that is run for each authentication (see `Credentials`). */
+  readonly clientKey: string | Effect.Effect<string, AioConfigError>
+  /** A value, or an effect that is run for each authentication (see `Credentials`). */
+  readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
   /** How long one authentication or renewal may take. Default 10 seconds. */
   readonly acquireDeadline?: Duration.DurationInput | undefined
 }
@@ -48,12 +51,29 @@ export const defaults = {
   acquireDeadline: Duration.seconds(10)
 } as const
 
+interface Credentials {
+  readonly clientKey: string
+  readonly clientSecret: Redacted.Redacted
+}
+
 const required = (field: string, value: string): Effect.Effect<void, AioConfigError> =>
   value.length > 0
     ? Effect.void
     : Effect.fail(
         new AioConfigError({ field, problem: "is empty", expected: "the value that the control plane issued" })
       )
+
+const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+  Effect.gen(function* () {
+    const clientKey = Effect.isEffect(options.clientKey) ? yield* options.clientKey : options.clientKey
+    const clientSecret = Effect.isEffect(options.clientSecret) ? yield* options.clientSecret : options.clientSecret
+    yield* required("clientKey", clientKey)
+    yield* required("clientSecret", Redacted.value(clientSecret))
+    return { clientKey, clientSecret }
+  })
+
+const isSame = (one: Credentials, other: Credentials): boolean =>
+  one.clientKey === other.clientKey && Redacted.value(one.clientSecret) === Redacted.value(other.clientSecret)
 
 type Kind = "authenticate" | "renew"
 
@@ -96,7 +116,12 @@ const makeAcquisition = (options: Options, connection: Connection.Service) => {
       if (claims !== undefined) {
         Metrics.clockSkewSeconds.unsafeUpdate((claims.issuedAtMillis - wallNow) / 1_000, [])
       }
-      const token: AccessToken = { value: decoded.value, expiresAt: decoded.expiresAt, generation: ++generation }
+      const token: AccessToken = {
+        value: decoded.value,
+        expiresAt: decoded.expiresAt,
+        acquiredAt: sentAt,
+        generation: ++generation
+      }
       return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next)
     })
 
@@ -114,30 +139,84 @@ const makeAcquisition = (options: Options, connection: Connection.Service) => {
       )
     }).pipe((effect) => counted(kind, effect))
 
-  const authenticate: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.suspend(() =>
-    call(
-      "authenticate",
-      Methods.auth.authenticateClient,
-      { client_key: options.clientKey, client_secret: Redacted.value(options.clientSecret) },
-      undefined
-    )
-  ).pipe(
+  const authenticate = ({ clientKey, clientSecret }: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
     Effect.catchIf(
+      call(
+        "authenticate",
+        Methods.auth.authenticateClient,
+        { client_key: clientKey, client_secret: Redacted.value(clientSecret) },
+        undefined
+      ),
       (error): error is AioRpcError => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
       ({ code, details }) => Effect.fail(new AioCredentialsRejected({ code, details }))
     )
-  )
 
-  // Authenticating costs the server a password hash (86 ms of its CPU), renewing a signature: only an answer that says that
-  // renewing cannot help leads to the former, never a server that could not be asked.
-  const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AuthError> =>
-    Effect.catchIf(
-      call("renew", Methods.auth.renewToken, {}, token.value),
-      (error) => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
-      () => authenticate
-    )
+  const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AioRpcError | AioWireError> =>
+    call("renew", Methods.auth.renewToken, {}, token.value)
 
   return { authenticate, renew }
+}
+
+type Acquisition = ReturnType<typeof makeAcquisition>
+
+/** A failure that cost the server something. What never reached it (a refused connection) may be tried as before. */
+const burdensServer = (error: AuthError): boolean =>
+  error._tag === "AioRpcError" &&
+  (error.code === StatusCode.StatusCode.DEADLINE_EXCEEDED ||
+    error.code === StatusCode.StatusCode.INTERNAL ||
+    (error.code === StatusCode.StatusCode.UNAVAILABLE && !error.details.startsWith("No connection established")))
+
+/** What is remembered of failures, so that neither a wrong secret nor a dying registry is asked again and again. */
+const makeProtection = (options: Options, { authenticate }: Acquisition, clock: Clock.Clock) => {
+  let brake = AcquisitionBrake.released
+  let failure: AuthError | undefined
+  let rejection: { readonly of: Credentials; readonly error: AuthError; readonly until: number } | undefined
+  let rejections = 0
+  const now = () => Monotonic.unsafeNow(clock)
+
+  const strike: Effect.Effect<void> = Effect.map(Random.next, (random) => {
+    brake = AcquisitionBrake.struck(brake, now(), random)
+  })
+
+  const reject = (of: Credentials, error: AioCredentialsRejected): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      rejections = rejection !== undefined && isSame(rejection.of, of) ? rejections + 1 : 1
+      rejection = { of, error, until: now() + AcquisitionBrake.rejectionMillis(rejections) }
+      return Effect.logWarning(error.message)
+    })
+
+  return {
+    strike,
+    accepted: (): void => {
+      if (brake.strikes > 0) brake = AcquisitionBrake.released
+    },
+    /** Fails at once with what is remembered against these credentials, which are read anew for this. */
+    credentials: Effect.flatMap(readCredentials(options), (credentials) =>
+      rejection !== undefined && now() < rejection.until && isSame(rejection.of, credentials)
+        ? Effect.fail(rejection.error)
+        : Effect.succeed(credentials)
+    ),
+    /** Waits out the pause after refusals; fails at once with the last failure in the pause after failures. */
+    pause: Effect.suspend(() => {
+      const left = brake.notBefore - now()
+      if (left <= 0) return Effect.void
+      return failure === undefined ? Effect.sleep(Duration.millis(Math.ceil(left))) : Effect.fail(failure)
+    }),
+    authenticate: (credentials: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
+      authenticate(credentials).pipe(
+        Effect.tap(() =>
+          Effect.sync(() => {
+            failure = undefined
+            rejection = undefined
+          })
+        ),
+        Effect.tapError((error) => {
+          if (error._tag === "AioCredentialsRejected") return reject(credentials, error)
+          failure = burdensServer(error) ? error : undefined
+          return failure === undefined ? Effect.void : strike
+        })
+      )
+  }
 }
 
 const closed = new AioRpcError({
@@ -154,11 +233,12 @@ const closed = new AioRpcError({
  */
 export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
   Effect.gen(function* () {
-    yield* required("clientKey", options.clientKey)
-    yield* required("clientSecret", Redacted.value(options.clientSecret))
+    // Values are checked now; an effect may fail now and succeed later.
+    if (!Effect.isEffect(options.clientKey) && !Effect.isEffect(options.clientSecret)) yield* readCredentials(options)
     const connection = yield* Connection
     const scope = yield* Effect.scope
-    const { authenticate, renew } = makeAcquisition(options, connection)
+    const acquisition = makeAcquisition(options, connection)
+    const protection = makeProtection(options, acquisition, yield* Effect.clock)
 
     // The fresh token is a plain field, read without a lock; JavaScript runs each step below to its end.
     let life: TokenLife.TokenLife | undefined
@@ -166,15 +246,30 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     let inFlight: Deferred.Deferred<AccessToken, AuthError> | undefined
     let renewing = false
 
+    const authenticate = (credentials: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
+      Effect.zipRight(protection.pause, protection.authenticate(credentials)).pipe(
+        // Caused by a refusal: if this token is refused as well, the next acquisition waits.
+        Effect.tap(() => (droppedGeneration > 0 ? protection.strike : Effect.void))
+      )
+
+    // Authenticating costs the server a password hash (86 ms of its CPU), renewing a signature: only an answer that says
+    // that renewing cannot help leads to the former, never a server that could not be asked.
+    const renewOrAuthenticate = Effect.clockWith((clock) =>
+      Effect.flatMap(protection.credentials, (credentials) =>
+        TokenLife.isRenewable(life, Monotonic.unsafeNow(clock))
+          ? Effect.catchIf(
+              acquisition.renew(life.token),
+              (error) => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
+              () => authenticate(credentials)
+            )
+          : authenticate(credentials)
+      )
+    )
+
     // `cachedWithTTL` alone would not do for callers: it keeps failures and defects, starts again when its first caller is
     // interrupted, and has one TTL for all tokens. Run by the service's own fiber only, those habits are what is wanted:
     // one acquisition a second at most, and a failure remembered for that second.
-    const acquire = yield* Effect.cachedWithTTL(
-      Effect.clockWith((clock) =>
-        TokenLife.isRenewable(life, Monotonic.unsafeNow(clock)) ? renew(life.token) : authenticate
-      ),
-      "1 second"
-    )
+    const acquire = yield* Effect.cachedWithTTL(renewOrAuthenticate, "1 second")
 
     // A token that was dropped within its first second is what the cache gives again: wait for the next.
     const acquireAnother: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.flatMap(acquire, (acquired) =>
@@ -254,7 +349,10 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
         Effect.sync(() => {
           droppedGeneration = Math.max(droppedGeneration, token.generation)
           if (life !== undefined && life.token.generation <= token.generation) life = undefined
-        })
+        }),
+      unsafeAccepted: (token) => {
+        if (token.generation > droppedGeneration) protection.accepted()
+      }
     }
   })
 
@@ -281,6 +379,12 @@ export const layerConfig = (
  * @category layers
  */
 export const layerDisabled: Layer.Layer<Auth> = Layer.succeed(Auth, {
-  token: Effect.succeed({ value: Redacted.make(""), expiresAt: Number.POSITIVE_INFINITY, generation: 0 }),
-  invalidate: () => Effect.void
+  token: Effect.succeed({
+    value: Redacted.make(""),
+    expiresAt: Number.POSITIVE_INFINITY,
+    acquiredAt: Number.NEGATIVE_INFINITY,
+    generation: 0
+  }),
+  invalidate: () => Effect.void,
+  unsafeAccepted: () => {}
 })

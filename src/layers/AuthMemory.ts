@@ -36,14 +36,20 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
       token: Effect.map(Clock.currentTimeMillis, (now) => {
         if (current === undefined || now >= current.expiresAt) {
           generation++
-          current = { value: Redacted.make(`memory-token-${generation}`), expiresAt: now + ttl, generation }
+          current = {
+            value: Redacted.make(`memory-token-${generation}`),
+            expiresAt: now + ttl,
+            acquiredAt: now,
+            generation
+          }
         }
         return current
       }),
       invalidate: (token) =>
         Effect.sync(() => {
           if (current?.generation === token.generation) current = undefined
-        })
+        }),
+      unsafeAccepted: () => {}
     }
   })
 

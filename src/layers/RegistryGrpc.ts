@@ -15,13 +15,14 @@ import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
-import type { AccessToken } from "../schemas/AccessToken.js"
-import { AioConfigError, type AioRpcError, type AioWireError, isAioError } from "../schemas/AioError.js"
-import * as StatusCode from "../schemas/StatusCode.js"
+import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import type { NewService } from "../schemas/Service.js"
+import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
-import { Registry, type RegistryError } from "../services/Registry.js"
+import { type EnsuredService, Registry, type RegistryError } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
+import * as TokenReplay from "./TokenReplay.js"
 
 /**
  * @since 0.1.0
@@ -64,9 +65,6 @@ const retrying = <A>(
       })
   )
 
-const isTokenRefused = (error: unknown): boolean =>
-  isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
-
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
   skipped.length === 0
     ? Effect.void
@@ -85,6 +83,42 @@ const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> 
 const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effect.Effect<A, AioWireError> =>
   Effect.flatMap(result, ({ skipped, value }) => Effect.as(reportSkips(skipped), value))
 
+const isInternal = (error: RegistryError): error is AioRpcError =>
+  error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
+
+/**
+ * First starts race: of twenty that ensured one new service at once, eleven were answered `INTERNAL` by the real server. So
+ * that answer is met by asking again, three times, and then by a look at the list. A service that is not there either was
+ * deleted by an operator, or differs from another only in case: no repetition helps.
+ */
+const ensured = (
+  service: NewService,
+  ensure: Effect.Effect<EnsuredService, RegistryError>,
+  listServices: Registry.Service["listServices"],
+  attempt = 0
+): Effect.Effect<EnsuredService, RegistryError> =>
+  Effect.catchIf(ensure, isInternal, (error) =>
+    attempt < RETRIES
+      ? Effect.flatMap(Random.nextRange(0.8, 1.2), (jitter) =>
+          Effect.delay(
+            Effect.suspend(() => ensured(service, ensure, listServices, attempt + 1)),
+            Duration.millis(FIRST_RETRY_MILLIS * 2 ** attempt * jitter)
+          )
+        )
+      : Effect.flatMap(listServices({ project: service.project }), (services) => {
+          const found = services.find((one) => one.service.name === service.name)
+          return found === undefined
+            ? Effect.fail(
+                new AioRpcError({
+                  method: error.method,
+                  code: error.code,
+                  details: `${service.project}/${service.name} can neither be created nor found: an operator has deleted it, or its name differs from another one only in case (${error.details})`
+                })
+              )
+            : Effect.succeed({ service: found.service, created: false })
+        })
+  )
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -102,24 +136,6 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       })
     }
 
-    // A refused token is dropped, if it is still the present one, and the call is sent once more with the next: the server
-    // may have changed its signing secret, and then refuses every token it has ever issued.
-    const withToken = <A>(
-      token: Effect.Effect<AccessToken, RegistryError>,
-      use: (token: AccessToken) => Effect.Effect<A, RegistryError>
-    ): Effect.Effect<A, RegistryError> =>
-      Effect.flatMap(token, (first) =>
-        Effect.catchIf(use(first), isTokenRefused, () =>
-          Effect.zipRight(
-            auth.invalidate(first),
-            Effect.flatMap(token, (second) => Effect.tapErrorTag(use(second), "AioRpcError", dropIfRefused(second)))
-          )
-        )
-      )
-
-    const dropIfRefused = (token: AccessToken) => (error: AioRpcError) =>
-      StatusCode.dropsToken(error.code) ? auth.invalidate(token) : Effect.void
-
     // The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
     // the deadline and the cancellation of the call (grpc-node#1985).
     const call = <Request, Response>(
@@ -128,23 +144,27 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     ): Effect.Effect<Response, RegistryError> =>
       Effect.flatMap(request, (message) => {
         const until = Deadline.after(deadline)
+        const route = {}
         return retrying(
-          withToken(Deadline.before(auth.token, until, method.name), (token) =>
-            connection.unary(method, message, { deadline: until, token: token.value })
+          TokenReplay.unary(auth, Deadline.before(auth.token, until, method.name), (token) =>
+            connection.unary(method, message, { deadline: until, token: token.value, route })
           ),
           until
         )
       })
 
+    const ensure = (service: NewService): Effect.Effect<EnsuredService, RegistryError> =>
+      Effect.flatMap(call(Methods.registry.ensureService, Wire.encodeEnsureService(service)), (response) =>
+        decoded(Wire.decodeEnsureService(response))
+      )
+    const listServices: Registry.Service["listServices"] = (filter = {}) =>
+      Effect.flatMap(call(Methods.registry.listServices, Wire.encodeListServices(filter)), (response) =>
+        decoded(Wire.decodeListServices(response))
+      )
+
     return {
-      ensureService: (service) =>
-        Effect.flatMap(call(Methods.registry.ensureService, Wire.encodeEnsureService(service)), (response) =>
-          decoded(Wire.decodeEnsureService(response))
-        ),
-      listServices: (filter = {}) =>
-        Effect.flatMap(call(Methods.registry.listServices, Wire.encodeListServices(filter)), (response) =>
-          decoded(Wire.decodeListServices(response))
-        ),
+      ensureService: (service) => ensured(service, ensure(service), listServices),
+      listServices,
       getService: (id) =>
         Effect.flatMap(call(Methods.registry.getServiceByID, Wire.encodeServiceId("id", id)), (response) =>
           decoded(Wire.decodeGetServiceByID(response))
@@ -154,21 +174,17 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           Wire.decodeRegisterInstance(response, instance)
         ),
       deregisterInstance: (key) => Effect.asVoid(call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key))),
-      // Not opened again here: `beats` has been begun by then. Whoever keeps the stream opens another, with another token.
       heartbeats: (beats) =>
-        Stream.unwrap(
-          Effect.map(auth.token, (token) =>
-            connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey).pipe(
-              Stream.tapError((error) => (isTokenRefused(error) ? auth.invalidate(token) : Effect.void)),
-              Stream.mapEffect(({ receivedAt, request, response, sentAt }) =>
-                Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({
-                  key: request,
-                  sentAt,
-                  receivedAt,
-                  expiresAt
-                }))
-              )
-            )
+        TokenReplay.stream(auth, beats, (token, requests) =>
+          Stream.mapEffect(
+            connection.exchange(Methods.registry.heartbeatStream, token.value, requests, Wire.encodeLeaseKey),
+            ({ receivedAt, request, response, sentAt }) =>
+              Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({
+                key: request,
+                sentAt,
+                receivedAt,
+                expiresAt
+              }))
           )
         )
     }

@@ -10,6 +10,8 @@ import type * as Redacted from "effect/Redacted"
  * epoch by its clock: good for showing, not for deciding (the clocks may differ; `Auth` decides by the lifetime and a
  * monotonic clock).
  *
+ * `acquiredAt` is when it was asked for, in monotonic milliseconds (`Clock.currentTimeNanos` / 10^6).
+ *
  * `generation` counts the tokens that this process has acquired. Two tokens issued within one second are equal to the
  * byte, so that only the generation tells them apart.
  *
@@ -19,5 +21,6 @@ import type * as Redacted from "effect/Redacted"
 export interface AccessToken {
   readonly value: Redacted.Redacted
   readonly expiresAt: number
+  readonly acquiredAt: number
   readonly generation: number
 }

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
+import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -43,8 +43,10 @@ export interface Common {
  */
 export interface WithToken extends Common {
   readonly auth?: "token" | undefined
-  readonly clientKey: string
-  readonly clientSecret: Redacted.Redacted
+  /** A value, or an effect that is run for each authentication (see `Credentials`). */
+  readonly clientKey: string | Effect.Effect<string, AioConfigError>
+  /** A value, or an effect that is run for each authentication (see `Credentials`). */
+  readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
 }
 
 /**
@@ -113,8 +115,7 @@ const key = <A>(
   const [first, ...others] = of.names
   return others
     .reduce<Config.Config<A>>(
-      (config, name) =>
-        Config.orElseIf(config, { if: (error) => error._op === "MissingData", orElse: () => make(name) }),
+      (config, name) => Config.orElseIf(config, { if: ConfigError.isMissingDataOnly, orElse: () => make(name) }),
       make(first)
     )
     .pipe(Config.withDescription(of.description))

@@ -6,7 +6,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import type { AioCredentialsRejected, AioRpcError, AioWireError } from "../schemas/AioError.js"
+import type { AioConfigError, AioCredentialsRejected, AioRpcError, AioWireError } from "../schemas/AioError.js"
 
 /**
  * Gives the token that every other call carries, and renews it before it expires. However many callers ask at once, the
@@ -38,14 +38,19 @@ export declare namespace Auth {
      * token that was already replaced stays.
      */
     readonly invalidate: (token: AccessToken) => Effect.Effect<void>
+    /**
+     * Notes that a server took the token, which ends the pause that refusals had brought about. Synchronous, and next to
+     * free, since it stands behind every call that succeeds.
+     */
+    readonly unsafeAccepted: (token: AccessToken) => void
   }
 }
 
 /**
- * `AioCredentialsRejected`: key or secret refused. `AioRpcError`: the registry could not be asked, or the layer was
+ * `AioCredentialsRejected`: key or secret refused. `AioConfigError`: the credentials could not be read. `AioRpcError`: the registry could not be asked, or the layer was
  * closed meanwhile (`CANCELLED`). `AioWireError`: its answer held no token.
  *
  * @since 0.1.0
  * @category errors
  */
-export type AuthError = AioCredentialsRejected | AioRpcError | AioWireError
+export type AuthError = AioConfigError | AioCredentialsRejected | AioRpcError | AioWireError

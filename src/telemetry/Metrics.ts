@@ -111,3 +111,14 @@ export const rpcDurationMillis = Metric.histogram(
   MetricBoundaries.fromIterable([1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]),
   "How long rpcs took, by method and code"
 )
+
+/**
+ * Channels that were given up for a new one, by `reason` (`connecting`, `silent`, `certificates`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const channelReplacements = Metric.counter("effect_aio_channel_replacements_total", {
+  description: "Channels that were given up for a new one, by reason",
+  incremental: true
+})

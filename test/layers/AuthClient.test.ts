@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
 import {
   Clock,
   Effect,
@@ -7,13 +8,14 @@ import {
   Inspectable,
   Layer,
   Logger,
+  Option,
   Random,
   Redacted,
   Scope,
   Stream,
   TestClock
 } from "effect"
-import { AioRpcError, type Auth, AuthClient, StatusCode } from "effect-aio"
+import { AioRpcError, type Auth, AuthClient, Credentials, StatusCode } from "effect-aio"
 import { Connection } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import type * as Messages from "../../src/schemas/Messages.js"
@@ -41,6 +43,9 @@ const jwt = (now: number, lifetimeSeconds: number, skew = 0) => {
   }
 }
 
+/** Never dialled: a channel connects with its first call. */
+const unusedChannel = new grpc.Channel("dns:127.0.0.1:1", grpc.credentials.createInsecure(), {})
+
 /** A server behind `Connection` that issues tokens of an hour, until it is told otherwise. */
 const makeServer = () => {
   const asked: Array<Asked> = []
@@ -56,6 +61,7 @@ const makeServer = () => {
     count: (method: Asked["method"]) => asked.filter((one) => one.method === method).length
   }
   const connection: Connection.Service = {
+    channel: unusedChannel,
     unary: (method, _request, options) =>
       Effect.gen(function* () {
         const now = yield* Clock.currentTimeMillis
@@ -93,13 +99,14 @@ const test = (
     server: ReturnType<typeof makeServer>["server"],
     auth: Auth.Service,
     scope: Scope.CloseableScope
-  ) => Effect.Effect<void, unknown>
+  ) => Effect.Effect<void, unknown>,
+  options: Partial<AuthClient.Options> = {}
 ) =>
   it.effect(sentence, () =>
     Effect.gen(function* () {
       const { layer, server } = makeServer()
       const scope = yield* Scope.make()
-      const auth = yield* AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET) }).pipe(
+      const auth = yield* AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET), ...options }).pipe(
         Scope.extend(scope),
         Effect.provide(layer)
       )
@@ -358,6 +365,123 @@ describe("AuthClient", () => {
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioRpcError")
       assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
+    }))
+
+  test("refused credentials are tried again after 30 seconds, then 60, then 2, 4 and 5 minutes", (server, auth) =>
+    Effect.gen(function* () {
+      server.authenticate = rpcError(UNAUTHENTICATED)
+      for (let i = 0; i < 20 * 60; i += 5) {
+        yield* Effect.exit(auth.token)
+        yield* TestClock.adjust("5 seconds")
+      }
+      const attempts = server.asked.map(({ at }) => at / 1_000)
+      assert.deepStrictEqual(attempts, [0, 30, 90, 210, 450, 750, 1_050])
+    }))
+
+  let secret = "wrong"
+  test(
+    "a secret that was changed is tried at once, without a restart",
+    (server, auth) =>
+      Effect.gen(function* () {
+        server.authenticate = rpcError(UNAUTHENTICATED)
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioCredentialsRejected")
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioCredentialsRejected")
+        assert.lengthOf(server.asked, 1)
+        secret = "right"
+        server.authenticate = undefined
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* auth.token).generation, 1)
+      }),
+    { clientSecret: Effect.sync(() => Redacted.make(secret)) }
+  )
+
+  test(
+    "credentials that cannot be read are a typed error, and asked for again the next time",
+    (server, auth) =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioConfigError")
+        assert.lengthOf(server.asked, 0)
+      }),
+    { clientSecret: Credentials.secretFromFile("/nowhere/at/all") }
+  )
+
+  test("the client that was disabled uses its token to the end, and asks at most once in 30 seconds", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      server.renew = rpcError(PERMISSION_DENIED)
+      server.authenticate = rpcError(UNAUTHENTICATED)
+      yield* TestClock.adjust("56 minutes")
+      for (let i = 0; i < 22; i++) {
+        yield* auth.token
+        yield* TestClock.adjust("10 seconds")
+      }
+      const authentications = server.asked.filter(({ method }) => method === "AuthenticateClient").map(({ at }) => at)
+      const gaps = authentications.slice(2).map((at, index) => at - (authentications[index + 1] ?? 0))
+      assert.isAtLeast(authentications.length, 2)
+      assert.isTrue(gaps.every((gap) => gap >= 30_000))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioCredentialsRejected")
+    }))
+
+  test("a token that is refused again and again is acquired ever more slowly, up to once a minute", (server, auth) =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 600; i++) {
+        const token = yield* Effect.fork(auth.token)
+        yield* TestClock.adjust("1 second")
+        const exit = yield* Fiber.poll(token)
+        if (Option.isSome(exit) && Exit.isSuccess(exit.value)) yield* auth.invalidate(exit.value.value)
+        yield* Fiber.interruptFork(token)
+      }
+      assert.isBelow(server.asked.length, 60)
+      assert.isAbove(server.asked.length, 10)
+      const gaps = server.asked.slice(1).map(({ at }, index) => at - (server.asked[index]?.at ?? 0))
+      assert.isTrue(gaps.every((gap) => gap >= 1_000))
+    }))
+
+  test("a token that was accepted ends the slowness", (server, auth) =>
+    Effect.gen(function* () {
+      for (let i = 0; i < 60; i++) {
+        const token = yield* Effect.fork(auth.token)
+        yield* TestClock.adjust("1 second")
+        const exit = yield* Fiber.poll(token)
+        if (Option.isSome(exit) && Exit.isSuccess(exit.value)) yield* auth.invalidate(exit.value.value)
+        yield* Fiber.interruptFork(token)
+      }
+      const slow = yield* tokenAfter(auth.token, 120_000)
+      if (Exit.isFailure(slow)) return yield* Effect.dieMessage("no token in two minutes")
+      auth.unsafeAccepted(slow.value)
+      const before = server.asked.length
+      yield* auth.invalidate(slow.value)
+      yield* tokenAfter(auth.token, 1_000)
+      assert.lengthOf(server.asked, before + 1)
+    }))
+
+  test("a registry that drowns in authentications is asked ever more rarely, and callers fail at once", (server, auth) =>
+    Effect.gen(function* () {
+      server.authenticate = rpcError(INTERNAL)
+      for (let i = 0; i < 600; i++) {
+        assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
+        yield* TestClock.adjust("1 second")
+      }
+      assert.isBelow(server.asked.length, 60)
+      server.authenticate = undefined
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* auth.token).generation, 1)
+    }))
+
+  test("a registry that cannot be reached is asked each second: a refused connection costs it nothing", (server, auth) =>
+    Effect.gen(function* () {
+      server.authenticate = new AioRpcError({
+        method: "ClientAuthService/AuthenticateClient",
+        code: UNAVAILABLE,
+        details: "No connection established. Last error: connect ECONNREFUSED"
+      })
+      for (let i = 0; i < 30; i++) {
+        yield* Effect.flip(auth.token)
+        yield* TestClock.adjust("1 second")
+      }
+      assert.lengthOf(server.asked, 30)
     }))
 
   it.effect("an empty key or secret is refused when the layer is built, naming the field", () =>

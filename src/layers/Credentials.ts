@@ -1,0 +1,54 @@
+/**
+ * Where the client key and secret come from. A plain value is enough for most; an effect is run for each authentication, so
+ * that a rotated secret needs no restart.
+ *
+ * @since 0.1.0
+ */
+import { readFile } from "node:fs/promises"
+import type * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import { toAioConfigError } from "../schemas/AioConfig.js"
+import { AioConfigError } from "../schemas/AioError.js"
+
+/**
+ * The text of a file, without white space around it, read anew each time. Fails with `AioConfigError` where the file cannot
+ * be read or is empty.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const keyFromFile = (path: string): Effect.Effect<string, AioConfigError> =>
+  Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (cause) =>
+      new AioConfigError({
+        field: path,
+        problem: `cannot be read (${cause instanceof Error && "code" in cause ? cause.code : "unknown reason"})`,
+        expected: "a file that holds one credential"
+      })
+  }).pipe(
+    Effect.map((text) => text.trim()),
+    Effect.filterOrFail(
+      (text) => text.length > 0,
+      () => new AioConfigError({ field: path, problem: "is empty", expected: "a file that holds one credential" })
+    )
+  )
+
+/**
+ * As {@link keyFromFile}, for the secret.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const secretFromFile = (path: string): Effect.Effect<Redacted.Redacted, AioConfigError> =>
+  Effect.map(keyFromFile(path), Redacted.make)
+
+/**
+ * A value of Effect's `Config`, asked for anew each time.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromConfig = <A>(config: Config.Config<A>): Effect.Effect<A, AioConfigError> =>
+  Effect.mapError(config, toAioConfigError)

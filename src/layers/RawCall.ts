@@ -1,0 +1,105 @@
+/**
+ * Calls that this library knows nothing of, over its connection and with its token: AIO's other services, or your own.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as grpc from "../grpc/Channel.js"
+import { Connection } from "../grpc/Connection.js"
+import * as Deadline from "../grpc/Deadline.js"
+import type { Method } from "../grpc/Methods.js"
+import * as PlainClient from "../grpc/PlainClient.js"
+import { Auth } from "../services/Auth.js"
+import type { RegistryError } from "../services/Registry.js"
+import * as TokenReplay from "./TokenReplay.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How long the call may take, the token included. Default 30 seconds. */
+  readonly deadline?: Duration.DurationInput | undefined
+  /** Sent beside the token. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+}
+
+const nameOf = (path: string): string => {
+  const [, service = "", rpc = ""] = path.split("/")
+  return `${service.slice(service.lastIndexOf(".") + 1)}/${rpc}`
+}
+
+/**
+ * An rpc of any service behind the same address, by the definition that `@grpc/proto-loader` or a generator made: with the
+ * channel, the token (renewed, and replayed once if refused), the deadline, the span, the metric and the errors of
+ * `Registry`. Not retried, since only you know whether it may be repeated. Interrupting it cancels the call.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const unary = <Request, Response>(
+  definition: grpc.UnaryDefinition<Request, Response>
+): ((request: Request, options?: Options) => Effect.Effect<Response, RegistryError, Connection | Auth>) => {
+  const method: Method<Request, Response> = {
+    path: definition.path,
+    name: nameOf(definition.path),
+    serialize: definition.requestSerialize,
+    deserialize: definition.responseDeserialize
+  }
+  return (request, options = {}) =>
+    Effect.flatMap(Effect.all([Connection, Auth]), ([connection, auth]) => {
+      const deadline = Deadline.after(Duration.toMillis(options.deadline ?? "30 seconds"))
+      const route = {}
+      return TokenReplay.unary(auth, Deadline.before(auth.token, deadline, method.name), (token) =>
+        connection.unary(method, request, { deadline, token: token.value, metadata: options.metadata, route })
+      )
+    })
+}
+
+/**
+ * Call credentials for a grpc-js client of your own. Combine them with a channel's TLS credentials: given to a single call
+ * on an insecure channel, grpc-js sends the token in clear.
+ *
+ * @since 0.1.0
+ * @category plain clients
+ */
+export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> = Effect.flatMap(
+  Auth,
+  PlainClient.callCredentials
+)
+
+/**
+ * An interceptor for a grpc-js client of your own: adds the token, and drops one that is refused. Use it over TLS or on
+ * loopback: it cannot see what the channel is. Interceptors given to a single call replace it; {@link clientOptions} is
+ * not replaced.
+ *
+ * @since 0.1.0
+ * @category plain clients
+ */
+export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.flatMap(Auth, PlainClient.interceptor)
+
+/**
+ * Options that make a generated grpc-js client share this library's channel and token:
+ *
+ * ```ts
+ * const client = new ConfigCentreClient("shared", credentials.createInsecure(), yield* Aio.clientOptions)
+ * ```
+ *
+ * Address and credentials given beside them are not used: the channel is the layer's, and ends with it.
+ *
+ * @since 0.1.0
+ * @category plain clients
+ */
+export const clientOptions: Effect.Effect<grpc.ClientOptions, never, Connection | Auth> = Effect.gen(function* () {
+  const { channel } = yield* Connection
+  const ours = yield* interceptor
+  return {
+    channelOverride: channel,
+    // Runs for every call, also for those that bring interceptors of their own.
+    callInvocationTransformer: (call) => ({
+      ...call,
+      callOptions: { ...call.callOptions, interceptors: [ours, ...(call.callOptions.interceptors ?? [])] }
+    })
+  }
+})
