@@ -44,10 +44,13 @@ export type Reason = "connecting" | "silent" | "certificates"
 const DEADLINES_IN_A_ROW = 2
 
 /** How often a line may be given a new channel: a server that is merely slow must not be dialled again and again. */
-const MIN_LIFE_MILLIS = 5_000
+const MIN_LIFE_MILLIS = 1_000
 
 /** How long a replaced channel is kept for the calls on it, if its successor does not get through. */
 const RETIREMENT_MILLIS = 60_000
+
+/** grpc-js takes some turns to bring a call from its channel to a connection, and fails it if the channel is closed then. */
+const LINGER_MILLIS = 1_000
 
 const reasonLabels: Record<Reason, ReadonlyArray<MetricLabel.MetricLabel>> = {
   connecting: [MetricLabel.make("reason", "connecting")],
@@ -90,6 +93,13 @@ export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock): Line =>
   overdue: () => {}
 })
 
+/** What a line tells of itself. */
+interface Report {
+  readonly replaced: (reason: Reason) => void
+  /** There are other certificates, and no connection with them: calls go on over the one there is. */
+  readonly kept: () => void
+}
+
 class ReplacingLine implements Line {
   private madeAt: number
   private lastReceivedAt = Number.NEGATIVE_INFINITY
@@ -97,6 +107,7 @@ class ReplacingLine implements Line {
   private deadlines = 0
   private closed = false
   private readonly retired = new Set<Channel.Channel>()
+  private successor: Channel.Channel | undefined = undefined
   private current: Channel.Channel
 
   constructor(
@@ -104,7 +115,7 @@ class ReplacingLine implements Line {
     private credentials: grpc.ChannelCredentials,
     private readonly options: Options,
     private readonly clock: Clock.Clock,
-    private readonly onReplaced: (reason: Reason) => void
+    private readonly report: Report
   ) {
     this.current = open(credentials)
     this.madeAt = this.now()
@@ -136,32 +147,68 @@ class ReplacingLine implements Line {
   }
 
   deadlineExceeded(sentAt: number): void {
-    if (this.lastReceivedAt >= sentAt) return
+    // What was sent on a former channel says nothing of this one.
+    if (this.lastReceivedAt >= sentAt || sentAt < this.madeAt) return
+    if (this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING) this.connectingSince ??= sentAt
     this.deadlines++
     if (this.deadlines >= DEADLINES_IN_A_ROW) this.replace("silent")
   }
 
   overdue(sentAt: number): void {
-    if (this.lastReceivedAt < sentAt) this.replace("silent")
+    if (this.lastReceivedAt < sentAt && sentAt >= this.madeAt) this.replace("silent")
   }
 
-  /** From now on channels are opened with these, beginning with a new one. */
+  /** From now on channels are opened with these. A connection that works is used until the new one does. */
   reopen(credentials: grpc.ChannelCredentials): void {
     this.credentials = credentials
-    this.madeAt = Number.NEGATIVE_INFINITY
-    this.replace("certificates")
+    if (this.closed) return
+    this.dropSuccessor()
+    const state = this.current.getConnectivityState(false)
+    if (state === grpc.connectivityState.READY) {
+      this.successor = this.open(credentials)
+      this.whenReady(this.successor, false)
+    } else {
+      this.supersede(this.open(credentials), "certificates", state !== grpc.connectivityState.IDLE)
+    }
+  }
+
+  // Other certificates may be the wrong ones: what works is not given up for what might.
+  private whenReady(successor: Channel.Channel, isKeptReported: boolean): void {
+    if (this.closed || this.successor !== successor) return
+    const state = successor.getConnectivityState(true)
+    const { READY, TRANSIENT_FAILURE } = grpc.connectivityState
+    if (state === READY || this.current.getConnectivityState(false) !== READY) {
+      this.successor = undefined
+      this.supersede(successor, "certificates", true)
+      return
+    }
+    const isKept = state === TRANSIENT_FAILURE
+    if (isKept && !isKeptReported) this.report.kept()
+    successor.watchConnectivityState(state, soon(), () => this.whenReady(successor, isKept || isKeptReported))
+  }
+
+  private dropSuccessor(): void {
+    this.successor?.close()
+    this.successor = undefined
   }
 
   private replace(reason: Reason): void {
     if (this.closed || this.now() - this.madeAt < MIN_LIFE_MILLIS) return
+    this.dropSuccessor()
+    this.supersede(this.open(this.credentials), reason, true)
+  }
+
+  private supersede(successor: Channel.Channel, reason: Reason, isInUse: boolean): void {
     const former = this.current
-    this.current = this.open(this.credentials)
+    this.current = successor
     this.madeAt = this.now()
     this.connectingSince = undefined
     this.deadlines = 0
     this.retired.add(former)
-    this.retire(former, this.current, this.now() + RETIREMENT_MILLIS)
-    this.onReplaced(reason)
+    // A line that nobody has called is not dialled for its certificates' sake.
+    if (isInUse) this.retire(former, successor, this.now() + RETIREMENT_MILLIS)
+    else this.dismiss(former)
+    this.report.replaced(reason)
   }
 
   // The former channel serves the calls on it until its successor is READY.
@@ -169,25 +216,32 @@ class ReplacingLine implements Line {
     if (this.closed) return
     const state = successor.getConnectivityState(true)
     if (state === grpc.connectivityState.READY || state === grpc.connectivityState.SHUTDOWN || this.now() >= until) {
-      this.retired.delete(former)
-      former.close()
+      this.dismiss(former)
       return
     }
-    // A deadline of its own each time: a watch without one could not be taken back.
-    successor.watchConnectivityState(state, new Date(wallNow() + 1_000), () => this.retire(former, successor, until))
+    successor.watchConnectivityState(state, soon(), () => this.retire(former, successor, until))
+  }
+
+  private dismiss(former: Channel.Channel): void {
+    const close = () => {
+      if (this.retired.delete(former)) former.close()
+    }
+    setTimeout(close, LINGER_MILLIS).unref()
   }
 
   close(): void {
     this.closed = true
+    this.dropSuccessor()
     this.current.close()
     for (const channel of this.retired) channel.close()
     this.retired.clear()
   }
 }
 
-// grpc-js takes the deadline of a watch on the real clock, whatever clock the program runs under.
+// A watch without a deadline could not be taken back; grpc-js takes it on the real clock, whatever clock the program runs
+// under.
 // @effect-diagnostics-next-line globalDate:off
-const wallNow = (): number => Date.now()
+const soon = (): Date => new Date(Date.now() + 1_000)
 
 /**
  * @since 0.1.0
@@ -196,7 +250,10 @@ const wallNow = (): number => Date.now()
 export interface ChannelPool {
   /** Round-robin over the lines that are not failing, and not `avoid` if there is another. */
   readonly next: (avoid?: Line) => Line
-  /** Opens every channel anew, with other credentials. Calls in flight end on the former channels. */
+  /**
+   * Opens every channel anew, with other credentials. Calls in flight end on the former channels, and a connection that
+   * works takes new calls until there is one with the new credentials.
+   */
   readonly reopen: (credentials: grpc.ChannelCredentials) => void
 }
 
@@ -215,19 +272,27 @@ export const make = (
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const replaced = (address: string) => (reason: Reason) => {
-      Metrics.channelReplacements.unsafeUpdate(1, reasonLabels[reason])
-      runFork(
-        Effect.logWarning(`the channel to ${address} was replaced: ${reason}`).pipe(
-          Effect.annotateLogs({ package: "effect-aio", module: "ChannelPool" })
+    const log = (message: Effect.Effect<void>) =>
+      void runFork(Effect.annotateLogs(message, { package: "effect-aio", module: "ChannelPool" }))
+    const report = (address: string): Report => ({
+      replaced: (reason) => {
+        Metrics.channelReplacements.unsafeUpdate(1, reasonLabels[reason])
+        const message = `the channel to ${address} was replaced: ${reason}`
+        // Certificates change because somebody means them to.
+        log(reason === "certificates" ? Effect.logDebug(message) : Effect.logWarning(message))
+      },
+      kept: () =>
+        log(
+          Effect.logWarning(
+            `no connection to ${address} with the new certificates so far: the one with the former is kept as long as it lasts`
+          )
         )
-      )
-    }
+    })
     const line = (address: Address.Address) =>
       Effect.acquireRelease(
         Effect.sync(() => {
           const open = (withCredentials: grpc.ChannelCredentials) => Channel.open(address, withCredentials, options)
-          return new ReplacingLine(open, credentials, options, clock, replaced(format(address)))
+          return new ReplacingLine(open, credentials, options, clock, report(format(address)))
         }),
         (opened) => Effect.sync(() => opened.close())
       )

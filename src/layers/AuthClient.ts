@@ -13,9 +13,11 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as MetricLabel from "effect/MetricLabel"
+import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as AcquisitionBrake from "../core/AcquisitionBrake.js"
 import * as TokenLife from "../core/TokenLife.js"
 import { Connection } from "../grpc/Connection.js"
@@ -246,6 +248,10 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     let inFlight: Deferred.Deferred<AccessToken, AuthError> | undefined
     let renewing = false
 
+    // Unbounded would do too: a subscriber that is behind wants the newest token, not all of them.
+    const replaced = yield* PubSub.sliding<AccessToken>(1)
+    yield* Effect.addFinalizer(() => PubSub.shutdown(replaced))
+
     const authenticate = (credentials: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
       Effect.zipRight(protection.pause, protection.authenticate(credentials)).pipe(
         // Caused by a refusal: if this token is refused as well, the next acquisition waits.
@@ -291,7 +297,10 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
         Effect.exit,
         Effect.flatMap((exit) => {
           inFlight = undefined
-          if (Exit.isSuccess(exit)) life = exit.value
+          if (Exit.isSuccess(exit)) {
+            life = exit.value
+            replaced.unsafeOffer(life.token)
+          }
           return Deferred.done(
             deferred,
             Exit.isInterrupted(exit) ? Exit.fail(closed) : Exit.map(exit, (acquired) => acquired.token)
@@ -345,6 +354,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
         }
         return flight
       }),
+      changes: Stream.fromPubSub(replaced),
       invalidate: (token) =>
         Effect.sync(() => {
           droppedGeneration = Math.max(droppedGeneration, token.generation)
@@ -385,6 +395,7 @@ export const layerDisabled: Layer.Layer<Auth> = Layer.succeed(Auth, {
     acquiredAt: Number.NEGATIVE_INFINITY,
     generation: 0
   }),
+  changes: Stream.never,
   invalidate: () => Effect.void,
   unsafeAccepted: () => {}
 })

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { Auth } from "../services/Auth.js"
 
@@ -45,6 +46,7 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
         }
         return current
       }),
+      changes: Stream.never,
       invalidate: (token) =>
         Effect.sync(() => {
           if (current?.generation === token.generation) current = undefined

@@ -17,6 +17,7 @@ import * as Monotonic from "../internal/monotonic.js"
 import { type AioConfigError, AioLeaseLost, AioRpcError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import { StatusCode } from "../schemas/StatusCode.js"
+import { Auth } from "../services/Auth.js"
 import { Heartbeat, type HeartbeatError, type NewRegistration, type Registration } from "../services/Heartbeat.js"
 import { Registry } from "../services/Registry.js"
 import * as LeaseEntry from "./heartbeat/LeaseEntry.js"
@@ -40,10 +41,12 @@ const DEFAULT_STARTUP_TIMEOUT = Duration.seconds(30)
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<Heartbeat.Service, AioConfigError, Registry | Scope.Scope> =>
+export const make = (
+  options: Options
+): Effect.Effect<Heartbeat.Service, AioConfigError, Registry | Auth | Scope.Scope> =>
   Effect.gen(function* () {
     const env = yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true })
-    const keeper = yield* LeaseKeeper.make(yield* Registry)
+    const keeper = yield* LeaseKeeper.make(yield* Registry, yield* Auth)
     // Added last, and so run first: what a lease still needs is there when it ends.
     yield* Effect.addFinalizer(() => keeper.stopAll)
     return {
@@ -108,7 +111,7 @@ const facade = (entry: LeaseEntry.LeaseEntry): Registration => {
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Heartbeat, AioConfigError, Registry> =>
+export const layer = (options: Options): Layer.Layer<Heartbeat, AioConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, make(options))
 
 /**
@@ -117,5 +120,5 @@ export const layer = (options: Options): Layer.Layer<Heartbeat, AioConfigError, 
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<Heartbeat, AioConfigError | ConfigError.ConfigError, Registry> =>
+): Layer.Layer<Heartbeat, AioConfigError | ConfigError.ConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, Effect.flatMap(Config.unwrap(config), make))

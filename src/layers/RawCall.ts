@@ -10,6 +10,7 @@ import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import type { Method } from "../grpc/Methods.js"
 import * as PlainClient from "../grpc/PlainClient.js"
+import { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
 import * as TokenReplay from "./TokenReplay.js"
@@ -33,19 +34,27 @@ const nameOf = (path: string): string => {
 /**
  * An rpc of any service behind the same address, by the definition that `@grpc/proto-loader` or a generator made: with the
  * channel, the token (renewed, and replayed once if refused), the deadline, the span, the metric and the errors of
- * `Registry`. Not retried, since only you know whether it may be repeated. Interrupting it cancels the call.
+ * `Registry`. A definition of a stream is `AioConfigError`. Not retried, since only you know whether it may be repeated. Interrupting it cancels the call.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const unary = <Request, Response>(
-  definition: grpc.UnaryDefinition<Request, Response>
+  definition: grpc.RpcDefinition<Request, Response>
 ): ((request: Request, options?: Options) => Effect.Effect<Response, RegistryError, Connection | Auth>) => {
   const method: Method<Request, Response> = {
     path: definition.path,
     name: nameOf(definition.path),
     serialize: definition.requestSerialize,
     deserialize: definition.responseDeserialize
+  }
+  if (definition.requestStream || definition.responseStream) {
+    const refusal = new AioConfigError({
+      field: "definition",
+      problem: `${method.name} is a stream`,
+      expected: "a unary rpc"
+    })
+    return () => Effect.fail(refusal)
   }
   return (request, options = {}) =>
     Effect.flatMap(Effect.all([Connection, Auth]), ([connection, auth]) => {

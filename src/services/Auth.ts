@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import type { AioConfigError, AioCredentialsRejected, AioRpcError, AioWireError } from "../schemas/AioError.js"
 
@@ -33,6 +34,8 @@ export declare namespace Auth {
      * is none, or where its last seconds have begun. Interrupting a wait disturbs no other caller.
      */
     readonly token: Effect.Effect<AccessToken, AuthError>
+    /** Each token that replaces the present one, from now on. For who holds something that was opened with a token. */
+    readonly changes: Stream.Stream<AccessToken>
     /**
      * Drops the token if it is still the one given (the generation decides), so that the next call acquires another. A
      * token that was already replaced stays.

@@ -4,6 +4,7 @@ import {
   Aio,
   AioCredentialsRejected,
   AioRpcError,
+  AuthMemory,
   Heartbeat,
   HeartbeatStream,
   type LeaseState,
@@ -375,6 +376,9 @@ describe("HeartbeatStream", () => {
         (yield* memory.snapshot).flatMap(({ instances }) => instances),
         0
       )
-    }).pipe(Effect.scoped, Effect.provide(Layer.merge(RegistryMemory.layer(), Logger.remove(Logger.defaultLogger))))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.mergeAll(RegistryMemory.layer(), AuthMemory.layer(), Logger.remove(Logger.defaultLogger)))
+    )
   )
 })

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Effect, Layer, Logger } from "effect"
+import { Effect, Layer, Logger, Stream } from "effect"
 import { Aio, Auth, isNotFound, Registry } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
 import * as Methods from "../../src/grpc/Methods.js"
@@ -8,17 +8,9 @@ import * as Methods from "../../src/grpc/Methods.js"
 const withClient = Layer.merge(layerWithClient(), Logger.remove(Logger.defaultLogger))
 
 const definition = Methods.serviceDefinition(Methods.serviceNames.registry)
-const listServices = definition.ListServices
-if (listServices === undefined || listServices.requestStream || listServices.responseStream) {
-  throw new Error("ListServices is unary")
-}
-/** What a user has: a definition that some tool made, of an rpc that this library need not know. */
-const unaryDefinition: Parameters<typeof Aio.unary<object, object>>[0] = {
-  path: listServices.path,
-  requestStream: false,
-  responseStream: false,
-  requestSerialize: listServices.requestSerialize,
-  responseDeserialize: listServices.responseDeserialize
+const { GetServiceByID, HeartbeatStream, ListServices } = definition
+if (GetServiceByID === undefined || HeartbeatStream === undefined || ListServices === undefined) {
+  throw new Error("the descriptors lack an rpc")
 }
 
 const Client = grpc.makeGenericClientConstructor(definition, "RegistryService")
@@ -37,9 +29,9 @@ interface Answer {
 const callPlain = (client: grpc.Client, options: grpc.CallOptions = {}, metadata = new grpc.Metadata()) =>
   Effect.async<Answer>((resume) => {
     const call = client.makeUnaryRequest(
-      unaryDefinition.path,
-      unaryDefinition.requestSerialize,
-      unaryDefinition.responseDeserialize,
+      ListServices.path,
+      ListServices.requestSerialize,
+      ListServices.responseDeserialize,
       { project: "" },
       metadata,
       { deadline: Date.now() + 5_000, ...options },
@@ -51,35 +43,36 @@ const callPlain = (client: grpc.Client, options: grpc.CallOptions = {}, metadata
 describe("Aio.unary", () => {
   it.scopedLive("calls an rpc by its definition with the layer's channel and token", () =>
     Effect.gen(function* () {
-      const list = Aio.unary(unaryDefinition)
+      const list = Aio.unary(ListServices)
       assert.deepStrictEqual(yield* list({ project: "" }), { services: [], total: 0 })
     }).pipe(Effect.provide(withClient))
   )
 
   it.scopedLive("sends metadata of the caller's beside the token", () =>
     Effect.gen(function* () {
-      const list = Aio.unary(unaryDefinition)
+      const list = Aio.unary(ListServices)
       assert.deepStrictEqual(yield* list({}, { metadata: { "x-tenant": "one" } }), { services: [], total: 0 })
     }).pipe(Effect.provide(withClient))
   )
 
   it.scopedLive("fails with the errors of the family", () =>
     Effect.gen(function* () {
-      const get = definition.GetServiceByID
-      if (get === undefined) return yield* Effect.dieMessage("no GetServiceByID")
-      const error = yield* Effect.flip(
-        Aio.unary<object, object>({ ...unaryDefinition, ...get, requestStream: false, responseStream: false })({
-          id: "999"
-        })
-      )
+      const error = yield* Effect.flip(Aio.unary(GetServiceByID)({ id: "999" }))
       assert.isTrue(isNotFound(error))
+    }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("refuses the definition of a stream", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Aio.unary(HeartbeatStream)({}))
+      assert.strictEqual(error._tag, "AioConfigError")
     }).pipe(Effect.provide(withClient))
   )
 
   it.scopedLive("replays once when the token is refused", () =>
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
-      const list = Aio.unary(unaryDefinition)
+      const list = Aio.unary(ListServices)
       yield* list({})
       yield* control.rotateSigningSecret()
       assert.deepStrictEqual(yield* list({}), { services: [], total: 0 })
@@ -124,6 +117,7 @@ describe("a plain grpc-js client", () => {
       const { address } = yield* ControlPlane
       const interceptor = yield* Effect.provideService(Aio.interceptor, Auth, {
         token: Effect.never,
+        changes: Stream.never,
         invalidate: () => Effect.void,
         unsafeAccepted: () => {}
       })

@@ -41,6 +41,8 @@ export interface BeatStream {
  */
 export interface Options {
   readonly registry: Registry.Service
+  /** When to move to another stream: the token it was opened with has been replaced, say. */
+  readonly moves: Stream.Stream<unknown>
   readonly hasLeases: () => boolean
   readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 }
@@ -118,7 +120,7 @@ const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = ({ hasLeases, onEvent, registry }: Options): Effect.Effect<BeatStream> =>
+export const make = ({ hasLeases, moves, onEvent, registry }: Options): Effect.Effect<BeatStream> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const driver = yield* Schedule.driver(reconnect)
@@ -126,9 +128,13 @@ export const make = ({ hasLeases, onEvent, registry }: Options): Effect.Effect<B
     const waiting = new Set<LeaseEntry>()
     const wake = Effect.unsafeMakeLatch(false)
     let failing = false
+    let moving = false
 
     const nextBeat = (wire: Wire): Effect.Effect<LeaseKey, Option.Option<never>> =>
       Effect.suspend(() => {
+        // Ends the stream's input: it goes on until the beats on their way have been answered, and the next one, which takes
+        // the beats that wait, is opened at once.
+        if (moving) return Effect.fail(Option.none())
         for (const entry of waiting) {
           waiting.delete(entry)
           const key = keyOf(entry)
@@ -170,6 +176,7 @@ export const make = ({ hasLeases, onEvent, registry }: Options): Effect.Effect<B
 
     const once: Effect.Effect<void, RegistryError> = Effect.suspend(() => {
       const wire = new Wire(clock)
+      moving = false
       return Effect.raceFirst(stream(wire), wire.watch).pipe(
         Effect.ensuring(
           Effect.suspend(() => {
@@ -197,10 +204,22 @@ export const make = ({ hasLeases, onEvent, registry }: Options): Effect.Effect<B
         wake.unsafeOpen()
       },
       unsafeWake: () => void wake.unsafeOpen(),
-      run: Effect.suspend(() => {
-        if (hasLeases()) return Effect.catchAllCause(once, failed)
-        wake.unsafeClose()
-        return wake.await
-      }).pipe(Effect.forever)
+      run: Effect.zipRight(
+        Effect.fork(
+          Stream.runForEach(moves, () =>
+            Effect.sync(() => {
+              moving = true
+              wake.unsafeOpen()
+            })
+          )
+        ),
+        Effect.forever(
+          Effect.suspend(() => {
+            if (hasLeases()) return Effect.catchAllCause(once, failed)
+            wake.unsafeClose()
+            return wake.await
+          })
+        )
+      )
     }
   })

@@ -13,6 +13,7 @@ import * as Lease from "../../core/Lease.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
+import type { Auth } from "../../services/Auth.js"
 import type { HeartbeatError, LeaseState } from "../../services/Heartbeat.js"
 import type { Registry } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -128,7 +129,7 @@ const keepRunning = (what: string, effect: Effect.Effect<never>): Effect.Effect<
  * @since 0.1.0
  * @category constructors
  */
-export const make = (registry: Registry.Service): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
+export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
@@ -146,7 +147,12 @@ export const make = (registry: Registry.Service): Effect.Effect<LeaseKeeper, nev
       })
 
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
-    const beats = yield* BeatStream.make({ registry, hasLeases: () => entries.size > 0, onEvent: dispatch })
+    const beats = yield* BeatStream.make({
+      registry,
+      moves: auth.changes,
+      hasLeases: () => entries.size > 0,
+      onEvent: dispatch
+    })
 
     const forkAttempt = (entry: LeaseEntry.LeaseEntry, before: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.zipRight(before, attempt(registry, dispatch, entry)).pipe(
