@@ -1,0 +1,250 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
+import { Deferred, Duration, Effect, Layer, Logger, Random, Redacted, Schedule, type Scope, Stream } from "effect"
+import { Aio, AioRpcError, AuthClient, StatusCode } from "effect-aio"
+import { ControlPlane, layer as controlPlaneLayer, make as startControlPlane } from "effect-aio/ControlPlane"
+import { Connection } from "../../src/grpc/Connection.js"
+import * as Methods from "../../src/grpc/Methods.js"
+import * as ManualClock from "../support/manualClock.js"
+
+const quiet = Logger.remove(Logger.defaultLogger)
+const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), quiet)
+
+const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | Scope.Scope>) =>
+  it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 20_000)
+
+const client = Effect.flatMap(ControlPlane, ({ address, credentials }) =>
+  Aio.make({ address, ...credentials, env: "test", deadline: "10 seconds" })
+)
+
+const callsTo = (wanted: string) =>
+  Effect.flatMap(ControlPlane, ({ control }) =>
+    Effect.map(control.calls, (calls) => calls.filter(({ method }) => method === wanted))
+  )
+
+const orders = {
+  service: { project: "shop", name: "orders" },
+  instance: { host: "127.0.0.1", httpPort: 80 },
+  ttl: "3 seconds"
+} as const
+
+describe("Token", () => {
+  live(
+    "rule 8, scenario 11: 50 calls that are refused at once cause one authentication, and all succeed",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const aio = yield* client
+      yield* aio.registry.listServices()
+      yield* Effect.sleep("5 seconds")
+      yield* control.rotateSigningSecret()
+      yield* control.clearJournal
+      const answers = yield* Effect.replicateEffect(aio.registry.listServices(), 50, { concurrency: "unbounded" })
+      assert.lengthOf(answers, 50)
+      assert.lengthOf(yield* callsTo("authenticateClient"), 1)
+      // Each was sent twice and never three times: the refused token was too old for a replica's clock to be the reason.
+      assert.lengthOf(yield* callsTo("listServices"), 100)
+    })
+  )
+
+  live(
+    "rule 8: a call is replayed once and never twice, however often the server refuses",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const aio = yield* client
+      yield* aio.registry.listServices()
+      yield* Effect.sleep("5 seconds")
+      yield* control.refuseTokens(true)
+      yield* control.clearJournal
+      const error = yield* Effect.flip(aio.registry.listServices())
+      assert.strictEqual(error._tag === "AioRpcError" && error.code, StatusCode.StatusCode.UNAUTHENTICATED)
+      assert.lengthOf(yield* callsTo("listServices"), 2)
+      assert.lengthOf(yield* callsTo("authenticateClient"), 1)
+    })
+  )
+
+  live(
+    "rule 8: a stream that is refused when it opens is opened again with what was sent, and nothing is lost",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const aio = yield* client
+      const { service } = yield* aio.registry.ensureService(orders.service)
+      const { key } = yield* aio.registry.registerInstance({
+        serviceId: service.id,
+        instanceKey: "one",
+        env: "test",
+        ...orders.instance
+      })
+      yield* control.rotateSigningSecret()
+      const acks = yield* Stream.runCollect(aio.registry.heartbeats(Stream.make(key, key, key)))
+      assert.deepStrictEqual(
+        Array.from(acks, ({ expiresAt }) => expiresAt > 0),
+        [true, true, true]
+      )
+    })
+  )
+
+  live(
+    "scenario 29: the stream moves to a new token, without a gap longer than a beat and without a lost lease",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const aio = yield* client
+      const registration = yield* aio.heartbeat.registerSelf(orders)
+      const streams = Effect.map(
+        callsTo("heartbeats"),
+        (calls) => calls.filter(({ key }) => key._tag === "None").length
+      )
+      assert.strictEqual(yield* streams, 1)
+      yield* aio.auth.invalidate(yield* aio.auth.token)
+      yield* aio.auth.token
+      yield* control.clearJournal
+      yield* Effect.sleep("2500 millis")
+      assert.isAtLeast(yield* streams, 1)
+      const beats = (yield* callsTo("heartbeats")).filter(({ key }) => key._tag === "Some").map(({ at }) => at)
+      const gaps = beats.slice(1).map((at, index) => at - (beats[index] ?? 0))
+      assert.isAtLeast(beats.length, 2)
+      assert.isTrue(gaps.every((gap) => gap < 1_500))
+      assert.strictEqual(yield* registration.state, "Live")
+      assert.notInclude(
+        (yield* control.calls).map(({ method }) => method),
+        "registerInstance"
+      )
+    })
+  )
+
+  live(
+    "scenario 37: when the signing secret changes each client authenticates once, and its stream is opened anew",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const clients = yield* Effect.replicateEffect(client, 5)
+      const registrations = yield* Effect.forEach(clients, (aio) => aio.heartbeat.registerSelf(orders), {
+        concurrency: "unbounded"
+      })
+      yield* Effect.sleep("5 seconds")
+      yield* control.rotateSigningSecret()
+      yield* control.clearJournal
+      yield* Effect.forEach(clients, (aio) => aio.registry.listServices(), { concurrency: "unbounded" })
+      assert.lengthOf(yield* callsTo("authenticateClient"), 5)
+      yield* Effect.sleep("2 seconds")
+      const opened = (yield* callsTo("heartbeats")).filter(({ key }) => key._tag === "None")
+      assert.lengthOf(opened, 5)
+      assert.lengthOf(yield* callsTo("authenticateClient"), 5)
+      for (const registration of registrations) assert.strictEqual(yield* registration.state, "Live")
+    })
+  )
+
+  it.scopedLive(
+    "scenario 38: beside a replica whose clock is 2 s behind no call fails, and one authentication is enough",
+    () =>
+      Effect.gen(function* () {
+        const signingSecret = Redacted.make("one secret for both replicas")
+        const clients = [{ clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }]
+        const options = { signingSecret, clients, shutdownGrace: "50 millis" } as const
+        const ahead = yield* startControlPlane(options)
+        const behind = yield* startControlPlane(options)
+        yield* behind.control.setClockOffset(-2_000)
+        const authentications = Effect.map(
+          Effect.all([ahead.control.calls, behind.control.calls]),
+          (journals) => journals.flat().filter(({ method }) => method === "authenticateClient").length
+        )
+        for (let i = 0; i < 3; i++) {
+          const before = yield* authentications
+          const aio = yield* Aio.make({
+            address: [ahead.address, behind.address],
+            ...ahead.credentials,
+            env: "test"
+          })
+          yield* Effect.replicateEffect(aio.registry.listServices(), 10, { concurrency: "unbounded" })
+          assert.strictEqual(yield* authentications, before + 1)
+        }
+      }).pipe(Effect.provide(quiet)),
+    20_000
+  )
+})
+
+describe("Token, scenario 39", () => {
+  /** Answers at most `perSecond` authentications a second, first come first served, as two cores do that hash passwords. */
+  const makeRegistry = (clock: ManualClock.ManualClock, perSecond: number) => {
+    const queue: Array<Deferred.Deferred<void>> = []
+    const served: Array<number> = []
+    const attempts: Array<number> = []
+    const unused = new grpc.Channel("dns:127.0.0.1:1", grpc.credentials.createInsecure(), {})
+    const rpc = Methods.serviceDefinition(Methods.serviceNames.auth).AuthenticateClient
+    if (rpc === undefined) throw new Error("no AuthenticateClient")
+    const now = () => clock.clock.unsafeCurrentTimeMillis()
+    const connection: Connection.Service = {
+      channel: unused,
+      exchange: () => Stream.die("not used here"),
+      unary: (method) =>
+        Effect.gen(function* () {
+          attempts.push(now())
+          const turn = yield* Deferred.make<void>()
+          queue.push(turn)
+          yield* Deferred.await(turn).pipe(
+            Effect.timeoutFail({
+              duration: "10 seconds",
+              onTimeout: () =>
+                new AioRpcError({
+                  method: method.name,
+                  code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+                  details: "the registry is busy"
+                })
+            }),
+            Effect.tapError(() => Effect.sync(() => queue.splice(queue.indexOf(turn), 1)))
+          )
+          const expires_at = String(Math.floor(now() / 1_000) + 86_400)
+          return method.deserialize(
+            rpc.responseSerialize({ access_token: `token-${served.length}`, expires_at, token_type: "Bearer" })
+          )
+        })
+    }
+    const serve = Effect.forever(
+      Effect.delay(
+        Effect.suspend(() => {
+          const turn = queue.shift()
+          if (turn === undefined) return Effect.void
+          served.push(now())
+          return Deferred.succeed(turn, undefined)
+        }),
+        Duration.millis(1_000 / perSecond)
+      )
+    )
+    return { connection, serve, served, attempts }
+  }
+
+  it.live(
+    "1,000 clients that lose their token at once all have one in the end, at a registry's own pace",
+    () =>
+      Effect.gen(function* () {
+        const clock = ManualClock.make()
+        const registry = makeRegistry(clock, 20)
+        const holders = new Set<number>()
+        const client = (index: number) =>
+          Effect.gen(function* () {
+            const auth = yield* AuthClient.make({ clientKey: `ck-${index}`, clientSecret: Redacted.make("cs") })
+            // An app that goes on calling, once a second.
+            yield* Effect.retry(auth.token, Schedule.spaced("1 second"))
+            holders.add(index)
+          })
+        const fleet = Effect.forEach(
+          Array.from({ length: 1_000 }, (_, index) => index),
+          client,
+          { concurrency: "unbounded", discard: true }
+        )
+        yield* Effect.fork(Effect.withClock(registry.serve, clock.clock))
+        yield* Effect.fork(
+          fleet.pipe(
+            Effect.provideService(Connection, registry.connection),
+            Effect.scoped,
+            Effect.withClock(clock.clock),
+            Effect.withRandom(Random.make("fleet"))
+          )
+        )
+        yield* clock.advance("3 minutes")
+        assert.strictEqual(holders.size, 1_000)
+        // It needs 50 seconds of work for them; more than twice its time would be a collapse.
+        assert.isBelow(Math.max(...registry.served) - Math.min(...registry.served), 120_000)
+        assert.isBelow(registry.attempts.length, 6_000)
+      }).pipe(Effect.scoped, Effect.provide(quiet)),
+    60_000
+  )
+})

@@ -1,0 +1,303 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, type Scope } from "effect"
+import { Aio, type AioError, StatusCode } from "effect-aio"
+import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
+import * as Connection from "../../src/grpc/Connection.js"
+import * as Deadline from "../../src/grpc/Deadline.js"
+import * as Methods from "../../src/grpc/Methods.js"
+import * as FaultProxy from "../support/faultProxy.js"
+
+const { DEADLINE_EXCEEDED, UNAVAILABLE } = StatusCode.StatusCode
+
+const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), Logger.remove(Logger.defaultLogger))
+
+const clientBehindProxy = (options: { readonly deadline?: Duration.DurationInput } = {}) =>
+  Effect.gen(function* () {
+    const { credentials, port } = yield* ControlPlane
+    const proxy = yield* FaultProxy.make(port)
+    const aio = yield* Aio.make({
+      address: proxy.address,
+      ...credentials,
+      env: "test",
+      deadline: options.deadline ?? "400 millis"
+    })
+    return { aio, proxy }
+  })
+
+const codeOf = (exit: Exit.Exit<unknown, AioError>): number | undefined => {
+  const failure = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
+  return failure?._tag === "AioRpcError" ? failure.code : undefined
+}
+
+const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | Scope.Scope>) =>
+  it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 20_000)
+
+describe("Transport", () => {
+  live(
+    "rule 2: on a half-open connection two calls end at their deadline, and the third finds another connection",
+    Effect.gen(function* () {
+      const { aio, proxy } = yield* clientBehindProxy()
+      yield* aio.registry.listServices()
+      yield* proxy.blackHole("both")
+      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
+      // The hole closes for connections to come; this one stays in it, with no FIN and no RST.
+      yield* proxy.restore
+      yield* Effect.sleep("700 millis")
+      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
+      assert.deepStrictEqual(yield* aio.registry.listServices(), [])
+      assert.strictEqual((yield* proxy.connections).ever, 2)
+    })
+  )
+
+  live(
+    "rule 2: a registry that is merely slow keeps its connection as long as something arrives on it",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio, proxy } = yield* clientBehindProxy()
+      yield* aio.registry.listServices()
+      yield* control.hang(true, "listServices")
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.exit(aio.registry.listServices())
+        yield* aio.registry.ensureService({ project: "shop", name: "orders" })
+      }
+      assert.strictEqual((yield* proxy.connections).ever, 1)
+    })
+  )
+
+  it.scopedLive("rule 2: a channel that does not get through is replaced, and the next call gets through", () =>
+    Effect.gen(function* () {
+      const { port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      yield* proxy.mute(true)
+      const connection = yield* Connection.make({ address: proxy.address, connectTimeout: "600 millis" })
+      const authenticate = Effect.suspend(() =>
+        connection.unary(
+          Methods.auth.authenticateClient,
+          { client_key: "no", client_secret: "no" },
+          { deadline: Deadline.after(300) }
+        )
+      )
+      assert.strictEqual(codeOf(yield* Effect.exit(authenticate)), DEADLINE_EXCEEDED)
+      yield* Effect.sleep("1 second")
+      assert.strictEqual(codeOf(yield* Effect.exit(authenticate)), DEADLINE_EXCEEDED)
+      assert.strictEqual((yield* proxy.connections).ever, 2)
+      yield* proxy.mute(false)
+      assert.strictEqual(codeOf(yield* Effect.exit(authenticate)), StatusCode.StatusCode.UNAUTHENTICATED)
+    }).pipe(Effect.provide(world))
+  )
+
+  live(
+    "rule 3: a call that is cut off is sent again, if it may be repeated, and succeeds",
+    Effect.gen(function* () {
+      const { aio, proxy } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      yield* aio.registry.listServices()
+      yield* proxy.latency(200, "both")
+      const call = yield* Effect.fork(aio.registry.listServices())
+      yield* Effect.sleep("50 millis")
+      yield* proxy.latency(0, "both")
+      yield* proxy.cut("RST")
+      assert.deepStrictEqual(yield* call, [])
+    })
+  )
+
+  live(
+    "rule 3: what cannot be reached fails UNAVAILABLE within its retries, long before the deadline",
+    Effect.gen(function* () {
+      const { aio, proxy } = yield* clientBehindProxy({ deadline: "30 seconds" })
+      yield* proxy.refuse(true)
+      const [elapsed, exit] = yield* Effect.timed(Effect.exit(aio.registry.listServices()))
+      assert.strictEqual(codeOf(exit), UNAVAILABLE)
+      assert.isBelow(Duration.toMillis(elapsed), 5_000)
+    })
+  )
+
+  live(
+    "rule 3: EnsureService after INTERNAL is asked again, and the caller sees nothing of it",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      yield* control.failNext({ code: 13, details: "duplicate key", count: 2, method: "ensureService" })
+      const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
+      assert.strictEqual(service.name, "orders")
+    })
+  )
+
+  live(
+    "rule 3: a service that exists is found in the list when EnsureService goes on answering INTERNAL",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
+      yield* control.failNext({ code: 13, details: "duplicate key", count: 10, method: "ensureService" })
+      const again = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
+      assert.deepStrictEqual(again, { service, created: false })
+    })
+  )
+
+  live(
+    "rule 3: a service that an operator has deleted is an error that names the two causes",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
+      yield* control.deleteService(service.id)
+      const error = yield* Effect.flip(aio.registry.ensureService({ project: "shop", name: "orders" }))
+      assert.match(error.message, /operator has deleted it.*only in case/)
+    })
+  )
+
+  live(
+    "rule 3: INTERNAL from anything else is not retried",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      yield* control.failNext({ code: 13, details: "no", count: 1, method: "listServices" })
+      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), 13)
+      assert.lengthOf(
+        (yield* control.calls).filter(({ method }) => method === "listServices"),
+        1
+      )
+    })
+  )
+
+  live(
+    "rule 4: interrupting a call cancels it on the server",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
+      yield* aio.registry.listServices()
+      yield* control.clearJournal
+      yield* control.hang(true, "listServices")
+      yield* Effect.timeoutOption(aio.registry.listServices(), "200 millis")
+      yield* Effect.sleep("200 millis")
+      assert.deepStrictEqual(
+        (yield* control.calls).map(({ interrupted, method }) => [method, interrupted]),
+        [["listServices", true]]
+      )
+    })
+  )
+
+  live(
+    "scenario 8: a registry that answers late costs each call its deadline, and no pick from the cache a moment",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      yield* aio.heartbeat.registerSelf({
+        service: { project: "shop", name: "orders" },
+        instance: { host: "127.0.0.1", httpPort: 80 }
+      })
+      const ref = { project: "shop", name: "orders" }
+      yield* aio.discovery.pick(ref)
+      yield* control.setLatency("2 seconds")
+      const slow = yield* clientBehindProxy({ deadline: "300 millis" })
+      assert.strictEqual(codeOf(yield* Effect.exit(slow.aio.registry.listServices())), DEADLINE_EXCEEDED)
+      const [elapsed] = yield* Effect.timed(Effect.replicateEffect(aio.discovery.pick(ref), 1_000, { discard: true }))
+      assert.isBelow(Duration.toMillis(elapsed), 500)
+    })
+  )
+
+  live(
+    "scenario 9: the heartbeat stream leaves a half-open connection, and the lease is kept",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio, proxy } = yield* clientBehindProxy({ deadline: "2 seconds" })
+      const registration = yield* aio.heartbeat.registerSelf({
+        service: { project: "shop", name: "orders" },
+        instance: { host: "127.0.0.1", httpPort: 80 },
+        ttl: "6 seconds"
+      })
+      yield* Effect.sleep("1100 millis")
+      yield* proxy.blackHole("both")
+      yield* Effect.sleep("2500 millis")
+      yield* proxy.restore
+      yield* control.clearJournal
+      yield* Effect.sleep("2500 millis")
+      assert.strictEqual(yield* registration.state, "Live")
+      const methods = (yield* control.calls).map(({ method }) => method)
+      assert.include(methods, "heartbeats")
+      assert.notInclude(methods, "registerInstance")
+    })
+  )
+
+  live(
+    "the peer that accepts and says nothing costs every kind of call no more than its deadline",
+    Effect.gen(function* () {
+      const { credentials, port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      yield* proxy.mute(true)
+      const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test", deadline: "300 millis" })
+      const ref = { project: "shop", name: "orders" }
+      const [elapsed, exits] = yield* Effect.timed(
+        Effect.all(
+          [
+            Effect.exit(aio.auth.token),
+            Effect.exit(aio.registry.listServices()),
+            Effect.exit(aio.discovery.resolve(ref)),
+            Effect.exit(aio.discovery.use(ref, () => Effect.void))
+          ],
+          { concurrency: "unbounded" }
+        )
+      )
+      assert.deepStrictEqual(
+        exits.map((exit) => codeOf(exit)),
+        Array(4).fill(DEADLINE_EXCEEDED)
+      )
+      assert.isBelow(Duration.toMillis(elapsed), 3_000)
+    })
+  )
+})
+
+describe("what nobody waits for any more", () => {
+  const collectGarbage = Effect.promise(async () => {
+    const { setFlagsFromString } = await import("node:v8")
+    const { runInNewContext } = await import("node:vm")
+    setFlagsFromString("--expose-gc")
+    const gc: () => void = runInNewContext("gc")
+    for (let i = 0; i < 3; i++) {
+      gc()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    return process.memoryUsage().heapUsed
+  })
+
+  live(
+    "10,000 interrupted callers leave nothing behind, neither waiting for a token nor in the middle of a call",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
+      const round = (calls: number) =>
+        Effect.timeoutOption(
+          Effect.replicateEffect(aio.registry.listServices(), calls, { concurrency: "unbounded", discard: true }),
+          "100 millis"
+        )
+      yield* control.hang(true)
+      yield* round(5_000)
+      yield* round(5_000)
+      const before = yield* collectGarbage
+      yield* round(5_000)
+      yield* round(5_000)
+      const after = yield* collectGarbage
+      yield* control.hang(false)
+      // 10,000 callers that were kept would be tens of megabytes.
+      assert.isBelow(after - before, 3_000_000)
+      assert.deepStrictEqual(yield* aio.registry.listServices(), [])
+    })
+  )
+})
+
+describe("two clients of one process", () => {
+  live(
+    "do not share a connection, so that a dead one of the one is not the other's",
+    Effect.gen(function* () {
+      const { credentials, port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      const make = Aio.make({ address: proxy.address, ...credentials, env: "test" })
+      const first = yield* make
+      const second = yield* make
+      yield* first.registry.listServices()
+      yield* second.registry.listServices()
+      assert.strictEqual((yield* proxy.connections).ever, 2)
+      assert.notStrictEqual(Redacted.value((yield* first.auth.token).value), "", "both authenticate for themselves")
+    })
+  )
+})
