@@ -265,7 +265,7 @@ export const exchange = <A, E, R, Request, Response>(
         Effect.interruptible,
         Effect.forkScoped
       )
-      // Told before the fiber is interrupted: its own interruption is the end of the exchange, this one follows from it.
+      // Runs before the fiber above is interrupted, and tells that interruption from one that came with the requests.
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           left = true

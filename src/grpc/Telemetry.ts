@@ -38,14 +38,19 @@ const codeOf = (exit: Exit.Exit<unknown, AioRpcError | AioWireError>): number =>
     }
   })
 
+const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/
+
 /**
- * W3C Trace Context, version 00: https://www.w3.org/TR/trace-context/#traceparent-header
+ * W3C Trace Context, version 00: https://www.w3.org/TR/trace-context/#traceparent-header. `undefined` for a span whose ids
+ * have another form, such as the one that Effect gives while tracing is switched off.
  *
  * @since 0.1.0
  * @category tracing
  */
-export const traceparent = (span: Tracer.AnySpan): string =>
-  `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
+export const traceparent = (span: Tracer.AnySpan): string | undefined => {
+  const header = `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
+  return TRACEPARENT.test(header) ? header : undefined
+}
 
 /**
  * Runs a call under a client span with OpenTelemetry's names for rpcs, and measures it.
@@ -56,10 +61,10 @@ export const traceparent = (span: Tracer.AnySpan): string =>
 export const observed = <A>(
   method: Pick<Method<never, unknown>, "path" | "name">,
   root: boolean,
-  call: (traceparent: string) => Effect.Effect<A, AioRpcError | AioWireError>
+  call: (traceparent: string | undefined) => Effect.Effect<A, AioRpcError | AioWireError>
 ): Effect.Effect<A, AioRpcError | AioWireError> => {
   const [, service = "", rpc = ""] = method.path.split("/")
-  return Effect.clockWith((clock) =>
+  const sealed = Effect.clockWith((clock) =>
     Effect.useSpan(
       method.path.slice(1),
       {
@@ -70,7 +75,7 @@ export const observed = <A>(
       },
       (span) => {
         const began = clock.unsafeCurrentTimeNanos()
-        return Effect.onExit(call(traceparent(span)), (exit) =>
+        const measured = Effect.onExit(call(traceparent(span)), (exit) =>
           Effect.sync(() => {
             const code = codeOf(exit)
             span.attribute("rpc.grpc.status_code", code)
@@ -80,7 +85,10 @@ export const observed = <A>(
             )
           })
         )
+        // A tracer is handed the exit at the end of a span, and the answer may be a token: it goes past in a closure.
+        return Effect.map(measured, (answer) => () => answer)
       }
     )
   )
+  return Effect.map(sealed, (open) => open())
 }

@@ -297,8 +297,11 @@ const decodeHeartbeat_ = Schema.decodeUnknownEither(Schema.Struct({ expires_at: 
 export const decodeHeartbeat = (raw: Messages.HeartbeatResponse): Either.Either<number, AioWireError> =>
   Either.map(hard("HeartbeatResponse", decodeHeartbeat_(raw), raw), (wire) => Math.max(0, millis(wire.expires_at)))
 
+// What a header can carry: grpc-js throws for anything else, and shows the token in what it throws.
+const HeaderValue = Schema.String.pipe(Schema.pattern(/^[!-~]+$/))
+
 const decodeToken_ = Schema.decodeUnknownEither(
-  Schema.Struct({ access_token: Schema.NonEmptyString, expires_at: Seconds, token_type: Schema.String })
+  Schema.Struct({ access_token: HeaderValue, expires_at: Seconds, token_type: Schema.String })
 )
 
 /**
@@ -318,7 +321,7 @@ export const decodeToken = (
         protoMessage,
         field: wireError(protoMessage, error).field,
         actual: "not shown",
-        problem: "expected a token, its expiry as a decimal string, and its type"
+        problem: "expected a token of printable ASCII, its expiry as a decimal string, and its type"
       }),
     onRight: (wire) => ({ value: Redacted.make(wire.access_token), expiresAt: millis(wire.expires_at) })
   })

@@ -1,0 +1,50 @@
+import { type Exit, Option, Tracer } from "effect"
+
+interface CollectedSpan extends Tracer.Span {
+  readonly attributes: Map<string, unknown>
+  readonly events: Array<readonly [name: string, attributes: Record<string, unknown> | undefined]>
+  exit: Exit.Exit<unknown, unknown> | undefined
+}
+
+/** A tracer that keeps every span that was begun. */
+export const collectSpans = ({ sampled = true } = {}) => {
+  const spans: Array<CollectedSpan> = []
+  const hex = (digits: number) => (spans.length + 1).toString(16).padStart(digits, "0")
+  const tracer = Tracer.make({
+    span: (name, parent, context, links, startTime, kind) => {
+      const span: CollectedSpan = {
+        _tag: "Span",
+        name,
+        spanId: hex(16),
+        traceId: Option.match(parent, { onNone: () => hex(32), onSome: ({ traceId }) => traceId }),
+        parent,
+        context,
+        get status(): Tracer.SpanStatus {
+          return this.exit === undefined
+            ? { _tag: "Started", startTime }
+            : { _tag: "Ended", startTime, endTime: startTime, exit: this.exit }
+        },
+        attributes: new Map(),
+        events: [],
+        links,
+        sampled,
+        kind,
+        exit: undefined,
+        end(_, exit) {
+          this.exit = exit
+        },
+        attribute(key, value) {
+          this.attributes.set(key, value)
+        },
+        event(event, _, attributes) {
+          this.events.push([event, attributes])
+        },
+        addLinks() {}
+      }
+      spans.push(span)
+      return span
+    },
+    context: (run) => run()
+  })
+  return { spans, tracer }
+}
