@@ -111,6 +111,15 @@ export const isRenewable = (life: TokenLife | undefined, now: number): life is T
 export const retryDelayMillis = (failures: number, random: number): number =>
   Math.min(30_000, 1_000 * 2 ** failures) * random
 
+/**
+ * The longest life of a token that is believed: ten years. What says more was written in milliseconds where seconds were
+ * meant, and would be used until a server refuses it.
+ *
+ * @since 0.1.0
+ * @category claims
+ */
+export const LONGEST_LIFE_MILLIS = 10 * 365 * 24 * 60 * 60 * 1_000
+
 const Claims = Schema.parseJson(
   Schema.Struct({ exp: Schema.Number, iat: Schema.Number }).pipe(Schema.filter(({ exp, iat }) => exp > iat))
 )

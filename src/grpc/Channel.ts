@@ -113,3 +113,21 @@ export const metadata = (options: {
   if (options.traceparent !== undefined) result.set("traceparent", options.traceparent)
   return result
 }
+
+/**
+ * The first key that grpc-js refuses to send, by itself or for its value.
+ *
+ * @since 0.1.0
+ * @category metadata
+ */
+export const illegalMetadata = (more: Readonly<Record<string, string>> | undefined): string | undefined => {
+  const probe = new grpc.Metadata()
+  return Object.entries(more ?? {}).find(([key, value]) => {
+    try {
+      probe.set(key, value)
+      return false
+    } catch {
+      return true
+    }
+  })?.[0]
+}

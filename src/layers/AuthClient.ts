@@ -107,12 +107,15 @@ const makeAcquisition = (options: Options, connection: Connection.Service) => {
       const wallNow = yield* Clock.currentTimeMillis
       const claims = TokenLife.claims(Redacted.value(decoded.value))
       const lifetimeMillis = claims?.lifetimeMillis ?? decoded.expiresAt - wallNow
-      if (!(lifetimeMillis > 0)) {
+      const isTooLong = lifetimeMillis > TokenLife.LONGEST_LIFE_MILLIS
+      if (!(lifetimeMillis > 0) || isTooLong) {
         return yield* new AioWireError({
           protoMessage,
-          field: "expires_at",
-          actual: String(decoded.expiresAt / 1_000),
-          problem: "the token has expired already, by our clock, and says nothing else of its life"
+          field: claims === undefined ? "expires_at" : "access_token.exp",
+          actual: String(claims === undefined ? decoded.expiresAt / 1_000 : lifetimeMillis / 1_000),
+          problem: isTooLong
+            ? "the token would live for more than ten years; expected seconds, and these look like milliseconds"
+            : "the token has expired already, by our clock, and says nothing else of its life"
         })
       }
       if (claims !== undefined) {

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as grpc from "../grpc/Channel.js"
+import * as Channel from "../grpc/Channel.js"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import type { Method } from "../grpc/Methods.js"
@@ -58,6 +59,16 @@ export const unary = <Request, Response>(
   }
   return (request, options = {}) =>
     Effect.flatMap(Effect.all([Connection, Auth]), ([connection, auth]) => {
+      const illegal = Channel.illegalMetadata(options.metadata)
+      if (illegal !== undefined) {
+        return Effect.fail(
+          new AioConfigError({
+            field: `metadata.${illegal}`,
+            problem: "cannot be sent",
+            expected: "a lower-case ASCII key and a printable ASCII value"
+          })
+        )
+      }
       const deadline = Deadline.after(Duration.toMillis(options.deadline ?? "30 seconds"))
       const route = {}
       return TokenReplay.unary(auth, Deadline.before(auth.token, deadline, method.name), (token) =>

@@ -21,6 +21,9 @@ export interface JsonObject {
   readonly [key: string]: JsonValue
 }
 
+/** Far more than anybody writes by hand, and far less than a stack holds. */
+const MAX_DEPTH = 100
+
 /**
  * Where a value stops being JSON: the path to the first part that `JSON.stringify` would drop, change or throw on
  * (`undefined`, a function, a `bigint`, `NaN`, a `Date`, a cycle), or `undefined` where all of it is JSON.
@@ -42,6 +45,7 @@ export const firstNonJson = (
     case "object": {
       if (value === null) return undefined
       if (seen.includes(value)) return { path, what: "refers to itself" }
+      if (seen.length >= MAX_DEPTH) return { path, what: `is nested more than ${MAX_DEPTH} levels deep` }
       const inside = [...seen, value]
       if (Array.isArray(value)) {
         for (let i = 0; i < value.length; i++) {

@@ -99,3 +99,16 @@ export const port = (field: string, value: unknown): Either.Either<number, AioCo
   typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535
     ? Either.right(value)
     : fail(field, `is ${typeof value === "number" ? value : kindOf(value)}`, "a port from 1 to 65535")
+
+/**
+ * A host as it is dialled: a name or an IP address, without scheme, path or white space.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const host = (field: string, value: unknown): Either.Either<string, AioConfigError> =>
+  Either.flatMap(text(field, value, { max: maxLength.host, required: true }), (checked) =>
+    /[\s/]/.test(checked)
+      ? fail(field, `is "${checked}"`, "a name or an IP address, without scheme, path or white space")
+      : Either.right(checked)
+  )
