@@ -346,16 +346,18 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
         )
       })
 
+    const clock = yield* Effect.clock
+    const unsafeFresh = (): AccessToken | undefined =>
+      life !== undefined && TokenLife.decide(life, Monotonic.unsafeNow(clock)) === "Use" ? life.token : undefined
+
     return {
-      token: Effect.clockWith((clock) => {
-        if (life !== undefined) {
-          const decision = TokenLife.decide(life, Monotonic.unsafeNow(clock))
-          if (decision === "Use") return Effect.succeed(life.token)
-          if (decision === "RenewInBackground") {
-            return Effect.as(renewInBackground(life.token.generation), life.token)
-          }
-        }
-        return flight
+      unsafeFresh,
+      token: Effect.suspend(() => {
+        const fresh = unsafeFresh()
+        if (fresh !== undefined) return Effect.succeed(fresh)
+        return life !== undefined && TokenLife.decide(life, Monotonic.unsafeNow(clock)) === "RenewInBackground"
+          ? Effect.as(renewInBackground(life.token.generation), life.token)
+          : flight
       }),
       changes: Stream.fromPubSub(replaced),
       invalidate: (token) =>
@@ -391,14 +393,18 @@ export const layerConfig = (
  * @since 0.1.0
  * @category layers
  */
-export const layerDisabled: Layer.Layer<Auth> = Layer.succeed(Auth, {
-  token: Effect.succeed({
+export const layerDisabled: Layer.Layer<Auth> = Layer.sync(Auth, () => {
+  const token: AccessToken = {
     value: Redacted.make(""),
     expiresAt: Number.POSITIVE_INFINITY,
     acquiredAt: Number.NEGATIVE_INFINITY,
     generation: 0
-  }),
-  changes: Stream.never,
-  invalidate: () => Effect.void,
-  unsafeAccepted: () => {}
+  }
+  return {
+    token: Effect.succeed(token),
+    unsafeFresh: () => token,
+    changes: Stream.never,
+    invalidate: () => Effect.void,
+    unsafeAccepted: () => {}
+  }
 })

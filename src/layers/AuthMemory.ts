@@ -46,6 +46,7 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
         }
         return current
       }),
+      unsafeFresh: () => undefined,
       changes: Stream.never,
       invalidate: (token) =>
         Effect.sync(() => {

@@ -146,7 +146,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         const until = Deadline.after(deadline)
         const route = {}
         return retrying(
-          TokenReplay.unary(auth, Deadline.before(auth.token, until, method.name), (token) =>
+          TokenReplay.unary(auth, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
             connection.unary(method, message, { deadline: until, token: token.value, route })
           ),
           until

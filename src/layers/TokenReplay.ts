@@ -7,6 +7,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Deadline from "../grpc/Deadline.js"
 import * as Monotonic from "../internal/monotonic.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { isAioError } from "../schemas/AioError.js"
@@ -20,6 +21,22 @@ const YOUNG_PAUSE = "1100 millis"
 
 const isRefused = (error: unknown): boolean =>
   isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
+
+/**
+ * The token for a call that has until `deadline`. A fresh one is taken as it is: a timeout costs as much as half a call.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const tokenBefore = (
+  auth: Auth.Service,
+  deadline: Deadline.Deadline,
+  method: string
+): Effect.Effect<AccessToken, Effect.Effect.Error<Auth.Service["token"]>> =>
+  Effect.suspend(() => {
+    const fresh = auth.unsafeFresh()
+    return fresh === undefined ? Deadline.before(auth.token, deadline, method) : Effect.succeed(fresh)
+  })
 
 /**
  * Runs a call with the token. Refused, it is sent once more with another token, the refused one having been dropped if it

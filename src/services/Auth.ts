@@ -34,6 +34,11 @@ export declare namespace Auth {
      * is none, or where its last seconds have begun. Interrupting a wait disturbs no other caller.
      */
     readonly token: Effect.Effect<AccessToken, AuthError>
+    /**
+     * The present token if it is fresh, `undefined` if {@link Service.token} would have anything to do. Synchronous: for
+     * calls, which bound the wait for a token by their own deadline, and need not where there is none.
+     */
+    readonly unsafeFresh: () => AccessToken | undefined
     /** Each token that replaces the present one, from now on. For who holds something that was opened with a token. */
     readonly changes: Stream.Stream<AccessToken>
     /**

@@ -117,6 +117,7 @@ describe("a plain grpc-js client", () => {
       const { address } = yield* ControlPlane
       const interceptor = yield* Effect.provideService(Aio.interceptor, Auth, {
         token: Effect.never,
+        unsafeFresh: () => undefined,
         changes: Stream.never,
         invalidate: () => Effect.void,
         unsafeAccepted: () => {}
