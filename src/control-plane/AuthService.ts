@@ -6,11 +6,12 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Methods from "../grpc/Methods.js"
-import * as ServerHost from "../grpc/ServerHost.js"
+import type * as ServerHost from "../grpc/ServerHost.js"
 import type * as Messages from "../schemas/Messages.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import { unauthenticated } from "./Authorization.js"
 import * as Clients from "./Clients.js"
+import type { Faults } from "./Faults.js"
 import type { Tokens } from "./Tokens.js"
 
 /**
@@ -54,7 +55,7 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
  * @since 0.1.0
  * @category constructors
  */
-export const handlers = (options: Options): ReadonlyArray<ServerHost.Handler<never>> => [
-  ServerHost.unary(Methods.auth.authenticateClient, (request) => authenticate(options, request)),
-  ServerHost.unary(Methods.auth.renewToken, (_, headers) => renew(options, headers))
+export const handlers = ({ unary }: Faults, options: Options): ReadonlyArray<ServerHost.Handler<never>> => [
+  unary(Methods.auth.authenticateClient, (request) => authenticate(options, request)),
+  unary(Methods.auth.renewToken, (_, headers) => renew(options, headers))
 ]

@@ -15,10 +15,12 @@ import type { Quirks } from "../core/Catalog.js"
 import { packageDefinition } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/ServerHost.js"
 import * as Aio from "../layers/Aio.js"
+import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Authorization from "./Authorization.js"
 import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
+import * as Faults from "./Faults.js"
 import * as RegistryService from "./RegistryService.js"
 import * as RegistryStore from "./RegistryStore.js"
 import * as Tokens from "./Tokens.js"
@@ -27,7 +29,24 @@ import * as Tokens from "./Tokens.js"
  * @since 0.1.0
  * @category models
  */
+export type { Hidden, Malformation } from "../core/Distortion.js"
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type { Client, Credentials, NewClient } from "./Clients.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Failure, NextFailure, Switches } from "./Faults.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Call, Method } from "./Journal.js"
 
 /**
  * @since 0.1.0
@@ -67,12 +86,13 @@ export declare namespace ControlPlane {
   }
 
   /**
-   * What an operator, or misfortune, may do to a control plane. Keys and ids that do not exist are ignored.
+   * What an operator, or misfortune, may do to a control plane. Keys and ids that do not exist are ignored. What
+   * `RegistryMemory`'s control can do as well has the same name there.
    *
    * @since 0.1.0
    * @category models
    */
-  export interface Control extends RegistryStore.Operator {
+  export interface Control extends RegistryStore.Operator, Faults.Switches {
     /** Adds a client; key and secret are made up where they are left out. A known key is replaced. */
     readonly addClient: (client?: Clients.NewClient) => Effect.Effect<Clients.Credentials>
     /** The client's tokens go on working everywhere but in `RenewToken`. So with expiring and deleting it. */
@@ -106,8 +126,8 @@ export interface Options {
   readonly store?: RegistryStore.RegistryStore | undefined
   /** gRPC server reflection, v1 and v1alpha (the latter without a token). Default `true`. */
   readonly reflection?: boolean | undefined
-  /** Default: plaintext, as the real one. */
-  readonly tls?: ServerHost.Tls | undefined
+  /** Default: plaintext, as the real one. With `ca`, clients must present a certificate. */
+  readonly tls?: ServerTls | undefined
   /** How long calls in flight may go on when the control plane stops. Default 2 seconds. */
   readonly shutdownGrace?: Duration.DurationInput | undefined
 }
@@ -117,16 +137,18 @@ const reflection: ServerHost.Extension = {
 }
 
 const control = (parts: {
+  readonly faults: Faults.Faults
   readonly clients: Clients.Clients
   readonly tokens: Tokens.Tokens
   readonly store: RegistryStore.RegistryStore
   readonly drain: Effect.Effect<void>
 }): ControlPlane.Control => ({
   ...parts.store.operator,
+  ...parts.faults.switches,
   addClient: (client = {}) => parts.clients.add(client),
   disableClient: (clientKey) => parts.clients.setEnabled(clientKey, false),
   enableClient: (clientKey) => parts.clients.setEnabled(clientKey, true),
-  expireClient: (clientKey) => parts.clients.expire(clientKey),
+  expireClient: (clientKey) => Effect.withClock(parts.clients.expire(clientKey), parts.faults.clock),
   deleteClient: (clientKey) => parts.clients.remove(clientKey),
   rotateSigningSecret: parts.tokens.rotate,
   drain: parts.drain
@@ -141,27 +163,34 @@ const control = (parts: {
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
-  const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
-  const tokens = yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret })
-  const clients = yield* Clients.make
+  const faults = yield* Faults.make
+  const store = faults.store(options.store ?? (yield* RegistryStore.makeMemory(options.quirks)))
+  const clients = faults.clients(yield* Clients.make)
+  const tokens = faults.tokens(
+    yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret }),
+    clients
+  )
   const [first = {}, ...others] = options.clients ?? []
   const credentials = yield* clients.add(first)
   const more = yield* Effect.forEach(others, clients.add)
   const { isDatabaseDown } = store.operator
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
-    handlers: [...AuthService.handlers({ clients, tokens, isDatabaseDown }), ...RegistryService.handlers(store)],
-    guard: Authorization.guard(tokens),
+    handlers: [
+      ...AuthService.handlers(faults, { clients, tokens, isDatabaseDown }),
+      ...RegistryService.handlers(faults, store)
+    ],
+    guard: faults.guard(Authorization.guard(tokens)),
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
     shutdownGrace: options.shutdownGrace
-  })
+  }).pipe(Effect.withClock(faults.clock))
   return {
     address,
     port,
     credentials,
     clients: [credentials, ...more],
-    control: control({ clients, tokens, store, drain })
+    control: control({ faults, clients, tokens, store, drain })
   }
 })
 
@@ -176,16 +205,22 @@ export const layer = (options?: Options): Layer.Layer<ControlPlane, AioConfigErr
 
 /**
  * A control plane and a client joined to it over loopback: for a test of an app over real gRPC. `env` is the client's,
- * default `test`. Closing the layer closes the client first.
+ * default `test`. Where the control plane encrypts, so does the client: `clientTls` says whom it trusts, and what it
+ * presents; default: the roots that Node trusts. Closing the layer closes the client first.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerWithClient = (
-  options: Options & { readonly env?: string | undefined } = {}
+  options: Options & { readonly env?: string | undefined; readonly clientTls?: Tls | undefined } = {}
 ): Layer.Layer<ControlPlane | Aio.Aio, AioConfigError> =>
   Layer.unwrapEffect(
     Effect.map(ControlPlane, ({ address, credentials }) =>
-      Aio.layer({ address, ...credentials, env: options.env ?? "test" })
+      Aio.layer({
+        address,
+        ...credentials,
+        env: options.env ?? "test",
+        tls: options.clientTls ?? options.tls !== undefined
+      })
     )
   ).pipe(Layer.provideMerge(layer(options)))

@@ -11,14 +11,16 @@ import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import * as Address from "../schemas/Address.js"
-import { AioConfigError, type AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import type * as AioConfig from "../schemas/AioConfig.js"
+import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type * as Channel from "./Channel.js"
 import * as ChannelPool from "./ChannelPool.js"
 import * as Exchange from "./Exchange.js"
 import type { Method } from "./Methods.js"
 import * as PlainClient from "./PlainClient.js"
+import * as Tls from "./Tls.js"
 import * as Unary from "./Unary.js"
 
 /**
@@ -70,6 +72,8 @@ export interface Options {
    * is `true`. AIO's servers have no TLS of their own: inside a trusted network this is the setting. Default `false`.
    */
   readonly allowInsecure?: boolean | undefined
+  /** Encrypts: `true` with the roots that Node trusts, or see `AioConfig.Tls`. Default `false`, plain text. */
+  readonly tls?: boolean | AioConfig.Tls | undefined
   /** The largest answer that is accepted, in bytes. Default 64 MiB. */
   readonly maxReceiveBytes?: number | undefined
   /** A channel that has been connecting for this long is replaced by a new one. Default 20 seconds. */
@@ -82,6 +86,7 @@ export interface Options {
  */
 export const defaults = {
   allowInsecure: false,
+  tls: false,
   maxReceiveBytes: 64 * 1024 * 1024,
   connectTimeout: Duration.seconds(20)
 } as const
@@ -97,14 +102,18 @@ const refusePlaintext = (
         new AioConfigError({
           field: "address",
           problem: `"${Address.format(exposed)}" is not on loopback, and credentials would travel to it in plain text`,
-          expected: "a loopback address, or allowInsecure: true (AIO_ALLOW_INSECURE=true) inside a trusted network"
+          expected:
+            "a loopback address, tls (AIO_TLS=true), or allowInsecure: true (AIO_ALLOW_INSECURE=true) inside a trusted network"
         })
       )
 }
 
+const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioConfigError> =>
+  tls === undefined || tls === false ? Effect.succeed(undefined) : Tls.client(tls === true ? {} : tls)
+
 /**
- * Fails with `AioConfigError` for an address that is none, or for plain text to an address that is not on loopback. Does
- * not connect: the first call does. Closing the scope closes the channels.
+ * Fails with `AioConfigError` for an address that is none, for plain text to an address that is not on loopback, or for
+ * certificates that cannot be used. Does not connect: the first call does. Closing the scope closes the channels.
  *
  * @since 0.1.0
  * @category constructors
@@ -112,26 +121,41 @@ const refusePlaintext = (
 export const make = (options: Options): Effect.Effect<Connection.Service, AioConfigError, Scope.Scope> =>
   Effect.gen(function* () {
     const addresses = yield* Address.parse("address", options.address)
-    yield* refusePlaintext(addresses, options)
+    const tls = yield* securing(options)
+    if (tls === undefined) yield* refusePlaintext(addresses, options)
     const poolOptions = {
+      serverName: tls?.serverName,
       maxReceiveBytes: options.maxReceiveBytes ?? defaults.maxReceiveBytes,
       connectTimeoutMillis: Duration.toMillis(options.connectTimeout ?? defaults.connectTimeout)
     }
-    const credentials = grpc.credentials.createInsecure()
+    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
     const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
     const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
-    return over(forCalls, forStreams)
+    yield* tls?.follow((changed) => {
+      forCalls.reopen(changed)
+      forStreams.reopen(changed)
+    }) ?? Effect.void
+    return over(forCalls, forStreams, Tls.explain(tls !== undefined))
   })
 
-const over = (forCalls: ChannelPool.ChannelPool, forStreams: ChannelPool.ChannelPool): Connection.Service => ({
+const over = (
+  forCalls: ChannelPool.ChannelPool,
+  forStreams: ChannelPool.ChannelPool,
+  explain: (error: AioRpcError) => AioRpcError
+): Connection.Service => ({
   channel: PlainClient.sharedChannel(forCalls),
   unary: (method, request, callOptions) =>
     Effect.suspend(() => {
       const line = forCalls.next(callOptions.route?.line)
       if (callOptions.route !== undefined) callOptions.route.line = line
-      return Unary.unary(line, method, request, callOptions)
+      return Effect.mapError(Unary.unary(line, method, request, callOptions), (error) =>
+        error._tag === "AioRpcError" ? explain(error) : error
+      )
     }),
-  exchange: (method, token, requests, encode) => Exchange.exchange(forStreams.next, method, token, requests, encode)
+  exchange: (method, token, requests, encode) =>
+    Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode), (error) =>
+      error instanceof AioRpcError ? explain(error) : error
+    )
 })
 
 /**
@@ -144,7 +168,8 @@ const over = (forCalls: ChannelPool.ChannelPool, forStreams: ChannelPool.Channel
 export const fromChannel = (channel: Channel.Channel): Effect.Effect<Connection.Service> =>
   Effect.map(Effect.clock, (clock) => {
     const pool = PlainClient.foreignPool(channel, clock)
-    return over(pool, pool)
+    // Whether it is encrypted is not known here.
+    return over(pool, pool, (error) => error)
   })
 
 /**

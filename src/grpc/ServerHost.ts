@@ -12,10 +12,12 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import type { ServerTls } from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Listener from "./Listener.js"
 import { type Method, serviceDefinition } from "./Methods.js"
+import * as Tls from "./Tls.js"
 import { failUnknownMethods } from "./UnknownMethods.js"
 
 /**
@@ -73,19 +75,6 @@ export interface Extension {
 }
 
 /**
- * Certificates of the server; PEM.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Tls {
-  readonly certChain: Buffer
-  readonly privateKey: Buffer
-  /** Where given, clients must present a certificate that these have signed. */
-  readonly clientCa?: Buffer | undefined
-}
-
-/**
  * @since 0.1.0
  * @category models
  */
@@ -96,7 +85,7 @@ export interface Options<R> {
   readonly guard: Guard<R>
   readonly extensions?: ReadonlyArray<Extension> | undefined
   /** Default: plaintext. */
-  readonly tls?: Tls | undefined
+  readonly tls?: ServerTls | undefined
   /** How long calls in flight may go on after the scope closes. Real time; default 2 seconds. */
   readonly shutdownGrace?: Duration.DurationInput | undefined
 }
@@ -290,15 +279,6 @@ const guarded = <R>(
   }
 })
 
-const serverCredentials = (tls: Tls | undefined): Grpc.ServerCredentials =>
-  tls === undefined
-    ? Grpc.ServerCredentials.createInsecure()
-    : Grpc.ServerCredentials.createSsl(
-        tls.clientCa ?? null,
-        [{ cert_chain: tls.certChain, private_key: tls.privateKey }],
-        tls.clientCa !== undefined
-      )
-
 // Real time, not Effect's clock: a server that closes under TestClock must close all the same. And never tryShutdown
 // alone: with an open stream it calls back only when the client ends that.
 const shutdown = (server: Grpc.Server, grace: Duration.DurationInput): Effect.Effect<void> =>
@@ -331,10 +311,11 @@ export const make = Effect.fnUntraced(function* <R>(
   const extended = guarded(server, run, options.guard, services)
   for (const extension of options.extensions ?? []) extension.addToServer(extended)
   failUnknownMethods(server, services)
+  const credentials =
+    options.tls === undefined ? Grpc.ServerCredentials.createInsecure() : yield* Tls.server(options.tls)
   const grace = options.shutdownGrace ?? Duration.seconds(2)
-  const bound = yield* Effect.acquireRelease(
-    Listener.bind(server, options.listen, serverCredentials(options.tls)),
-    () => shutdown(server, grace)
+  const bound = yield* Effect.acquireRelease(Listener.bind(server, options.listen, credentials), () =>
+    shutdown(server, grace)
   )
   return { ...bound, drain: Effect.sync(() => server.tryShutdown(() => {})) }
 })

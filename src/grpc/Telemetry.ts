@@ -15,15 +15,31 @@ import * as StatusCode from "../schemas/StatusCode.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import type { Method } from "./Methods.js"
 
-const labels = new Map<string, ReadonlyArray<MetricLabel.MetricLabel>>()
+const labels = new Map<string, Map<number, ReadonlyArray<MetricLabel.MetricLabel>>>()
 
 // Effect finds a metric's series by the identity of its label array: one array for each method and code.
 const labelsOf = (method: string, code: number): ReadonlyArray<MetricLabel.MetricLabel> => {
-  const key = `${method} ${code}`
-  let found = labels.get(key)
+  let ofMethod = labels.get(method)
+  if (ofMethod === undefined) {
+    ofMethod = new Map()
+    labels.set(method, ofMethod)
+  }
+  let found = ofMethod.get(code)
   if (found === undefined) {
     found = [MetricLabel.make("method", method), MetricLabel.make("code", StatusCode.name(code))]
-    labels.set(key, found)
+    ofMethod.set(code, found)
+  }
+  return found
+}
+
+const attributes = new Map<string, Record<string, unknown>>()
+
+const attributesOf = (path: string): Record<string, unknown> => {
+  let found = attributes.get(path)
+  if (found === undefined) {
+    const [, service = "", rpc = ""] = path.split("/")
+    found = { "rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc }
+    attributes.set(path, found)
   }
   return found
 }
@@ -53,42 +69,53 @@ export const traceparent = (span: Tracer.AnySpan): string | undefined => {
 }
 
 /**
- * Runs a call under a client span with OpenTelemetry's names for rpcs, and measures it.
+ * What is watched of one call.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Observation {
+  /** For the metadata. */
+  readonly traceparent: string | undefined
+  /** Ends the span and counts the call. The first time only. */
+  readonly end: (exit: Exit.Exit<unknown, AioRpcError | AioWireError>) => void
+}
+
+/**
+ * Begins a client span with OpenTelemetry's names for rpcs. It is ended by a plain function, so that a call costs one effect
+ * and not one for each end that it may come to.
  *
  * @since 0.1.0
  * @category tracing
  */
-export const observed = <A>(
+export const begin = (
   method: Pick<Method<never, unknown>, "path" | "name">,
-  root: boolean,
-  call: (traceparent: string | undefined) => Effect.Effect<A, AioRpcError | AioWireError>
-): Effect.Effect<A, AioRpcError | AioWireError> => {
-  const [, service = "", rpc = ""] = method.path.split("/")
-  const sealed = Effect.clockWith((clock) =>
-    Effect.useSpan(
-      method.path.slice(1),
-      {
+  root: boolean
+): Effect.Effect<Observation> =>
+  Effect.clockWith((clock) =>
+    Effect.map(
+      Effect.makeSpan(method.path.slice(1), {
         kind: "client",
         captureStackTrace: false,
         root,
-        attributes: { "rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc }
-      },
+        attributes: attributesOf(method.path)
+      }),
       (span) => {
         const began = clock.unsafeCurrentTimeNanos()
-        const measured = Effect.onExit(call(traceparent(span)), (exit) =>
-          Effect.sync(() => {
+        let isOver = false
+        return {
+          traceparent: traceparent(span),
+          end: (exit) => {
+            if (isOver) return
+            isOver = true
+            const now = clock.unsafeCurrentTimeNanos()
             const code = codeOf(exit)
             span.attribute("rpc.grpc.status_code", code)
-            Metrics.rpcDurationMillis.unsafeUpdate(
-              Number(clock.unsafeCurrentTimeNanos() - began) / 1e6,
-              labelsOf(method.name, code)
-            )
-          })
-        )
-        // A tracer is handed the exit at the end of a span, and the answer may be a token: it goes past in a closure.
-        return Effect.map(measured, (answer) => () => answer)
+            Metrics.rpcDurationMillis.unsafeUpdate(Number(now - began) / 1e6, labelsOf(method.name, code))
+            // A tracer is handed the exit, and an answer may be a token.
+            span.end(now, Exit.isSuccess(exit) ? Exit.void : exit)
+          }
+        }
       }
     )
   )
-  return Effect.map(sealed, (open) => open())
-}

@@ -5,6 +5,8 @@
  */
 import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
 import type * as Redacted from "effect/Redacted"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -49,57 +51,65 @@ const garbage = (method: string, message: string, cause: unknown): AioWireError 
     cause
   })
 
+const decode = <Request, Response>(
+  method: Method<Request, Response>,
+  answer: Buffer | undefined
+): Exit.Exit<Response, AioWireError> => {
+  if (answer === undefined) return Exit.fail(garbage(method.name, "OK without an answer", undefined))
+  try {
+    return Exit.succeed(method.deserialize(answer))
+  } catch (cause) {
+    return Exit.fail(garbage(method.name, "the answer is not valid protobuf", cause))
+  }
+}
+
 const send = <Request, Response>(
   line: Line,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
-  traceparent: string | undefined
+  observation: Telemetry.Observation
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
+    const end = (exit: Exit.Exit<Response, AioRpcError | AioWireError>): void => {
+      observation.end(exit)
+      resume(exit)
+    }
     let call: ReturnType<Channel.Channel["createCall"]>
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
       // bring down the process when nobody listens.
       call = line.channel().createCall(method.path, options.deadline, undefined, null, undefined)
     } catch (cause) {
-      resume(
-        Effect.fail(
-          new AioRpcError({
-            method: method.name,
-            code: StatusCode.CANCELLED,
-            details: "the layer of this call has been closed",
-            cause
-          })
-        )
-      )
+      const details = "the layer of this call has been closed"
+      end(Exit.fail(new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details, cause })))
       return
     }
     const sentAt = line.now()
     let answer: Buffer | undefined
-    call.start(Channel.metadata({ token: options.token, traceparent, more: options.metadata }), {
-      onReceiveMetadata() {
-        line.received()
-      },
-      onReceiveMessage(bytes: Buffer) {
-        answer = bytes
-      },
-      onReceiveStatus(status) {
-        if (status.code === grpc.status.DEADLINE_EXCEEDED) line.deadlineExceeded(sentAt)
-        else if (Status.isFromServer(status)) line.received()
-        if (status.code !== grpc.status.OK) return resume(Effect.fail(Status.toError(method.name, status)))
-        if (answer === undefined) return resume(Effect.fail(garbage(method.name, "OK without an answer", undefined)))
-        try {
-          resume(Effect.succeed(method.deserialize(answer)))
-        } catch (cause) {
-          resume(Effect.fail(garbage(method.name, "the answer is not valid protobuf", cause)))
+    call.start(
+      Channel.metadata({ token: options.token, traceparent: observation.traceparent, more: options.metadata }),
+      {
+        onReceiveMetadata() {
+          line.received()
+        },
+        onReceiveMessage(bytes: Buffer) {
+          answer = bytes
+        },
+        onReceiveStatus(status) {
+          if (status.code === grpc.status.DEADLINE_EXCEEDED) line.deadlineExceeded(sentAt)
+          else if (Status.isFromServer(status)) line.received()
+          end(status.code === grpc.status.OK ? decode(method, answer) : Exit.fail(Status.toError(method.name, status)))
         }
       }
-    })
+    )
     call.sendMessageWithContext({}, method.serialize(request))
     call.halfClose()
     call.startRead()
-    return Effect.sync(() => call.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
+    return Effect.sync(() => {
+      call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+      observation.end(Exit.interrupt(FiberId.none))
+    })
   })
 
 /**
@@ -117,4 +127,6 @@ export const unary = <Request, Response>(
   request: Request,
   options: Options
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  Telemetry.observed(method, options.root === true, (traceparent) => send(line, method, request, options, traceparent))
+  Effect.flatMap(Telemetry.begin(method, options.root === true), (observation) =>
+    send(line, method, request, options, observation)
+  )

@@ -61,8 +61,8 @@ const acquireDeadline = (deadline: AioConfig.Common["deadline"]): Duration.Durat
 
 const overConnection = (
   options:
-    | Omit<AioConfig.WithToken, "address" | "allowInsecure">
-    | Omit<AioConfig.WithoutToken, "address" | "allowInsecure">
+    | Omit<AioConfig.WithToken, "address" | "allowInsecure" | "tls">
+    | Omit<AioConfig.WithoutToken, "address" | "allowInsecure" | "tls">
 ) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
@@ -95,9 +95,8 @@ const overConnection = (
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> => {
-  return overConnection(options).pipe(
-    Layer.provideMerge(Connection.layer({ address: options.address, allowInsecure: options.allowInsecure }))
-  )
+  const { address, allowInsecure, tls } = options
+  return overConnection(options).pipe(Layer.provideMerge(Connection.layer({ address, allowInsecure, tls })))
 }
 
 /**

@@ -330,34 +330,42 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
           })
       })
 
-    const renewInBackground = (generation: number): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        if (renewing) return Effect.void
-        renewing = true
-        return Effect.interruptible(renewUntilReplaced(generation, 0)).pipe(
-          Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
-          Effect.ensuring(
-            Effect.sync(() => {
-              renewing = false
-            })
-          ),
-          Effect.annotateLogs({ package: "effect-aio", module: "AuthClient" }),
-          Effect.forkIn(scope)
-        )
-      })
+    // The service's own fiber: callers only say that it is time, and go on with the token they have.
+    const wanted = Effect.unsafeMakeLatch(false)
+    yield* wanted.await.pipe(
+      Effect.zipRight(
+        Effect.suspend(() => (life === undefined ? Effect.void : renewUntilReplaced(life.token.generation, 0)))
+      ),
+      Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
+      Effect.zipRight(
+        Effect.sync(() => {
+          wanted.unsafeClose()
+          renewing = false
+        })
+      ),
+      Effect.forever,
+      Effect.annotateLogs({ package: "effect-aio", module: "AuthClient" }),
+      Effect.interruptible,
+      Effect.forkIn(scope)
+    )
 
     const clock = yield* Effect.clock
-    const unsafeFresh = (): AccessToken | undefined =>
-      life !== undefined && TokenLife.decide(life, Monotonic.unsafeNow(clock)) === "Use" ? life.token : undefined
+    const unsafeFresh = (): AccessToken | undefined => {
+      if (life === undefined) return undefined
+      const decision = TokenLife.decide(life, Monotonic.unsafeNow(clock))
+      if (decision === "Wait") return undefined
+      if (decision === "RenewInBackground" && !renewing) {
+        renewing = true
+        wanted.unsafeOpen()
+      }
+      return life.token
+    }
 
     return {
       unsafeFresh,
       token: Effect.suspend(() => {
         const fresh = unsafeFresh()
-        if (fresh !== undefined) return Effect.succeed(fresh)
-        return life !== undefined && TokenLife.decide(life, Monotonic.unsafeNow(clock)) === "RenewInBackground"
-          ? Effect.as(renewInBackground(life.token.generation), life.token)
-          : flight
+        return fresh === undefined ? flight : Effect.succeed(fresh)
       }),
       changes: Stream.fromPubSub(replaced),
       invalidate: (token) =>

@@ -4,12 +4,12 @@
  *
  * @since 0.1.0
  */
-import { readFile } from "node:fs/promises"
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import { toAioConfigError } from "../schemas/AioConfig.js"
-import { AioConfigError } from "../schemas/AioError.js"
+import type { AioConfigError } from "../schemas/AioError.js"
+import * as TextFile from "../schemas/TextFile.js"
 
 /**
  * The text of a file, without white space around it, read anew each time. Fails with `AioConfigError` where the file cannot
@@ -18,22 +18,7 @@ import { AioConfigError } from "../schemas/AioError.js"
  * @since 0.1.0
  * @category constructors
  */
-export const keyFromFile = (path: string): Effect.Effect<string, AioConfigError> =>
-  Effect.tryPromise({
-    try: () => readFile(path, "utf8"),
-    catch: (cause) =>
-      new AioConfigError({
-        field: path,
-        problem: `cannot be read (${cause instanceof Error && "code" in cause ? cause.code : "unknown reason"})`,
-        expected: "a file that holds one credential"
-      })
-  }).pipe(
-    Effect.map((text) => text.trim()),
-    Effect.filterOrFail(
-      (text) => text.length > 0,
-      () => new AioConfigError({ field: path, problem: "is empty", expected: "a file that holds one credential" })
-    )
-  )
+export const keyFromFile: (path: string) => Effect.Effect<string, AioConfigError> = TextFile.keyFromFile
 
 /**
  * As {@link keyFromFile}, for the secret.
@@ -41,8 +26,8 @@ export const keyFromFile = (path: string): Effect.Effect<string, AioConfigError>
  * @since 0.1.0
  * @category constructors
  */
-export const secretFromFile = (path: string): Effect.Effect<Redacted.Redacted, AioConfigError> =>
-  Effect.map(keyFromFile(path), Redacted.make)
+export const secretFromFile: (path: string) => Effect.Effect<Redacted.Redacted, AioConfigError> =
+  TextFile.secretFromFile
 
 /**
  * A value of Effect's `Config`, asked for anew each time.

@@ -7,7 +7,7 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Random from "effect/Random"
@@ -66,22 +66,20 @@ const retrying = <A>(
   )
 
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
-  skipped.length === 0
-    ? Effect.void
-    : Effect.suspend(() => {
-        for (const { field, protoMessage } of skipped) {
-          Metrics.decodeSkips.unsafeUpdate(1, [
-            MetricLabel.make("message", protoMessage),
-            MetricLabel.make("field", field)
-          ])
-        }
-        return Effect.logDebug(`left out what did not decode, first of ${skipped.length}: ${skipped[0]?.message}`).pipe(
-          Effect.annotateLogs({ package: "effect-aio", module: "RegistryGrpc" })
-        )
-      })
+  Effect.suspend(() => {
+    for (const { field, protoMessage } of skipped) {
+      Metrics.decodeSkips.unsafeUpdate(1, [MetricLabel.make("message", protoMessage), MetricLabel.make("field", field)])
+    }
+    return Effect.logDebug(`left out what did not decode, first of ${skipped.length}: ${skipped[0]?.message}`).pipe(
+      Effect.annotateLogs({ package: "effect-aio", module: "RegistryGrpc" })
+    )
+  })
 
-const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effect.Effect<A, AioWireError> =>
-  Effect.flatMap(result, ({ skipped, value }) => Effect.as(reportSkips(skipped), value))
+const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effect.Effect<A, AioWireError> => {
+  if (Either.isLeft(result)) return Effect.fail(result.left)
+  const { skipped, value } = result.right
+  return skipped.length === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
+}
 
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
@@ -142,7 +140,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       method: Methods.Method<Request, Response>,
       request: Either.Either<Request, AioConfigError>
     ): Effect.Effect<Response, RegistryError> =>
-      Effect.flatMap(request, (message) => {
+      Effect.suspend(() => {
+        if (Either.isLeft(request)) return Effect.fail(request.left)
+        const message = request.right
         const until = Deadline.after(deadline)
         const route = {}
         return retrying(

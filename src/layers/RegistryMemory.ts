@@ -5,7 +5,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -13,7 +12,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Catalog from "../core/Catalog.js"
+import * as Distortion from "../core/Distortion.js"
 import type { Failure } from "../core/Refusal.js"
+import * as Faults from "../internal/faults.js"
 import * as Monotonic from "../internal/monotonic.js"
 import { AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../schemas/Ids.js"
@@ -23,7 +24,14 @@ import * as Wire from "../schemas/Wire.js"
 import { type HeartbeatAck, Registry, type RegistryError } from "../services/Registry.js"
 
 /**
- * What a test may do to the registry, and see of it. Keys and ids that do not exist are ignored.
+ * @since 0.1.0
+ * @category models
+ */
+export type { Hidden, Malformation } from "../core/Distortion.js"
+
+/**
+ * What a test may do to the registry, and see of it. Keys and ids that do not exist are ignored. What the control of a
+ * control plane can do as well has the same name there.
  *
  * @since 0.1.0
  * @category tags
@@ -76,25 +84,36 @@ export declare namespace RegistryMemory {
     readonly clear: Effect.Effect<void>
     /** Fails the next `count` calls (default 1) of one method, or of any. A beat on an open stream is no call here. */
     readonly failNext: (error: RegistryError, count?: number, method?: Method) => Effect.Effect<void>
-    /** While set, every call fails, and streams that are open end so at once. */
-    readonly setFailure: (error: Option.Option<RegistryError>) => Effect.Effect<void>
+    /** While set, every call (of one method, or of any) fails, and streams that are open end so at once. */
+    readonly setFailure: (error: Option.Option<RegistryError>, method?: Method) => Effect.Effect<void>
     /** Ends every stream of heartbeats that is open now. */
     readonly breakStreams: (error: RegistryError) => Effect.Effect<void>
-    /** Every call and beat from now on is answered this much later; beats of one stream wait for each other. */
-    readonly setLatency: (latency: Duration.DurationInput) => Effect.Effect<void>
     /**
-     * While `true`, nothing is answered: a call fails with `DEADLINE_EXCEEDED` after the deadline, a stream waits. Turned
-     * off, what still waits is answered.
+     * Every call and beat (of one method, or of any) is answered this much later from now on; beats of one stream wait
+     * for each other, and a stream opens at once. What is ordered for all methods replaces what was for single ones.
      */
-    readonly hang: (on: boolean) => Effect.Effect<void>
+    readonly setLatency: (latency: Duration.DurationInput, method?: Method) => Effect.Effect<void>
+    /**
+     * While `true`, nothing (or no call of the method) is answered: a call fails with `DEADLINE_EXCEEDED` after the
+     * deadline, a stream waits. Turned off, what still waits is answered.
+     */
+    readonly hang: (on: boolean, method?: Method) => Effect.Effect<void>
     /** While `true`, every beat answers 0; all else works. */
     readonly answerZero: (on: boolean) => Effect.Effect<void>
     /** While `true`, every beat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
     readonly databaseDown: (on: boolean) => Effect.Effect<void>
+    /** Puts the registry's clock ahead of everyone else's, or behind: all of its times and leases go by it. */
+    readonly setClockOffset: (millis: number) => Effect.Effect<void>
+    /** While `true`, `listServices` shows no service at all, and `getService` all as ever. */
+    readonly emptyLists: (on: boolean) => Effect.Effect<void>
+    /** Leaves instances out of what is shown, in lists and single services, until `undefined` is ordered. */
+    readonly hideInstances: (hidden: Distortion.Hidden | undefined) => Effect.Effect<void>
+    /** Shows records with these raw fields of the wire, in lists and single services, until `undefined` is ordered. */
+    readonly malform: (malformation: Distortion.Malformation | undefined) => Effect.Effect<void>
     /** Every call since the start, or since {@link Control.clearJournal}, oldest first. */
     readonly calls: Effect.Effect<ReadonlyArray<Call>>
     readonly clearJournal: Effect.Effect<void>
-    /** What `listServices()` would answer now; neither delayed, failed nor noted. */
+    /** What the registry holds and has online now: never late, refused, distorted or noted. */
     readonly snapshot: Effect.Effect<ReadonlyArray<ServiceWithInstances>>
   }
 }
@@ -130,84 +149,49 @@ interface Subject {
 }
 
 const makeJournal = () => {
-  let calls: Array<RegistryMemory.Call> = []
+  const journal = Faults.makeJournal<RegistryMemory.Call>()
   return {
     note: (method: RegistryMemory.Method, { key, serviceId = key?.serviceId }: Subject): Effect.Effect<void> =>
-      Effect.map(Clock.currentTimeMillis, (at) => {
-        calls.push({ method, key: Option.fromNullable(key), serviceId: Option.fromNullable(serviceId), at })
-      }),
-    orders: {
-      calls: Effect.sync(() => calls.slice()),
-      clearJournal: Effect.sync(() => {
-        calls = []
-      })
-    }
+      Effect.map(Clock.currentTimeMillis, (at) =>
+        journal.add({ method, key: Option.fromNullable(key), serviceId: Option.fromNullable(serviceId), at })
+      ),
+    orders: { calls: Effect.sync(journal.entries), clearJournal: Effect.sync(journal.clear) }
   }
 }
 
-/** When, if ever, a call is answered. */
 const makeDelays = (options: Options) => {
   const deadline = Duration.decode(options.deadline ?? Duration.seconds(30))
-  const answering = Effect.unsafeMakeLatch(true)
-  let hanging = false
-  let latency = Duration.decode(options.latency ?? Duration.zero)
-  const delay = Effect.suspend(() => (Duration.toMillis(latency) > 0 ? Effect.sleep(latency) : Effect.void))
-  const beat = Effect.suspend(() => (hanging ? Effect.zipRight(delay, answering.await) : delay))
+  const delays = Faults.makeDelays<RegistryMemory.Method>(options.latency)
+  // A stream opens as soon as anything is answered at all: what takes time is its beats.
+  const wait = (method: RegistryMemory.Method) =>
+    method === "heartbeats" ? delays.answering(method) : delays.wait(method)
   return {
-    beat,
+    beat: delays.wait("heartbeats"),
     // A timeout costs a sleeper that TestClock never forgets, and so there is one only where it may be needed.
     call: (method: RegistryMemory.Method): Effect.Effect<void, RegistryError> =>
       Effect.suspend(() => {
-        if (!hanging && Duration.lessThan(latency, deadline)) return delay
+        if (!delays.hangs(method) && Duration.lessThan(delays.latency(method), deadline)) return wait(method)
         const details = `no answer within ${Duration.format(deadline)}`
-        return Effect.timeoutFail(beat, {
+        return Effect.timeoutFail(wait(method), {
           duration: deadline,
           onTimeout: () => rpcError(method, StatusCode.DEADLINE_EXCEEDED, details)
         })
       }),
-    orders: {
-      setLatency: (duration: Duration.DurationInput) =>
-        Effect.sync(() => {
-          latency = Duration.decode(duration)
-        }),
-      hang: (on: boolean) =>
-        Effect.suspend(() => {
-          hanging = on
-          return Effect.asVoid(on ? answering.close : answering.open)
-        })
-    }
+    orders: delays.orders
   }
 }
 
-/** How, if at all, a call fails. */
-const makeFailures = () => {
-  const streams = new Set<Deferred.Deferred<never, RegistryError>>()
-  const ordered: Array<{ readonly error: RegistryError; readonly method: RegistryMemory.Method | undefined }> = []
-  let standing: Option.Option<RegistryError> = Option.none()
-  const standingFailure = Effect.suspend(() => (Option.isSome(standing) ? Effect.fail(standing.value) : Effect.void))
-  const breakStreams = (error: RegistryError) =>
-    Effect.suspend(() => Effect.forEach([...streams], (open) => Deferred.fail(open, error), { discard: true }))
+/** The registry's own time, which need not be everyone else's. */
+const makeTime = () => {
+  let offset = 0
+  const unsafeNow = (clock: Clock.Clock) => clock.unsafeCurrentTimeMillis() + offset
   return {
-    stream: Effect.acquireRelease(
-      Effect.tap(Deferred.make<never, RegistryError>(), (broken) => Effect.sync(() => streams.add(broken))),
-      (broken) => Effect.sync(() => streams.delete(broken))
-    ),
-    call: (method: RegistryMemory.Method): Effect.Effect<void, RegistryError> =>
-      Effect.suspend(() => {
-        const index = ordered.findIndex((order) => order.method === undefined || order.method === method)
-        const [order] = index < 0 ? [] : ordered.splice(index, 1)
-        return order === undefined ? standingFailure : Effect.fail(order.error)
-      }),
-    orders: {
-      failNext: (error: RegistryError, count = 1, method?: RegistryMemory.Method) =>
-        Effect.sync(() => void ordered.push(...Array.from({ length: count }, () => ({ error, method })))),
-      setFailure: (error: Option.Option<RegistryError>) =>
-        Effect.suspend(() => {
-          standing = error
-          return Option.isSome(error) ? breakStreams(error.value) : Effect.void
-        }),
-      breakStreams
-    }
+    unsafeNow,
+    now: Effect.clockWith((clock) => Effect.sync(() => unsafeNow(clock))),
+    setClockOffset: (millis: number) =>
+      Effect.sync(() => {
+        offset = millis
+      })
   }
 }
 
@@ -215,14 +199,16 @@ const makeFailures = () => {
 const makeLine = (options: Options) => {
   const journal = makeJournal()
   const delays = makeDelays(options)
-  const failures = makeFailures()
+  const failures = Faults.makeFailures<RegistryMemory.Method, RegistryError>("heartbeats")
+  const { setClockOffset, ...time } = makeTime()
   return {
+    ...time,
     note: journal.note,
     beat: delays.beat,
-    stream: failures.stream,
+    stream: Effect.acquireRelease(failures.open, (broken) => Effect.sync(() => failures.close(broken))),
     call: (method: RegistryMemory.Method, subject: Subject): Effect.Effect<void, RegistryError> =>
       journal.note(method, subject).pipe(Effect.zipRight(delays.call(method)), Effect.zipRight(failures.call(method))),
-    orders: { ...journal.orders, ...delays.orders, ...failures.orders }
+    orders: { ...journal.orders, ...delays.orders, ...failures.orders, setClockOffset }
   }
 }
 
@@ -247,10 +233,12 @@ const makeHeartbeats =
             Effect.zipRight(
               line.beat,
               Effect.clockWith((clock) =>
-                Effect.map(
-                  Wire.decodeHeartbeat(catalog.renew(request, clock.unsafeCurrentTimeMillis())),
-                  (expiresAt) => ({ key, sentAt, receivedAt: Monotonic.unsafeNow(clock), expiresAt })
-                )
+                Effect.map(Wire.decodeHeartbeat(catalog.renew(request, line.unsafeNow(clock))), (expiresAt) => ({
+                  key,
+                  sentAt,
+                  receivedAt: Monotonic.unsafeNow(clock),
+                  expiresAt
+                }))
               )
             )
           ),
@@ -260,7 +248,7 @@ const makeHeartbeats =
     )
   }
 
-const makeRegistry = (catalog: Catalog.Catalog, line: Line): Registry.Service => {
+const makeRegistry = (catalog: Catalog.Catalog, line: Line, distortion: Distortion.Distortion): Registry.Service => {
   // Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
   const call = <Request, Response, A>(
     method: RegistryMemory.Method,
@@ -271,7 +259,7 @@ const makeRegistry = (catalog: Catalog.Catalog, line: Line): Registry.Service =>
   ): Effect.Effect<A, RegistryError> =>
     Effect.flatMap(request, (message) =>
       line.call(method, subject).pipe(
-        Effect.zipRight(Clock.currentTimeMillis),
+        Effect.zipRight(line.now),
         Effect.flatMap((now) =>
           Either.mapLeft(answer(message, now), ({ code, details }) => rpcError(method, code, details))
         ),
@@ -286,11 +274,11 @@ const makeRegistry = (catalog: Catalog.Catalog, line: Line): Registry.Service =>
       ),
     listServices: (filter = {}) =>
       call("listServices", {}, Wire.encodeListServices(filter), catalog.list, (response) =>
-        value(Wire.decodeListServices(response))
+        value(Wire.decodeListServices(distortion.list(response)))
       ),
     getService: (serviceId) =>
       call("getService", { serviceId }, Wire.encodeServiceId("id", serviceId), catalog.get, (response) =>
-        value(Wire.decodeGetServiceByID(response))
+        value(Wire.decodeGetServiceByID(distortion.get(response)))
       ),
     registerInstance: (instance) =>
       call(
@@ -319,11 +307,10 @@ export const make = (
   Effect.sync(() => {
     const catalog = Catalog.make(options.quirks)
     const line = makeLine(options)
-    const snapshot = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.orDie(Wire.decodeListServices(catalog.snapshot(now)))
-    )
+    const distortion = Distortion.make()
+    const snapshot = Effect.flatMap(line.now, (now) => Effect.orDie(Wire.decodeListServices(catalog.snapshot(now))))
     return {
-      registry: makeRegistry(catalog, line),
+      registry: makeRegistry(catalog, line, distortion),
       control: {
         ...line.orders,
         expire: (key) => Effect.sync(() => catalog.endLease(key)),
@@ -333,6 +320,9 @@ export const make = (
         clear: Effect.sync(catalog.clear),
         answerZero: (on) => Effect.sync(() => catalog.answerZero(on)),
         databaseDown: (on) => Effect.sync(() => catalog.databaseDown(on)),
+        emptyLists: (on) => Effect.sync(() => distortion.emptyLists(on)),
+        hideInstances: (hidden) => Effect.sync(() => distortion.hideInstances(hidden)),
+        malform: (malformation) => Effect.sync(() => distortion.malform(malformation)),
         snapshot: Effect.map(snapshot, ({ value }) => value)
       }
     }

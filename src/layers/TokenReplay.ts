@@ -73,9 +73,16 @@ export const unary = <A, E, E2>(
     )
 
   return Effect.flatMap(token, (first) =>
-    Effect.catchIf(accepted(first), isRefused, (error) =>
-      Effect.catchIf(onceMoreWhileYoung(first, error), isRefused, () => replay(first))
-    )
+    Effect.matchEffect(call(first), {
+      onSuccess: (answer) => {
+        auth.unsafeAccepted(first)
+        return Effect.succeed(answer)
+      },
+      onFailure: (error): Effect.Effect<A, E | E2> =>
+        isRefused(error)
+          ? Effect.catchIf(onceMoreWhileYoung(first, error), isRefused, () => replay(first))
+          : Effect.fail(error)
+    })
   )
 }
 

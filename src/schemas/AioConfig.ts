@@ -10,6 +10,62 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { AioConfigError } from "./AioError.js"
+import * as TextFile from "./TextFile.js"
+
+/**
+ * Text in PEM form: a file, which is read again when it changes, or the text itself.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Pem = { readonly file: string } | { readonly value: string | Redacted.Redacted }
+
+/**
+ * A private key in PEM form, without a passphrase: as {@link Pem}, but never as a bare text, which logs would show.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type SecretPem = { readonly file: string } | { readonly value: Redacted.Redacted }
+
+/**
+ * How the connection to the registry is encrypted. `{}` is what `true` is.
+ *
+ * All is checked when the layer is built: what cannot be read, does not parse, does not belong together or has expired
+ * is an `AioConfigError`. Files are looked at again every `reloadInterval`: new ones that pass the same checks are used
+ * for new connections, and calls in flight end on the old ones; with those that do not, a warning is logged, the former
+ * stay in use, and the files are tried again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Tls {
+  /** Who may have signed the server's certificate: one certificate or more. Default: the roots that Node trusts. */
+  readonly ca?: Pem | undefined
+  /** The client's own certificate, followed by its intermediates, for a server that asks for one. Needs `privateKey`. */
+  readonly certificate?: Pem | undefined
+  readonly privateKey?: SecretPem | undefined
+  /** The name that the server's certificate bears, where it is not the host that is dialled. Also the `:authority`. */
+  readonly serverName?: string | undefined
+  /** How often files are looked at again. Default 30 seconds; more than 0, at most 1 day. */
+  readonly reloadInterval?: Duration.DurationInput | undefined
+}
+
+/**
+ * How a server encrypts. Files are checked and read again as those of {@link Tls}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ServerTls {
+  /** The server's certificate, followed by its intermediates. */
+  readonly certificate: Pem
+  readonly privateKey: SecretPem
+  /** Where given, clients must present a certificate that one of these has signed. */
+  readonly ca?: Pem | undefined
+  /** How often files are looked at again. Default 30 seconds; more than 0, at most 1 day. */
+  readonly reloadInterval?: Duration.DurationInput | undefined
+}
 
 /**
  * What every client is told, whether it authenticates or not.
@@ -27,6 +83,8 @@ export interface Common {
    * network, since AIO's servers have no TLS of their own. Default `false`.
    */
   readonly allowInsecure?: boolean | undefined
+  /** Encrypts: `true` with the roots that Node trusts, or see {@link Tls}. Default `false`, plain text. */
+  readonly tls?: boolean | Tls | undefined
   /** How long one call may take, the token and all attempts included. Default 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
@@ -73,6 +131,7 @@ export type AioConfig = WithToken | WithoutToken
  */
 export const defaults = {
   allowInsecure: false,
+  tls: false,
   deadline: Duration.seconds(30),
   refreshInterval: Duration.seconds(30),
   cooldown: Duration.seconds(30)
@@ -91,11 +150,36 @@ export const environment = {
     names: ["AIO_CLIENT_SECRET", "CLIENT_SECRET"],
     description: "the client secret that the control plane issued"
   },
+  clientKeyFile: {
+    names: ["AIO_CLIENT_KEY_FILE"],
+    description: "a file with the client key, read for each authentication; goes before AIO_CLIENT_KEY"
+  },
+  clientSecretFile: {
+    names: ["AIO_CLIENT_SECRET_FILE"],
+    description: "a file with the client secret, read for each authentication; goes before AIO_CLIENT_SECRET"
+  },
   env: { names: ["AIO_ENV"], description: "the env to register in and to look in, for example dev or prod" },
   auth: { names: ["AIO_AUTH"], description: "token (the default), or disabled for a registry without authentication" },
   allowInsecure: {
     names: ["AIO_ALLOW_INSECURE"],
     description: "true inside a trusted network: credentials may travel in plain text to a host that is not loopback"
+  },
+  tls: {
+    names: ["AIO_TLS"],
+    description: "true to encrypt, which any other AIO_TLS_ key implies; false for plain text whatever they say"
+  },
+  tlsCa: {
+    names: ["AIO_TLS_CA_FILE"],
+    description: "a PEM file with who may have signed the server's certificate; the roots that Node trusts if not set"
+  },
+  tlsCertificate: {
+    names: ["AIO_TLS_CERT_FILE"],
+    description: "a PEM file with the client's own certificate, for a server that asks for one"
+  },
+  tlsPrivateKey: { names: ["AIO_TLS_KEY_FILE"], description: "a PEM file with the key of AIO_TLS_CERT_FILE" },
+  tlsServerName: {
+    names: ["AIO_TLS_SERVER_NAME"],
+    description: "the name that the server's certificate bears, where it is not the host that is dialled"
   },
   deadline: { names: ["AIO_DEADLINE"], description: "how long one call may take, for example 10 seconds" },
   refreshInterval: {
@@ -108,26 +192,40 @@ export const environment = {
   }
 } as const
 
+const orIfMissing = <A, B>(first: Config.Config<A>, second: Config.Config<B>): Config.Config<A | B> =>
+  Config.orElseIf<A | B, A | B>(first, { if: ConfigError.isMissingDataOnly, orElse: () => second })
+
 const key = <A>(
   of: { readonly names: readonly [string, ...ReadonlyArray<string>]; readonly description: string },
   make: (name: string) => Config.Config<A>
 ): Config.Config<A> => {
   const [first, ...others] = of.names
   return others
-    .reduce<Config.Config<A>>(
-      (config, name) => Config.orElseIf(config, { if: ConfigError.isMissingDataOnly, orElse: () => make(name) }),
-      make(first)
-    )
+    .reduce<Config.Config<A>>((config, name) => orIfMissing(config, make(name)), make(first))
     .pipe(Config.withDescription(of.description))
 }
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.map(Config.option(config), Option.getOrUndefined)
 
+const file = (name: string) => Config.map(Config.nonEmptyString(name), (path) => ({ file: path }))
+
+const tls: Config.Config<boolean | Tls | undefined> = Config.map(
+  Config.all({
+    isOn: optional(key(environment.tls, Config.boolean)),
+    ca: optional(key(environment.tlsCa, file)),
+    certificate: optional(key(environment.tlsCertificate, file)),
+    privateKey: optional(key(environment.tlsPrivateKey, file)),
+    serverName: optional(key(environment.tlsServerName, Config.nonEmptyString))
+  }),
+  ({ isOn, ...rest }) => (isOn === false || Object.values(rest).every((value) => value === undefined) ? isOn : rest)
+)
+
 const common = {
   address: key(environment.address, Config.nonEmptyString),
   env: key(environment.env, Config.nonEmptyString),
   allowInsecure: optional(key(environment.allowInsecure, Config.boolean)),
+  tls,
   deadline: optional(key(environment.deadline, Config.duration)),
   refreshInterval: optional(key(environment.refreshInterval, Config.duration)),
   cooldown: optional(key(environment.cooldown, Config.duration))
@@ -138,10 +236,17 @@ const auth: Config.Config<"token" | "disabled"> = Config.withDefault(
   "token"
 )
 
+const keyFile = key(environment.clientKeyFile, Config.nonEmptyString)
+const secretFile = key(environment.clientSecretFile, Config.nonEmptyString)
+
+// The file first: a container that mounts one may well inherit the other.
 const withToken: Config.Config<WithToken> = Config.all({
   ...common,
-  clientKey: key(environment.clientKey, Config.nonEmptyString),
-  clientSecret: key(environment.clientSecret, (name) => Config.redacted(name))
+  clientKey: orIfMissing(Config.map(keyFile, TextFile.keyFromFile), key(environment.clientKey, Config.nonEmptyString)),
+  clientSecret: orIfMissing(
+    Config.map(secretFile, TextFile.secretFromFile),
+    key(environment.clientSecret, (name) => Config.redacted(name))
+  )
 })
 
 const withoutToken: Config.Config<WithoutToken> = Config.all({
@@ -165,8 +270,10 @@ const firstProblem = (
 ): { readonly path: ReadonlyArray<string>; readonly missing: boolean } | undefined => {
   switch (error._op) {
     case "And":
-    case "Or":
       return firstProblem(error.left) ?? firstProblem(error.right)
+    case "Or":
+      // What is usual is asked for last.
+      return firstProblem(error.right) ?? firstProblem(error.left)
     default:
       return { path: error.path, missing: error._op === "MissingData" }
   }

@@ -35,8 +35,8 @@ export declare namespace Auth {
      */
     readonly token: Effect.Effect<AccessToken, AuthError>
     /**
-     * The present token if it is fresh, `undefined` if {@link Service.token} would have anything to do. Synchronous: for
-     * calls, which bound the wait for a token by their own deadline, and need not where there is none.
+     * The present token, `undefined` if {@link Service.token} would have to wait. Synchronous: for calls, which bound the
+     * wait for a token by their own deadline, and need not where there is none.
      */
     readonly unsafeFresh: () => AccessToken | undefined
     /** Each token that replaces the present one, from now on. For who holds something that was opened with a token. */

@@ -159,6 +159,77 @@ describe("RegistryMemory", () => {
     }).pipe(Effect.provide(memory))
   )
 
+  it.effect("fails, delays and silences one method alone, until something is ordered of all", () =>
+    Effect.gen(function* () {
+      const { control, register, registry } = yield* setUp
+      yield* control.setFailure(Option.some(unavailable), "registerInstance")
+      assert.strictEqual(yield* Effect.flip(register("a")), unavailable)
+      yield* registry.listServices()
+      yield* control.setFailure(Option.none())
+      yield* register("a")
+      yield* control.setLatency("6 seconds", "registerInstance")
+      yield* control.hang(true, "getService")
+      yield* registry.listServices()
+      const late = yield* Effect.fork(register("a"))
+      yield* TestClock.adjust("6 seconds")
+      yield* Fiber.join(late)
+      yield* control.setLatency(0)
+      yield* control.hang(false)
+      yield* register("a")
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("opens a stream at once however late its beats are", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      yield* register("a")
+      yield* control.setLatency("3 seconds", "heartbeats")
+      const beat = yield* Effect.fork(Stream.runCollect(registry.heartbeats(Stream.make(key("a")))))
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(Chunk.size(yield* Fiber.join(beat)), 1)
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("shows empty, partial and malformed lists while told to, and holds what it held", () =>
+    Effect.gen(function* () {
+      const { control, register, registry, service } = yield* setUp
+      const shown = Effect.map(registry.listServices(), (services) =>
+        services.map(({ instances }) => instances.map(({ instanceKey }) => instanceKey))
+      )
+      yield* Effect.forEach(["a", "b", "c"], register)
+      yield* control.emptyLists(true)
+      assert.deepStrictEqual(yield* shown, [])
+      assert.strictEqual((yield* registry.getService(service.id)).instances.length, 3)
+      yield* control.emptyLists(false)
+      yield* control.hideInstances(({ instance_key }, { name }) => name === "orders" && instance_key !== "b")
+      assert.deepStrictEqual(yield* shown, [["b"]])
+      assert.deepStrictEqual(yield* listedKeys, ["a", "b", "c"])
+      yield* control.hideInstances(undefined)
+      yield* control.malform({ instance: ({ instance_key }) => (instance_key === "a" ? { id: "x" } : undefined) })
+      assert.deepStrictEqual(yield* shown, [["b", "c"]])
+      yield* control.malform({ service: () => null })
+      assert.deepStrictEqual(yield* shown, [])
+      yield* control.malform(undefined)
+      assert.deepStrictEqual(yield* shown, [["a", "b", "c"]])
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("goes by a clock of its own", () =>
+    Effect.gen(function* () {
+      const { control, key, register, registry } = yield* setUp
+      yield* register("a")
+      yield* control.setClockOffset(61_000)
+      assert.deepStrictEqual(yield* listedKeys, [])
+      const beat = yield* Stream.runHead(registry.heartbeats(Stream.make(key("a"))))
+      assert.deepStrictEqual(
+        Option.map(beat, ({ expiresAt }) => expiresAt),
+        Option.some(121_000)
+      )
+      yield* control.setClockOffset(0)
+      assert.deepStrictEqual((yield* control.calls).at(-1)?.at, 0)
+    }).pipe(Effect.provide(memory))
+  )
+
   it.effect("keeps a journal of what reached it, with the time and the lease", () =>
     Effect.gen(function* () {
       const { control, key, register, registry, service } = yield* setUp

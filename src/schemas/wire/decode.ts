@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { memoize } from "../../internal/memoize.js"
 import { AioWireError } from "../AioError.js"
 import { InstanceId, ServiceId } from "../Ids.js"
 import { type Endpoint, type Instance, type Lease, type NewInstance, Port } from "../Instance.js"
@@ -121,20 +122,37 @@ const millis = (seconds: string): number => Number(seconds) * 1_000
 
 type Skip = (error: AioWireError) => void
 
+const parsedObject = memoize((text) => Either.getOrUndefined(decodeJsonObject_(text)))
+
 const jsonObject = (protoMessage: string, field: string, text: string, skip: Skip): JsonObject => {
-  if (text === "" || text === "null") return {}
-  const parsed = decodeJsonObject_(text)
-  if (Either.isRight(parsed)) return parsed.right
+  if (text === "" || text === "null") return noJson
+  const parsed = parsedObject(text)
+  if (parsed !== undefined) return parsed
   skip(badField(protoMessage, field, text, "expected a JSON object"))
-  return {}
+  return noJson
 }
 
-const endpointsOf = (text: string, skip: Skip): ReadonlyArray<Endpoint> => {
-  if (text === "") return []
+const noJson: JsonObject = Object.freeze({})
+
+/** `undefined` where anything had to be left out: that is told of each time, and so is not remembered. */
+const wholeEndpoints = memoize((text) => {
+  let isWhole = true
+  const endpoints = partialEndpoints(text, () => {
+    isWhole = false
+  })
+  return isWhole ? endpoints : undefined
+})
+
+const endpointsOf = (text: string, skip: Skip): ReadonlyArray<Endpoint> =>
+  text === "" ? noEndpoints : (wholeEndpoints(text) ?? partialEndpoints(text, skip))
+
+const noEndpoints: ReadonlyArray<Endpoint> = Object.freeze([])
+
+const partialEndpoints = (text: string, skip: Skip): ReadonlyArray<Endpoint> => {
   const parsed = decodeEndpoints_(text)
   if (Either.isLeft(parsed)) {
     skip(badField("Instance", "endpoints_json", text, "expected a JSON array of endpoints"))
-    return []
+    return noEndpoints
   }
   const endpoints: Array<Endpoint> = []
   for (const element of parsed.right ?? []) {
@@ -186,18 +204,19 @@ const instanceOf = (raw: unknown, skip: Skip): Either.Either<Instance, AioWireEr
     updatedAt: millis(wire.updated_at)
   }))
 
-const serviceWithInstancesOf = (raw: unknown, skip: Skip): Either.Either<ServiceWithInstances, AioWireError> =>
-  Either.gen(function* () {
-    const wire = yield* hard("ServiceWithInstances", decodeServiceWithInstances_(raw), raw)
-    const service = yield* serviceOf(wire.service, skip)
-    const instances: Array<Instance> = []
-    for (const element of wire.instances) {
-      const instance = instanceOf(element, skip)
-      if (Either.isRight(instance)) instances.push(instance.right)
-      else skip(instance.left)
-    }
-    return { service, instances }
-  })
+const serviceWithInstancesOf = (raw: unknown, skip: Skip): Either.Either<ServiceWithInstances, AioWireError> => {
+  const wire = hard("ServiceWithInstances", decodeServiceWithInstances_(raw), raw)
+  if (Either.isLeft(wire)) return Either.left(wire.left)
+  const service = serviceOf(wire.right.service, skip)
+  if (Either.isLeft(service)) return Either.left(service.left)
+  const instances: Array<Instance> = []
+  for (const element of wire.right.instances) {
+    const instance = instanceOf(element, skip)
+    if (Either.isRight(instance)) instances.push(instance.right)
+    else skip(instance.left)
+  }
+  return Either.right({ service: service.right, instances })
+}
 
 const collecting = <A>(
   decode: (skip: Skip) => Either.Either<A, AioWireError>

@@ -1,0 +1,37 @@
+/** Does that many operations, and ends when all of them are done. */
+export type Slice = (operations: number) => Promise<void>
+
+export interface Contestant {
+  readonly name: string
+  /**
+   * Makes ready, in a process of its own, and proves that the answer is the right one. `address` is what the row's
+   * server listens on, empty where it has none.
+   */
+  readonly start: (address: string) => Promise<Slice>
+}
+
+/** What stands in a line of the table: the default export of `bench/rows/NAME.ts`. */
+export interface Row {
+  /** What is counted: CPU of the contestant's process (user and system), or time on the wall. */
+  readonly measure: "cpu" | "time"
+  /** Of one slice. As many as take a few tenths of a second, so that a slice is longer than what disturbs it. */
+  readonly operations: number
+  readonly unit: { readonly name: string; readonly nanos: number }
+  readonly goal: number
+  /** `ratio`: of subject to reference. `absolute`: of the value, in the row's unit. */
+  readonly goalKind: "ratio" | "absolute"
+  /** What to try for beyond the goal. */
+  readonly stretch?: number
+  /** What the value is: the subject's own, or what it takes over the reference. */
+  readonly value?: "own" | "over the reference"
+  readonly subject: Contestant
+  readonly reference: Contestant
+  /** A server that both sides ask, in a process of its own that is not measured. Gives its address. */
+  readonly serve?: () => Promise<string>
+}
+
+/** What one slice took. */
+export interface Cost {
+  readonly cpuNanos: number
+  readonly timeNanos: number
+}

@@ -1,0 +1,248 @@
+/**
+ * Certificates and keys: read, checked, and read again when their files change.
+ *
+ * @since 0.1.0
+ */
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type { Pem, SecretPem } from "../schemas/AioConfig.js"
+import { AioConfigError } from "../schemas/AioError.js"
+import * as TextFile from "../schemas/TextFile.js"
+
+/**
+ * Where they come from.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Sources {
+  readonly ca?: Pem | undefined
+  readonly certificate?: Pem | undefined
+  readonly privateKey?: SecretPem | undefined
+  /** How often files are looked at again. Default 30 seconds; more than 0, at most 1 day. */
+  readonly reloadInterval?: Duration.DurationInput | undefined
+}
+
+/**
+ * Their texts, which have been checked: all parse, none has expired, and the key is the certificate's.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Material {
+  readonly ca: string | undefined
+  readonly identity: { readonly certificate: string; readonly privateKey: Redacted.Redacted } | undefined
+}
+
+const defaultReloadInterval = Duration.seconds(30)
+
+// A timer of more than 24.8 days never fires.
+const MAX_RELOAD_MILLIS = Duration.toMillis(Duration.days(1))
+
+type Field = "ca" | "certificate" | "privateKey"
+
+const EXPECTED: Record<Field, string> = {
+  ca: "PEM of the certificates that are trusted to sign the other side's, one of them not expired",
+  certificate: "PEM of a certificate that has not expired, followed by its intermediates",
+  privateKey: "PEM of the private key of tls.certificate, without a passphrase"
+}
+
+interface Texts {
+  readonly ca: string | undefined
+  readonly certificate: string | undefined
+  readonly privateKey: Redacted.Redacted | undefined
+}
+
+// Only a file is told: of a value there is nothing to tell but the value.
+const refusing =
+  (field: Field, source: Pem | undefined) =>
+  (problem: string): AioConfigError =>
+    new AioConfigError({
+      field: `tls.${field}`,
+      problem: source !== undefined && "file" in source ? `(${source.file}) ${problem}` : problem,
+      expected: EXPECTED[field]
+    })
+
+type Refuse = ReturnType<typeof refusing>
+
+const textOf = (field: Field, source: Pem | undefined): Effect.Effect<string | undefined, AioConfigError> => {
+  if (source === undefined) return Effect.succeed(undefined)
+  if ("file" in source) return TextFile.read(source.file, refusing(field, source))
+  return Effect.succeed(Redacted.isRedacted(source.value) ? Redacted.value(source.value) : source.value)
+}
+
+const readAll = (sources: Sources): Effect.Effect<Texts, AioConfigError> =>
+  Effect.all({
+    ca: textOf("ca", sources.ca),
+    certificate: textOf("certificate", sources.certificate),
+    privateKey: Effect.map(textOf("privateKey", sources.privateKey), (text) =>
+      text === undefined ? undefined : Redacted.make(text)
+    )
+  })
+
+const valueOf = (text: Redacted.Redacted | undefined) => (text === undefined ? undefined : Redacted.value(text))
+
+const isSame = (one: Texts, other: Texts): boolean =>
+  one.ca === other.ca && one.certificate === other.certificate && valueOf(one.privateKey) === valueOf(other.privateKey)
+
+const BEGIN = /-----BEGIN CERTIFICATE-----/g
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
+
+type Certificates = readonly [first: X509Certificate, ...rest: ReadonlyArray<X509Certificate>]
+
+const certificatesIn = (text: string, refuse: Refuse): Either.Either<Certificates, AioConfigError> => {
+  const blocks = text.match(BLOCK) ?? []
+  if (blocks.length < (text.match(BEGIN)?.length ?? 0)) {
+    return Either.left(refuse("ends in the middle of a certificate"))
+  }
+  return Either.gen(function* () {
+    const parse = (block: string, index: number) =>
+      Either.try({
+        try: () => new X509Certificate(block),
+        catch: () => refuse(`cannot be parsed: certificate ${index + 1} of ${blocks.length}`)
+      })
+    const [first, ...rest] = yield* Either.all(blocks.map(parse))
+    if (first === undefined)
+      return yield* Either.left(refuse(text.trim() === "" ? "is empty" : "is no PEM certificate"))
+    return [first, ...rest] as const
+  })
+}
+
+// What has expired has done so by the real clock, whatever clock the program runs under.
+// @effect-diagnostics-next-line globalDate:off
+const wallNow = (): number => Date.now()
+
+const day = (date: string): string => new Date(Date.parse(date)).toISOString()
+
+const untimely = (certificate: X509Certificate): string | undefined => {
+  const now = wallNow()
+  if (now > Date.parse(certificate.validTo)) return `expired on ${day(certificate.validTo)}`
+  return now < Date.parse(certificate.validFrom) ? `is not valid before ${day(certificate.validFrom)}` : undefined
+}
+
+// A bundle of authorities holds some that have expired; a chain is as old as the certificate it begins with.
+const checkCa = (text: string, refuse: Refuse): Either.Either<void, AioConfigError> =>
+  Either.flatMap(certificatesIn(text, refuse), (certificates) => {
+    const problems = certificates.map(untimely)
+    const [problem] = problems
+    return problem !== undefined && problems.every((each) => each !== undefined)
+      ? Either.left(refuse(problem))
+      : Either.void
+  })
+
+const keyIn = (privateKey: Redacted.Redacted, refuse: Refuse): Either.Either<KeyObject, AioConfigError> => {
+  const text = Redacted.value(privateKey)
+  const problem = () => {
+    if (text.trim() === "") return "is empty"
+    return /-----BEGIN ENCRYPTED|^Proc-Type:.*ENCRYPTED/m.test(text)
+      ? "is encrypted with a passphrase"
+      : "cannot be parsed as a PEM private key"
+  }
+  return Either.try({ try: () => createPrivateKey(text), catch: () => refuse(problem()) })
+}
+
+const check = (sources: Sources, texts: Texts): Either.Either<Material, AioConfigError> =>
+  Either.gen(function* () {
+    const { ca, certificate, privateKey } = texts
+    if (ca !== undefined) yield* checkCa(ca, refusing("ca", sources.ca))
+    const refuseCertificate = refusing("certificate", sources.certificate)
+    const refuseKey = refusing("privateKey", sources.privateKey)
+    if (certificate === undefined && privateKey === undefined) return { ca, identity: undefined }
+    if (certificate === undefined) return yield* Either.left(refuseCertificate("is missing, and tls.privateKey is set"))
+    if (privateKey === undefined) return yield* Either.left(refuseKey("is missing, and tls.certificate is set"))
+    const [leaf] = yield* certificatesIn(certificate, refuseCertificate)
+    const problem = untimely(leaf)
+    if (problem !== undefined) yield* Either.left(refuseCertificate(problem))
+    const key = yield* keyIn(privateKey, refuseKey)
+    if (!leaf.checkPrivateKey(key)) yield* Either.left(refuseKey("is not the key of the first one in tls.certificate"))
+    return { ca, identity: { certificate, privateKey } }
+  })
+
+const intervalOf = ({ reloadInterval }: Sources): Either.Either<Duration.Duration, AioConfigError> => {
+  const interval = Duration.decodeUnknown(reloadInterval ?? defaultReloadInterval)
+  return Option.isSome(interval) &&
+    Duration.toMillis(interval.value) > 0 &&
+    Duration.toMillis(interval.value) <= MAX_RELOAD_MILLIS
+    ? Either.right(interval.value)
+    : Either.left(
+        new AioConfigError({
+          field: "tls.reloadInterval",
+          problem: Option.isSome(interval) ? `is ${Duration.format(interval.value)}` : "is no duration",
+          expected: "more than 0, at most 1 day"
+        })
+      )
+}
+
+/**
+ * What was made of certificates, and what is made of them later.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Watched<A> {
+  readonly initial: A
+  /**
+   * From now on, until the scope closes, hands over what is made of every change. A change that does not pass the checks
+   * is logged, once for each problem, and tried again.
+   */
+  readonly follow: (use: (changed: A) => void) => Effect.Effect<void, never, Scope.Scope>
+}
+
+const isFile = (source: Pem | undefined): boolean => source !== undefined && "file" in source
+
+/**
+ * Reads and checks certificates, and makes something of them. Fails with `AioConfigError` that names the field (`tls.ca`)
+ * and the file. Neither an error nor a log ever holds what a key is.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const load = <A>(
+  sources: Sources,
+  make: (material: Material) => Either.Either<A, AioConfigError>
+): Effect.Effect<Watched<A>, AioConfigError> =>
+  Effect.gen(function* () {
+    const interval = yield* intervalOf(sources)
+    const build = (texts: Texts) => Either.flatMap(check(sources, texts), make)
+    let inUse = yield* readAll(sources)
+    const initial = yield* build(inUse)
+    const warned = new Set<string>()
+
+    const look = (use: (changed: A) => void) =>
+      Effect.gen(function* () {
+        const texts = yield* readAll(sources)
+        if (!isSame(texts, inUse)) {
+          use(yield* build(texts))
+          inUse = texts
+          yield* Effect.logInfo("the certificates were changed, and are in use")
+        }
+        warned.clear()
+      }).pipe(
+        Effect.catchAll((error) => {
+          if (warned.has(error.message)) return Effect.void
+          warned.add(error.message)
+          return Effect.logWarning(
+            `the certificates cannot be used as they are now, and the former stay in use: ${error.message}`
+          )
+        }),
+        Effect.catchAllCause((cause) => Effect.logWarning("the certificates could not be looked at", cause))
+      )
+
+    const follow: Watched<A>["follow"] = (use) =>
+      [sources.ca, sources.certificate, sources.privateKey].some(isFile)
+        ? look(use).pipe(
+            Effect.delay(interval),
+            Effect.forever,
+            Effect.annotateLogs({ package: "effect-aio", module: "Tls" }),
+            Effect.interruptible,
+            Effect.forkScoped,
+            Effect.asVoid
+          )
+        : Effect.void
+    return { initial, follow }
+  })
