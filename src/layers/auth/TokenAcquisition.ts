@@ -1,0 +1,182 @@
+/**
+ * What a token is acquired by: the credentials, and the two rpcs. Holds no state but a count.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Random from "effect/Random"
+import * as Redacted from "effect/Redacted"
+import * as TokenLife from "../../core/TokenLife.js"
+import type { Connection } from "../../grpc/Connection.js"
+import * as Deadline from "../../grpc/Deadline.js"
+import * as Methods from "../../grpc/Methods.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import type { AccessToken } from "../../schemas/AccessToken.js"
+import { AioConfigError, AioCredentialsRejected, type AioRpcError, AioWireError } from "../../schemas/AioError.js"
+import type * as Messages from "../../schemas/Messages.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import * as Wire from "../../schemas/Wire.js"
+import type { AuthError } from "../../services/Auth.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly clientKey: string | Effect.Effect<string, AioConfigError>
+  readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
+  /** For reading the credentials, and for each rpc. */
+  readonly deadline: Duration.Duration
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Credentials {
+  readonly clientKey: string
+  readonly clientSecret: Redacted.Redacted
+}
+
+const required = (field: string, value: string): Effect.Effect<void, AioConfigError> =>
+  value.length > 0
+    ? Effect.void
+    : Effect.fail(
+        new AioConfigError({ field, problem: "is empty", expected: "the value that the control plane issued" })
+      )
+
+/**
+ * The credentials, read anew where they are effects. Bounded, since a mount that hangs must not hang authentication with it.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+  Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
+    ? Effect.timeoutFail(readNow(options), {
+        duration: options.deadline,
+        onTimeout: () =>
+          new AioConfigError({
+            field: "clientSecret",
+            problem: `could not be read within ${Duration.format(options.deadline)}`,
+            expected: "a source of credentials that answers"
+          })
+      })
+    : readNow(options)
+
+const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+  Effect.gen(function* () {
+    const clientKey = Effect.isEffect(options.clientKey) ? yield* options.clientKey : options.clientKey
+    const clientSecret = Effect.isEffect(options.clientSecret) ? yield* options.clientSecret : options.clientSecret
+    yield* required("clientKey", clientKey)
+    yield* required("clientSecret", Redacted.value(clientSecret))
+    return { clientKey, clientSecret }
+  })
+
+/**
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isSame = (one: Credentials, other: Credentials): boolean =>
+  one.clientKey === other.clientKey && Redacted.value(one.clientSecret) === Redacted.value(other.clientSecret)
+
+type Kind = "authenticate" | "renew"
+
+const labels = (kind: Kind) => ({
+  success: [MetricLabel.make("kind", kind), MetricLabel.make("result", "success")],
+  failure: [MetricLabel.make("kind", kind), MetricLabel.make("result", "failure")]
+})
+const refreshLabels = { authenticate: labels("authenticate"), renew: labels("renew") }
+
+const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.onExit(effect, (exit) =>
+    Effect.sync(() =>
+      Metrics.tokenRefreshes.unsafeUpdate(1, refreshLabels[kind][Exit.isSuccess(exit) ? "success" : "failure"])
+    )
+  )
+
+/**
+ * The rpcs, and how the life of what they answer is read.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options, connection: Connection.Service) => {
+  const deadlineMillis = Duration.toMillis(options.deadline)
+  let generation = 0
+
+  const read = (
+    protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
+    response: Messages.TokenResponse,
+    sentAt: number
+  ): Effect.Effect<TokenLife.TokenLife, AioWireError> =>
+    Effect.gen(function* () {
+      const decoded = yield* Wire.decodeToken(protoMessage, response)
+      const wallNow = yield* Clock.currentTimeMillis
+      const claims = TokenLife.claims(Redacted.value(decoded.value))
+      const lifetimeMillis = claims?.lifetimeMillis ?? decoded.expiresAt - wallNow
+      const isTooLong = lifetimeMillis > TokenLife.LONGEST_LIFE_MILLIS
+      if (!(lifetimeMillis > 0) || isTooLong) {
+        return yield* new AioWireError({
+          protoMessage,
+          field: claims === undefined ? "expires_at" : "access_token.exp",
+          actual: String(claims === undefined ? decoded.expiresAt / 1_000 : lifetimeMillis / 1_000),
+          problem: isTooLong
+            ? "the token would live for more than ten years; expected seconds, and these look like milliseconds"
+            : "the token has expired already, by our clock, and says nothing else of its life"
+        })
+      }
+      if (claims !== undefined) {
+        Metrics.clockSkewSeconds.unsafeUpdate((claims.issuedAtMillis - wallNow) / 1_000, [])
+      }
+      const token: AccessToken = {
+        value: decoded.value,
+        expiresAt: decoded.expiresAt,
+        acquiredAt: sentAt,
+        generation: ++generation
+      }
+      return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next)
+    })
+
+  const call = <Request>(
+    kind: Kind,
+    method: Methods.Method<Request, Messages.TokenResponse>,
+    request: Request,
+    token: Redacted.Redacted | undefined
+  ) =>
+    Effect.clockWith((clock) => {
+      const sentAt = Monotonic.unsafeNow(clock)
+      return Effect.flatMap(
+        connection.unary(method, request, { deadline: Deadline.after(deadlineMillis), token, root: true }),
+        (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, sentAt)
+      )
+    }).pipe((effect) => counted(kind, effect))
+
+  const authenticate = ({ clientKey, clientSecret }: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
+    Effect.catchIf(
+      call(
+        "authenticate",
+        Methods.auth.authenticateClient,
+        { client_key: clientKey, client_secret: Redacted.value(clientSecret) },
+        undefined
+      ),
+      (error): error is AioRpcError => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
+      ({ code, details }) => Effect.fail(new AioCredentialsRejected({ code, details }))
+    )
+
+  const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AioRpcError | AioWireError> =>
+    call("renew", Methods.auth.renewToken, {}, token.value)
+
+  return { authenticate, renew }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TokenAcquisition = ReturnType<typeof make>
