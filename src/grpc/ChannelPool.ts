@@ -28,6 +28,8 @@ import * as Channel from "./Channel.js"
 export interface Options extends Channel.Options {
   /** grpc-js knows no connect timeout: a channel that is CONNECTING for this long is replaced. */
   readonly connectTimeoutMillis: number
+  /** How long nothing at all may be received while calls end at their deadline, before a connection is held to be dead. */
+  readonly silenceMillis: number
 }
 
 /**
@@ -69,7 +71,10 @@ export interface Line {
   /** The channel for the next call. */
   readonly channel: () => Channel.Channel
   readonly now: () => number
+  /** Is it known to have no connection at the moment? */
   readonly isFailing: () => boolean
+  /** Is a connection being made, that may never come about? */
+  readonly isConnecting: () => boolean
   /** Something came from the server. */
   readonly received: () => void
   /** A call that was sent at `sentAt` ended at its deadline. */
@@ -88,6 +93,7 @@ export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock): Line =>
   channel: () => channel,
   now: () => Monotonic.unsafeNow(clock),
   isFailing: () => Channel.isFailing(channel),
+  isConnecting: () => false,
   received: () => {},
   deadlineExceeded: () => {},
   overdue: () => {}
@@ -141,6 +147,10 @@ class ReplacingLine implements Line {
     return Channel.isFailing(this.current)
   }
 
+  isConnecting(): boolean {
+    return this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING
+  }
+
   received(): void {
     this.lastReceivedAt = this.now()
     this.deadlines = 0
@@ -151,7 +161,8 @@ class ReplacingLine implements Line {
     if (this.lastReceivedAt >= sentAt || sentAt < this.madeAt) return
     if (this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING) this.connectingSince ??= sentAt
     this.deadlines++
-    if (this.deadlines >= DEADLINES_IN_A_ROW) this.replace("silent")
+    const silence = this.now() - Math.max(this.lastReceivedAt, this.madeAt)
+    if (this.deadlines >= DEADLINES_IN_A_ROW && silence >= this.options.silenceMillis) this.replace("silent")
   }
 
   overdue(sentAt: number): void {
@@ -214,8 +225,11 @@ class ReplacingLine implements Line {
   // The former channel serves the calls on it until its successor is READY.
   private retire(former: Channel.Channel, successor: Channel.Channel, until: number): void {
     if (this.closed) return
-    const state = successor.getConnectivityState(true)
-    if (state === grpc.connectivityState.READY || state === grpc.connectivityState.SHUTDOWN || this.now() >= until) {
+    // Asked without connecting first: a channel that was closed meanwhile would connect again, and nobody could close that.
+    const { READY, SHUTDOWN } = grpc.connectivityState
+    const isClosed = successor.getConnectivityState(false) === SHUTDOWN
+    const state = isClosed ? SHUTDOWN : successor.getConnectivityState(true)
+    if (state === READY || state === SHUTDOWN || this.now() >= until) {
       this.dismiss(former)
       return
     }
@@ -248,6 +262,8 @@ const soon = (): Date => new Date(Date.now() + 1_000)
  * @category models
  */
 export interface ChannelPool {
+  /** How many lines there are. */
+  readonly size: number
   /** Round-robin over the lines that are not failing, and not `avoid` if there is another. */
   readonly next: (avoid?: Line) => Line
   /**
@@ -300,21 +316,32 @@ export const make = (
     const lines = [first, ...rest]
     let position = yield* Random.nextIntBetween(0, lines.length)
 
-    const next = (avoid?: Line): Line => {
-      let fallback: Line | undefined
+    // The first line, from where the turn is, that passes; the turn then goes on behind it.
+    const take = (passes: (line: Line) => boolean): Line | undefined => {
       for (let offset = 0; offset < lines.length; offset++) {
         const candidate = lines[(position + offset) % lines.length]
-        if (candidate === undefined || candidate.isFailing()) continue
-        fallback = candidate
-        if (candidate === avoid) continue
-        position += offset + 1
-        return candidate
+        if (candidate !== undefined && passes(candidate)) {
+          position = (position + offset + 1) % lines.length
+          return candidate
+        }
       }
-      // None can be reached: the call will say why, and its attempt counts for the next.
-      return fallback ?? lines[position++ % lines.length] ?? first
+      return undefined
     }
 
+    // A replica that accepts and says nothing stays CONNECTING: it gets no call while another one is there.
+    const isUsable = (line: Line): boolean => !line.isFailing() && !line.isConnecting()
+
+    const next = (avoid?: Line): Line =>
+      (lines.length === 1 ? first : undefined) ??
+      take((line) => line !== avoid && isUsable(line)) ??
+      take(isUsable) ??
+      take((line) => line !== avoid && !line.isFailing()) ??
+      // None can be reached: the call will say why, and its attempt counts for the next.
+      take(() => true) ??
+      first
+
     return {
+      size: lines.length,
       next,
       reopen: (changed) => {
         for (const line of lines) line.reopen(changed)

@@ -45,6 +45,8 @@ export declare namespace Connection {
       request: Request,
       options: Unary.Options
     ) => Effect.Effect<Response, AioRpcError | AioWireError>
+    /** How many addresses a call may go to. */
+    readonly addresses: number
     /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
     readonly channel: Channel.Channel
     /** Runs over a channel of its own: a stream that fills its window must not hold up calls. */
@@ -78,6 +80,11 @@ export interface Options {
   readonly maxReceiveBytes?: number | undefined
   /** A channel that has been connecting for this long is replaced by a new one. Default 20 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
+  /**
+   * A channel is replaced when two calls in a row have ended at their deadline, and nothing at all was received for this
+   * long. Default 10 seconds.
+   */
+  readonly silenceTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -88,7 +95,8 @@ export const defaults = {
   allowInsecure: false,
   tls: false,
   maxReceiveBytes: 64 * 1024 * 1024,
-  connectTimeout: Duration.seconds(20)
+  connectTimeout: Duration.seconds(20),
+  silenceTimeout: Duration.seconds(10)
 } as const
 
 const refusePlaintext = (
@@ -126,7 +134,8 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
     const poolOptions = {
       serverName: tls?.serverName,
       maxReceiveBytes: options.maxReceiveBytes ?? defaults.maxReceiveBytes,
-      connectTimeoutMillis: Duration.toMillis(options.connectTimeout ?? defaults.connectTimeout)
+      connectTimeoutMillis: Duration.toMillis(options.connectTimeout ?? defaults.connectTimeout),
+      silenceMillis: Duration.toMillis(options.silenceTimeout ?? defaults.silenceTimeout)
     }
     const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
     const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
@@ -143,6 +152,7 @@ const over = (
   forStreams: ChannelPool.ChannelPool,
   explain: (error: AioRpcError) => AioRpcError
 ): Connection.Service => ({
+  addresses: forCalls.size,
   channel: PlainClient.sharedChannel(forCalls),
   unary: (method, request, callOptions) =>
     Effect.suspend(() => {

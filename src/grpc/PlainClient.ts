@@ -118,5 +118,5 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
  */
 export const foreignPool = (channel: Channel.Channel, clock: Clock.Clock): ChannelPool => {
   const line: Line = ChannelPools.fixedLine(channel, clock)
-  return { next: () => line, reopen: () => {} }
+  return { size: 1, next: () => line, reopen: () => {} }
 }

@@ -58,7 +58,8 @@ export const toError = (method: string, status: { readonly code: number; readonl
  * @since 0.1.0
  * @category predicates
  */
-export const isFromServer = (status: { readonly code: number }): boolean =>
-  status.code !== StatusCode.DEADLINE_EXCEEDED &&
+export const isFromServer = (status: { readonly code: number; readonly details: string }): boolean =>
+  // A server that has given up answers with the same code, in words of its own.
+  (status.code !== StatusCode.DEADLINE_EXCEEDED || !status.details.startsWith("Deadline exceeded after")) &&
   status.code !== StatusCode.UNAVAILABLE &&
   status.code !== StatusCode.CANCELLED

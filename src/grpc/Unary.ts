@@ -12,7 +12,7 @@ import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
 import type { Line } from "./ChannelPool.js"
-import type { Deadline } from "./Deadline.js"
+import * as Deadline from "./Deadline.js"
 import type { Method } from "./Methods.js"
 import * as Status from "./Status.js"
 import * as Telemetry from "./Telemetry.js"
@@ -32,7 +32,7 @@ export interface Route {
  * @category models
  */
 export interface Options {
-  readonly deadline: Deadline
+  readonly deadline: Deadline.Deadline
   readonly token?: Redacted.Redacted | undefined
   /** Where the attempts of one call go: each prefers another address than the one before, if there are several. */
   readonly route?: Route | undefined
@@ -49,6 +49,14 @@ const garbage = (method: string, message: string, cause: unknown): AioWireError 
     actual: "bytes that are no such message",
     problem: message,
     cause
+  })
+
+const unsendable = (method: string): AioWireError =>
+  new AioWireError({
+    protoMessage: method,
+    field: "(request)",
+    actual: "a request or metadata of another form, not shown",
+    problem: "it cannot be put on the wire"
   })
 
 const decode = <Request, Response>(
@@ -76,6 +84,20 @@ const send = <Request, Response>(
       resume(exit)
     }
     let call: ReturnType<Channel.Channel["createCall"]>
+    let metadata: grpc.Metadata
+    let bytes: Buffer
+    try {
+      metadata = Channel.metadata({
+        token: options.token,
+        traceparent: observation.traceparent,
+        more: options.metadata
+      })
+      bytes = method.serialize(request)
+    } catch {
+      // Neither the cause nor the value: grpc-js quotes metadata, and a token is part of it.
+      end(Exit.fail(unsendable(method.name)))
+      return
+    }
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
       // bring down the process when nobody listens.
@@ -86,24 +108,23 @@ const send = <Request, Response>(
       return
     }
     const sentAt = line.now()
+    // A call that had no time to begin with says nothing of the connection.
+    const wasTooLate = Deadline.after(0) >= options.deadline
     let answer: Buffer | undefined
-    call.start(
-      Channel.metadata({ token: options.token, traceparent: observation.traceparent, more: options.metadata }),
-      {
-        onReceiveMetadata() {
-          line.received()
-        },
-        onReceiveMessage(bytes: Buffer) {
-          answer = bytes
-        },
-        onReceiveStatus(status) {
-          if (status.code === grpc.status.DEADLINE_EXCEEDED) line.deadlineExceeded(sentAt)
-          else if (Status.isFromServer(status)) line.received()
-          end(status.code === grpc.status.OK ? decode(method, answer) : Exit.fail(Status.toError(method.name, status)))
-        }
+    call.start(metadata, {
+      onReceiveMetadata() {
+        line.received()
+      },
+      onReceiveMessage(message: Buffer) {
+        answer = message
+      },
+      onReceiveStatus(status) {
+        if (Status.isFromServer(status)) line.received()
+        else if (status.code === grpc.status.DEADLINE_EXCEEDED && !wasTooLate) line.deadlineExceeded(sentAt)
+        end(status.code === grpc.status.OK ? decode(method, answer) : Exit.fail(Status.toError(method.name, status)))
       }
-    )
-    call.sendMessageWithContext({}, method.serialize(request))
+    })
+    call.sendMessageWithContext({}, bytes)
     call.halfClose()
     call.startRead()
     return Effect.sync(() => {

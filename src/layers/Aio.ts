@@ -95,8 +95,9 @@ const overConnection = (
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> => {
-  const { address, allowInsecure, tls } = options
-  return overConnection(options).pipe(Layer.provideMerge(Connection.layer({ address, allowInsecure, tls })))
+  const { address, allowInsecure, connectTimeout, maxReceiveBytes, silenceTimeout, tls } = options
+  const connection = { address, allowInsecure, connectTimeout, maxReceiveBytes, silenceTimeout, tls }
+  return overConnection(options).pipe(Layer.provideMerge(Connection.layer(connection)))
 }
 
 /**

@@ -3,12 +3,12 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import * as Monotonic from "../internal/monotonic.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { Auth } from "../services/Auth.js"
 
@@ -34,17 +34,18 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
     let generation = 0
     let current: AccessToken | undefined
     return {
-      token: Effect.map(Clock.currentTimeMillis, (now) => {
+      token: Effect.clockWith((clock) => {
+        const now = clock.unsafeCurrentTimeMillis()
         if (current === undefined || now >= current.expiresAt) {
           generation++
           current = {
             value: Redacted.make(`memory-token-${generation}`),
             expiresAt: now + ttl,
-            acquiredAt: now,
+            acquiredAt: Monotonic.unsafeNow(clock),
             generation
           }
         }
-        return current
+        return Effect.succeed(current)
       }),
       unsafeFresh: () => undefined,
       changes: Stream.never,

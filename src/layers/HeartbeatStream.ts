@@ -86,10 +86,21 @@ const settle = (entry: LeaseEntry.LeaseEntry, registration: NewRegistration): Ef
 }
 
 const facade = (entry: LeaseEntry.LeaseEntry): Registration => {
-  const changes = Stream.takeUntil(Stream.changes(entry.status.changes), (state) => state === "Stopped")
+  const state = Effect.clockWith((clock) => Effect.sync(() => Lease.statusAt(entry.lease, Monotonic.unsafeNow(clock))))
+  // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
+  const changes = Stream.takeUntil(
+    Stream.changes(
+      Stream.mapEffect(entry.status.changes, (noted) =>
+        noted === "Live" || noted === "Suspect"
+          ? Effect.map(state, (now) => (now === "Lost" ? now : noted))
+          : Effect.succeed(noted)
+      )
+    ),
+    (told) => told === "Stopped"
+  )
   return {
     instanceKey: Effect.sync(() => entry.instanceKey),
-    state: Effect.clockWith((clock) => Effect.sync(() => Lease.statusAt(entry.lease, Monotonic.unsafeNow(clock)))),
+    state,
     changes,
     awaitLive: Stream.runHead(Stream.filter(changes, (state) => state === "Live" || state === "Stopped")).pipe(
       Effect.flatMap((state) =>

@@ -71,7 +71,7 @@ export const unary = <Request, Response>(
       }
       const deadline = Deadline.after(Duration.toMillis(options.deadline ?? "30 seconds"))
       const route = {}
-      return TokenReplay.unary(auth, TokenReplay.tokenBefore(auth, deadline, method.name), (token) =>
+      return TokenReplay.unary(auth, { deadline }, TokenReplay.tokenBefore(auth, deadline, method.name), (token) =>
         connection.unary(method, request, { deadline, token: token.value, metadata: options.metadata, route })
       )
     })

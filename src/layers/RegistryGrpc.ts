@@ -16,11 +16,11 @@ import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
-import type { NewService } from "../schemas/Service.js"
+import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
-import { type EnsuredService, Registry, type RegistryError } from "../services/Registry.js"
+import { type EnsuredService, Registry, type RegistryError, type ServiceFilter } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import * as TokenReplay from "./TokenReplay.js"
 
@@ -92,29 +92,40 @@ const isInternal = (error: RegistryError): error is AioRpcError =>
 const ensured = (
   service: NewService,
   ensure: Effect.Effect<EnsuredService, RegistryError>,
-  listServices: Registry.Service["listServices"],
+  list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
   attempt = 0
 ): Effect.Effect<EnsuredService, RegistryError> =>
   Effect.catchIf(ensure, isInternal, (error) =>
     attempt < RETRIES
       ? Effect.flatMap(Random.nextRange(0.8, 1.2), (jitter) =>
           Effect.delay(
-            Effect.suspend(() => ensured(service, ensure, listServices, attempt + 1)),
+            Effect.suspend(() => ensured(service, ensure, list, attempt + 1)),
             Duration.millis(FIRST_RETRY_MILLIS * 2 ** attempt * jitter)
           )
         )
-      : Effect.flatMap(listServices({ project: service.project }), (services) => {
-          const found = services.find((one) => one.service.name === service.name)
-          return found === undefined
-            ? Effect.fail(
-                new AioRpcError({
-                  method: error.method,
-                  code: error.code,
-                  details: `${service.project}/${service.name} can neither be created nor found: an operator has deleted it, or its name differs from another one only in case (${error.details})`
-                })
-              )
-            : Effect.succeed({ service: found.service, created: false })
-        })
+      : findEnsured(service, list, error)
+  )
+
+const findEnsured = (
+  service: NewService,
+  list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
+  error: AioRpcError
+): Effect.Effect<EnsuredService, RegistryError> =>
+  // A list that fails as well says less than the answer that led to it.
+  Effect.flatMap(
+    Effect.mapError(list, () => error),
+    (services) => {
+      const found = services.find((one) => one.service.name === service.name)
+      return found === undefined
+        ? Effect.fail(
+            new AioRpcError({
+              method: error.method,
+              code: error.code,
+              details: `${service.project}/${service.name} can neither be created nor found: an operator has deleted it, or its name differs from another one only in case (${error.details})`
+            })
+          )
+        : Effect.succeed({ service: found.service, created: false })
+    }
   )
 
 /**
@@ -138,33 +149,39 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     // the deadline and the cancellation of the call (grpc-node#1985).
     const call = <Request, Response>(
       method: Methods.Method<Request, Response>,
-      request: Either.Either<Request, AioConfigError>
+      request: Either.Either<Request, AioConfigError>,
+      given?: Deadline.Deadline
     ): Effect.Effect<Response, RegistryError> =>
       Effect.suspend(() => {
         if (Either.isLeft(request)) return Effect.fail(request.left)
         const message = request.right
-        const until = Deadline.after(deadline)
+        const until = given ?? Deadline.after(deadline)
         const route = {}
         return retrying(
-          TokenReplay.unary(auth, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
+          TokenReplay.unary(auth, { deadline: until }, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
             connection.unary(method, message, { deadline: until, token: token.value, route })
           ),
           until
         )
       })
 
-    const ensure = (service: NewService): Effect.Effect<EnsuredService, RegistryError> =>
-      Effect.flatMap(call(Methods.registry.ensureService, Wire.encodeEnsureService(service)), (response) =>
+    const ensure = (service: NewService, until: Deadline.Deadline): Effect.Effect<EnsuredService, RegistryError> =>
+      Effect.flatMap(call(Methods.registry.ensureService, Wire.encodeEnsureService(service), until), (response) =>
         decoded(Wire.decodeEnsureService(response))
       )
-    const listServices: Registry.Service["listServices"] = (filter = {}) =>
-      Effect.flatMap(call(Methods.registry.listServices, Wire.encodeListServices(filter)), (response) =>
+    const list = (filter: ServiceFilter, until?: Deadline.Deadline) =>
+      Effect.flatMap(call(Methods.registry.listServices, Wire.encodeListServices(filter), until), (response) =>
         decoded(Wire.decodeListServices(response))
       )
 
     return {
-      ensureService: (service) => ensured(service, ensure(service), listServices),
-      listServices,
+      // One deadline for all that it takes.
+      ensureService: (service) =>
+        Effect.suspend(() => {
+          const until = Deadline.after(deadline)
+          return ensured(service, ensure(service, until), list({ project: service.project }, until))
+        }),
+      listServices: (filter = {}) => list(filter),
       getService: (id) =>
         Effect.flatMap(call(Methods.registry.getServiceByID, Wire.encodeServiceId("id", id)), (response) =>
           decoded(Wire.decodeGetServiceByID(response))

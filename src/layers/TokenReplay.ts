@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -17,7 +18,7 @@ import type { RegistryError } from "../services/Registry.js"
 
 /** A replica whose clock is behind refuses a token that is not valid yet for it (`nbf`), and takes it a moment later. */
 const YOUNG_MILLIS = 5_000
-const YOUNG_PAUSE = "1100 millis"
+const YOUNG_PAUSE = Duration.millis(1_100)
 
 const isRefused = (error: unknown): boolean =>
   isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
@@ -39,15 +40,28 @@ export const tokenBefore = (
   })
 
 /**
+ * What the attempts of one call share.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CallState {
+  readonly deadline: Deadline.Deadline
+  isReplayed?: boolean
+}
+
+/**
  * Runs a call with the token. Refused, it is sent once more with another token, the refused one having been dropped if it
  * was still the present one; so that fifty calls refused at once lead to one acquisition. A refused token that is younger
- * than 5 seconds is tried again first, after 1.1 seconds. Never more than that for one call.
+ * than 5 seconds is tried again first, after 1.1 seconds, if the deadline leaves time for that. Replayed once for each
+ * `state`, however often the call is attempted.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const unary = <A, E, E2>(
   auth: Auth.Service,
+  state: CallState,
   token: Effect.Effect<AccessToken, E2>,
   call: (token: AccessToken) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | E2> => {
@@ -57,17 +71,20 @@ export const unary = <A, E, E2>(
       return answer
     })
 
-  const replay = (refused: AccessToken): Effect.Effect<A, E | E2> =>
-    Effect.zipRight(
+  const replay = (refused: AccessToken): Effect.Effect<A, E | E2> => {
+    state.isReplayed = true
+    return Effect.zipRight(
       auth.invalidate(refused),
       Effect.flatMap(token, (second) =>
         Effect.tapError(accepted(second), (error) => (isRefused(error) ? auth.invalidate(second) : Effect.void))
       )
     )
+  }
 
   const onceMoreWhileYoung = (used: AccessToken, error: E): Effect.Effect<A, E> =>
     Effect.clockWith((clock) =>
-      Monotonic.unsafeNow(clock) - used.acquiredAt < YOUNG_MILLIS
+      Monotonic.unsafeNow(clock) - used.acquiredAt < YOUNG_MILLIS &&
+      Deadline.after(Duration.toMillis(YOUNG_PAUSE)) < state.deadline
         ? Effect.delay(accepted(used), YOUNG_PAUSE)
         : Effect.fail(error)
     )
@@ -78,10 +95,12 @@ export const unary = <A, E, E2>(
         auth.unsafeAccepted(first)
         return Effect.succeed(answer)
       },
-      onFailure: (error): Effect.Effect<A, E | E2> =>
-        isRefused(error)
-          ? Effect.catchIf(onceMoreWhileYoung(first, error), isRefused, () => replay(first))
-          : Effect.fail(error)
+      onFailure: (error): Effect.Effect<A, E | E2> => {
+        if (!isRefused(error)) return Effect.fail(error)
+        return state.isReplayed === true
+          ? Effect.zipRight(auth.invalidate(first), Effect.fail(error))
+          : Effect.catchIf(onceMoreWhileYoung(first, error), isRefused, () => replay(first))
+      }
     })
   )
 }

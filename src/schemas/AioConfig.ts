@@ -87,6 +87,15 @@ export interface Common {
   readonly tls?: boolean | Tls | undefined
   /** How long one call may take, the token and all attempts included. Default 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
+  /** The largest answer that is accepted, in bytes. Default 64 MiB. */
+  readonly maxReceiveBytes?: number | undefined
+  /** A connection that is not made within this is tried anew on another one. Default 20 seconds. */
+  readonly connectTimeout?: Duration.DurationInput | undefined
+  /**
+   * A connection is given up for another when two calls in a row have ended at their deadline, and nothing at all was
+   * received for this long. Default 10 seconds.
+   */
+  readonly silenceTimeout?: Duration.DurationInput | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
   readonly refreshInterval?: Duration.DurationInput | undefined
   /** How long an instance that was reported as failed is left alone. Default 30 seconds; 0 (never) to 1 day. */

@@ -172,6 +172,7 @@ describe("Token, scenario 39", () => {
     if (rpc === undefined) throw new Error("no AuthenticateClient")
     const now = () => clock.clock.unsafeCurrentTimeMillis()
     const connection: Connection.Service = {
+      addresses: 1,
       channel: unused,
       exchange: () => Stream.die("not used here"),
       unary: (method) =>

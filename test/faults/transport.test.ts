@@ -19,7 +19,8 @@ const clientBehindProxy = (options: { readonly deadline?: Duration.DurationInput
       address: proxy.address,
       ...credentials,
       env: "test",
-      deadline: options.deadline ?? "400 millis"
+      deadline: options.deadline ?? "400 millis",
+      silenceTimeout: "600 millis"
     })
     return { aio, proxy }
   })
@@ -243,6 +244,74 @@ describe("Transport", () => {
         Array(4).fill(DEADLINE_EXCEEDED)
       )
       assert.isBelow(Duration.toMillis(elapsed), 3_000)
+    })
+  )
+})
+
+describe("several addresses", () => {
+  live(
+    "a replica that accepts and says nothing costs a call or two, and then no more",
+    Effect.gen(function* () {
+      const { address, credentials, port } = yield* ControlPlane
+      const mute = yield* FaultProxy.make(port)
+      yield* mute.mute(true)
+      const aio = yield* Aio.make({
+        address: [address, mute.address],
+        ...credentials,
+        env: "test",
+        deadline: "500 millis"
+      })
+      const exits = yield* Effect.replicateEffect(Effect.exit(aio.registry.listServices()), 40)
+      assert.isAtMost(exits.filter(Exit.isFailure).length, 3)
+      assert.isTrue(exits.slice(-30).every(Exit.isSuccess))
+    })
+  )
+
+  live(
+    "a server that answers DEADLINE_EXCEEDED itself is alive, and keeps its connection",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio, proxy } = yield* clientBehindProxy()
+      yield* aio.registry.listServices()
+      yield* Effect.sleep("700 millis")
+      yield* control.setFailure(Option.some({ code: 4, details: "context deadline exceeded" }))
+      yield* Effect.replicateEffect(Effect.exit(aio.registry.listServices()), 10)
+      yield* Effect.sleep("700 millis")
+      yield* Effect.replicateEffect(Effect.exit(aio.registry.listServices()), 10)
+      assert.strictEqual((yield* proxy.connections).ever, 1)
+    })
+  )
+
+  live(
+    "connections that were given up are closed, also when their successors were given up too",
+    Effect.gen(function* () {
+      const { credentials, port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const aio = yield* Aio.make({
+            address: proxy.address,
+            ...credentials,
+            env: "test",
+            deadline: "200 millis",
+            silenceTimeout: "300 millis"
+          })
+          yield* aio.registry.listServices()
+          // Twice in a row, so that the successor of the first is given up while its predecessor is being retired.
+          for (let i = 0; i < 2; i++) {
+            yield* Effect.sleep("1 second")
+            yield* proxy.blackHole("both")
+            yield* Effect.exit(aio.registry.listServices())
+            yield* proxy.restore
+            yield* Effect.sleep("300 millis")
+            yield* Effect.exit(aio.registry.listServices())
+            assert.deepStrictEqual(yield* aio.registry.listServices(), [])
+          }
+          assert.isAtLeast((yield* proxy.connections).ever, 3)
+        })
+      )
+      yield* Effect.sleep("1500 millis")
+      assert.strictEqual((yield* proxy.connections).now, 0)
     })
   )
 })

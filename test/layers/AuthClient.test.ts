@@ -15,7 +15,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { AioRpcError, type Auth, AuthClient, Credentials, StatusCode } from "effect-aio"
+import { AioConfigError, AioRpcError, type Auth, AuthClient, Credentials, StatusCode } from "effect-aio"
 import { Connection } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import type * as Messages from "../../src/schemas/Messages.js"
@@ -61,6 +61,7 @@ const makeServer = () => {
     count: (method: Asked["method"]) => asked.filter((one) => one.method === method).length
   }
   const connection: Connection.Service = {
+    addresses: 1,
     channel: unusedChannel,
     unary: (method, _request, options) =>
       Effect.gen(function* () {
@@ -98,7 +99,8 @@ const test = (
   body: (
     server: ReturnType<typeof makeServer>["server"],
     auth: Auth.Service,
-    scope: Scope.CloseableScope
+    scope: Scope.CloseableScope,
+    another: Effect.Effect<Auth.Service, AioConfigError>
   ) => Effect.Effect<void, unknown>,
   options: Partial<AuthClient.Options> = {}
 ) =>
@@ -106,14 +108,17 @@ const test = (
     Effect.gen(function* () {
       const { layer, server } = makeServer()
       const scope = yield* Scope.make()
-      const auth = yield* AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET), ...options }).pipe(
+      const another = AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET), ...options }).pipe(
         Scope.extend(scope),
         Effect.provide(layer)
       )
-      yield* body(server, auth, scope)
+      yield* body(server, yield* another, scope, another)
       yield* Scope.close(scope, Exit.void)
     }).pipe(Effect.withRandom(Random.make("auth")), Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
+
+const spin = (steps: number): Effect.Effect<void> =>
+  steps === 0 ? Effect.void : Effect.flatMap(Effect.void, () => spin(steps - 1))
 
 const tokenAfter = <A, E>(effect: Effect.Effect<A, E>, millis: number) =>
   Effect.gen(function* () {
@@ -483,6 +488,54 @@ describe("AuthClient", () => {
       }
       assert.lengthOf(server.asked, 30)
     }))
+
+  test("an interruption at whatever step of the first caller leaves no caller waiting for ever", (server, _auth, _scope, another) =>
+    Effect.gen(function* () {
+      server.delay = "3 seconds"
+      // Effect lets others run every 2,048 steps of a fiber: whatever lies between two steps can be interrupted there.
+      for (let steps = 2_000; steps < 2_060; steps++) {
+        const fresh = yield* another
+        const first = yield* Effect.fork(Effect.zipRight(spin(steps), fresh.token))
+        yield* Effect.yieldNow()
+        yield* Fiber.interruptFork(first)
+        const exit = yield* tokenAfter(fresh.token, 4_000)
+        assert.isTrue(Exit.isSuccess(exit), `after ${steps} steps`)
+      }
+    }))
+
+  let reads = 0
+  test(
+    "a source of credentials that hangs costs a deadline, and is asked again",
+    (_server, auth) =>
+      Effect.gen(function* () {
+        const waiting = yield* Effect.fork(Effect.flip(auth.token))
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioConfigError")
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* auth.token).generation, 1)
+      }),
+    { clientSecret: Effect.suspend(() => (reads++ === 0 ? Effect.never : Effect.succeed(Redacted.make(SECRET)))) }
+  )
+
+  let isReadable = true
+  test(
+    "a renewal needs no credentials, so that a secret that cannot be read now costs nothing",
+    (server, auth) =>
+      Effect.gen(function* () {
+        yield* auth.token
+        isReadable = false
+        yield* TestClock.adjust("3595 seconds")
+        assert.strictEqual((yield* auth.token).generation, 2)
+        assert.strictEqual(server.count("RenewToken"), 1)
+      }),
+    {
+      clientSecret: Effect.suspend(() =>
+        isReadable
+          ? Effect.succeed(Redacted.make(SECRET))
+          : Effect.fail(new AioConfigError({ field: "secret", problem: "is gone", expected: "a file" }))
+      )
+    }
+  )
 
   it.effect("an empty key or secret is refused when the layer is built, naming the field", () =>
     Effect.gen(function* () {

@@ -1,14 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, Stream, TestClock } from "effect"
+import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, PubSub, Random, Scope, Stream, TestClock } from "effect"
 import {
+  type AccessToken,
   Aio,
   AioCredentialsRejected,
   AioRpcError,
+  Auth,
   AuthMemory,
   Heartbeat,
   HeartbeatStream,
   type LeaseState,
   type NewRegistration,
+  Registry,
   RegistryMemory,
   StatusCode
 } from "effect-aio"
@@ -252,6 +255,53 @@ describe("HeartbeatStream", () => {
       assert.strictEqual(yield* registration.state, "Live")
       assert.lengthOf(yield* callsTo("registerInstance"), 1)
     })
+  )
+
+  test(
+    "is live again after an outage that ended in an empty registry whose database was not up yet",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      yield* memory.setFailure(Option.some(unavailable))
+      yield* TestClock.adjust("2 minutes")
+      yield* memory.clear
+      yield* memory.setFailure(Option.none())
+      yield* memory.databaseDown(true)
+      yield* TestClock.adjust("2 minutes")
+      yield* memory.databaseDown(false)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* registration.state, "Live")
+    })
+  )
+
+  it.effect("moves to another stream though the old one never ends", () =>
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const tokens = yield* PubSub.unbounded<AccessToken>()
+      const auth = yield* Auth
+      let opened = 0
+      // A server that answers, and goes on after it was told that nothing more will come.
+      const endless: Registry.Service = {
+        ...registry,
+        heartbeats: (beats) => {
+          opened++
+          return Stream.concat(registry.heartbeats(beats), Stream.never)
+        }
+      }
+      const heartbeat = yield* HeartbeatStream.make({ env: "test" }).pipe(
+        Effect.provideService(Registry, endless),
+        Effect.provideService(Auth, { ...auth, changes: Stream.fromPubSub(tokens) })
+      )
+      const registration = yield* heartbeat.registerSelf(orders)
+      yield* TestClock.adjust("1 minute")
+      yield* PubSub.publish(tokens, yield* auth.token)
+      yield* TestClock.adjust("5 minutes")
+      assert.strictEqual(opened, 2)
+      assert.strictEqual(yield* registration.state, "Live")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.mergeAll(RegistryMemory.layer(), AuthMemory.layer(), Logger.remove(Logger.defaultLogger)))
+    )
   )
 
   test(

@@ -85,6 +85,10 @@ const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =
 export const isSame = (one: Credentials, other: Credentials): boolean =>
   one.clientKey === other.clientKey && Redacted.value(one.clientSecret) === Redacted.value(other.clientSecret)
 
+const isUnanswered = (error: AioRpcError | AioWireError): boolean =>
+  error._tag === "AioRpcError" &&
+  (error.code === StatusCode.StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.StatusCode.UNAVAILABLE)
+
 type Kind = "authenticate" | "renew"
 
 const labels = (kind: Kind) => ({
@@ -150,10 +154,18 @@ export const make = (options: Options, connection: Connection.Service) => {
     token: Redacted.Redacted | undefined
   ) =>
     Effect.clockWith((clock) => {
-      const sentAt = Monotonic.unsafeNow(clock)
-      return Effect.flatMap(
-        connection.unary(method, request, { deadline: Deadline.after(deadlineMillis), token, root: true }),
-        (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, sentAt)
+      const route = {}
+      const attempt = (millis: number) => {
+        const sentAt = Monotonic.unsafeNow(clock)
+        return Effect.flatMap(
+          connection.unary(method, request, { deadline: Deadline.after(millis), token, route, root: true }),
+          (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, sentAt)
+        )
+      }
+      if (connection.addresses === 1) return attempt(deadlineMillis)
+      // Half of the time for a replica that may be dead, the other half for another one.
+      return Effect.catchIf(attempt(deadlineMillis / 2), isUnanswered, () =>
+        Effect.suspend(() => attempt(deadlineMillis / 2))
       )
     }).pipe((effect) => counted(kind, effect))
 

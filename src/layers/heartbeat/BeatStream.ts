@@ -33,6 +33,8 @@ export interface BeatStream {
   readonly unsafeWake: () => void
   /** Keeps the stream, as long as there are leases, until it is interrupted. */
   readonly run: Effect.Effect<never>
+  /** Notes when the stream has to move, until it is interrupted. */
+  readonly watchMoves: Effect.Effect<never>
 }
 
 /**
@@ -44,6 +46,8 @@ export interface Options {
   /** When to move to another stream: the token it was opened with has been replaced, say. */
   readonly moves: Stream.Stream<unknown>
   readonly hasLeases: () => boolean
+  /** Is one of them held at present? Then a stream is worth more than the registry's peace. */
+  readonly holdsLeases: () => boolean
   readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 }
 
@@ -62,18 +66,27 @@ const resultLabels = {
 }
 
 const LONGEST_DELAY = Duration.seconds(30)
+const LONGEST_DELAY_WHILE_HELD = Duration.seconds(5)
 
-/** 0.5 s, 0.8 s, 1.3 s … 30 s, with full jitter. */
-const reconnect = Schedule.exponential("500 millis", 1.6).pipe(
-  Schedule.modifyDelayEffect((_, delay) =>
-    Effect.map(Random.next, (random) => Duration.times(Duration.min(delay, LONGEST_DELAY), random))
+/** 0.5 s, 0.8 s, 1.3 s … with full jitter: up to 5 s while a lease is held, then up to 30 s. */
+const reconnect = (holdsLeases: () => boolean) =>
+  Schedule.exponential("500 millis", 1.6).pipe(
+    Schedule.modifyDelayEffect((_, delay) =>
+      Effect.map(Random.next, (random) =>
+        Duration.times(Duration.min(delay, holdsLeases() ? LONGEST_DELAY_WHILE_HELD : LONGEST_DELAY), random)
+      )
+    )
   )
-)
+
+/** How long the server may take to end a stream that has nothing more to answer. */
+const FAREWELL = "250 millis"
 
 /** What one stream has sent and not been answered yet, in order. */
 class Wire {
   private readonly sent: Array<OnWire> = []
   private readonly some = Effect.unsafeMakeLatch(false)
+  private readonly drained = Effect.unsafeMakeLatch(false)
+  private hasEnded = false
 
   constructor(private readonly clock: Clock.Clock) {}
 
@@ -85,9 +98,26 @@ class Wire {
   unsafeAnswered(receivedAt: number): LeaseEntry | undefined {
     const answered = this.sent.shift()
     const next = this.sent[0]
-    if (next === undefined) this.some.unsafeClose()
-    else next.headSince = receivedAt
+    if (next !== undefined) next.headSince = receivedAt
+    else {
+      this.some.unsafeClose()
+      if (this.hasEnded) this.drained.unsafeOpen()
+    }
     return answered?.entry
+  }
+
+  /** Nothing more will be sent. */
+  unsafeEnd(): void {
+    this.hasEnded = true
+    if (this.sent.length === 0) this.drained.unsafeOpen()
+  }
+
+  /**
+   * Done a moment after the last answer, once nothing more will be sent: the server should have ended the stream by then,
+   * and one that does not, or cannot, must not keep the leases from the next.
+   */
+  get farewell(): Effect.Effect<void> {
+    return Effect.delay(Effect.void, FAREWELL).pipe((wait) => Effect.zipRight(this.drained.await, wait))
   }
 
   get entries(): ReadonlyArray<LeaseEntry> {
@@ -120,21 +150,26 @@ const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
  * @since 0.1.0
  * @category constructors
  */
-export const make = ({ hasLeases, moves, onEvent, registry }: Options): Effect.Effect<BeatStream> =>
+export const make = ({ hasLeases, holdsLeases, moves, onEvent, registry }: Options): Effect.Effect<BeatStream> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
-    const driver = yield* Schedule.driver(reconnect)
+    const driver = yield* Schedule.driver(reconnect(holdsLeases))
     // Beats that no stream has taken yet. They outlive the stream that did not get to them.
     const waiting = new Set<LeaseEntry>()
     const wake = Effect.unsafeMakeLatch(false)
     let failing = false
     let moving = false
 
+    const end = (wire: Wire): Effect.Effect<never, Option.Option<never>> => {
+      wire.unsafeEnd()
+      return Effect.fail(Option.none())
+    }
+
     const nextBeat = (wire: Wire): Effect.Effect<LeaseKey, Option.Option<never>> =>
       Effect.suspend(() => {
         // Ends the stream's input: it goes on until the beats on their way have been answered, and the next one, which takes
         // the beats that wait, is opened at once.
-        if (moving) return Effect.fail(Option.none())
+        if (moving) return end(wire)
         for (const entry of waiting) {
           waiting.delete(entry)
           const key = keyOf(entry)
@@ -142,7 +177,7 @@ export const make = ({ hasLeases, moves, onEvent, registry }: Options): Effect.E
           wire.unsafeAdd(entry)
           return Effect.succeed(key)
         }
-        if (!hasLeases()) return Effect.fail(Option.none())
+        if (!hasLeases()) return end(wire)
         wake.unsafeClose()
         return Effect.zipRight(wake.await, nextBeat(wire))
       })
@@ -177,7 +212,7 @@ export const make = ({ hasLeases, moves, onEvent, registry }: Options): Effect.E
     const once: Effect.Effect<void, RegistryError> = Effect.suspend(() => {
       const wire = new Wire(clock)
       moving = false
-      return Effect.raceFirst(stream(wire), wire.watch).pipe(
+      return Effect.raceFirst(Effect.raceFirst(stream(wire), wire.watch), wire.farewell).pipe(
         Effect.ensuring(
           Effect.suspend(() => {
             const lost = wire.entries
@@ -204,22 +239,21 @@ export const make = ({ hasLeases, moves, onEvent, registry }: Options): Effect.E
         wake.unsafeOpen()
       },
       unsafeWake: () => void wake.unsafeOpen(),
-      run: Effect.zipRight(
-        Effect.fork(
-          Stream.runForEach(moves, () =>
-            Effect.sync(() => {
-              moving = true
-              wake.unsafeOpen()
-            })
-          )
-        ),
-        Effect.forever(
-          Effect.suspend(() => {
-            if (hasLeases()) return Effect.catchAllCause(once, failed)
-            wake.unsafeClose()
-            return wake.await
+      run: Effect.forever(
+        Effect.suspend(() => {
+          if (hasLeases()) return Effect.catchAllCause(once, failed)
+          wake.unsafeClose()
+          return wake.await
+        })
+      ),
+      watchMoves: Effect.zipRight(
+        Stream.runForEach(moves, () =>
+          Effect.sync(() => {
+            moving = true
+            wake.unsafeOpen()
           })
-        )
+        ),
+        Effect.never
       )
     }
   })

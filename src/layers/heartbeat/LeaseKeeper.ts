@@ -5,9 +5,10 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Lease from "../../core/Lease.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -36,6 +37,9 @@ export interface LeaseKeeper {
 
 /** The longest that ending a lease may take, whatever the registry does. */
 const STOP_BUDGET = "15 seconds"
+
+/** Thousands of leases that end together must not ask the registry for it all at once. */
+const STOPS_AT_ONCE = 64
 
 const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
   (["Registering", "Live", "Suspect", "Lost", "Draining"] as const).map((state) => [
@@ -132,11 +136,16 @@ const keepRunning = (what: string, effect: Effect.Effect<never>): Effect.Effect<
 export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
-    const scope = yield* Effect.scope
+    // Attempts end after the leases have: a registration that is on its way is waited for.
+    const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
     const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
 
-    const dispatch: Dispatch = (entry, event) =>
+    // Uninterruptible, and never waiting: an interruption between the step and what it asks for would lose an action, and
+    // the lease would wait for ever for what came of it.
+    const dispatch: Dispatch = (entry, event) => Effect.uninterruptible(step(entry, event))
+
+    const step: Dispatch = (entry, event) =>
       Effect.flatMap(Random.next, (random) => {
         const from = entry.lease.status
         const [next, actions] = Lease.step(entry.lease, event, Monotonic.unsafeNow(clock), random)
@@ -151,6 +160,7 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
       registry,
       moves: auth.changes,
       hasLeases: () => entries.size > 0,
+      holdsLeases: () => [...entries].some((entry) => Lease.isAlive(entry.lease)),
       onEvent: dispatch
     })
 
@@ -181,18 +191,23 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
     const stop = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
       Effect.suspend(() => {
         if (!entries.delete(entry)) return Effect.void
-        return Effect.gen(function* () {
-          yield* dispatch(entry, { _tag: "Stop" })
-          beats.unsafeWake()
-          yield* Registrar.end(registry, entry).pipe(Effect.interruptible, Effect.timeoutOption(STOP_BUDGET))
-          yield* dispatch(entry, { _tag: "Ended" })
-        }).pipe(annotated)
+        return Effect.zipRight(
+          dispatch(entry, { _tag: "Stop" }),
+          Effect.suspend(() => {
+            beats.unsafeWake()
+            return Registrar.end(registry, entry).pipe(Effect.interruptible, Effect.timeoutOption(STOP_BUDGET))
+          })
+        ).pipe(Effect.ensuring(dispatch(entry, { _tag: "Ended" })), annotated)
       })
 
-    const stopAll = Effect.suspend(() => Effect.forEach(entries, stop, { concurrency: "unbounded", discard: true }))
+    const stopAll = Effect.suspend(() => Effect.forEach(entries, stop, { concurrency: STOPS_AT_ONCE, discard: true }))
 
     yield* Effect.forEach(
-      [keepRunning("the heartbeat stream", beats.run), keepRunning("the timer of the leases", timer.run)],
+      [
+        keepRunning("the heartbeat stream", beats.run),
+        keepRunning("the watch for another token", beats.watchMoves),
+        keepRunning("the timer of the leases", timer.run)
+      ],
       (fiber) => fiber.pipe(annotated, Effect.interruptible, Effect.forkIn(scope)),
       { discard: true }
     )

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { type AioError, isNotFound } from "../../schemas/AioError.js"
+import type { ServiceId } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as LeaseEntry from "./LeaseEntry.js"
@@ -23,10 +24,11 @@ const isUncertain = (error: AioError): boolean =>
 
 const ensureAndRegister = (
   registry: Registry.Service,
-  entry: LeaseEntry.LeaseEntry
+  entry: LeaseEntry.LeaseEntry,
+  known: ServiceId | undefined
 ): Effect.Effect<void, RegistryError> =>
   Effect.gen(function* () {
-    const serviceId = entry.serviceId ?? (yield* registry.ensureService(entry.service)).service.id
+    const serviceId = known ?? (yield* registry.ensureService(entry.service)).service.id
     entry.serviceId = serviceId
     yield* registry.registerInstance(LeaseEntry.toInstance(entry, serviceId)).pipe(
       Effect.tapError((error) =>
@@ -45,7 +47,7 @@ const ensureAndRegister = (
 
 /**
  * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile is
- * ensured once more.
+ * ensured once more. The former id stays until there is another: a beat on its way needs one, and is answered 0 under it.
  *
  * @since 0.1.0
  * @category operations
@@ -55,12 +57,9 @@ export const register = (
   entry: LeaseEntry.LeaseEntry
 ): Effect.Effect<void, RegistryError> =>
   Effect.catchIf(
-    ensureAndRegister(registry, entry),
-    (error) => isNotFound(error) && entry.serviceId !== undefined,
-    () => {
-      entry.serviceId = undefined
-      return ensureAndRegister(registry, entry)
-    }
+    Effect.suspend(() => ensureAndRegister(registry, entry, entry.serviceId)),
+    (error) => isNotFound(error),
+    () => ensureAndRegister(registry, entry, undefined)
   )
 
 const deregister = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry) =>
