@@ -83,21 +83,45 @@ export interface Line {
   readonly overdue: (sentAt: number) => void
 }
 
+/** A foreign channel that has fallen silent is told of once in a while. */
+const REPORT_MILLIS = 60_000
+
 /**
- * A line over a channel that somebody else opened, and will close: it is never replaced.
+ * A line over a channel that somebody else opened, and will close: it is never replaced. When it swallows calls, that is
+ * reported, once a minute at the most.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock): Line => ({
-  channel: () => channel,
-  now: () => Monotonic.unsafeNow(clock),
-  isFailing: () => Channel.isFailing(channel),
-  isConnecting: () => false,
-  received: () => {},
-  deadlineExceeded: () => {},
-  overdue: () => {}
-})
+export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): Line => {
+  let lastReceivedAt = Number.NEGATIVE_INFINITY
+  let reportedAt = Number.NEGATIVE_INFINITY
+  let deadlines = 0
+  const now = () => Monotonic.unsafeNow(clock)
+  const report = () => {
+    if (now() - reportedAt < REPORT_MILLIS) return
+    reportedAt = now()
+    onSilent()
+  }
+  return {
+    channel: () => channel,
+    now,
+    isFailing: () => Channel.isFailing(channel),
+    isConnecting: () => false,
+    received: () => {
+      lastReceivedAt = now()
+      deadlines = 0
+    },
+    deadlineExceeded: (sentAt) => {
+      if (lastReceivedAt >= sentAt) return
+      deadlines++
+      if (deadlines >= DEADLINES_IN_A_ROW) report()
+    },
+    overdue: (sentAt) => {
+      if (lastReceivedAt < sentAt) report()
+    }
+  }
+}
 
 /** What a line tells of itself. */
 interface Report {

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Address from "../schemas/Address.js"
@@ -169,15 +170,23 @@ const over = (
 })
 
 /**
- * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced. Calls and streams
- * share it.
+ * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced; when it swallows calls,
+ * that is logged. Calls and streams share it.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const fromChannel = (channel: Channel.Channel): Effect.Effect<Connection.Service> =>
-  Effect.map(Effect.clock, (clock) => {
-    const pool = PlainClient.foreignPool(channel, clock)
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
+    const pool = PlainClient.foreignPool(channel, clock, () =>
+      runFork(
+        Effect.logWarning(
+          "calls end at their deadline on the channel that was given, and nothing at all is received"
+        ).pipe(Effect.annotateLogs({ package: "effect-aio", module: "Connection" }))
+      )
+    )
     // Whether it is encrypted is not known here.
     return over(pool, pool, (error) => error)
   })

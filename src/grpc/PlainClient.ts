@@ -116,7 +116,7 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
  * @since 0.1.0
  * @category constructors
  */
-export const foreignPool = (channel: Channel.Channel, clock: Clock.Clock): ChannelPool => {
-  const line: Line = ChannelPools.fixedLine(channel, clock)
+export const foreignPool = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ChannelPool => {
+  const line: Line = ChannelPools.fixedLine(channel, clock, onSilent)
   return { size: 1, next: () => line, reopen: () => {} }
 }

@@ -7,6 +7,7 @@ import * as Grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
@@ -103,6 +104,7 @@ export interface Bound {
 }
 
 const internalError: Failure = { code: StatusCode.INTERNAL, details: "internal error" }
+const interrupted: Failure = { code: StatusCode.UNAVAILABLE, details: "the call was interrupted on the server" }
 
 const headersOf =
   (metadata: Grpc.Metadata): Headers =>
@@ -132,8 +134,26 @@ const serverSide = <Request extends object, Response extends object>(method: Met
 }
 
 interface Cancellable {
+  readonly cancelled: boolean
   readonly on: (event: "cancelled", listener: () => void) => unknown
 }
+
+/** Tells the client how its call ended, whatever ended it: a handler may be interrupted from within. */
+const told = <A, R>(
+  call: Cancellable,
+  answer: Effect.Effect<A, Failure, R>,
+  tell: { readonly onSuccess: (response: A) => void; readonly onFailure: (failure: Failure) => void }
+): Effect.Effect<void, never, R> =>
+  answer.pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (Exit.isSuccess(exit)) tell.onSuccess(exit.value)
+        else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
+      })
+    ),
+    // It has been told; a fiber that fails is logged as one that nobody looked after.
+    Effect.ignore
+  )
 
 const interruptOnCancel = (call: Cancellable, fiber: Fiber): void => {
   call.on("cancelled", () => fiber.unsafeInterruptAsFork(FiberId.none))
@@ -141,7 +161,7 @@ const interruptOnCancel = (call: Cancellable, fiber: Fiber): void => {
 
 /**
  * A handler of a unary rpc. It is interrupted when the client cancels or its deadline passes; a defect is logged and
- * answered `INTERNAL`.
+ * answered `INTERNAL`, an interruption from within `UNAVAILABLE`.
  *
  * @since 0.1.0
  * @category constructors
@@ -155,17 +175,19 @@ export const unary = <Request extends object, Response extends object, R>(
     const respond: Grpc.handleUnaryCall<Request, Response> = (call, callback) => {
       const headers = headersOf(call.metadata)
       const fiber = run(
-        answering(
-          method.path,
-          Effect.zipRight(
-            Effect.suspend(() => guard(method.path, headers)),
-            Effect.suspend(() => handle(call.request, headers))
-          )
-        ).pipe(
-          Effect.match({
+        told(
+          call,
+          answering(
+            method.path,
+            Effect.zipRight(
+              Effect.suspend(() => guard(method.path, headers)),
+              Effect.suspend(() => handle(call.request, headers))
+            )
+          ),
+          {
             onFailure: (failure) => callback(failure, null),
             onSuccess: (response) => callback(null, response)
-          })
+          }
         )
       )
       interruptOnCancel(call, fiber)
@@ -238,14 +260,16 @@ export const bidi = <Request extends object, Response extends object, R>(
     })
     const respond: Grpc.handleBidiStreamingCall<Request, Response> = (call) => {
       const fiber = run(
-        answering(
-          method.path,
-          Effect.suspend(() => serve(call))
-        ).pipe(
-          Effect.match({
+        told(
+          call,
+          answering(
+            method.path,
+            Effect.suspend(() => serve(call))
+          ),
+          {
             onFailure: (failure) => void call.emit("error", failure),
             onSuccess: () => void call.end()
-          })
+          }
         )
       )
       interruptOnCancel(call, fiber)
@@ -267,7 +291,7 @@ const guarded = <R>(
     const held = Object.entries(implementation).map(([name, handle]) => {
       const respond: Grpc.handleBidiStreamingCall<unknown, unknown> = (call) => {
         const path = call.getPath()
-        const check = Effect.match(answering(path, guard(path, headersOf(call.metadata))), {
+        const check = told(call, answering(path, guard(path, headersOf(call.metadata))), {
           onFailure: (failure) => void call.emit("error", failure),
           onSuccess: () => Reflect.apply(handle, implementation, [call])
         })

@@ -112,9 +112,7 @@ const send = <Request, Response>(
     const wasTooLate = Deadline.after(0) >= options.deadline
     let answer: Buffer | undefined
     call.start(metadata, {
-      onReceiveMetadata() {
-        line.received()
-      },
+      onReceiveMetadata() {},
       onReceiveMessage(message: Buffer) {
         answer = message
       },

@@ -25,6 +25,7 @@ import * as HeartbeatStream from "./HeartbeatStream.js"
 import * as RegistryGrpc from "./RegistryGrpc.js"
 import * as RegistryMemory from "./RegistryMemory.js"
 
+export { withDeadline } from "./CallDeadline.js"
 export { callCredentials, clientOptions, interceptor, type Options as RawCallOptions, unary } from "./RawCall.js"
 
 /**

@@ -22,6 +22,7 @@ import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
 import { type EnsuredService, Registry, type RegistryError, type ServiceFilter } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
+import { CallDeadline } from "./CallDeadline.js"
 import * as TokenReplay from "./TokenReplay.js"
 
 /**
@@ -152,10 +153,10 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       request: Either.Either<Request, AioConfigError>,
       given?: Deadline.Deadline
     ): Effect.Effect<Response, RegistryError> =>
-      Effect.suspend(() => {
+      Effect.flatMap(CallDeadline, (own) => {
         if (Either.isLeft(request)) return Effect.fail(request.left)
         const message = request.right
-        const until = given ?? Deadline.after(deadline)
+        const until = given ?? Deadline.after(own === undefined ? deadline : Duration.toMillis(own))
         const route = {}
         return retrying(
           TokenReplay.unary(auth, { deadline: until }, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
@@ -177,8 +178,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     return {
       // One deadline for all that it takes.
       ensureService: (service) =>
-        Effect.suspend(() => {
-          const until = Deadline.after(deadline)
+        Effect.flatMap(CallDeadline, (own) => {
+          const until = Deadline.after(own === undefined ? deadline : Duration.toMillis(own))
           return ensured(service, ensure(service, until), list({ project: service.project }, until))
         }),
       listServices: (filter = {}) => list(filter),

@@ -162,6 +162,23 @@ describe("Transport", () => {
   )
 
   live(
+    "rule 3: a single call may have a deadline of its own, shorter or longer than the layer's",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "500 millis" })
+      yield* aio.auth.token
+      yield* control.setLatency("1 second", "listServices")
+      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
+      assert.deepStrictEqual(yield* Aio.withDeadline("10 seconds")(aio.registry.listServices()), [])
+      const [elapsed, exit] = yield* Effect.timed(
+        Effect.exit(Aio.withDeadline("50 millis")(aio.registry.listServices()))
+      )
+      assert.strictEqual(codeOf(exit), DEADLINE_EXCEEDED)
+      assert.isBelow(Duration.toMillis(elapsed), 450)
+    })
+  )
+
+  live(
     "rule 4: interrupting a call cancels it on the server",
     Effect.gen(function* () {
       const { control } = yield* ControlPlane

@@ -1,0 +1,30 @@
+/**
+ * The deadline of single calls.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+
+/**
+ * How long a call of `Registry` may take where it is set; the layer's own deadline elsewhere.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/CallDeadline", {
+  defaultValue: (): Duration.Duration | undefined => undefined
+}) {}
+
+/**
+ * Gives the calls of `Registry` within an effect a deadline of their own, shorter or longer than the layer's: token, all
+ * attempts and answer included. `registry.listServices().pipe(Aio.withDeadline("2 seconds"))`.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withDeadline =
+  (duration: Duration.DurationInput) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideService(effect, CallDeadline, Duration.decode(duration))
