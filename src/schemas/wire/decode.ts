@@ -8,14 +8,14 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { memoize } from "../../internal/memoize.js"
 import { AioWireError } from "../AioError.js"
 import { InstanceId, ServiceId } from "../Ids.js"
 import { type Endpoint, type Instance, type Lease, type NewInstance, Port } from "../Instance.js"
-import type { JsonObject } from "../Json.js"
+import type { JsonObject, JsonValue } from "../Json.js"
 import * as Limits from "../Limits.js"
 import type * as Messages from "../Messages.js"
 import type { Service, ServiceWithInstances } from "../Service.js"
+import { memoize } from "./memoize.js"
 import { shorten } from "./shorten.js"
 
 /**
@@ -122,13 +122,24 @@ const millis = (seconds: string): number => Number(seconds) * 1_000
 
 type Skip = (error: AioWireError) => void
 
-const parsedObject = memoize((text) => Either.getOrUndefined(decodeJsonObject_(text)))
+// Whoever walks a value, to compare or to print it, does so recursively: one instance's JSON must not exhaust the stack.
+const MAX_DEPTH = 100
+
+const isDeeper = (value: JsonValue, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  return levels === 0 || Object.values(value).some((part: JsonValue) => isDeeper(part, levels - 1))
+}
+
+const parsedObject = memoize((text) => {
+  const parsed = Either.getOrUndefined(decodeJsonObject_(text))
+  return parsed === undefined || isDeeper(parsed, MAX_DEPTH) ? undefined : parsed
+})
 
 const jsonObject = (protoMessage: string, field: string, text: string, skip: Skip): JsonObject => {
   if (text === "" || text === "null") return noJson
   const parsed = parsedObject(text)
   if (parsed !== undefined) return parsed
-  skip(badField(protoMessage, field, text, "expected a JSON object"))
+  skip(badField(protoMessage, field, text, `expected a JSON object of at most ${MAX_DEPTH} levels`))
   return noJson
 }
 

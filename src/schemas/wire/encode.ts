@@ -5,6 +5,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import * as Address from "../Address.js"
 import { AioConfigError } from "../AioError.js"
 import { type LeaseKey, ServiceId } from "../Ids.js"
 import { Endpoint, type NewInstance } from "../Instance.js"
@@ -95,9 +96,6 @@ export const encodeListServices = (filter: {
     }
   })
 
-const hostAndPort = (host: string, port: number): string =>
-  host.includes(":") && !host.startsWith("[") ? `[${host}]:${port}` : `${host}:${port}`
-
 const encodeEndpoints = (endpoints: ReadonlyArray<Endpoint> | undefined): Either.Either<string, AioConfigError> => {
   if (endpoints === undefined) return Either.right("")
   if (!Array.isArray(endpoints)) return fail("instance.endpoints", "is no array", "a list of endpoints")
@@ -139,11 +137,16 @@ export const encodeRegisterInstance = (
     const port = httpPort ?? grpcPort
     const endpoint = yield* optionalText(
       "instance.endpoint",
-      instance.endpoint ?? (endpoints_json === "" && port !== undefined ? hostAndPort(host, port) : undefined),
+      instance.endpoint ?? (endpoints_json === "" && port !== undefined ? Address.format({ host, port }) : undefined),
       max.endpoint
     )
-    if (endpoint === "" && endpoints_json === "") {
-      return yield* fail("instance.endpoint", "is missing", "one of endpoint, endpoints, httpPort and grpcPort")
+    // The server takes endpoints without a port, and then nobody can dial any of them.
+    if (endpoint === "" && (endpoints_json === "" || port === undefined)) {
+      return yield* fail(
+        "instance.endpoint",
+        "is missing",
+        "one of endpoint, httpPort and grpcPort (endpoints are hosts for the ports)"
+      )
     }
     return {
       service_id,

@@ -18,7 +18,8 @@ const freeze = (value: unknown): void => {
  * A memo for a function from a text to a value, or to `undefined` where there is none: then nothing is remembered, so that
  * a bad text is told of each time. Remembered values are frozen, since everybody is given the same one.
  *
- * @internal
+ * @since 0.1.0
+ * @category combinators
  */
 export const memoize = <A>(decode: (text: string) => A | undefined): ((text: string) => A | undefined) => {
   let memo = new Map<string, A>()
