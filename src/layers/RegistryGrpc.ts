@@ -15,12 +15,20 @@ import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
+import type { AccessToken } from "../schemas/AccessToken.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import type { LeaseKey } from "../schemas/Ids.js"
 import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
-import { type EnsuredService, Registry, type RegistryError, type ServiceFilter } from "../services/Registry.js"
+import {
+  type EnsuredService,
+  type HeartbeatAck,
+  Registry,
+  type RegistryError,
+  type ServiceFilter
+} from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import { CallDeadline } from "./CallDeadline.js"
 import * as TokenReplay from "./TokenReplay.js"
@@ -175,6 +183,16 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         decoded(Wire.decodeListServices(response))
       )
 
+    const openHeartbeats = <E, R>(
+      token: AccessToken,
+      beats: Stream.Stream<LeaseKey, E, R>
+    ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
+      Stream.mapEffect(
+        connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey),
+        ({ receivedAt, request, response, sentAt }) =>
+          Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({ key: request, sentAt, receivedAt, expiresAt }))
+      )
+
     return {
       // One deadline for all that it takes.
       ensureService: (service) =>
@@ -192,19 +210,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           Wire.decodeRegisterInstance(response, instance)
         ),
       deregisterInstance: (key) => Effect.asVoid(call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key))),
-      heartbeats: (beats) =>
-        TokenReplay.stream(auth, beats, (token, requests) =>
-          Stream.mapEffect(
-            connection.exchange(Methods.registry.heartbeatStream, token.value, requests, Wire.encodeLeaseKey),
-            ({ receivedAt, request, response, sentAt }) =>
-              Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({
-                key: request,
-                sentAt,
-                receivedAt,
-                expiresAt
-              }))
-          )
-        )
+      heartbeats: (beats) => TokenReplay.stream(auth, beats, openHeartbeats)
     }
   })
 
