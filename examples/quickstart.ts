@@ -15,7 +15,6 @@ import {
   Address,
   Aio,
   AioConfig,
-  AioRpcError,
   Auth,
   Discovery,
   Heartbeat,
@@ -55,7 +54,7 @@ const createClient = Effect.gen(function* () {
 const authenticate = Effect.gen(function* () {
   yield* heading("2  Authenticate")
   const auth = yield* Auth
-  const token = yield* Effect.timeoutFail(auth.token, { duration: "5 seconds", onTimeout: () => noAnswer })
+  const token = yield* auth.token
   yield* line("token", String(token.value))
   yield* line("expires", Number.isFinite(token.expiresAt) ? dateTime(token.expiresAt) : "never")
 })
@@ -126,13 +125,8 @@ const settings = Effect.gen(function* () {
   return { address, env: yield* Config.string("AIO_ENV"), ...credentials }
 })
 
-const environment = ConfigProvider.fromJson({ AIO_ENV: "dev", AIO_DEADLINE: "5 seconds", ...process.env })
-
-const noAnswer = new AioRpcError({
-  method: "ClientAuthService/AuthenticateClient",
-  code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
-  details: "no answer within 5 seconds"
-})
+const defaults = ConfigProvider.fromJson({ AIO_ENV: "dev", AIO_DEADLINE: "5 seconds" })
+const environment = ConfigProvider.orElse(ConfigProvider.fromEnv(), () => defaults)
 
 interface Server {
   readonly registration: Registration
@@ -192,21 +186,27 @@ const line = (label: string, text: string) => Console.log(`   ${paint("dim")(lab
 const time = (millis: number) => new Date(millis).toISOString().slice(11, 19)
 const dateTime = (millis: number) => `${new Date(millis).toISOString().slice(0, 10)} ${time(millis)} UTC`
 
+interface Problem {
+  readonly message: string
+  readonly code?: unknown
+}
+
+const sentence = (error: Problem) => {
+  if (error.code === StatusCode.StatusCode.DEADLINE_EXCEEDED) return `the registry does not answer: ${error.message}`
+  return isUnavailable(error) ? `the registry cannot be reached: ${error.message}` : error.message
+}
+
 /** One sentence for what a person can mend; a stack trace only for a bug. */
-const report = (cause: Cause.Cause<{ readonly message: string }>) =>
+const report = (cause: Cause.Cause<Problem>) =>
   Cause.isInterruptedOnly(cause)
     ? Effect.void
-    : Console.error(
-        Option.match(Cause.failureOption(cause), {
-          onNone: () => Cause.pretty(cause),
-          onSome: (error) => (isUnavailable(error) ? `the registry cannot be reached: ${error.message}` : error.message)
-        })
-      )
+    : Console.error(Option.match(Cause.failureOption(cause), { onNone: () => Cause.pretty(cause), onSome: sentence }))
 
 program.pipe(
   Effect.scoped,
   Effect.tapErrorCause(report),
-  Effect.provide([FetchHttpClient.layer, Logger.minimumLogLevel(LogLevel.Warning)]),
+  // What goes wrong for good is told in one sentence (see report); what is tried again need not be said here.
+  Effect.provide([FetchHttpClient.layer, Logger.minimumLogLevel(LogLevel.Error)]),
   Effect.withConfigProvider(environment),
   NodeRuntime.runMain({ disableErrorReporting: true })
 )

@@ -45,3 +45,4 @@ export {
   type RegistryError,
   type ServiceFilter
 } from "./services/Registry.js"
+export * as Metrics from "./telemetry/Metrics.js"

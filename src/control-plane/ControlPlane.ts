@@ -9,14 +9,14 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Quirks } from "../core/Catalog.js"
 import { packageDefinition } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/ServerHost.js"
 import * as Aio from "../layers/Aio.js"
 import type { ServerTls, Tls } from "../schemas/AioConfig.js"
-import type { AioConfigError } from "../schemas/AioError.js"
+import { AioConfigError } from "../schemas/AioError.js"
 import * as Authorization from "./Authorization.js"
 import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
@@ -29,25 +29,42 @@ import * as Tokens from "./Tokens.js"
  * @since 0.1.0
  * @category models
  */
+export type { Quirks } from "../core/Catalog.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type { Hidden, Malformation } from "../core/Distortion.js"
+/**
+ * How a store refuses: a status of gRPC.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Failure as Refusal } from "../core/Refusal.js"
+/**
+ * The messages of the wire, in which a store and what is malformed are written.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type * as Messages from "../schemas/Messages.js"
 /**
  * @since 0.1.0
  * @category models
  */
 export type { Client, Credentials, NewClient } from "./Clients.js"
-
 /**
  * @since 0.1.0
  * @category models
  */
 export type { Failure, NextFailure, Switches } from "./Faults.js"
-
 /**
  * @since 0.1.0
  * @category models
  */
 export type { Call, Method } from "./Journal.js"
-
 /**
  * @since 0.1.0
  * @category models
@@ -154,8 +171,27 @@ const control = (parts: {
   drain: parts.drain
 })
 
+const refuseEmpty = (field: string, value: string | undefined): Effect.Effect<void, AioConfigError> =>
+  value === ""
+    ? Effect.fail(new AioConfigError({ field, problem: "is empty", expected: "a value, or none to have one made up" }))
+    : Effect.void
+
+const secretText = (secret: Redacted.Redacted | undefined) =>
+  secret === undefined ? undefined : Redacted.value(secret)
+
+const checkSecrets = ({ clients = [], signingSecret }: Options): Effect.Effect<void, AioConfigError> =>
+  Effect.zipRight(
+    refuseEmpty("signingSecret", secretText(signingSecret)),
+    Effect.forEach(
+      clients,
+      ({ clientKey, clientSecret }) =>
+        Effect.zipRight(refuseEmpty("clientKey", clientKey), refuseEmpty("clientSecret", secretText(clientSecret))),
+      { discard: true }
+    )
+  )
+
 /**
- * Starts a control plane. Fails, with a sentence, where it cannot listen.
+ * Starts a control plane. Fails, with a sentence, where it cannot listen, and for a key or secret that is empty.
  *
  * @since 0.1.0
  * @category constructors
@@ -163,6 +199,7 @@ const control = (parts: {
 export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
+  yield* checkSecrets(options)
   const faults = yield* Faults.make
   const store = faults.store(options.store ?? (yield* RegistryStore.makeMemory(options.quirks)))
   const clients = faults.clients(yield* Clients.make)

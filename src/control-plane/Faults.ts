@@ -14,6 +14,7 @@ import * as Distortion from "../core/Distortion.js"
 import * as Methods from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/ServerHost.js"
 import * as Ordered from "../internal/faults.js"
+import * as Monotonic from "../internal/monotonic.js"
 import type { Clients } from "./Clients.js"
 import * as Journal from "./Journal.js"
 import type { RegistryStore } from "./RegistryStore.js"
@@ -77,7 +78,8 @@ export interface Switches {
   readonly setClockOffset: (millis: number) => Effect.Effect<void>
   /**
    * At most so many secrets are checked in a second, one after the other in the order they came, as on a server that
-   * spends its processor on them; `undefined` checks as many as come.
+   * spends its processor on them; `undefined` checks as many as come. Secrets are hashed in earnest, which allows some
+   * twenty a second and processor, whatever is ordered here. A new order goes for those that wait as well.
    */
   readonly authenticationsPerSecond: (limit: number | undefined) => Effect.Effect<void>
   /** While `true`, `ListServices` shows no service at all, and `GetServiceByID` all as ever. */
@@ -142,16 +144,29 @@ const makeTime = (clock: Clock.Clock) => {
   }
 }
 
-/** One secret at a time, each as long as its share of a second: as a processor would, in the order they came. */
-const makePace = () => {
-  const turn = Effect.unsafeMakeSemaphore(1)
+/**
+ * One secret at a time, each as long as its share of a second: as a processor would, in the order they came. One number
+ * says when the last of them will be done; a semaphore would wake everyone who waits for each that is done.
+ */
+const makePace = (clock: Clock.Clock) => {
+  // Never opened: every new order lets all go that wait, and each looks again whether it has to.
+  const ordered = Effect.unsafeMakeLatch(false)
   let limit: number | undefined
-  const work = Effect.suspend(() => (limit === undefined ? Effect.void : Effect.sleep(1_000 / limit)))
+  let nextFreeAt = 0
+  const wait: Effect.Effect<void> = Effect.suspend(() => {
+    if (limit === undefined) return Effect.void
+    const now = Monotonic.unsafeNow(clock)
+    nextFreeAt = Math.max(now, nextFreeAt) + 1_000 / limit
+    const done = Effect.as(Effect.sleep(nextFreeAt - now), Effect.void)
+    return Effect.flatten(Effect.raceFirst(done, Effect.as(ordered.await, wait)))
+  })
   return {
-    wait: Effect.suspend(() => (limit === undefined ? Effect.void : turn.withPermits(1)(work))),
+    wait,
     authenticationsPerSecond: (perSecond: number | undefined) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         limit = perSecond
+        nextFreeAt = 0
+        return Effect.asVoid(ordered.release)
       })
   }
 }
@@ -255,7 +270,7 @@ export const make: Effect.Effect<Faults> = Effect.map(Effect.clock, (base) => {
   const journal = Journal.make(base)
   const line = makeLine(journal)
   const { clock, setClockOffset } = makeTime(base)
-  const { authenticationsPerSecond, wait } = makePace()
+  const { authenticationsPerSecond, wait } = makePace(base)
   const { refuseTokens, tokens } = makeTokens(journal)
   const { orders, store } = makeStore()
   return {

@@ -44,7 +44,7 @@ export interface Catalog {
     request: Messages.RegisterInstanceRequest,
     at: { readonly now: number; readonly newKey: () => string }
   ) => Either.Either<Messages.RegisterInstanceResponse, Failure>
-  /** Never refused: what was not renewed is answered with 0. */
+  /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
   readonly renew: (request: Messages.LeaseRequest, now: number) => Messages.HeartbeatResponse
   readonly deregister: (request: Messages.LeaseRequest) => Either.Either<Messages.DeregisterInstanceResponse, Failure>
   readonly list: (
@@ -113,6 +113,7 @@ interface State {
   readonly byName: Map<string, ServiceRecord>
   lastServiceId: number
   lastInstanceId: number
+  sweptAt: number
   answerZero: boolean
   databaseDown: boolean
 }
@@ -216,6 +217,22 @@ const registeredFields = (
   })
 }
 
+const HOUR = 60 * 60 * 1_000
+const DAY = 24 * HOUR
+
+// Every start of a process has a key of its own, and a server may run for months: what has not been heard of for a day is
+// forgotten. Not so dead keys, which stay dead.
+const sweep = (state: State, deadKeys: boolean, now: number): void => {
+  if (Math.abs(now - state.sweptAt) < HOUR) return
+  state.sweptAt = now
+  for (const { instances } of state.services.values()) {
+    for (const [key, { deleted, lastBeatAt, leasedUntil }] of instances) {
+      const isDead = deadKeys && deleted
+      if (!isDead && now - Math.max(lastBeatAt, leasedUntil) > DAY) instances.delete(key)
+    }
+  }
+}
+
 const register = (
   state: State,
   deadKeys: boolean,
@@ -225,6 +242,7 @@ const register = (
   Either.gen(function* () {
     const fields = yield* registeredFields(request, at.newKey)
     if (state.databaseDown) return yield* Refusal.databaseIsDown()
+    sweep(state, deadKeys, at.now)
     const service = state.services.get(request.service_id ?? "")
     if (service === undefined || service.deleted) return yield* Refusal.notFound()
     const { maxLength: max } = Limits
@@ -317,6 +335,7 @@ export const make = (quirks: Quirks = {}): Catalog => {
     byName: new Map(),
     lastServiceId: 0,
     lastInstanceId: 0,
+    sweptAt: 0,
     answerZero: false,
     databaseDown: false
   }

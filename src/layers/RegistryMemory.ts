@@ -27,6 +27,12 @@ import { type HeartbeatAck, Registry, type RegistryError } from "../services/Reg
  * @since 0.1.0
  * @category models
  */
+export type { Quirks } from "../core/Catalog.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type { Hidden, Malformation } from "../core/Distortion.js"
 
 /**
@@ -110,7 +116,7 @@ export declare namespace RegistryMemory {
     readonly hideInstances: (hidden: Distortion.Hidden | undefined) => Effect.Effect<void>
     /** Shows records with these raw fields of the wire, in lists and single services, until `undefined` is ordered. */
     readonly malform: (malformation: Distortion.Malformation | undefined) => Effect.Effect<void>
-    /** Every call since the start, or since {@link Control.clearJournal}, oldest first. */
+    /** The calls since the start, or since {@link Control.clearJournal}, oldest first; of very many, the last 50,000. */
     readonly calls: Effect.Effect<ReadonlyArray<Call>>
     readonly clearJournal: Effect.Effect<void>
     /** What the registry holds and has online now: never late, refused, distorted or noted. */
@@ -148,8 +154,11 @@ interface Subject {
   readonly serviceId?: ServiceId
 }
 
+// A test that beats for months of TestClock has calls without number.
+const KEPT = 50_000
+
 const makeJournal = () => {
-  const journal = Faults.makeJournal<RegistryMemory.Call>()
+  const journal = Faults.makeJournal<RegistryMemory.Call>(KEPT)
   return {
     note: (method: RegistryMemory.Method, { key, serviceId = key?.serviceId }: Subject): Effect.Effect<void> =>
       Effect.map(Clock.currentTimeMillis, (at) =>

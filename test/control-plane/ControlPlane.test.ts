@@ -3,6 +3,7 @@ import { Metadata } from "@grpc/grpc-js"
 import { Deferred, Effect, Exit, Fiber, Logger, Option, Redacted, Scope, Stream } from "effect"
 import { Auth, isUnauthenticated, Registry } from "effect-aio"
 import * as ControlPlane from "effect-aio/ControlPlane"
+import * as RegistryStore from "../../src/control-plane/RegistryStore.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as ServerHost from "../../src/grpc/ServerHost.js"
 import * as RawClient from "../support/rawClient.js"
@@ -82,9 +83,8 @@ describe("ControlPlane: starting and stopping", () => {
       const stream = yield* client.bidi(beats.path, bearer(token))
       yield* stream.send(beats.serialize({ service_id: "1", instance_key: "a" }))
       yield* stream.next
-      const started = performance.now()
+      // It would go on for as long as the client likes: that it ends at all is the control plane's doing.
       yield* Scope.close(scope, Exit.void)
-      assert.isBelow(performance.now() - started, 1_500)
       assert.notStrictEqual((yield* stream.status).code, 0)
     })
   )
@@ -105,7 +105,37 @@ describe("ControlPlane: starting and stopping", () => {
   )
 })
 
+describe("ControlPlane: a store of one's own", () => {
+  it.scopedLive("is answered for with UNAVAILABLE where it is interrupted from within", () =>
+    Effect.gen(function* () {
+      const memory = yield* RegistryStore.makeMemory()
+      const store = { ...memory, list: () => Effect.interrupt, renew: () => Effect.interrupt }
+      const plane = yield* ControlPlane.make({ store })
+      const client = yield* RawClient.make(plane.address)
+      const { token } = yield* tokenOf(client, plane.credentials)
+      assert.strictEqual(yield* codeOf(client.unary(list.path, list.serialize({}), bearer(token))), 14)
+      const stream = yield* client.bidi(beats.path, bearer(token))
+      yield* stream.send(beats.serialize({ service_id: "1", instance_key: "a" }))
+      assert.strictEqual((yield* stream.status).code, 14)
+    })
+  )
+})
+
 describe("ControlPlane: clients and tokens", () => {
+  for (const [what, options] of [
+    ["signingSecret", { signingSecret: Redacted.make("") }],
+    ["clientKey", { clients: [{ clientKey: "" }] }],
+    ["clientSecret", { clients: [{}, { clientSecret: Redacted.make("") }] }]
+  ] as const) {
+    it.scopedLive(`refuses an empty ${what} before it listens`, () =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(ControlPlane.make(options))
+        assert.strictEqual(error.field, what)
+        assert.include(error.message, "is empty")
+      })
+    )
+  }
+
   it.scopedLive("knows several clients, each by its own secret alone", () =>
     Effect.gen(function* () {
       const plane = yield* ControlPlane.make({ clients: [{ clientKey: "one" }, { clientKey: "two" }] })

@@ -1,5 +1,6 @@
 import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
+import * as Grpc from "@grpc/grpc-js"
 import { Effect, Redacted } from "effect"
 import { Registry } from "effect-aio"
 import * as ControlPlane from "effect-aio/ControlPlane"
@@ -61,6 +62,17 @@ const mute = Effect.acquireRelease(
   }),
   ({ close }) => Effect.sync(close)
 )
+
+/** The port of a gRPC server that serves nothing. */
+const stranger = Effect.acquireRelease(
+  Effect.async<{ readonly port: number; readonly server: Grpc.Server }>((resume) => {
+    const server = new Grpc.Server()
+    server.bindAsync("127.0.0.1:0", Grpc.ServerCredentials.createInsecure(), (_, port) =>
+      resume(Effect.succeed({ port, server }))
+    )
+  }),
+  ({ server }) => Effect.sync(() => server.forceShutdown())
+).pipe(Effect.map(({ port }) => port))
 
 // Most of the time of these is spent waiting: they run side by side.
 describe.concurrent("npm run demo", () => {
@@ -125,7 +137,17 @@ describe.concurrent("npm run demo", () => {
     () =>
       Effect.gen(function* () {
         const env = { REGISTRY_ADDR: `127.0.0.1:${(yield* mute).port}`, ...credentials }
-        assertOneSentence(yield* runExample("quickstart", { env }), /no answer within 5 seconds/)
+        assertOneSentence(yield* runExample("quickstart", { env }), /the registry does not answer: .*(after|within) 5/)
+      }),
+    TIMEOUT
+  )
+
+  it.scopedLive(
+    "says in one sentence, and nothing before it, that a registry without authentication is no AIO registry",
+    () =>
+      Effect.gen(function* () {
+        const env = { REGISTRY_ADDR: `127.0.0.1:${yield* stranger}`, AIO_AUTH: "disabled" }
+        assertOneSentence(yield* runExample("quickstart", { env }), /UNIMPLEMENTED/)
       }),
     TIMEOUT
   )

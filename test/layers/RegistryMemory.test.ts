@@ -255,6 +255,14 @@ describe("RegistryMemory", () => {
     }).pipe(Effect.provide(memory))
   )
 
+  it.effect("keeps the last 50,000 calls", () =>
+    Effect.gen(function* () {
+      const { control, registry, service } = yield* setUp
+      yield* Effect.repeatN(registry.getService(service.id), 100_010)
+      assert.lengthOf(yield* control.calls, 50_000)
+    }).pipe(Effect.provide(memory))
+  )
+
   it.effect("is two registries when it is provided twice", () =>
     Effect.gen(function* () {
       yield* Effect.provide(setUp, RegistryMemory.layer())
