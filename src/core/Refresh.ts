@@ -17,6 +17,8 @@ export interface Refresh {
   readonly dueAt: number
   /** How many fetches have failed since the last one that did not. */
   readonly failures: number
+  /** How long the last fetch that succeeded took. */
+  readonly tookMillis: number
 }
 
 /**
@@ -44,8 +46,13 @@ export const maxBackoffMillis = 60_000
 export const initial: Refresh = {
   startedAt: Number.NEGATIVE_INFINITY,
   dueAt: Number.NEGATIVE_INFINITY,
-  failures: 0
+  failures: 0,
+  tookMillis: 0
 }
+
+// Of the interval: the consumers of a fleet that started together shall not ask together.
+const MIN_JITTER = 0.9
+const MAX_JITTER = 1.1
 
 /**
  * A fetch begins.
@@ -56,16 +63,16 @@ export const initial: Refresh = {
 export const started = (refresh: Refresh, now: number): Refresh => ({ ...refresh, startedAt: now })
 
 /**
- * The fetch has succeeded: the next one is due after the interval, U[0.9, 1.1] by `random` (0 to 1), so that the
- * consumers of a fleet that started together do not ask together.
+ * The fetch has succeeded: the next one is due after the interval, U[0.9, 1.1] by `random` (0 to 1).
  *
  * @since 0.1.0
  * @category combinators
  */
 export const succeeded = (refresh: Refresh, now: number, intervalMillis: number, random: number): Refresh => ({
   startedAt: refresh.startedAt,
-  dueAt: now + intervalMillis * (0.9 + 0.2 * random),
-  failures: 0
+  dueAt: now + intervalMillis * (MIN_JITTER + (MAX_JITTER - MIN_JITTER) * random),
+  failures: 0,
+  tookMillis: now - refresh.startedAt
 })
 
 /**
@@ -75,7 +82,7 @@ export const succeeded = (refresh: Refresh, now: number, intervalMillis: number,
  * @category combinators
  */
 export const failed = (refresh: Refresh, now: number): Refresh => ({
-  startedAt: refresh.startedAt,
+  ...refresh,
   dueAt: now + Math.min(maxBackoffMillis, floorMillis * 2 ** refresh.failures),
   failures: refresh.failures + 1
 })
@@ -88,6 +95,24 @@ export const failed = (refresh: Refresh, now: number): Refresh => ({
  * @category accessors
  */
 export const mayStart = (refresh: Refresh, now: number): boolean => now - refresh.startedAt >= floorMillis
+
+/**
+ * Has the fetch under way been waited for already? It has begun a second ago, and may never end.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const isSlow = mayStart
+
+/**
+ * Is a view of this age older than it would be if all went well? The last fetch has failed, or the next one is overdue:
+ * later than the longest interval and the time that a fetch takes, of which at least a second is granted.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const isStale = (refresh: Refresh, ageMillis: number, intervalMillis: number): boolean =>
+  refresh.failures > 0 || ageMillis > MAX_JITTER * intervalMillis + Math.max(refresh.tookMillis, floorMillis)
 
 /**
  * When a fetch that nobody asks for begins.

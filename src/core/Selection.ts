@@ -37,16 +37,16 @@ export const make = (balancer: Balancer, cooldownMillis: number): Selection => (
 })
 
 /**
- * Does the record say any address at all? (The real server accepts an empty list of endpoints.)
+ * Does the record say anything that could be dialled? An `endpoint` does; else it takes a port, and a host for it: its own
+ * or one of its `endpoints`, which are hosts and no more. (The real server accepts a record without any of them.)
  *
  * @since 0.1.0
  * @category accessors
  */
 export const hasAddress = (instance: Instance): boolean =>
   instance.endpoint !== "" ||
-  instance.endpoints.length > 0 ||
-  instance.httpPort !== undefined ||
-  instance.grpcPort !== undefined
+  ((instance.httpPort !== undefined || instance.grpcPort !== undefined) &&
+    (instance.host !== "" || instance.endpoints.length > 0))
 
 /**
  * Takes the instances of a new view, sorted by key. Positions and cool-downs of those that stay survive.
@@ -60,8 +60,9 @@ export const update = (selection: Selection, instances: ReadonlyArray<Instance>,
 }
 
 /**
- * The next instance by the strategy among those that are available; where none is, among all that have an address: to
- * try a suspect is better than to try nobody. `undefined` where none has an address.
+ * The next instance by the strategy among those that are available; where none is, among those whose cool-down ends
+ * first: to try a suspect is better than to try nobody, and who keeps failing moves to the end of the queue. `undefined`
+ * where none has an address.
  *
  * `clock` gives now, and is asked only while some instance is in cool-down.
  *
@@ -77,8 +78,17 @@ export const pick = (selection: Selection, clock: () => number): Instance | unde
 }
 
 /**
+ * This moment, for {@link record}: taken together with a {@link pick}.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const mark = (selection: Selection): number => Outlier.mark(selection.outliers)
+
+/**
  * Takes the outcome of a call to an instance (of this view, or one that has left it meanwhile) and tells whether that
- * put it aside.
+ * put it aside or took it back. `pickedAt` is the {@link mark} of when the call was given the instance: a success takes
+ * back only who was given after being put aside.
  *
  * @since 0.1.0
  * @category combinators
@@ -87,11 +97,13 @@ export const record = (
   selection: Selection,
   key: string,
   outcome: Outlier.Outcome,
-  now: number
+  now: number,
+  pickedAt?: number
 ): ReadonlyArray<Outlier.Change> => {
-  const changes = Outlier.record(selection.outliers, key, outcome, now)
-  // Not recomputed here: when a whole service fails at once, that would be once for each of its instances.
-  if (changes.length > 0) selection.recomputeAt = now
+  const changes = Outlier.record(selection.outliers, key, outcome, now, pickedAt)
+  // Not recomputed here: when a whole service fails at once, that would be once for each of its instances. A failure that
+  // changes nothing moves the end of a cool-down all the same, and with it the order of the suspects.
+  if (changes.length > 0 || (outcome === "Failure" && selection.outliers.aside.size > 0)) selection.recomputeAt = now
   return changes
 }
 
@@ -102,15 +114,21 @@ export const record = (
  * @category accessors
  */
 export const isIdle = (selection: Selection): boolean =>
-  selection.reachable.length === 0 && selection.outliers.endsAt.size === 0
+  selection.reachable.length === 0 && selection.outliers.aside.size === 0
 
 const recompute = (selection: Selection, now: number): void => {
   Outlier.sweep(selection.outliers, now)
   selection.recomputeAt = Outlier.nextChangeAt(selection.outliers)
   const { outliers, reachable } = selection
   const available =
-    outliers.endsAt.size === 0
+    outliers.aside.size === 0
       ? reachable
       : reachable.filter((instance) => Outlier.isAvailable(outliers, instance.instanceKey, now))
-  selection.balancer.update(available.length > 0 ? available : reachable)
+  selection.balancer.update(available.length > 0 ? available : firstBack(outliers, reachable))
+}
+
+const firstBack = (outliers: Outlier.Table, reachable: ReadonlyArray<Instance>): ReadonlyArray<Instance> => {
+  const ends = reachable.map((instance) => Outlier.endsAt(outliers, instance.instanceKey))
+  const first = ends.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
+  return reachable.filter((_, i) => ends[i] === first)
 }

@@ -181,16 +181,20 @@ const sameToCallers = (a: Instance, b: Instance): boolean =>
 
 const isJsonArray = (value: JsonValue): value is ReadonlyArray<JsonValue> => Array.isArray(value)
 
-const sameJson = (a: JsonValue, b: JsonValue): boolean => {
+// As deep as JSON is decoded at all: a guard of the stack, for records that come from elsewhere.
+const MAX_DEPTH = 100
+
+// Decoded JSON is remembered by its text: most of the time equal means identical. What is too deep to compare has changed.
+const sameJson = (a: JsonValue, b: JsonValue, levels = MAX_DEPTH): boolean => {
   if (a === b) return true
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || levels === 0) return false
   if (isJsonArray(a)) {
-    return isJsonArray(b) && a.length === b.length && a.every((part, i) => sameJson(part, b[i] ?? null))
+    return isJsonArray(b) && a.length === b.length && a.every((part, i) => sameJson(part, b[i] ?? null, levels - 1))
   }
   if (isJsonArray(b)) return false
   const keys = Object.keys(a)
   return (
     keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key] ?? null, b[key] ?? null))
+    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key] ?? null, b[key] ?? null, levels - 1))
   )
 }

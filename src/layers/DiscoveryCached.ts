@@ -12,11 +12,11 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { PCGRandom } from "effect/Utils"
 import * as RoundRobin from "../core/balancing/RoundRobin.js"
+import type * as Outlier from "../core/Outlier.js"
 import * as Refresh from "../core/Refresh.js"
 import * as Selection from "../core/Selection.js"
 import * as View from "../core/View.js"
@@ -24,10 +24,10 @@ import { AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/A
 import type { Instance } from "../schemas/Instance.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
-import * as StatusCode from "../schemas/StatusCode.js"
 import { Discovery, type DiscoveryError, type Outcome, type Picked, type Resolved } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
+import { speaksAgainstInstance } from "./discovery/failures.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 /**
@@ -49,7 +49,10 @@ export interface Options {
    * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
    */
   readonly fetchTimeout?: Duration.DurationInput | undefined
-  /** After how long without a question a view is dropped. Default 15 minutes; 1 second to 1 day. */
+  /**
+   * After how long without a question a view is dropped. One that never had a service, of a project that somebody made up,
+   * is dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
+   */
   readonly idleTimeout?: Duration.DurationInput | undefined
 }
 
@@ -110,29 +113,19 @@ const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfi
     Limits.text("ref.env", env, { max: Limits.maxLength.env, required: true })
   ])
 
-// Whatever an app fails with comes here: null, a text, an object whose getter throws.
-const codeOf = (error: unknown): number | undefined => {
-  try {
-    const code = Predicate.hasProperty(error, "code") ? error.code : undefined
-    return typeof code === "number" ? code : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const speaksAgainstInstance = (error: unknown): boolean => {
-  const code = codeOf(error)
-  return code === undefined || StatusCode.countsAgainstInstance(code)
-}
-
-/** `undefined` for an interruption, and for a defect: a bug in the caller's code says nothing of the instance. */
+/**
+ * `undefined` for what says nothing of the instance: an interruption, a defect (a bug in the caller's code), and a failure
+ * that does not count. The last is no success either: that could take back an instance whose way of failing is unknown.
+ */
 const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: (error: E) => boolean): Outcome | undefined => {
   if (Exit.isSuccess(exit)) return "Success"
   const failure = Cause.failureOption(exit.cause)
-  return Option.isNone(failure) ? undefined : countsAsFailure(failure.value) ? "Failure" : "Success"
+  return Option.isSome(failure) && countsAsFailure(failure.value) ? "Failure" : undefined
 }
 
 const noLabels: ReadonlyArray<never> = []
+
+const isEjection = ({ _tag }: Outlier.Change): boolean => _tag === "Ejected"
 
 /** Reads views. Nothing here waits, and nothing here is an effect but a report. */
 const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: () => number) => {
@@ -149,14 +142,15 @@ const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: (
 
   const picked = (selection: Selection.Selection, instance: Instance): Picked => {
     let reported = false
+    const pickedAt = Selection.mark(selection)
     return {
       instance,
       report: (outcome) =>
         Effect.sync(() => {
           if (reported) return
           reported = true
-          const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now())
-          if (changes.length > 0) Metrics.ejections.unsafeUpdate(changes.length, noLabels)
+          const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now(), pickedAt)
+          if (changes.some(isEjection)) Metrics.ejections.unsafeUpdate(1, noLabels)
         })
     }
   }
@@ -168,7 +162,7 @@ const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: (
     return {
       instances: found.instances,
       ageMillis,
-      source: ageMillis > settings.refreshIntervalMillis ? "Stale" : "Fresh"
+      source: Refresh.isStale(cell.refresh, ageMillis, settings.refreshIntervalMillis) ? "Stale" : "Fresh"
     }
   }
 
@@ -204,12 +198,14 @@ const makeAnswer =
     const found = known && from(known, name)
     if (known !== undefined && found !== undefined) {
       known.used = true
+      known.inUse.add(name)
       return Effect.succeed(found)
     }
     // Only here, off the hot path: what is in the view has a name that the registry accepts.
     return Effect.zipRight(checkRef(ref, env), keeper.learn(project, env)).pipe(
       Effect.flatMap((cell) => {
         const news = from(cell, name)
+        if (news !== undefined) cell.inUse.add(name)
         return news === undefined ? otherwise(cell, name) : Effect.succeed(news)
       })
     )

@@ -61,13 +61,15 @@ export const parse = (
 }
 
 /**
- * `host:port`, with brackets around an IPv6 host.
+ * `host:port`, with brackets around an IPv6 host that has none yet.
  *
  * @since 0.1.0
  * @category formatting
  */
 export const format = (address: { readonly host: string; readonly port: number }): string =>
-  address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
+  address.host.includes(":") && !address.host.startsWith("[")
+    ? `[${address.host}]:${address.port}`
+    : `${address.host}:${address.port}`
 
 const hostOn = (instance: Instance, network: string | undefined): string | undefined => {
   let found: { readonly host: string; readonly priority: number } | undefined

@@ -62,7 +62,7 @@ export const Instance = Schema.Struct({
 export interface Instance extends Schema.Schema.Type<typeof Instance> {}
 
 /**
- * What an instance tells of itself. One of `endpoint`, `endpoints`, `httpPort` and `grpcPort` must be there, or nobody
+ * What an instance tells of itself. One of `endpoint`, `httpPort` and `grpcPort` must be there, or nobody
  * could reach it.
  *
  * Limits are the server's: env 32 characters, host 128, endpoint 255, key 128.

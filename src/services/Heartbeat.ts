@@ -67,7 +67,7 @@ export interface NewRegistration {
 }
 
 /**
- * The instance as it describes itself. One of `endpoint`, `endpoints`, `httpPort` and `grpcPort` must be there.
+ * The instance as it describes itself. One of `endpoint`, `httpPort` and `grpcPort` must be there.
  *
  * @since 0.1.0
  * @category models

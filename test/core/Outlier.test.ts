@@ -21,6 +21,21 @@ describe("Outlier", () => {
     assert.isFalse(Outlier.isAvailable(table, "a", 20))
   })
 
+  it("readmits an instance for a success of a call that was given it after it was put aside, and of no earlier one", () => {
+    const table = Outlier.make(cooldown)
+    const before = Outlier.mark(table)
+    Outlier.record(table, "a", "Failure", 0)
+    const between = Outlier.mark(table)
+    Outlier.record(table, "a", "Failure", 10)
+    const after = Outlier.mark(table)
+    assert.deepStrictEqual(Outlier.record(table, "a", "Success", 20, before), [])
+    assert.deepStrictEqual(Outlier.record(table, "a", "Success", 20, between), [])
+    assert.isFalse(Outlier.isAvailable(table, "a", 20))
+    assert.deepStrictEqual(Outlier.record(table, "a", "Success", 20, after), [{ _tag: "Readmitted", key: "a" }])
+    assert.isTrue(Outlier.isAvailable(table, "a", 20))
+    assert.deepStrictEqual(Outlier.record(table, "a", "Success", 20, after), [])
+  })
+
   it("begins the cool-down anew with another failure, without telling of another ejection", () => {
     const table = Outlier.make(cooldown)
     Outlier.record(table, "a", "Failure", 0)
@@ -38,7 +53,7 @@ describe("Outlier", () => {
   it("puts nobody aside where the cool-down is zero", () => {
     const table = Outlier.make(0)
     assert.deepStrictEqual(Outlier.record(table, "a", "Failure", 0), [])
-    assert.strictEqual(table.endsAt.size, 0)
+    assert.strictEqual(table.aside.size, 0)
   })
 
   it("knows when the next cool-down ends", () => {
@@ -65,10 +80,10 @@ describe("Outlier", () => {
         for (const { at, key, outcome } of list.sort((a, b) => a.at - b.at)) {
           Outlier.record(table, key, outcome, at)
           Outlier.sweep(table, at)
-          assert.strictEqual(Outlier.isAvailable(table, key, at), !table.endsAt.has(key))
+          assert.strictEqual(Outlier.isAvailable(table, key, at), !table.aside.has(key))
         }
         Outlier.sweep(table, 130_000)
-        assert.strictEqual(table.endsAt.size, 0)
+        assert.strictEqual(table.aside.size, 0)
       })
     )
   })

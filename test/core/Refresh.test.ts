@@ -25,13 +25,23 @@ describe("Refresh", () => {
       })
     }
     assert.deepStrictEqual(waits(Refresh.initial), [1, 2, 4, 8, 16, 32, 60, 60])
-    const recovered = Refresh.succeeded({ startedAt: 0, dueAt: 0, failures: 2_000 }, 0, 30_000, 0)
+    const recovered = Refresh.succeeded({ ...Refresh.initial, failures: 2_000 }, 0, 30_000, 0)
     assert.strictEqual(waits(recovered)[0], 1)
   })
 
   it("never waits longer than the longest wait, however many fetches have failed", () => {
-    const refresh = Refresh.failed({ startedAt: 0, dueAt: 0, failures: 100_000 }, 0)
+    const refresh = Refresh.failed({ ...Refresh.initial, startedAt: 0, failures: 100_000 }, 0)
     assert.strictEqual(Refresh.nextAt(refresh), Refresh.maxBackoffMillis)
+  })
+
+  it("is stale once the last one has failed or the next one is overdue, its own time included, and not before", () => {
+    const refresh = Refresh.succeeded(Refresh.started(Refresh.initial, 0), 5_000, 30_000, 1)
+    assert.isFalse(Refresh.isStale(refresh, 38_000, 30_000))
+    assert.isTrue(Refresh.isStale(refresh, 38_001, 30_000))
+    const quick = Refresh.succeeded(Refresh.started(Refresh.initial, 0), 5, 30_000, 1)
+    assert.isFalse(Refresh.isStale(quick, 34_000, 30_000))
+    assert.isTrue(Refresh.isStale(quick, 34_001, 30_000))
+    assert.isTrue(Refresh.isStale(Refresh.failed(quick, 100), 100, 30_000))
   })
 
   it("lets fetches begin once a second at most, whoever asks", () => {

@@ -25,7 +25,13 @@ describe("Selection", () => {
   const addresses: ReadonlyArray<readonly [string, Partial<Instance>, boolean]> = [
     ["nothing", {}, false],
     ["an endpoint", { endpoint: "h:1" }, true],
-    ["a list of endpoints", { endpoints: [{ host: "h", network: "local", priority: 1 }] }, true],
+    ["a list of endpoints without a port", { endpoints: [{ host: "h", network: "local", priority: 1 }] }, false],
+    [
+      "a list of endpoints and a port",
+      { host: "", endpoints: [{ host: "h", network: "local", priority: 1 }], grpcPort: 90 },
+      true
+    ],
+    ["a port and no host", { host: "", httpPort: 80 }, false],
     ["an HTTP port", { httpPort: 80 }, true],
     ["a gRPC port", { grpcPort: 90 }, true]
   ]
@@ -46,11 +52,40 @@ describe("Selection", () => {
     assert.deepStrictEqual(picksAt(selection, 30_000, 3), ["a", "b", "c"])
   })
 
-  it("chooses among all when all are in cool-down, and among the first one back as soon as it is", () => {
+  it("chooses among those whose cool-down ends first when all are in cool-down: who keeps failing is last", () => {
+    const selection = among("a", "b", "c")
+    for (const key of ["a", "b", "c"]) Selection.record(selection, key, "Failure", 0)
+    assert.deepStrictEqual(picksAt(selection, 0, 3), ["a", "b", "c"])
+    Selection.record(selection, "b", "Failure", 10)
+    assert.deepStrictEqual(picksAt(selection, 10, 4), ["a", "c", "a", "c"])
+    Selection.record(selection, "a", "Failure", 20)
+    Selection.record(selection, "c", "Failure", 30)
+    assert.deepStrictEqual(picksAt(selection, 30, 2), ["b", "b"])
+  })
+
+  it("does not choose by the cool-down of one that has left", () => {
+    const selection = among("a", "b")
+    Selection.record(selection, "a", "Failure", 0)
+    Selection.record(selection, "b", "Failure", 10)
+    Selection.update(selection, [anInstance("b")], 20)
+    assert.strictEqual(pickAt(selection, 20), "b")
+  })
+
+  it("takes an instance back when a call that was given it in its cool-down succeeds", () => {
+    const selection = among("a", "b")
+    Selection.record(selection, "a", "Failure", 0)
+    Selection.record(selection, "b", "Failure", 10)
+    assert.strictEqual(pickAt(selection, 20), "a")
+    Selection.record(selection, "a", "Success", 20, Selection.mark(selection))
+    Selection.record(selection, "b", "Failure", 30)
+    assert.deepStrictEqual(picksAt(selection, 30, 2), ["a", "a"])
+  })
+
+  it("goes back to the first one whose cool-down is over", () => {
     const selection = among("a", "b")
     Selection.record(selection, "a", "Failure", 0)
     Selection.record(selection, "b", "Failure", 10_000)
-    assert.deepStrictEqual(picksAt(selection, 20_000, 4), ["a", "b", "a", "b"])
+    assert.deepStrictEqual(picksAt(selection, 20_000, 2), ["a", "a"])
     assert.deepStrictEqual(picksAt(selection, 30_000, 2), ["a", "a"])
     assert.deepStrictEqual(picksAt(selection, 40_000, 2), ["b", "a"])
   })

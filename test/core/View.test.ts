@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as View from "../../src/core/View.js"
+import type { JsonObject, JsonValue } from "../../src/schemas/Json.js"
 import { anInstance, aService } from "../support/scriptedRegistry.js"
 
 const nothing = View.empty("shop", "test")
@@ -101,6 +102,22 @@ describe("View", () => {
       "Changed orders/relabelled",
       "Removed payments/p"
     ])
+  })
+
+  it("takes JSON of any depth twice, and compares no deeper than JSON is decoded", () => {
+    const nested = (levels: number, leaf: JsonValue) => {
+      let meta: JsonObject = { leaf }
+      for (let i = 1; i < levels; i++) meta = { meta }
+      return aService("orders", [anInstance("a", { meta })])
+    }
+    for (const [levels, changes] of [
+      [100, []],
+      [9_000, ["Changed orders/a"]]
+    ] as const) {
+      const [view] = merged(nothing, nested(levels, 1))
+      assert.deepStrictEqual(told(merged(view, nested(levels, 1))[1]), [...changes])
+      assert.deepStrictEqual(told(merged(view, nested(levels, 2))[1]), ["Changed orders/a"])
+    }
   })
 
   it("does not change a view that somebody holds", () => {

@@ -1,7 +1,9 @@
+import { HttpClientError, HttpClientRequest } from "@effect/platform"
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Metric, Random, TestClock } from "effect"
+import { Data, Deferred, Effect, Exit, Fiber, Layer, Metric, Random, TestClock } from "effect"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import { AioRpcError } from "../../src/schemas/AioError.js"
+import type { Instance } from "../../src/schemas/Instance.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import { Discovery } from "../../src/services/Discovery.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
@@ -140,18 +142,40 @@ describe("DiscoveryCached", () => {
         throw new Error("no")
       }
     }
+    const ring: { cause?: unknown } = {}
+    ring.cause = ring
+    class Declined extends Data.TaggedError("Declined")<{ readonly why: string }> {}
+    const wrapped = (cause: unknown) => new Error("it did not work", { cause })
+    const request = (reason: "Transport" | "InvalidUrl") =>
+      Effect.fail(new HttpClientError.RequestError({ request: HttpClientRequest.get("http://127.0.0.1:1"), reason }))
     const rpcError = (code: number) => new AioRpcError({ method: "m", code, details: "" })
     const table: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, boolean]> = [
       ["a success", Effect.void, false],
       ["UNAVAILABLE", Effect.fail(rpcError(StatusCode.UNAVAILABLE)), true],
       ["DEADLINE_EXCEEDED, in an error of another make", Effect.fail({ code: StatusCode.DEADLINE_EXCEEDED }), true],
       ["NOT_FOUND", Effect.fail(rpcError(StatusCode.NOT_FOUND)), false],
-      ["an error without a code", Effect.fail({ message: "connection reset" }), true],
-      ["an error with a text for a code", Effect.fail({ code: "ECONNREFUSED" }), true],
-      ["null", Effect.fail(null), true],
-      ["undefined", Effect.fail(undefined), true],
-      ["a number", Effect.fail(5), true],
-      ["an error whose code throws", Effect.fail(hostile), true],
+      ["an rpc that failed with UNAVAILABLE, as a cause", Effect.fail(wrapped(rpcError(StatusCode.UNAVAILABLE))), true],
+      ["NOT_FOUND, whatever its cause", Effect.fail({ code: 5, cause: { code: "ECONNREFUSED" } }), false],
+      ...["ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "EPIPE", "ENOTFOUND"].map(
+        (code) => [code, Effect.fail({ code }), true] as const
+      ),
+      ["an error of Node's HTTP client", Effect.fail({ code: "UND_ERR_SOCKET" }), true],
+      ["a connection failure as a cause of a cause", Effect.fail(wrapped(wrapped({ code: "ECONNRESET" }))), true],
+      ["a promise that was rejected with one", Effect.tryPromise(() => Promise.reject({ code: "EPIPE" })), true],
+      ["a fetch that reaches nobody", Effect.tryPromise(() => fetch("http://127.0.0.1:2")), true],
+      ["a request of @effect/platform that reaches nobody", request("Transport"), true],
+      ["a request of @effect/platform that makes no sense", request("InvalidUrl"), false],
+      ["a timeout", Effect.timeout(Effect.never, 0), true],
+      ["an error of the app's own", Effect.fail(new Declined({ why: "no money" })), false],
+      ["an error without a code", Effect.fail({ message: "connection reset" }), false],
+      ["a file that is not there", Effect.fail({ code: "ENOENT" }), false],
+      ["null", Effect.fail(null), false],
+      ["undefined", Effect.fail(undefined), false],
+      ["a number", Effect.fail(5), false],
+      ["a text", Effect.fail("ECONNREFUSED"), false],
+      ["an error whose code throws", Effect.fail(hostile), false],
+      ["an error whose cause is hostile", Effect.fail(wrapped(hostile)), false],
+      ["an error that is its own cause", Effect.fail(ring), false],
       ["a defect", Effect.dieMessage("a bug of the caller"), false],
       ["an interruption", Effect.interrupt, false]
     ]
@@ -164,6 +188,39 @@ describe("DiscoveryCached", () => {
         })
       )
     }
+
+    given("keeps to the living while business fails now and then", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a", "b", "dead"]))
+        let toTheDead = 0
+        for (let i = 0; i < 3_000; i++) {
+          const call = ({ instanceKey }: Instance): Effect.Effect<void, unknown> => {
+            if (instanceKey !== "dead") return i % 50 === 0 ? Effect.fail(new Declined({ why: "" })) : Effect.void
+            toTheDead++
+            return Effect.fail({ code: "ECONNREFUSED" })
+          }
+          yield* Effect.exit(discovery.use(orders, call))
+          if (i % 150 === 149) yield* TestClock.adjust("1 second")
+        }
+        assert.strictEqual(toTheDead, 1)
+      })
+    )
+
+    given("tells success of no failure, not even of one that does not count", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        const { count: before } = yield* Metric.value(Metrics.ejections)
+        const fails = (code: string) => Effect.exit(discovery.use(orders, () => Effect.fail({ code })))
+        yield* fails("ECONNREFUSED")
+        yield* fails("unknown")
+        yield* fails("ECONNREFUSED")
+        assert.strictEqual((yield* Metric.value(Metrics.ejections)).count - before, 1)
+        yield* discovery.use(orders, () => Effect.void)
+        yield* fails("ECONNREFUSED")
+        assert.strictEqual((yield* Metric.value(Metrics.ejections)).count - before, 2)
+      })
+    )
 
     given("gives the picked instance and hands on what becomes of it", ({ discovery, registry }) =>
       Effect.gen(function* () {

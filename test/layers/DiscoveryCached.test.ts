@@ -13,6 +13,7 @@ import {
   LogLevel,
   Metric,
   MetricLabel,
+  Option,
   Random,
   Scope,
   TestClock
@@ -24,6 +25,23 @@ import { Discovery } from "../../src/services/Discovery.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, pickedKey, tagOf } from "../support/discoveryWorld.js"
 import { anInstance, aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
+
+/** A layer whose log lines from Info on are heard. */
+const overheard = Effect.gen(function* () {
+  const lines: Array<string> = []
+  const logger = Logger.make(({ annotations, logLevel, message }) => {
+    const module = HashMap.unsafeGet(annotations, "module")
+    if (LogLevel.greaterThanEqual(logLevel, LogLevel.Info)) lines.push(`${logLevel.label} ${module}: ${message}`)
+  })
+  const registry = scriptedRegistry()
+  const context = yield* Layer.build(
+    DiscoveryCached.layer({ env: "test" }).pipe(
+      Layer.provide(registry.layer),
+      Layer.provideMerge(Logger.replace(Logger.defaultLogger, logger))
+    )
+  ).pipe(Effect.withRandom(Random.make("seed")))
+  return { discovery: Context.get(context, Discovery), lines, registry }
+})
 
 describe("DiscoveryCached", () => {
   describe("the first fetch", () => {
@@ -177,7 +195,72 @@ describe("DiscoveryCached", () => {
     )
   })
 
+  given("is fresh all the time while it is refreshed", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.replies(Effect.delay(Effect.succeed([aService("orders", ["a"])]), "2 seconds"))
+      yield* Effect.zipLeft(Effect.fork(discovery.resolve(orders)), TestClock.adjust("2 seconds"))
+      for (let i = 0; i < 300; i++) {
+        yield* TestClock.adjust("1 second")
+        const { ageMillis, source } = atOnce(discovery.resolve(orders))
+        assert.strictEqual(source, "Fresh", `at an age of ${ageMillis} ms`)
+      }
+    })
+  )
+
   describe("when the registry is away", () => {
+    given("a known view is stale at once after a failed refresh, and until one succeeds", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        yield* TestClock.adjust("1 second")
+        registry.fails()
+        yield* Effect.exit(discovery.resolve(payments))
+        assert.strictEqual(atOnce(discovery.resolve(orders)).source, "Stale")
+        registry.answers(aService("orders", ["a"]))
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(atOnce(discovery.resolve(orders)).source, "Fresh")
+      })
+    )
+
+    given("only who asks in its first second waits for a refresh that hangs", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]), aService("empty", []))
+        yield* discovery.resolve(orders)
+        yield* TestClock.adjust("1 second")
+        registry.hangs()
+        const empty = { ...orders, name: "empty" }
+        const first = yield* Effect.fork(discovery.resolve(empty))
+        yield* TestClock.adjust("900 millis")
+        assert.isNull(yield* Fiber.poll(first).pipe(Effect.map(Option.getOrNull)))
+        yield* TestClock.adjust("100 millis")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
+        assert.strictEqual(atOnce(tagOf(discovery.pick(empty))), "AioNoInstances")
+        assert.strictEqual(atOnce(tagOf(discovery.pick(payments))), "AioServiceNotFound")
+        yield* TestClock.adjust("59 seconds")
+        assert.deepStrictEqual(keys(yield* Fiber.join(first)), [])
+        assert.strictEqual(registry.calls().length, 2)
+
+        // The refresh has failed: nobody waits for the next ones, which are brought forward all the same.
+        yield* TestClock.adjust("500 millis")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
+        yield* TestClock.adjust("0 millis")
+        assert.strictEqual(registry.calls().length, 3)
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
+      })
+    )
+
+    given("a name that is asked for while refreshes fail is found as soon as one succeeds", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        registry.fails()
+        yield* TestClock.adjust("2 minutes")
+        registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+        assert.strictEqual(atOnce(tagOf(discovery.resolve(payments))), "AioServiceNotFound")
+        yield* TestClock.adjust("0 millis")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(payments))), ["p"])
+      })
+    )
     given("what was known is served at once while one refresh hangs, and tells its age", ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a"]))
@@ -223,31 +306,39 @@ describe("DiscoveryCached", () => {
       })
     )
 
+    given(
+      "an answer that cannot be taken is a failed refresh, and the next good one is taken",
+      ({ discovery, registry }) =>
+        Effect.gen(function* () {
+          registry.answers(aService("orders", ["a"]))
+          yield* discovery.resolve(orders)
+          const poisoned = Object.defineProperty(anInstance("b"), "env", {
+            get: () => {
+              throw new RangeError("Maximum call stack size exceeded")
+            }
+          })
+          registry.answers(aService("orders", ["a", poisoned]))
+          yield* TestClock.adjust("60 seconds")
+          // Due after about 30 s, then 1, 2, 4, 8 s later.
+          assert.isAtMost(registry.calls().length, 1 + 6)
+          assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+          registry.answers(aService("orders", ["a", "b"]))
+          yield* TestClock.adjust("60 seconds")
+          assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a", "b"])
+        })
+    )
+
     it.scoped("says so once, and once that it is back", () =>
       Effect.gen(function* () {
-        const lines: Array<string> = []
-        const logger = Logger.make(({ annotations, logLevel, message }) => {
-          const module = HashMap.unsafeGet(annotations, "module")
-          if (LogLevel.greaterThanEqual(logLevel, LogLevel.Info)) lines.push(`${logLevel.label} ${module}: ${message}`)
-        })
-        const registry = scriptedRegistry()
+        const { discovery, lines, registry } = yield* overheard
         yield* Effect.gen(function* () {
-          const discovery = yield* Discovery
           registry.answers(aService("orders", ["a"]))
           yield* discovery.resolve(orders)
           registry.fails()
           yield* TestClock.adjust("2 minutes")
           registry.answers(aService("orders", ["a"]))
           yield* TestClock.adjust("5 minutes")
-        }).pipe(
-          Effect.provide(
-            DiscoveryCached.layer({ env: "test" }).pipe(
-              Layer.provide(registry.layer),
-              Layer.provideMerge(Logger.replace(Logger.defaultLogger, logger))
-            )
-          ),
-          Effect.withRandom(Random.make("seed"))
-        )
+        })
         assert.strictEqual(lines.length, 2)
         assert.match(
           lines[0] ?? "",
@@ -371,7 +462,78 @@ describe("DiscoveryCached", () => {
     )
   })
 
+  describe("a service in use that shrinks", () => {
+    const shrinks = (
+      what: string,
+      ...steps: ReadonlyArray<readonly [left: ReadonlyArray<string>, warning: RegExp | null]>
+    ) =>
+      it.scoped(what, () =>
+        Effect.gen(function* () {
+          const { discovery, lines, registry } = yield* overheard
+          const all = ["a", "b", "c", "d"]
+          registry.answers(aService("orders", all), aService("payments", all), aService("unused", all))
+          yield* discovery.resolve(orders)
+          yield* discovery.pick(payments)
+          for (const [left, warning] of steps) {
+            lines.length = 0
+            registry.answers(aService("orders", left), aService("payments", all), aService("unused", []))
+            yield* TestClock.adjust("100 seconds")
+            assert.strictEqual(lines.length, warning === null ? 0 : 1, lines.join("\n"))
+            if (warning !== null) assert.match(lines[0] ?? "", warning)
+          }
+        })
+      )
+    shrinks(
+      "to nothing is told once, and told again after it came back",
+      [[], /^WARN DiscoveryCached: .*shop in env test.*: orders 4 → 0$/],
+      [[], null],
+      [["a"], null],
+      [[], /: orders 1 → 0$/]
+    )
+    shrinks("by more than half is told", [["a"], /: orders 4 → 1$/])
+    shrinks("by half is not told", [["a", "b"], null])
+
+    it.scoped("together with others is told in one line", () =>
+      Effect.gen(function* () {
+        const { discovery, lines, registry } = yield* overheard
+        const names = Array.from({ length: 12 }, (_, i) => `s${10 + i}`)
+        registry.answers(...names.map((name) => aService(name, ["a"])))
+        yield* Effect.forEach(names, (name) => discovery.resolve({ project: "shop", name }))
+        registry.answers()
+        yield* TestClock.adjust("100 seconds")
+        assert.strictEqual(lines.length, 1)
+        assert.match(lines[0] ?? "", /: s10 1 → 0, s11 1 → 0, .*s19 1 → 0 and 2 more$/)
+      })
+    )
+
+    given("is found again by the view's own timer, though nothing was left", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        registry.answers()
+        yield* TestClock.adjust("5 minutes")
+        registry.answers(aService("orders", ["a"]))
+        yield* TestClock.adjust("34 seconds")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+      })
+    )
+  })
+
   describe("memory", () => {
+    given("a view that never had a service is dropped after a minute", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        const madeUp = { project: "made-up", name: "x" }
+        yield* Effect.exit(discovery.resolve(madeUp))
+        registry.fails()
+        yield* TestClock.adjust("59 seconds")
+        assert.strictEqual(yield* tagOf(discovery.resolve(madeUp)), "AioServiceNotFound")
+        yield* TestClock.adjust("59 seconds")
+        assert.strictEqual(yield* tagOf(discovery.resolve(madeUp)), "AioServiceNotFound")
+        yield* TestClock.adjust("60 seconds")
+        assert.strictEqual(yield* tagOf(discovery.resolve(madeUp)), "AioRpcError")
+      })
+    )
+
     given("a view that nobody asks for is dropped after 15 minutes, and fetched no more", ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a"]))

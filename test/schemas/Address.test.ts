@@ -145,7 +145,8 @@ describe("the address where an instance serves HTTP", () => {
     ["its endpoint where it has no port", { endpoints, endpoint: "10.9.9.9:81" }, "internal", "http://10.9.9.9:81"],
     ["nothing without port and endpoint", { endpoints }, "internal", undefined],
     ["nothing for a gRPC port alone", { grpcPort: 50_051 }, undefined, undefined],
-    ["brackets round an IPv6 host", { host: "fd00::1", httpPort: 80 }, undefined, "http://[fd00::1]:80"]
+    ["brackets round an IPv6 host", { host: "fd00::1", httpPort: 80 }, undefined, "http://[fd00::1]:80"],
+    ["no more brackets than there are", { host: "[fd00::1]", httpPort: 80 }, undefined, "http://[fd00::1]:80"]
   ]
 
   it.each(rows)("is %s", (_, change, network, url) => {
@@ -161,6 +162,7 @@ describe("the address where an instance serves gRPC", () => {
     ["its host and port", { grpcPort: 50_051 }, undefined, "10.0.0.1:50051"],
     ["never its endpoint", { grpcPort: 50_051, endpoint: "http://10.9.9.9:81" }, undefined, "10.0.0.1:50051"],
     ["the smallest priority of the network", { grpcPort: 1, endpoints }, "internal", "[fd00::3]:1"],
+    ["no more brackets than there are", { grpcPort: 1, host: "[fd00::3]" }, undefined, "[fd00::3]:1"],
     ["its host where the network has none", { grpcPort: 1, endpoints }, "external", "10.0.0.1:1"],
     ["nothing without a gRPC port", { httpPort: 80, endpoint: "a:1", endpoints }, undefined, undefined]
   ]

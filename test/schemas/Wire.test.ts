@@ -142,6 +142,41 @@ describe("decoding an instance", () => {
     ])
   })
 
+  const nested = (levels: number, leaf = "1") => `${'{"a":'.repeat(levels)}${leaf}${"}".repeat(levels)}`
+  const nestedLists = (levels: number) => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`
+
+  it.each([
+    ["objects", nested(101)],
+    ["objects, by far", nested(9_000)],
+    ["lists", nestedLists(101)],
+    ["more than a stack holds", nestedLists(200_000)]
+  ])("loses meta nested more than 100 levels deep: %s", (_, meta_json) => {
+    const { instances, skipped } = decodeInstances({ ...wireInstance, meta_json })
+    assert.deepStrictEqual<unknown>(instances, [{ ...domainInstance, meta: {} }])
+    assert.deepStrictEqual(
+      skipped.map(([, field]) => field),
+      ["meta_json"]
+    )
+  })
+
+  it.each([
+    ["objects", nested(100)],
+    ["lists", nestedLists(100)],
+    ["many, side by side", nested(1, `[${"[],".repeat(5_000)}[]]`)],
+    ["brackets in a text", nested(1, `"${"[{".repeat(500)}"`)]
+  ])("keeps meta nested 100 levels deep at most: %s", (_, meta_json) => {
+    const { instances, skipped } = decodeInstances({ ...wireInstance, meta_json })
+    assert.deepStrictEqual(instances[0]?.meta, JSON.parse(meta_json))
+    assert.deepStrictEqual(skipped, [])
+  })
+
+  it("loses a deeply nested endpoint and keeps its neighbour", () => {
+    const endpoints_json = `[${nested(9_000)},{"host":${nested(9_000)}},{"host":"a","network":"","priority":0}]`
+    const { instances, skipped } = decodeInstances({ ...wireInstance, endpoints_json })
+    assert.deepStrictEqual(instances[0]?.endpoints, [{ host: "a", network: "", priority: 0 }])
+    assert.isAtLeast(skipped.length, 1)
+  })
+
   it("may lose several fields, each reported by itself", () => {
     const bad = { ...wireInstance, meta_json: "{", http_port: "-1", grpc_port: "70000", endpoints_json: "x" }
     const { instances, skipped } = decodeInstances(bad)
@@ -500,6 +535,7 @@ describe("encoding an instance", () => {
   const ttls = /^whole seconds from 3 seconds to 24 hours/
   const endpoints = /host: text without a scheme, network: text, priority: an integer/
   const endpoint = { host: "10.0.1.100", network: "internal", priority: 1 }
+  const oneOf = /^one of endpoint, httpPort and grpcPort \(endpoints are hosts for the ports\)$/
   const second = (change: object) => ({ endpoints: [endpoint, { ...endpoint, ...change }] })
   const at1 = "instance.endpoints[1]"
 
@@ -547,20 +583,15 @@ describe("encoding an instance", () => {
     ],
     ["null for a list", { endpoints: null }, "instance.endpoints", /^is no array$/, /^a list of endpoints$/],
     ["a text for a list", { endpoints: "[]" }, "instance.endpoints", /^is no array$/, /^a list of endpoints$/],
+    ["nothing that could be dialled", { httpPort: undefined }, "instance.endpoint", /^is missing$/, oneOf],
     [
-      "nothing that could be dialled",
-      { httpPort: undefined },
+      "endpoints that have no port",
+      { httpPort: undefined, endpoints: [endpoint] },
       "instance.endpoint",
       /^is missing$/,
-      /^one of endpoint, endpoints, httpPort and grpcPort$/
+      oneOf
     ],
-    [
-      "an empty endpoint and no list",
-      { endpoint: "" },
-      "instance.endpoint",
-      /^is missing$/,
-      /^one of endpoint, endpoints, httpPort and grpcPort$/
-    ]
+    ["an empty endpoint and no list", { endpoint: "" }, "instance.endpoint", /^is missing$/, oneOf]
   ]
 
   it.each(rows.map((row) => [row[2], row[0], row] as const))("refuses a %s that is, or has, %s", (_f, _w, row) => {

@@ -38,6 +38,10 @@ import * as Metrics from "../../telemetry/Metrics.js"
 export interface Cell {
   view: View.View
   readonly selections: Map<string, Selection.Selection>
+  /** The services that somebody was answered for. */
+  readonly inUse: Set<string>
+  /** Has the registry ever listed a service of this project? */
+  hadServices: boolean
   /** Set by whoever was answered; read and cleared by the keeper, so that a hit need not ask the clock. */
   used: boolean
   usedAt: number
@@ -73,6 +77,9 @@ export interface ViewKeeper {
   /**
    * The view, with news: waits for the fetch that is under way, or for one that this brings about. Fetches begin at
    * most once a second; within that second the last one's result stands. Fails only where none has ever succeeded.
+   *
+   * Once one has, nobody waits for a sick registry: where the last fetch failed, or the one under way is slow, the view is
+   * answered as it is, and a fetch is only brought about.
    */
   readonly learn: (project: string, env: string) => Effect.Effect<Cell, RegistryError>
 }
@@ -100,6 +107,8 @@ const failureLabels = [MetricLabel.make("result", "failure")]
 const newCell = (project: string, env: string, now: number): Cell => ({
   view: View.empty(project, env),
   selections: new Map(),
+  inUse: new Set(),
+  hadServices: false,
   used: false,
   usedAt: now,
   refresh: Refresh.initial,
@@ -108,14 +117,44 @@ const newCell = (project: string, env: string, now: number): Cell => ({
   exit: closed
 })
 
-const take = (cell: Cell, answer: ReadonlyArray<ServiceWithInstances>, now: number): void => {
+/** At most so many services that have shrunk are named: a registry that was flushed takes all of them at once. */
+const MAX_NAMED = 10
+
+const countIn = (view: View.View, name: string): number => View.find(view, name)?.instances.length ?? 0
+
+/** The services in use of which less than half is left, as people read it. */
+const shrunk = (cell: Cell, next: View.View): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (const name of cell.inUse) {
+    const from = countIn(cell.view, name)
+    const to = countIn(next, name)
+    if (2 * to < from) found.push(`${name} ${from} → ${to}`)
+    if (!next.services.has(name)) cell.inUse.delete(name)
+  }
+  return found
+}
+
+const logShrunk = (cell: Cell, found: ReadonlyArray<string>): Effect.Effect<void> => {
+  if (found.length === 0) return Effect.void
+  const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
+  const of = `${cell.view.project} in env ${cell.view.env}`
+  return Effect.logWarning(
+    `the registry lists far fewer instances of ${of} than before: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
+  )
+}
+
+/** Tells which services in use have shrunk. */
+const take = (cell: Cell, answer: ReadonlyArray<ServiceWithInstances>, now: number): ReadonlyArray<string> => {
   const [view] = View.merge(cell.view, answer, now)
+  const found = shrunk(cell, view)
   cell.view = view
+  cell.hadServices ||= view.services.size > 0
   for (const [name, selection] of cell.selections) {
     const found = View.find(view, name)
     Selection.update(selection, found?.instances ?? [], now)
     if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
   }
+  return found
 }
 
 const reason = (exit: Exit.Failure<void, RegistryError>): string =>
@@ -166,18 +205,25 @@ const fetch = (cell: Cell, registry: Registry.Service, clock: Clock.Clock, setti
       duration: settings.fetchTimeoutMillis,
       onTimeout: timedOut(settings.fetchTimeoutMillis)
     }),
-    Effect.map((answer) => take(cell, answer, Monotonic.unsafeNow(clock))),
+    // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
+    Effect.flatMap((answer) => logShrunk(cell, take(cell, answer, Monotonic.unsafeNow(clock)))),
     Effect.exit,
     Effect.zip(Random.next),
     Effect.flatMap(([exit, random]) => land(cell, exit, Monotonic.unsafeNow(clock), settings, random))
   )
 
 /**
- * When a cell is fetched again unasked. A view without services has nothing that could grow old, and is fetched only
- * when it is asked for: whatever project somebody makes up costs one fetch, not thirty.
+ * When a cell is fetched again unasked. A view that never had a service has nothing that could grow old, and is
+ * fetched only when it is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services
+ * are gone is fetched on: the registry may have been flushed, and they will be back.
  */
-const nextFetchAt = (cell: Cell): number =>
-  cell.view.services.size > 0 ? Refresh.nextAt(cell.refresh) : Number.POSITIVE_INFINITY
+const nextFetchAt = (cell: Cell): number => (cell.hadServices ? Refresh.nextAt(cell.refresh) : Number.POSITIVE_INFINITY)
+
+/** Whoever asks for made-up names (a proxy that is scanned, say) shall not fill the memory with their empty views. */
+const MAX_IDLE_WITHOUT_SERVICES = 60_000
+
+const idleTimeoutOf = (cell: Cell, settings: Settings): number =>
+  cell.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
 
 /**
  * Waits until the next fetch. `false` when there shall be none: the cell was not used for long, and was dropped in the
@@ -196,7 +242,7 @@ const pause = (
       cell.usedAt = now
     }
     if (cell.landing !== undefined) return Effect.succeed(true)
-    const idleAt = cell.usedAt + settings.idleTimeoutMillis
+    const idleAt = cell.usedAt + idleTimeoutOf(cell, settings)
     if (idleAt <= now) {
       drop(cell)
       return Effect.succeed(false)
@@ -287,12 +333,16 @@ export const make = (settings: Settings): Effect.Effect<ViewKeeper, never, Regis
 
     const nextExit = (cell: Cell): Effect.Effect<FetchExit> => {
       if (isClosed) return Effect.succeed(closed)
+      const isSlow = cell.landing !== undefined && Refresh.isSlow(cell.refresh, now())
       if (cell.landing === undefined) {
         if (!Refresh.mayStart(cell.refresh, now())) return Effect.succeed(cell.exit)
         cell.landing = Deferred.unsafeMake(FiberId.none)
+        // As of now, lest it look slow before the keeper has come to begin it.
+        cell.refresh = Refresh.started(cell.refresh, now())
         Deferred.unsafeDone(cell.wake, Effect.void)
       }
-      return Deferred.await(cell.landing)
+      const isSick = isSlow || cell.refresh.failures > 0
+      return isSick && cell.view.fetchedAt !== undefined ? Effect.succeed(cell.exit) : Deferred.await(cell.landing)
     }
 
     return {
