@@ -19,6 +19,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Sockets that a test leaves behind die with its process; a worker thread would share them.
     pool: "forks",
+    // The wire is tested in real time, and so most tests wait most of the time: one process more than cores.
+    poolOptions: { forks: { minForks: 1, maxForks: 3 } },
     reporters: ["default"],
     testTimeout: 10_000
   }

@@ -11,7 +11,7 @@ const quiet = Logger.remove(Logger.defaultLogger)
 const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), quiet)
 
 const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | Scope.Scope>) =>
-  it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 20_000)
+  it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 40_000)
 
 const client = Effect.flatMap(ControlPlane, ({ address, credentials }) =>
   Aio.make({ address, ...credentials, env: "test", deadline: "10 seconds" })
