@@ -128,7 +128,7 @@ const tokenAfter = <A, E>(effect: Effect.Effect<A, E>, millis: number) =>
   })
 
 describe("AuthClient", () => {
-  test("asks for nothing until a token is wanted, then authenticates once and keeps the token", (server, auth) =>
+  test("rule 1: asks for nothing until a token is wanted, then authenticates once and keeps the token", (server, auth) =>
     Effect.gen(function* () {
       assert.lengthOf(server.asked, 0)
       const first = yield* auth.token
@@ -140,7 +140,7 @@ describe("AuthClient", () => {
       )
     }))
 
-  test("10,000 callers at once cause one authentication", (server, auth) =>
+  test("rule 6: 10,000 callers at once cause one authentication", (server, auth) =>
     Effect.gen(function* () {
       server.delay = "3 seconds"
       const all = yield* Effect.fork(Effect.replicateEffect(auth.token, 10_000, { concurrency: "unbounded" }))
@@ -149,7 +149,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("a caller that is interrupted, the first one too, disturbs nobody", (server, auth) =>
+  test("rule 6: a caller that is interrupted, the first one too, disturbs nobody", (server, auth) =>
     Effect.gen(function* () {
       server.delay = "3 seconds"
       const first = yield* Effect.fork(auth.token)
@@ -162,7 +162,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("an interrupted only caller leaves a token behind for the next", (server, auth) =>
+  test("rule 6: an interrupted only caller leaves a token behind for the next", (server, auth) =>
     Effect.gen(function* () {
       server.delay = "3 seconds"
       const only = yield* Effect.fork(auth.token)
@@ -173,7 +173,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("in the refresh window callers get the present token at once, and one renewal runs", (server, auth) =>
+  test("rule 2: in the refresh window callers get the present token at once, and one renewal runs", (server, auth) =>
     Effect.gen(function* () {
       const first = yield* auth.token
       // The window is 5 minutes of the hour, less up to a fifth of it.
@@ -187,7 +187,7 @@ describe("AuthClient", () => {
       assert.strictEqual(server.asked[1]?.token, Redacted.value(first.value))
     }))
 
-  test("outside the refresh window nothing is renewed", (server, auth) =>
+  test("rule 2: outside the refresh window nothing is renewed", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       yield* TestClock.adjust("54 minutes")
@@ -196,7 +196,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("a token of 60 seconds is not renewed on every call", (server, auth) =>
+  test("rule 2: a token of 60 seconds is not renewed on every call", (server, auth) =>
     Effect.gen(function* () {
       server.lifetimeSeconds = 60
       yield* auth.token
@@ -207,7 +207,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("every call succeeds while renewal fails for four of the last five minutes", (server, auth) =>
+  test("rule 3, scenario 13: every call succeeds while renewal fails for four of the last five minutes", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       yield* TestClock.adjust("55 minutes")
@@ -225,7 +225,7 @@ describe("AuthClient", () => {
       assert.strictEqual(server.count("AuthenticateClient"), 1)
     }))
 
-  test("in the last ten seconds callers wait for the renewal", (server, auth) =>
+  test("rule 2: in the last ten seconds callers wait for the renewal", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       yield* TestClock.adjust("3591 seconds")
@@ -234,7 +234,7 @@ describe("AuthClient", () => {
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
     }))
 
-  test("an expired token is not renewed but replaced by authenticating", (server, auth) =>
+  test("rule 4: an expired token is not renewed but replaced by authenticating", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       yield* TestClock.adjust("2 hours")
@@ -244,7 +244,7 @@ describe("AuthClient", () => {
     }))
 
   for (const code of [UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND]) {
-    test(`a renewal answered ${StatusCode.name(code)} leads to authenticating afresh`, (server, auth) =>
+    test(`rule 4: a renewal answered ${StatusCode.name(code)} leads to authenticating afresh`, (server, auth) =>
       Effect.gen(function* () {
         yield* auth.token
         server.renew = rpcError(code)
@@ -255,7 +255,7 @@ describe("AuthClient", () => {
   }
 
   for (const code of [UNAVAILABLE, INTERNAL]) {
-    test(`a renewal answered ${StatusCode.name(code)} never costs the server a password hash`, (server, auth) =>
+    test(`rule 4: a renewal answered ${StatusCode.name(code)} never costs the server a password hash`, (server, auth) =>
       Effect.gen(function* () {
         yield* auth.token
         server.renew = rpcError(code)
@@ -266,7 +266,7 @@ describe("AuthClient", () => {
       }))
   }
 
-  test("refused credentials are a typed error, the same for all callers of that second", (server, auth) =>
+  test("rule 5: refused credentials are a typed error, the same for all callers of that second", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = rpcError(UNAUTHENTICATED, "ClientAuthService/AuthenticateClient")
       const errors = yield* Effect.replicateEffect(Effect.flip(auth.token), 100, { concurrency: "unbounded" })
@@ -274,7 +274,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("a failure is forgotten after a second, and so is a defect", (server, auth) =>
+  test("rule 6: a failure is forgotten after a second, and so is a defect", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = rpcError(UNAVAILABLE)
       assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
@@ -289,7 +289,7 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* auth.token).generation, 1)
     }))
 
-  test("an invalidated token is replaced, and one that was replaced already stays", (server, auth) =>
+  test("rule 8: an invalidated token is replaced, and one that was replaced already stays", (server, auth) =>
     Effect.gen(function* () {
       const first = yield* auth.token
       yield* TestClock.adjust("5 seconds")
@@ -301,7 +301,7 @@ describe("AuthClient", () => {
       assert.strictEqual(server.count("RenewToken"), 0)
     }))
 
-  test("a token that is refused within its first second is not given again", (server, auth) =>
+  test("rule 8: a token that is refused within its first second is not given again", (server, auth) =>
     Effect.gen(function* () {
       const first = yield* auth.token
       yield* auth.invalidate(first)
@@ -311,7 +311,7 @@ describe("AuthClient", () => {
     }))
 
   for (const skewSeconds of [-86_400, -600, 600, 86_400]) {
-    test(`clocks ${skewSeconds} seconds apart do not matter to a JWT: its life is its length`, (server, auth) =>
+    test(`rule 7: clocks ${skewSeconds} seconds apart do not matter to a JWT: its life is its length`, (server, auth) =>
       Effect.gen(function* () {
         yield* TestClock.adjust("10 days")
         server.skewSeconds = skewSeconds
@@ -325,7 +325,7 @@ describe("AuthClient", () => {
       }))
   }
 
-  test("the life of a token counts from when it was asked for", (server, auth) =>
+  test("rule 7: the life of a token counts from when it was asked for", (server, auth) =>
     Effect.gen(function* () {
       server.lifetimeSeconds = 60
       server.delay = "5 seconds"
@@ -336,7 +336,7 @@ describe("AuthClient", () => {
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
     }))
 
-  test("a token that is no JWT lives until its expires_at", (server, auth) =>
+  test("rule 7: a token that is no JWT lives until its expires_at", (server, auth) =>
     Effect.gen(function* () {
       server.answer = { access_token: "opaque", expires_at: "3600", token_type: "Bearer" }
       yield* auth.token
@@ -362,7 +362,7 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioWireError")
     }))
 
-  test("closing the layer in mid-flight is a typed error, and so is asking afterwards", (server, auth, scope) =>
+  test("rule 6: closing the layer in mid-flight is a typed error, and so is asking afterwards", (server, auth, scope) =>
     Effect.gen(function* () {
       server.delay = "1 hour"
       const waiting = yield* Effect.fork(Effect.flip(auth.token))
@@ -372,7 +372,7 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioRpcError")
     }))
 
-  test("refused credentials are tried again after 30 seconds, then 60, then 2, 4 and 5 minutes", (server, auth) =>
+  test("rule 5: refused credentials are tried again after 30 seconds, then 60, then 2, 4 and 5 minutes", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = rpcError(UNAUTHENTICATED)
       for (let i = 0; i < 20 * 60; i += 5) {
@@ -385,7 +385,7 @@ describe("AuthClient", () => {
 
   let secret = "wrong"
   test(
-    "a secret that was changed is tried at once, without a restart",
+    "rule 5, scenario 12: a secret that was changed is tried at once, without a restart",
     (server, auth) =>
       Effect.gen(function* () {
         server.authenticate = rpcError(UNAUTHENTICATED)
@@ -411,7 +411,7 @@ describe("AuthClient", () => {
     { clientSecret: Credentials.secretFromFile("/nowhere/at/all") }
   )
 
-  test("the client that was disabled uses its token to the end, and asks at most once in 30 seconds", (server, auth) =>
+  test("rule 5, scenario 12: the client that was disabled uses its token to the end, and asks at most once in 30 seconds", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       server.renew = rpcError(PERMISSION_DENIED)
@@ -429,7 +429,7 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* Effect.flip(auth.token))._tag, "AioCredentialsRejected")
     }))
 
-  test("a token that is refused again and again is acquired ever more slowly, up to once a minute", (server, auth) =>
+  test("rule 8: a token that is refused again and again is acquired ever more slowly, up to once a minute", (server, auth) =>
     Effect.gen(function* () {
       for (let i = 0; i < 600; i++) {
         const token = yield* Effect.fork(auth.token)
@@ -444,7 +444,7 @@ describe("AuthClient", () => {
       assert.isTrue(gaps.every((gap) => gap >= 1_000))
     }))
 
-  test("a token that was accepted ends the slowness", (server, auth) =>
+  test("rule 8: a token that was accepted ends the slowness", (server, auth) =>
     Effect.gen(function* () {
       for (let i = 0; i < 60; i++) {
         const token = yield* Effect.fork(auth.token)
@@ -462,7 +462,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, before + 1)
     }))
 
-  test("a registry that drowns in authentications is asked ever more rarely, and callers fail at once", (server, auth) =>
+  test("rule 8: a registry that drowns in authentications is asked ever more rarely, and callers fail at once", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = rpcError(INTERNAL)
       for (let i = 0; i < 600; i++) {
@@ -475,7 +475,7 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* auth.token).generation, 1)
     }))
 
-  test("a registry that cannot be reached is asked each second: a refused connection costs it nothing", (server, auth) =>
+  test("rule 8: a registry that cannot be reached is asked each second: a refused connection costs it nothing", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = new AioRpcError({
         method: "ClientAuthService/AuthenticateClient",
@@ -489,7 +489,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 30)
     }))
 
-  test("an interruption at whatever step of the first caller leaves no caller waiting for ever", (server, _auth, _scope, another) =>
+  test("rule 6: an interruption at whatever step of the first caller leaves no caller waiting for ever", (server, _auth, _scope, another) =>
     Effect.gen(function* () {
       server.delay = "3 seconds"
       // Effect lets others run every 2,048 steps of a fiber: whatever lies between two steps can be interrupted there.
@@ -519,7 +519,7 @@ describe("AuthClient", () => {
 
   let isReadable = true
   test(
-    "a renewal needs no credentials, so that a secret that cannot be read now costs nothing",
+    "rule 4: a renewal needs no credentials, so that a secret that cannot be read now costs nothing",
     (server, auth) =>
       Effect.gen(function* () {
         yield* auth.token
