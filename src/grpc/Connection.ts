@@ -159,9 +159,7 @@ const over = (
     Effect.suspend(() => {
       const line = forCalls.next(callOptions.route?.line)
       if (callOptions.route !== undefined) callOptions.route.line = line
-      return Effect.mapError(Unary.unary(line, method, request, callOptions), (error) =>
-        error._tag === "AioRpcError" ? explain(error) : error
-      )
+      return Unary.unary(line, method, request, callOptions, explain)
     }),
   exchange: (method, token, requests, encode) =>
     Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode), (error) =>

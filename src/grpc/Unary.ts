@@ -7,6 +7,7 @@ import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
+import { identity } from "effect/Function"
 import type * as Redacted from "effect/Redacted"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -42,6 +43,9 @@ export interface Options {
   readonly root?: boolean | undefined
 }
 
+/** Says more of a failure than grpc-js does: of a handshake that failed, say. */
+type Explain = (error: AioRpcError) => AioRpcError
+
 const garbage = (method: string, message: string, cause: unknown): AioWireError =>
   new AioWireError({
     protoMessage: method,
@@ -76,6 +80,7 @@ const send = <Request, Response>(
   method: Method<Request, Response>,
   request: Request,
   options: Options,
+  explain: Explain,
   observation: Telemetry.Observation
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
@@ -119,7 +124,11 @@ const send = <Request, Response>(
       onReceiveStatus(status) {
         if (Status.isFromServer(status)) line.received()
         else if (status.code === grpc.status.DEADLINE_EXCEEDED && !wasTooLate) line.deadlineExceeded(sentAt)
-        end(status.code === grpc.status.OK ? decode(method, answer) : Exit.fail(Status.toError(method.name, status)))
+        end(
+          status.code === grpc.status.OK
+            ? decode(method, answer)
+            : Exit.fail(explain(Status.toError(method.name, status)))
+        )
       }
     })
     call.sendMessageWithContext({}, bytes)
@@ -144,8 +153,9 @@ export const unary = <Request, Response>(
   line: Line,
   method: Method<Request, Response>,
   request: Request,
-  options: Options
+  options: Options,
+  explain: Explain = identity
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.flatMap(Telemetry.begin(method, options.root === true), (observation) =>
-    send(line, method, request, options, observation)
+    send(line, method, request, options, explain, observation)
   )
