@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Deadline from "../grpc/Deadline.js"
 
 /**
  * How long a call of `Registry` may take where it is set; the layer's own deadline elsewhere.
@@ -16,6 +17,15 @@ import * as Effect from "effect/Effect"
 export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/CallDeadline", {
   defaultValue: (): Duration.Duration | undefined => undefined
 }) {}
+
+/**
+ * When a call that begins now has to be over: by its own deadline, or else by the layer's.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const fromNow = (layerMillis: number): Effect.Effect<Deadline.Deadline> =>
+  Effect.map(CallDeadline, (own) => Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own)))
 
 /**
  * Gives the calls of `Registry` within an effect a deadline of their own, shorter or longer than the layer's: token, all

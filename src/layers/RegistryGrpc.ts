@@ -30,7 +30,7 @@ import {
   type ServiceFilter
 } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
-import { CallDeadline } from "./CallDeadline.js"
+import * as CallDeadline from "./CallDeadline.js"
 import * as TokenReplay from "./TokenReplay.js"
 
 /**
@@ -161,10 +161,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       request: Either.Either<Request, AioConfigError>,
       given?: Deadline.Deadline
     ): Effect.Effect<Response, RegistryError> =>
-      Effect.flatMap(CallDeadline, (own) => {
+      Effect.flatMap(given === undefined ? CallDeadline.fromNow(deadline) : Effect.succeed(given), (until) => {
         if (Either.isLeft(request)) return Effect.fail(request.left)
         const message = request.right
-        const until = given ?? Deadline.after(own === undefined ? deadline : Duration.toMillis(own))
         const route = {}
         return retrying(
           TokenReplay.unary(auth, { deadline: until }, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
@@ -196,10 +195,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     return {
       // One deadline for all that it takes.
       ensureService: (service) =>
-        Effect.flatMap(CallDeadline, (own) => {
-          const until = Deadline.after(own === undefined ? deadline : Duration.toMillis(own))
-          return ensured(service, ensure(service, until), list({ project: service.project }, until))
-        }),
+        Effect.flatMap(CallDeadline.fromNow(deadline), (until) =>
+          ensured(service, ensure(service, until), list({ project: service.project }, until))
+        ),
       listServices: (filter = {}) => list(filter),
       getService: (id) =>
         Effect.flatMap(call(Methods.registry.getServiceByID, Wire.encodeServiceId("id", id)), (response) =>
