@@ -3,31 +3,22 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { PCGRandom } from "effect/Utils"
-import * as RoundRobin from "../core/balancing/RoundRobin.js"
-import type * as Outlier from "../core/Outlier.js"
 import * as Refresh from "../core/Refresh.js"
-import * as Selection from "../core/Selection.js"
 import * as View from "../core/View.js"
 import { AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
-import type { Instance } from "../schemas/Instance.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
-import { Discovery, type DiscoveryError, type Outcome, type Picked, type Resolved } from "../services/Discovery.js"
+import { Discovery, type DiscoveryError, type Resolved } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
-import * as Metrics from "../telemetry/Metrics.js"
-import { speaksAgainstInstance } from "./discovery/failures.js"
+import * as Chooser from "./discovery/Chooser.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 /**
@@ -87,9 +78,8 @@ const durationMillis = (
   )
 }
 
-interface Settings extends ViewKeeper.Settings {
+interface Settings extends ViewKeeper.Settings, Chooser.Settings {
   readonly env: string
-  readonly cooldownMillis: number
 }
 
 const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
@@ -113,48 +103,8 @@ const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfi
     Limits.text("ref.env", env, { max: Limits.maxLength.env, required: true })
   ])
 
-/**
- * `undefined` for what says nothing of the instance: an interruption, a defect (a bug in the caller's code), and a failure
- * that does not count. The last is no success either: that could take back an instance whose way of failing is unknown.
- */
-const outcomeOf = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: (error: E) => boolean): Outcome | undefined => {
-  if (Exit.isSuccess(exit)) return "Success"
-  const failure = Cause.failureOption(exit.cause)
-  return Option.isSome(failure) && countsAsFailure(failure.value) ? "Failure" : undefined
-}
-
-const noLabels: ReadonlyArray<never> = []
-
-const isEjection = ({ _tag }: Outlier.Change): boolean => _tag === "Ejected"
-
-/** Reads views. Nothing here waits, and nothing here is an effect but a report. */
-const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: () => number) => {
-  const selectionOf = (cell: ViewKeeper.Cell, name: string): Selection.Selection | undefined => {
-    const held = cell.selections.get(name)
-    if (held !== undefined) return held
-    const found = View.find(cell.view, name)
-    if (found === undefined) return undefined
-    const selection = Selection.make(RoundRobin.make(random), settings.cooldownMillis)
-    Selection.update(selection, found.instances, keeper.now())
-    cell.selections.set(name, selection)
-    return selection
-  }
-
-  const picked = (selection: Selection.Selection, instance: Instance): Picked => {
-    let reported = false
-    const pickedAt = Selection.mark(selection)
-    return {
-      instance,
-      report: (outcome) =>
-        Effect.sync(() => {
-          if (reported) return
-          reported = true
-          const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now(), pickedAt)
-          if (changes.some(isEjection)) Metrics.ejections.unsafeUpdate(1, noLabels)
-        })
-    }
-  }
-
+/** Reads views. Nothing here waits, and nothing here is an effect. */
+const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings) => {
   const all = (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
     const found = View.find(cell.view, name)
     if (found === undefined) return undefined
@@ -165,18 +115,12 @@ const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings, random: (
       source: Refresh.isStale(cell.refresh, ageMillis, settings.refreshIntervalMillis) ? "Stale" : "Fresh"
     }
   }
-
   return {
     all,
     /** As `all`, but nothing where the list is empty. */
     some: (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
       const found = all(cell, name)
       return found !== undefined && found.instances.length > 0 ? found : undefined
-    },
-    one: (cell: ViewKeeper.Cell, name: string): Picked | undefined => {
-      const selection = selectionOf(cell, name)
-      const instance = selection && Selection.pick(selection, keeper.now)
-      return selection && instance && picked(selection, instance)
     }
   }
 }
@@ -223,15 +167,14 @@ const makeAnswer =
 export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
-    const keeper = yield* ViewKeeper.make(settings)
-    // Choosing is synchronous, `Random` is not: it gives the seed.
-    const dice = new PCGRandom(yield* Random.nextInt)
-    const read = makeReader(keeper, settings, () => dice.number())
+    const keeper = yield* ViewKeeper.make(settings, Chooser.onView)
+    const chooser = yield* Chooser.make(keeper, settings)
+    const read = makeReader(keeper, settings)
 
     const answer = makeAnswer(keeper, settings)
     const pick: Discovery.Service["pick"] = (ref) =>
       Effect.suspend(() =>
-        answer(ref, read.one, (cell, name) =>
+        answer(ref, chooser.pick, (cell, name) =>
           Effect.fail(
             View.find(cell.view, name) === undefined
               ? notFound(cell, name)
@@ -254,7 +197,7 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
           Effect.onExit(
             Effect.suspend(() => f(instance)),
             (exit) => {
-              const outcome = outcomeOf(exit, options?.countsAsFailure ?? speaksAgainstInstance)
+              const outcome = Chooser.outcomeOf(exit, options?.countsAsFailure)
               return outcome === undefined ? Effect.void : report(outcome)
             }
           )

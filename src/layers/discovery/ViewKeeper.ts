@@ -19,7 +19,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../../core/Refresh.js"
-import * as Selection from "../../core/Selection.js"
+import type * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioRpcError } from "../../schemas/AioError.js"
@@ -37,6 +37,7 @@ import * as Metrics from "../../telemetry/Metrics.js"
  */
 export interface Cell {
   view: View.View
+  /** The chooser's own, by service: kept here so that a pick needs no second look-up. Dropped with the cell. */
   readonly selections: Map<string, Selection.Selection>
   /** The services that somebody was answered for. */
   readonly inUse: Set<string>
@@ -53,6 +54,14 @@ export interface Cell {
   /** How the last fetch ended. */
   exit: FetchExit
 }
+
+/**
+ * Told of each view that has come of a fetch, in the same synchronous step.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export type OnView = (cell: Cell, now: number) => void
 
 type FetchExit = Exit.Exit<void, RegistryError>
 
@@ -149,11 +158,6 @@ const take = (cell: Cell, answer: ReadonlyArray<ServiceWithInstances>, now: numb
   const found = shrunk(cell, view)
   cell.view = view
   cell.hadServices ||= view.services.size > 0
-  for (const [name, selection] of cell.selections) {
-    const found = View.find(view, name)
-    Selection.update(selection, found?.instances ?? [], now)
-    if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
-  }
   return found
 }
 
@@ -194,8 +198,15 @@ const land = (cell: Cell, exit: FetchExit, now: number, settings: Settings, rand
   return logTurn(cell, cell.exit, failuresBefore)
 }
 
+interface Means {
+  readonly registry: Registry.Service
+  readonly clock: Clock.Clock
+  readonly settings: Settings
+  readonly onView: OnView
+}
+
 /** Fetches once. Never fails: how it went is told to the cell. */
-const fetch = (cell: Cell, registry: Registry.Service, clock: Clock.Clock, settings: Settings): Effect.Effect<void> =>
+const fetch = (cell: Cell, { clock, onView, registry, settings }: Means): Effect.Effect<void> =>
   Effect.suspend(() => {
     cell.refresh = Refresh.started(cell.refresh, Monotonic.unsafeNow(clock))
     cell.landing ??= Deferred.unsafeMake(FiberId.none)
@@ -206,7 +217,12 @@ const fetch = (cell: Cell, registry: Registry.Service, clock: Clock.Clock, setti
       onTimeout: timedOut(settings.fetchTimeoutMillis)
     }),
     // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
-    Effect.flatMap((answer) => logShrunk(cell, take(cell, answer, Monotonic.unsafeNow(clock)))),
+    Effect.flatMap((answer) => {
+      const now = Monotonic.unsafeNow(clock)
+      const found = take(cell, answer, now)
+      onView(cell, now)
+      return logShrunk(cell, found)
+    }),
     Effect.exit,
     Effect.zip(Random.next),
     Effect.flatMap(([exit, random]) => land(cell, exit, Monotonic.unsafeNow(clock), settings, random))
@@ -286,7 +302,7 @@ const makeCells = () => {
  * @internal
  * @since 0.1.0
  */
-export const make = (settings: Settings): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
+export const make = (settings: Settings, onView: OnView): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
     const scope = yield* Effect.scope
@@ -298,7 +314,7 @@ export const make = (settings: Settings): Effect.Effect<ViewKeeper, never, Regis
 
     // One fiber a view, so that its fetches cannot overlap.
     const keep = (cell: Cell): Effect.Effect<void> =>
-      fetch(cell, registry, clock, settings).pipe(
+      fetch(cell, { clock, onView, registry, settings }).pipe(
         Effect.zipRight(pause(cell, clock, settings, cells.drop)),
         Effect.flatMap((goOn) => (goOn ? keep(cell) : Effect.void))
       )

@@ -1,0 +1,116 @@
+/**
+ * Picking instances out of the views of a `DiscoveryCached`, and taking the reports of how they did.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import { PCGRandom } from "effect/Utils"
+import * as RoundRobin from "../../core/balancing/RoundRobin.js"
+import type * as Outlier from "../../core/Outlier.js"
+import * as Selection from "../../core/Selection.js"
+import * as View from "../../core/View.js"
+import type { Instance } from "../../schemas/Instance.js"
+import type { Outcome, Picked } from "../../services/Discovery.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import { speaksAgainstInstance } from "./failures.js"
+import type * as ViewKeeper from "./ViewKeeper.js"
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface Settings {
+  readonly cooldownMillis: number
+}
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface Chooser {
+  /** The next instance of a service; nothing where the view has none. Never waits. */
+  readonly pick: (cell: ViewKeeper.Cell, name: string) => Picked | undefined
+}
+
+/**
+ * `undefined` for what says nothing of the instance: an interruption, a defect (a bug in the caller's code), and a failure
+ * that does not count. The last is no success either: that could take back an instance whose way of failing is unknown.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const outcomeOf = <A, E>(
+  exit: Exit.Exit<A, E>,
+  countsAsFailure: (error: E) => boolean = speaksAgainstInstance
+): Outcome | undefined => {
+  if (Exit.isSuccess(exit)) return "Success"
+  const failure = Cause.failureOption(exit.cause)
+  return Option.isSome(failure) && countsAsFailure(failure.value) ? "Failure" : undefined
+}
+
+const noLabels: ReadonlyArray<never> = []
+
+const isEjection = ({ _tag }: Outlier.Change): boolean => _tag === "Ejected"
+
+/**
+ * Tells the selections of a view what has become of their services.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const onView = (cell: ViewKeeper.Cell, now: number): void => {
+  for (const [name, selection] of cell.selections) {
+    const found = View.find(cell.view, name)
+    Selection.update(selection, found?.instances ?? [], now)
+    if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
+  }
+}
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.Effect<Chooser> =>
+  // Choosing is synchronous, `Random` is not: it gives the seed.
+  Effect.map(Random.nextInt, (seed) => {
+    const dice = new PCGRandom(seed)
+    const random = () => dice.number()
+
+    const selectionOf = (cell: ViewKeeper.Cell, name: string): Selection.Selection | undefined => {
+      const held = cell.selections.get(name)
+      if (held !== undefined) return held
+      const found = View.find(cell.view, name)
+      if (found === undefined) return undefined
+      const selection = Selection.make(RoundRobin.make(random), settings.cooldownMillis)
+      Selection.update(selection, found.instances, keeper.now())
+      cell.selections.set(name, selection)
+      return selection
+    }
+
+    const picked = (selection: Selection.Selection, instance: Instance): Picked => {
+      let reported = false
+      const pickedAt = Selection.mark(selection)
+      return {
+        instance,
+        report: (outcome) =>
+          Effect.sync(() => {
+            if (reported) return
+            reported = true
+            const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now(), pickedAt)
+            if (changes.some(isEjection)) Metrics.ejections.unsafeUpdate(1, noLabels)
+          })
+      }
+    }
+
+    return {
+      pick: (cell, name) => {
+        const selection = selectionOf(cell, name)
+        const instance = selection && Selection.pick(selection, keeper.now)
+        return selection && instance && picked(selection, instance)
+      }
+    }
+  })
