@@ -1,0 +1,125 @@
+/**
+ * What README.md and docs/*.md show is compiled and looked up. A block of `ts` is a module; one without imports goes on
+ * where the block before it ended. A table under `<!-- options: AuthClient.Options -->` (any type that `effect-aio`
+ * exports) may begin its rows only with options of that type, under `<!-- all options: … -->` with all of them.
+ */
+import { existsSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { AioConfig, type LeaseState } from "effect-aio"
+import { type Document, document, documents, namesIn, parse, read, root } from "./markdown.js"
+import { metricNames } from "./metricNames.js"
+import { check } from "./snippets.js"
+
+const written = documents()
+
+// Documents that are wrong, in every way that is looked for: a check that finds nothing in them is none.
+const wrong = parse(
+  "docs/wrong.md",
+  `# Wrong
+
+\`\`\`ts
+import { Aio } from "effect-aio"
+const layer = Aio.layerMemory
+\`\`\`
+
+\`\`\`ts
+const number: number = layer
+\`\`\`
+
+<!-- all options: AuthClient.Options -->
+
+| Option | Meaning |
+| ------ | ------- |
+| \`clientKey\` | is one |
+| \`clientKy\` | is none |
+
+\`AIO_NOTHING\`, \`effect_aio_nothing\`, npm run nothing, [a](nothing.md), [b](#nothing), [c](../README.md#nothing).
+`
+)
+
+const problemsOf = (documents: ReadonlyArray<Document>): ReadonlyArray<string> => {
+  const { errors, options } = check(documents)
+  return [
+    ...errors,
+    ...documents.flatMap(({ name, tables }) =>
+      tables.flatMap((table) => {
+        if (table.note?.includes("options:") !== true) return []
+        const existing = options.get(table)
+        if (existing === undefined) return [`${name}:${table.line}: no such type: ${table.note}`]
+        const shown = table.firstCells.flatMap(namesIn)
+        return [
+          ...shown
+            .filter((option) => !existing.has(option))
+            .map((option) => `${name}:${table.line}: no such option: ${option}`),
+          ...Array.from(existing)
+            .filter((option) => table.note?.startsWith("all ") === true && !shown.includes(option))
+            .map((option) => `${name}:${table.line}: an option is missing: ${option}`)
+        ]
+      })
+    )
+  ]
+}
+
+const targetsMissing = ({ anchors, links, name }: Document): ReadonlyArray<string> =>
+  links.filter((link) => {
+    const [file = "", anchor] = link.split("#")
+    const path = join(dirname(name), file)
+    if (file !== "" && !existsSync(join(root, path))) return true
+    if (anchor === undefined) return false
+    return !(file === "" ? anchors : document(path).anchors).includes(anchor)
+  })
+
+const environment = new Set<string>([
+  ...Object.values(AioConfig.environment).flatMap(({ names }) => names),
+  ...Array.from(read("examples/control-plane.ts").matchAll(/\bAIO_\w+/g), ([name]) => name)
+])
+
+const unknownNames = ({ text }: Document): ReadonlyArray<string> => {
+  const { scripts }: { readonly scripts: Record<string, string> } = JSON.parse(read("package.json"))
+  const metrics = metricNames()
+  return [
+    ...Array.from(text.matchAll(/\bAIO_\w*[A-Z]\b/g), ([name]) => name).filter((name) => !environment.has(name)),
+    ...Array.from(text.matchAll(/\beffect_aio_\w+/g), ([name]) => name).filter((name) => !metrics.includes(name)),
+    ...Array.from(text.matchAll(/npm run ([\w:-]+)/g), ([, script = ""]) => script).filter(
+      (script) => !Object.hasOwn(scripts, script)
+    )
+  ]
+}
+
+describe("README.md and docs/", () => {
+  it("show only TypeScript that compiles, and only options that there are", { timeout: 120_000 }, () => {
+    const problems = problemsOf([...written, wrong])
+    assert.deepStrictEqual(
+      problems.filter((problem) => !problem.startsWith(wrong.name)),
+      []
+    )
+    assert.match(problems[0] ?? "", /^docs\/wrong\.md:9: Type 'Layer.* is not assignable to type 'number'/)
+    assert.deepStrictEqual(problems.slice(1, 3), [
+      "docs/wrong.md:12: no such option: clientKy",
+      "docs/wrong.md:12: an option is missing: clientSecret"
+    ])
+  })
+
+  it("name only files, headings, scripts, metrics and keys of the environment that exist", () => {
+    for (const each of written) assert.deepStrictEqual([...targetsMissing(each), ...unknownNames(each)], [], each.name)
+    assert.deepStrictEqual(targetsMissing(wrong), ["nothing.md", "#nothing", "../README.md#nothing"])
+    assert.deepStrictEqual(unknownNames(wrong), ["AIO_NOTHING", "effect_aio_nothing", "nothing"])
+  })
+
+  it("explain every state of a lease", () => {
+    const states: Record<LeaseState, true> = {
+      Registering: true,
+      Live: true,
+      Suspect: true,
+      Lost: true,
+      Draining: true,
+      Stopped: true
+    }
+    const explained = written.flatMap(({ tables }) => tables.flatMap(({ firstCells }) => firstCells.flatMap(namesIn)))
+    assert.deepStrictEqual(
+      Object.keys(states).filter((state) => !explained.includes(state)),
+      []
+    )
+  })
+})
