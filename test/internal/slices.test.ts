@@ -1,0 +1,71 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Fiber } from "effect"
+import * as Slices from "../../src/internal/slices.js"
+
+/** A clock on which every look takes a millisecond. */
+const busyClock = (): Clock.Clock => {
+  let nanos = 0n
+  const look = () => {
+    nanos += 1_000_000n
+    return nanos
+  }
+  return { ...Clock.make(), unsafeCurrentTimeNanos: look, currentTimeNanos: Effect.sync(look) }
+}
+
+/** Counts its steps, and what else had its turn before each. */
+const work = (steps: number) => {
+  const turns: Array<number> = []
+  let immediates = 0
+  const beside = () => {
+    immediates++
+    pending = setImmediate(beside)
+  }
+  let pending = setImmediate(beside)
+  return {
+    turns,
+    step: () => {
+      turns.push(immediates)
+      return turns.length === steps
+    },
+    end: Effect.sync(() => clearImmediate(pending))
+  }
+}
+
+describe("work in slices", () => {
+  it.effect("is done in one go where time stands still", () =>
+    Effect.gen(function* () {
+      const { end, step, turns } = work(1_000)
+      yield* Slices.run(step)
+      yield* end
+      assert.deepStrictEqual(new Set(turns), new Set([0]))
+      assert.lengthOf(turns, 1_000)
+    })
+  )
+
+  it.effect("lets the event loop have its turn after every four milliseconds", () =>
+    Effect.gen(function* () {
+      const { end, step, turns } = work(12)
+      yield* Effect.withClock(Slices.run(step), busyClock())
+      yield* end
+      assert.deepStrictEqual(turns, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
+    })
+  )
+
+  it.effect("can be interrupted between two slices, and does no step after that", () =>
+    Effect.gen(function* () {
+      let steps = 0
+      const fiber = yield* Effect.fork(
+        Effect.withClock(
+          Slices.run(() => ++steps < 0),
+          busyClock()
+        )
+      )
+      yield* Effect.promise(() => new Promise(setImmediate))
+      assert.isAbove(steps, 0)
+      yield* Fiber.interrupt(fiber)
+      const before = steps
+      yield* Effect.promise(() => new Promise(setImmediate))
+      assert.strictEqual(steps, before)
+    })
+  )
+})
