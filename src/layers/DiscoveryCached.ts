@@ -9,11 +9,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
-import { AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
+import { type AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
 import { Discovery, type DiscoveryError, type Resolved } from "../services/Discovery.js"
@@ -58,26 +57,6 @@ export const defaults = {
   idleTimeout: Duration.minutes(15)
 } as const
 
-// A timer of more than 24.8 days never fires.
-const MAX_MILLIS = Duration.toMillis(Duration.days(1))
-
-const durationMillis = (
-  field: string,
-  value: Duration.DurationInput,
-  minMillis: number
-): Either.Either<number, AioConfigError> => {
-  const millis = Option.map(Duration.decodeUnknown(value), Duration.toMillis)
-  if (Option.isSome(millis) && millis.value >= minMillis && millis.value <= MAX_MILLIS)
-    return Either.right(millis.value)
-  return Either.left(
-    new AioConfigError({
-      field,
-      problem: Option.isSome(millis) ? `is ${Duration.format(Duration.millis(millis.value))}` : "is no duration",
-      expected: `${minMillis === 0 ? "0" : Duration.format(Duration.millis(minMillis))} to 1 day`
-    })
-  )
-}
-
 interface Settings extends ViewKeeper.Settings, Chooser.Settings {
   readonly env: string
 }
@@ -86,14 +65,14 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
   Either.all({
     env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
     // Not below the floor between two fetches: a view could not be fresher.
-    refreshIntervalMillis: durationMillis(
+    refreshIntervalMillis: Limits.durationMillis(
       "refreshInterval",
       options.refreshInterval ?? defaults.refreshInterval,
       Refresh.floorMillis
     ),
-    cooldownMillis: durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0),
-    fetchTimeoutMillis: durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
-    idleTimeoutMillis: durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
+    cooldownMillis: Limits.durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0),
+    fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
+    idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
   })
 
 const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfigError> =>

@@ -37,6 +37,9 @@ export const defaultTtl = Duration.seconds(60)
 const MIN_TTL_SECONDS = 3
 const MAX_TTL_SECONDS = 24 * 60 * 60
 
+// A timer of more than 24.8 days never fires.
+const MAX_MILLIS = Duration.toMillis(Duration.days(1))
+
 const fail = (field: string, problem: string, expected: string) =>
   Either.left(new AioConfigError({ field, problem, expected }))
 
@@ -87,6 +90,45 @@ export const ttlSeconds = (field: string, value: Duration.DurationInput): Either
   return Number.isInteger(seconds) && seconds >= MIN_TTL_SECONDS && seconds <= MAX_TTL_SECONDS
     ? Either.right(seconds)
     : fail(field, `is ${Duration.format(decoded.value)}`, expected)
+}
+
+/**
+ * A duration of `minMillis` to 1 day, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const durationMillis = (
+  field: string,
+  value: Duration.DurationInput,
+  minMillis: number
+): Either.Either<number, AioConfigError> => {
+  const expected = `${minMillis === 0 ? "0" : Duration.format(Duration.millis(minMillis))} to 1 day`
+  const decoded = Duration.decodeUnknown(value)
+  if (Option.isNone(decoded)) return fail(field, "is no duration", expected)
+  const millis = Duration.toMillis(decoded.value)
+  return millis >= minMillis && millis <= MAX_MILLIS
+    ? Either.right(millis)
+    : fail(field, `is ${Duration.format(decoded.value)}`, expected)
+}
+
+/**
+ * A number within a range, both ends included; a whole one where `integer` is set.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const number = (
+  field: string,
+  value: unknown,
+  range: { readonly min: number; readonly max: number; readonly integer?: boolean }
+): Either.Either<number, AioConfigError> => {
+  const { integer = false, max, min } = range
+  const expected = `a ${integer ? "whole " : ""}number from ${min} to ${max}`
+  if (typeof value !== "number") return fail(field, `is ${kindOf(value)}`, expected)
+  return value >= min && value <= max && (!integer || Number.isInteger(value))
+    ? Either.right(value)
+    : fail(field, `is ${value}`, expected)
 }
 
 /**

@@ -143,6 +143,55 @@ describe("a port", () => {
   })
 })
 
+describe("a duration", () => {
+  it("is handed on in milliseconds, from the least to a day", () => {
+    assert.deepStrictEqual(Limits.durationMillis("wait", "1 second", 1_000), Either.right(1_000))
+    assert.deepStrictEqual(Limits.durationMillis("wait", 0, 0), Either.right(0))
+    assert.deepStrictEqual(Limits.durationMillis("wait", "1 day", 1), Either.right(86_400_000))
+  })
+
+  const refused: ReadonlyArray<readonly [value: Duration.DurationInput, min: number, message: string]> = [
+    ["999 millis", 1_000, "wait is 999ms; expected 1s to 1 day"],
+    [-1, 1, "wait is 0; expected 1ms to 1 day"],
+    [Number.NaN, 1, "wait is 0; expected 1ms to 1 day"],
+    ["2 days", 0, "wait is 2d; expected 0 to 1 day"],
+    [Duration.infinity, 0, "wait is Infinity; expected 0 to 1 day"],
+    ["soon" as Duration.DurationInput, 0, "wait is no duration; expected 0 to 1 day"]
+  ]
+
+  it.each(refused)("%j is refused where %d ms are the least", (value, min, message) => {
+    assert.strictEqual(Either.flip(Limits.durationMillis("wait", value, min)).pipe(Either.getOrThrow).message, message)
+  })
+})
+
+describe("a number", () => {
+  const range = { min: 0, max: 1 }
+
+  it("may be the ends of its range", () => {
+    assert.deepStrictEqual(Limits.number("share", 0, range), Either.right(0))
+    assert.deepStrictEqual(Limits.number("share", 1, range), Either.right(1))
+  })
+
+  it.each([
+    [1.1, "share is 1.1; expected a number from 0 to 1"],
+    [-1, "share is -1; expected a number from 0 to 1"],
+    [Number.NaN, "share is NaN; expected a number from 0 to 1"],
+    ["1", "share is a string; expected a number from 0 to 1"],
+    [undefined, "share is undefined; expected a number from 0 to 1"]
+  ])("%s is refused", (value, message) => {
+    assert.strictEqual(Either.flip(Limits.number("share", value, range)).pipe(Either.getOrThrow).message, message)
+  })
+
+  it("is a whole one where that is asked for", () => {
+    const whole = { min: 0, max: 10, integer: true }
+    assert.deepStrictEqual(Limits.number("times", 3, whole), Either.right(3))
+    assert.strictEqual(
+      Either.flip(Limits.number("times", 2.5, whole)).pipe(Either.getOrThrow).message,
+      "times is 2.5; expected a whole number from 0 to 10"
+    )
+  })
+})
+
 describe("the limits", () => {
   it("are those of the server's columns", () => {
     assert.deepStrictEqual(Limits.maxLength, {
