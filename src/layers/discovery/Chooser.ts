@@ -16,7 +16,7 @@ import * as View from "../../core/View.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Outcome, Picked } from "../../services/Discovery.js"
 import * as Metrics from "../../telemetry/Metrics.js"
-import { speaksAgainstInstance } from "./failures.js"
+import * as Failures from "./failures.js"
 import type * as ViewKeeper from "./ViewKeeper.js"
 
 /**
@@ -45,7 +45,7 @@ export interface Chooser {
  */
 export const outcomeOf = <A, E>(
   exit: Exit.Exit<A, E>,
-  countsAsFailure: (error: E) => boolean = speaksAgainstInstance
+  countsAsFailure: (error: E) => boolean = (error) => Failures.evidenceOf(error) !== "Uncounted"
 ): Outcome | undefined => {
   if (Exit.isSuccess(exit)) return "Success"
   const failure = Cause.failureOption(exit.cause)

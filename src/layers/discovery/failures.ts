@@ -1,55 +1,129 @@
 /**
- * Which errors of a call speak against the instance that it went to.
+ * What the error of a call tells of the instance that it went to.
  *
  * @since 0.1.0
  */
 import * as Predicate from "effect/Predicate"
 import * as StatusCode from "../../schemas/StatusCode.js"
 
-/** What Node and its HTTP client (`UND_ERR_…`) call a connection that was not made, or broke. */
-const connectionCodes: ReadonlySet<string> = new Set([
+/**
+ * - `Unreachable`: no connection was made, so nothing was sent.
+ * - `Disconnected`: a connection broke, or the instance was going away; what was sent may have been done.
+ * - `Unavailable`: it answered that it cannot answer now, or did not answer within a limit that an attempt was given.
+ * - `Failed`: it failed in a way that speaks of its health. `DEADLINE_EXCEEDED` is here: a gRPC deadline is an instant, and
+ *   once it has passed, the next instance would have no time either, and be blamed for it.
+ * - `Uncounted`: the error is an answer, or the app's own business.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export type Evidence = "Unreachable" | "Disconnected" | "Unavailable" | "Failed" | "Uncounted"
+
+/** What Node and its HTTP client call a connection that was not made. */
+const unmade: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
-  "ECONNRESET",
   "EHOSTUNREACH",
   "ENETUNREACH",
-  "ETIMEDOUT",
-  "EPIPE",
-  "ENOTFOUND"
+  "ENOTFOUND",
+  "UND_ERR_CONNECT_TIMEOUT"
 ])
+
+/** What Node calls a connection that broke; `UND_ERR_…` as well. */
+const broken: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT"])
+
+/** What Node calls the making of a connection: an `ETIMEDOUT` of these had nothing to send on. */
+const connecting: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"])
+
+// What grpc-js 1.14 says of a call that never had a connection to go out on.
+const NOTHING_SENT = /No connection established|Name resolution failed/
+
+const HTTP_UNAVAILABLE: ReadonlySet<unknown> = new Set([502, 503, 504])
 
 // Errors are wrapped a few times at most; a chain that is longer may be a ring.
 const MAX_CAUSES = 10
 
 const get = (value: unknown, key: string): unknown => (Predicate.hasProperty(value, key) ? value[key] : undefined)
 
+const ofStatus = (code: number, error: unknown): Evidence => {
+  if (StatusCode.isRetryable(code)) {
+    const details = get(error, "details") ?? get(error, "message")
+    return Predicate.isString(details) && NOTHING_SENT.test(details) ? "Unreachable" : "Disconnected"
+  }
+  return StatusCode.countsAgainstInstance(code) ? "Failed" : "Uncounted"
+}
+
+const ofSystemCode = (code: string, error: unknown): Evidence | undefined => {
+  const syscall = get(error, "syscall")
+  // Of a connection that was there before, Node names reading or writing.
+  if (unmade.has(code)) return syscall === undefined || connecting.has(syscall) ? "Unreachable" : "Disconnected"
+  if (!broken.has(code) && !code.startsWith("UND_ERR_")) return undefined
+  return connecting.has(syscall) ? "Unreachable" : "Disconnected"
+}
+
+// The errors of Effect and of the HTTP client of `@effect/platform`, known by their tags.
+const ofTag = (error: unknown): Evidence | undefined => {
+  const reason = get(error, "reason")
+  switch (get(error, "_tag")) {
+    case "TimeoutException":
+      return "Unavailable"
+    case "RequestError":
+      return reason === "Transport" ? "Disconnected" : undefined
+    case "ResponseError": {
+      if (reason !== "StatusCode") return undefined
+      const status = get(get(error, "response"), "status")
+      return HTTP_UNAVAILABLE.has(status) ? "Unavailable" : status === 500 ? "Failed" : "Uncounted"
+    }
+    default:
+      return undefined
+  }
+}
+
 /** `undefined` where the error itself tells neither way, and its cause may. */
-const verdict = (error: unknown): boolean | undefined => {
+const ofOne = (error: unknown): Evidence | undefined => {
   const code = get(error, "code")
-  if (typeof code === "number") return StatusCode.countsAgainstInstance(code)
-  if (typeof code === "string" && (connectionCodes.has(code) || code.startsWith("UND_ERR_"))) return true
-  const tag = get(error, "_tag")
-  if (tag === "TimeoutException") return true
-  return tag === "RequestError" && get(error, "reason") === "Transport" ? true : undefined
+  if (typeof code === "number") return ofStatus(code, error)
+  return (typeof code === "string" ? ofSystemCode(code, error) : undefined) ?? ofTag(error)
 }
 
 /**
- * The default of `countsAsFailure`. The first of the error and its causes that has a say decides; where none has, it is
- * the app's own business. Never throws, although whatever an app fails with comes here: null, a text, an object whose
- * getter throws.
+ * The first of the error and its causes that has a say decides; where none has, it is the app's own business. Only of a
+ * connection that broke may a deeper cause know more: that it was never made. Never throws, although whatever an app fails
+ * with comes here: null, a text, an object whose getter throws.
  *
  * @internal
  * @since 0.1.0
  */
-export const speaksAgainstInstance = (error: unknown): boolean => {
+export const evidenceOf = (error: unknown): Evidence => {
+  let found: Evidence | undefined
   try {
     let part = error
     for (let i = 0; i < MAX_CAUSES && Predicate.isObject(part); i++) {
-      const counts = verdict(part)
-      if (counts !== undefined) return counts
+      const evidence = ofOne(part)
+      if (evidence === "Unreachable") return evidence
+      if (evidence !== undefined && evidence !== "Disconnected") return found ?? evidence
+      found ??= evidence
       part = get(part, "cause")
     }
   } catch {
     // A getter that throws tells nothing.
   }
-  return false
+  return found ?? "Uncounted"
 }
+
+/**
+ * May another instance do better, at a call that may be repeated? Not at one that failed in what it did: it would fail
+ * there as well, or has done half of it.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const isRetryable = (evidence: Evidence): boolean =>
+  evidence === "Unreachable" || evidence === "Disconnected" || evidence === "Unavailable"
+
+/**
+ * Does it tell that the registry's list may be behind?
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const isOfConnection = (evidence: Evidence): boolean => evidence === "Unreachable" || evidence === "Disconnected"
