@@ -69,6 +69,17 @@ const method = <Request extends object, Response>(service: string, name: string)
 }
 
 /**
+ * The same rpc, whose answer is handed out as the bytes that came: for answers that are large, and decoded in slices.
+ *
+ * @since 0.1.0
+ * @category methods
+ */
+export const inBytes = <Request>(method: Method<Request, unknown>): Method<Request, Buffer> => ({
+  ...method,
+  deserialize: (bytes) => bytes
+})
+
+/**
  * `ClientAuthService`.
  *
  * @since 0.1.0

@@ -15,6 +15,7 @@ import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
+import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
@@ -89,6 +90,17 @@ const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effec
   const { skipped, value } = result.right
   return skipped.length === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
 }
+
+// Their answers hold as many instances as there are: bytes to begin with, which a large registry fills by the megabyte.
+const listServices = Methods.inBytes(Methods.registry.listServices)
+const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
+
+/** In slices, so that beats and calls go on meanwhile. */
+const readInSlices = <A>(reading: Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
+  Effect.zipRight(
+    Slices.run(reading.step),
+    Effect.suspend(() => decoded(reading.result()))
+  )
 
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
@@ -178,8 +190,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         decoded(Wire.decodeEnsureService(response))
       )
     const list = (filter: ServiceFilter, until?: Deadline.Deadline) =>
-      Effect.flatMap(call(Methods.registry.listServices, Wire.encodeListServices(filter), until), (response) =>
-        decoded(Wire.decodeListServices(response))
+      Effect.flatMap(call(listServices, Wire.encodeListServices(filter), until), (bytes) =>
+        readInSlices(Wire.readListServices(bytes))
       )
 
     const openHeartbeats = <E, R>(
@@ -200,8 +212,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         ),
       listServices: (filter = {}) => list(filter),
       getService: (id) =>
-        Effect.flatMap(call(Methods.registry.getServiceByID, Wire.encodeServiceId("id", id)), (response) =>
-          decoded(Wire.decodeGetServiceByID(response))
+        Effect.flatMap(call(getServiceByID, Wire.encodeServiceId("id", id)), (bytes) =>
+          readInSlices(Wire.readGetServiceByID(bytes))
         ),
       registerInstance: (instance) =>
         Effect.flatMap(call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance)), (response) =>

@@ -10,3 +10,4 @@
  */
 export * from "./wire/decode.js"
 export * from "./wire/encode.js"
+export * from "./wire/read.js"

@@ -1,0 +1,154 @@
+/**
+ * Reads protobuf's wire format (https://protobuf.dev/programming-guides/encoding), one field after the other.
+ *
+ * @since 0.1.0
+ */
+
+const TWO_TO_28 = 2 ** 28
+
+/**
+ * Bytes that are no message: what is wrong, and where.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Malformed extends Error {
+  /** @since 0.1.0 */
+  constructor(problem: string, position: number) {
+    super(`${problem} at byte ${position}`)
+  }
+}
+
+const MAX_GROUPS = 100
+
+/**
+ * Where one is in the bytes, and where the message that is being read ends: no field reaches beyond that. Every method
+ * throws {@link Malformed} for what is not there.
+ *
+ * A text is copied out of the bytes, so that it does not keep them in memory; what is no UTF-8 in it becomes U+FFFD, as
+ * in protobufjs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class ProtoReader {
+  /** @since 0.1.0 */
+  position = 0
+  /** @since 0.1.0 */
+  end: number
+
+  /** @since 0.1.0 */
+  constructor(private readonly bytes: Buffer) {
+    this.end = bytes.length
+  }
+
+  /**
+   * The end of the nested message that begins here.
+   *
+   * @since 0.1.0
+   */
+  nestedEnd(): number {
+    return this.length() + this.position
+  }
+
+  /**
+   * A field's number and wire type, as `number << 3 | type`.
+   *
+   * @since 0.1.0
+   */
+  tag(): number {
+    return this.uint32()
+  }
+
+  /** @since 0.1.0 */
+  text(): string {
+    const end = this.length() + this.position
+    const text = this.bytes.toString("utf8", this.position, end)
+    this.position = end
+    return text
+  }
+
+  /**
+   * An `int64` as a decimal string, exact.
+   *
+   * @since 0.1.0
+   */
+  int64(): string {
+    const low = this.bits28()
+    if (!this.goesOn) return String(low)
+    const middle = this.bits28()
+    // 56 bits, of which a number holds 53.
+    if (!this.goesOn && middle < 2 ** 25) return String(middle * TWO_TO_28 + low)
+    const high = this.goesOn ? this.bits28() : 0
+    if (this.goesOn || high > 0x3fff) throw new Malformed("an integer of more than ten bytes", this.position)
+    return String(BigInt.asIntN(64, (BigInt(high) << 56n) | (BigInt(middle) << 28n) | BigInt(low)))
+  }
+
+  /**
+   * Passes over the value of a field that nobody knows, or that has another wire type than it should.
+   *
+   * @since 0.1.0
+   */
+  skip(tag: number): void {
+    // A group within a group within a group: a counter instead of a stack.
+    let groups = 0
+    for (let type = tag & 7; ; type = this.tag() & 7) {
+      if (type === 0) this.int64()
+      else if (type === 1) this.advance(8)
+      else if (type === 2) this.advance(this.length())
+      else if (type === 3) groups++
+      else if (type === 4 && groups > 0) groups--
+      else if (type === 5) this.advance(4)
+      else throw new Malformed(`wire type ${type}`, this.position)
+      if (groups > MAX_GROUPS) throw new Malformed(`more than ${MAX_GROUPS} groups in one another`, this.position)
+      if (groups === 0) return
+    }
+  }
+
+  /** Did the last four bytes of a varint say that there are more? */
+  private goesOn = false
+
+  private byte(): number {
+    if (this.position >= this.end) throw new Malformed("the bytes end in the middle of a field", this.position)
+    return this.bytes[this.position++] ?? 0
+  }
+
+  /** Seven bits of each of up to four bytes. */
+  private bits28(): number {
+    let value = 0
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.byte()
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) {
+        this.goesOn = false
+        return value
+      }
+    }
+    this.goesOn = true
+    return value
+  }
+
+  private uint32(): number {
+    const first = this.byte()
+    if (first < 0x80) return first
+    this.position--
+    const low = this.bits28()
+    if (!this.goesOn) return low
+    const high = this.bits28()
+    if (this.goesOn || high > 0xf) throw new Malformed("a tag or a length of more than 32 bits", this.position)
+    return high * TWO_TO_28 + low
+  }
+
+  private length(): number {
+    const length = this.uint32()
+    if (length > this.end - this.position) {
+      throw new Malformed(`a field of ${length} bytes, of which ${this.end - this.position} are there,`, this.position)
+    }
+    return length
+  }
+
+  private advance(bytes: number): void {
+    if (bytes > this.end - this.position) throw new Malformed("the bytes end in the middle of a field", this.position)
+    this.position += bytes
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What was wrong with a message.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import { AioWireError } from "../AioError.js"
+import { shorten } from "./shorten.js"
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const wireError = (protoMessage: string, error: ParseResult.ParseError): AioWireError => {
+  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+  const path = issue?.path ?? []
+  return new AioWireError({
+    protoMessage,
+    field: path.length === 0 ? "(message)" : path.join("."),
+    actual: "not shown",
+    problem: issue?.message ?? error.message
+  })
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const badField = (protoMessage: string, field: string, actual: unknown, problem: string): AioWireError =>
+  new AioWireError({ protoMessage, field, actual: shorten(actual), problem })
+
+const atPath = (raw: unknown, path: string): unknown =>
+  path
+    .split(".")
+    .reduce<unknown>(
+      (value, key) =>
+        typeof value === "object" && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined,
+      raw
+    )
+
+/**
+ * Looks up the offending value, for messages that carry no token.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const hard = <A, I>(protoMessage: string, result: Either.Either<A, ParseResult.ParseError>, raw: I) =>
+  Either.mapLeft(result, (error) => {
+    const found = wireError(protoMessage, error)
+    return new AioWireError({
+      protoMessage: found.protoMessage,
+      field: found.field,
+      problem: found.problem,
+      actual: shorten(found.field === "(message)" ? raw : atPath(raw, found.field))
+    })
+  })

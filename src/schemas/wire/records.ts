@@ -1,0 +1,225 @@
+/**
+ * From a record of the wire, a service or an instance, to a domain value: the same for every message that has one in it,
+ * and whoever read the message.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import type { AioWireError } from "../AioError.js"
+import { InstanceId, ServiceId } from "../Ids.js"
+import { Endpoint, type Instance, Port } from "../Instance.js"
+import type { JsonObject, JsonValue } from "../Json.js"
+import type { Service, ServiceWithInstances } from "../Service.js"
+import { accepts, decoder } from "./accepting.js"
+import { badField, hard } from "./errors.js"
+import { memoize } from "./memoize.js"
+
+/**
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Seconds = Schema.String.pipe(
+  Schema.pattern(/^-?[0-9]{1,19}$/, { message: () => "expected a 64-bit integer as a decimal string" })
+)
+
+const WireService = Schema.Struct({
+  id: ServiceId,
+  project: Schema.String,
+  name: Schema.String,
+  owner: Schema.String,
+  description: Schema.String,
+  spec_json: Schema.String,
+  created_at: Seconds,
+  updated_at: Seconds
+})
+
+const WireInstance = Schema.Struct({
+  id: InstanceId,
+  service_id: ServiceId,
+  instance_key: Schema.NonEmptyString,
+  env: Schema.String,
+  host: Schema.String,
+  endpoint: Schema.String,
+  meta_json: Schema.String,
+  ttl_seconds: Seconds,
+  last_heartbeat_at: Seconds,
+  created_at: Seconds,
+  endpoints_json: Schema.String,
+  http_port: Seconds,
+  grpc_port: Seconds,
+  updated_at: Seconds
+})
+
+const WireServiceWithInstances = Schema.Struct({ service: Schema.Unknown, instances: Schema.Array(Schema.Unknown) })
+
+// Written by any client in any language: a missing member has Go's zero value, a member of the wrong type is an error.
+const WireEndpoint = Schema.Struct({
+  host: Schema.optionalWith(Schema.String, { default: () => "" }),
+  network: Schema.optionalWith(Schema.String, { default: () => "" }),
+  priority: Schema.optionalWith(Schema.Int, { default: () => 0 })
+})
+
+const decodeService_ = decoder(WireService)
+const decodeInstance_ = decoder(WireInstance)
+const decodeServiceWithInstances_ = Schema.decodeUnknownEither(WireServiceWithInstances)
+const isWholeEndpoint = accepts(Endpoint)
+const decodeEndpoint_ = Schema.decodeUnknownEither(WireEndpoint)
+const isPort = accepts(Port)
+
+/**
+ * @since 0.1.0
+ * @category conversions
+ */
+export const millis = (seconds: string): number => Number(seconds) * 1_000
+
+/**
+ * Is told what was left out.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Skip = (error: AioWireError) => void
+
+// Whoever walks a value, to compare or to print it, does so recursively: one instance's JSON must not exhaust the stack.
+const MAX_DEPTH = 100
+
+const isDeeper = (value: JsonValue, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  return levels === 0 || Object.values(value).some((part: JsonValue) => isDeeper(part, levels - 1))
+}
+
+const isJsonObject = (value: JsonValue | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** What JSON.parse gives is JSON all the way down: only its outermost shape, and its depth, are in question. */
+const parseJson = (text: string): JsonValue | undefined => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const parsedObject = memoize((text) => {
+  const parsed = parseJson(text)
+  return isJsonObject(parsed) && !isDeeper(parsed, MAX_DEPTH) ? parsed : undefined
+})
+
+const jsonObject = (protoMessage: string, field: string, text: string, skip: Skip): JsonObject => {
+  if (text === "" || text === "null") return noJson
+  const parsed = parsedObject(text)
+  if (parsed !== undefined) return parsed
+  skip(badField(protoMessage, field, text, `expected a JSON object of at most ${MAX_DEPTH} levels`))
+  return noJson
+}
+
+const noJson: JsonObject = Object.freeze({})
+
+/** `undefined` where anything had to be left out: that is told of each time, and so is not remembered. */
+const wholeEndpoints = memoize((text) => {
+  let isWhole = true
+  const endpoints = partialEndpoints(text, () => {
+    isWhole = false
+  })
+  return isWhole ? endpoints : undefined
+})
+
+const endpointsOf = (text: string, skip: Skip): ReadonlyArray<Endpoint> =>
+  text === "" ? noEndpoints : (wholeEndpoints(text) ?? partialEndpoints(text, skip))
+
+const noEndpoints: ReadonlyArray<Endpoint> = Object.freeze([])
+
+const partialEndpoints = (text: string, skip: Skip): ReadonlyArray<Endpoint> => {
+  const parsed = parseJson(text)
+  if (parsed === null) return noEndpoints
+  if (!Array.isArray(parsed)) {
+    skip(badField("Instance", "endpoints_json", text, "expected a JSON array of endpoints"))
+    return noEndpoints
+  }
+  const endpoints: Array<Endpoint> = []
+  for (const element of parsed) {
+    const endpoint = endpointOf(element)
+    if (endpoint === undefined) {
+      skip(badField("Instance", "endpoints_json", element, "expected { host, network, priority: integer }"))
+    } else if (endpoint.host !== "") {
+      endpoints.push(endpoint)
+    }
+  }
+  return endpoints
+}
+
+const endpointOf = (element: unknown): Endpoint | undefined =>
+  isWholeEndpoint(element)
+    ? { host: element.host, network: element.network, priority: element.priority }
+    : Either.getOrUndefined(decodeEndpoint_(element ?? {}))
+
+const portOf = (field: string, text: string, skip: Skip): number | undefined => {
+  if (text === "0") return undefined
+  const port = Number(text)
+  if (isPort(port)) return port
+  skip(badField("Instance", field, text, "expected a port from 1 to 65535, or 0 for none"))
+  return undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category decoding
+ */
+export const serviceOf = (raw: unknown, skip: Skip): Either.Either<Service, AioWireError> =>
+  Either.map(hard("Service", decodeService_(raw), raw), (wire) => ({
+    id: wire.id,
+    project: wire.project,
+    name: wire.name,
+    owner: wire.owner,
+    description: wire.description,
+    spec: jsonObject("Service", "spec_json", wire.spec_json, skip),
+    createdAt: millis(wire.created_at),
+    updatedAt: millis(wire.updated_at)
+  }))
+
+/**
+ * The one place where an instance of the wire becomes an instance of the domain.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
+export const instanceOf = (raw: unknown, skip: Skip): Either.Either<Instance, AioWireError> => {
+  const decoded = hard("Instance", decodeInstance_(raw), raw)
+  if (Either.isLeft(decoded)) return Either.left(decoded.left)
+  const wire = decoded.right
+  return Either.right({
+    id: wire.id,
+    serviceId: wire.service_id,
+    instanceKey: wire.instance_key,
+    env: wire.env,
+    host: wire.host,
+    endpoint: wire.endpoint,
+    endpoints: endpointsOf(wire.endpoints_json, skip),
+    httpPort: portOf("http_port", wire.http_port, skip),
+    grpcPort: portOf("grpc_port", wire.grpc_port, skip),
+    meta: jsonObject("Instance", "meta_json", wire.meta_json, skip),
+    ttlSeconds: Number(wire.ttl_seconds),
+    lastHeartbeatAt: millis(wire.last_heartbeat_at),
+    createdAt: millis(wire.created_at),
+    updatedAt: millis(wire.updated_at)
+  })
+}
+
+/**
+ * @since 0.1.0
+ * @category decoding
+ */
+export const serviceWithInstancesOf = (raw: unknown, skip: Skip): Either.Either<ServiceWithInstances, AioWireError> => {
+  const wire = hard("ServiceWithInstances", decodeServiceWithInstances_(raw), raw)
+  if (Either.isLeft(wire)) return Either.left(wire.left)
+  const service = serviceOf(wire.right.service, skip)
+  if (Either.isLeft(service)) return Either.left(service.left)
+  const instances: Array<Instance> = []
+  for (const element of wire.right.instances) {
+    const instance = instanceOf(element, skip)
+    if (Either.isRight(instance)) instances.push(instance.right)
+    else skip(instance.left)
+  }
+  return Either.right({ service: service.right, instances })
+}

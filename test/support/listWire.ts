@@ -1,0 +1,27 @@
+import { Either } from "effect"
+import * as Methods from "../../src/grpc/Methods.js"
+import type { AioWireError } from "../../src/schemas/AioError.js"
+import type * as Wire from "../../src/schemas/Wire.js"
+
+/** The bytes of an answer, as a server of `@grpc/proto-loader` writes them. */
+const encode = (rpc: string) => {
+  const definition = Methods.serviceDefinition(Methods.serviceNames.registry)[rpc]
+  if (definition === undefined) throw new Error(`no rpc ${rpc}`)
+  return (answer: object): Buffer => definition.responseSerialize(answer)
+}
+
+export const encodeList = encode("ListServices")
+export const encodeGet = encode("GetServiceByID")
+
+/** Reads to the end, without a pause. */
+export const readAll = <A>(reading: Wire.Reading<A>): Either.Either<Wire.Decoded<A>, AioWireError> => {
+  while (!reading.step()) {}
+  return reading.result()
+}
+
+/** What can be compared: a value, and what was left out of it, in its order. */
+export const shown = <A>(decoded: Either.Either<Wire.Decoded<A>, AioWireError>) =>
+  Either.map(decoded, ({ skipped, value }) => ({
+    value,
+    skipped: skipped.map(({ actual, field, problem, protoMessage }) => ({ actual, field, problem, protoMessage }))
+  }))
