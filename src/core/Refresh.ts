@@ -88,6 +88,15 @@ export const failed = (refresh: Refresh, now: number): Refresh => ({
 })
 
 /**
+ * The next fetch is due now, unless fetches fail: a registry that is ill gets the peace that its failures have earned it.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const hastened = (refresh: Refresh, now: number): Refresh =>
+  refresh.failures > 0 ? refresh : { ...refresh, dueAt: Math.min(refresh.dueAt, now) }
+
+/**
  * May a fetch that somebody asks for begin now? Where it may not, the last one is less than a second old, and what that
  * has told is the answer.
  *

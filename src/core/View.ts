@@ -4,12 +4,12 @@
  * @since 0.1.0
  */
 import type { Instance } from "../schemas/Instance.js"
-import type { JsonValue } from "../schemas/Json.js"
 import type { Service, ServiceWithInstances } from "../schemas/Service.js"
+import * as InstanceDiff from "./InstanceDiff.js"
 
 /**
- * Never changed in place: whoever holds one may keep it. `fetchedAt` is when the answer it rests on arrived (monotonic
- * milliseconds), `undefined` as long as there was none.
+ * Never changed in place: whoever holds one may keep it. `listedAt` is when the last list of the whole project arrived
+ * (monotonic milliseconds, as all instants here), `undefined` as long as there was none.
  *
  * @since 0.1.0
  * @category models
@@ -17,12 +17,13 @@ import type { Service, ServiceWithInstances } from "../schemas/Service.js"
 export interface View {
   readonly project: string
   readonly env: string
-  readonly fetchedAt: number | undefined
+  readonly listedAt: number | undefined
   readonly services: ReadonlyMap<string, ServiceView>
 }
 
 /**
- * A service with its instances in the view's env, each key once, sorted by `instanceKey` (by UTF-16 code units).
+ * A service with its instances in the view's env, each key once, sorted by `instanceKey` (by UTF-16 code units). What is
+ * held is among the instances.
  *
  * @since 0.1.0
  * @category models
@@ -30,21 +31,51 @@ export interface View {
 export interface ServiceView {
   readonly service: Service
   readonly instances: ReadonlyArray<Instance>
+  /** The keys of the instances that the registry does not list any more, and that are kept all the same: see {@link merge}. */
+  readonly held: ReadonlySet<string>
+  /** Why and since when, for each of `held`. */
+  readonly holds: ReadonlyMap<string, Hold>
+  /** Given by whoever configured the program; no answer of the registry changes it. */
+  readonly isStatic: boolean
+  /** From a snapshot of an earlier process; the first answer of the registry replaces it as a whole. */
+  readonly isFromDisk: boolean
+  /** When the last answer on this service arrived. */
+  readonly fetchedAt: number
 }
 
 /**
- * What a merge did to one instance. `Changed` means that its record tells something new to whoever calls it; a later
- * `lastHeartbeatAt` alone does not.
+ * An instance that is kept although an answer lacked it.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Change {
-  readonly _tag: "Added" | "Removed" | "Changed"
-  readonly service: string
-  /** As it is now; as it was last, for `Removed`. */
-  readonly instance: Instance
+export interface Hold {
+  /** When the last answer that showed it arrived. */
+  readonly shownAt: number
+  /** When the first answer that lacked it arrived. */
+  readonly heldAt: number
+  /** When the second one arrived: the first of those that confirm it. */
+  readonly confirmedAt: number | undefined
 }
+
+/**
+ * The answers that confirm that a held instance is gone are at least so far apart: 10 seconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const confirmationMillis = 10_000
+
+/**
+ * No longer is an instance held against the registry's answers, whatever its lease: 5 minutes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const maxHoldMillis = 300_000
+
+const noHolds: ReadonlyMap<string, Hold> = new Map()
+const noneHeld: ReadonlySet<string> = new Set()
 
 /**
  * Believes nothing yet.
@@ -55,7 +86,7 @@ export interface Change {
 export const empty = (project: string, env: string): View => ({
   project,
   env,
-  fetchedAt: undefined,
+  listedAt: undefined,
   services: new Map()
 })
 
@@ -68,20 +99,57 @@ export const empty = (project: string, env: string): View => ({
 export const find = (view: View, name: string): ServiceView | undefined => view.services.get(name)
 
 /**
- * Milliseconds since the answer that the view rests on; infinite as long as there was none.
+ * Milliseconds since the last answer on this service.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const ageMillis = (view: View, now: number): number =>
-  view.fetchedAt === undefined ? Number.POSITIVE_INFINITY : Math.max(0, now - view.fetchedAt)
+export const ageMillis = (service: ServiceView, now: number): number => Math.max(0, now - service.fetchedAt)
 
 /**
- * Takes a whole answer of the registry, which arrived at `now`, and tells what it changed.
+ * A view after an answer, and the names of the services in which some instance came, went or changed.
  *
- * Services of other projects and instances of other envs are left out. What is not in the answer is gone. A record that
- * is older than the one held, by `updatedAt` and then by `lastHeartbeatAt`, comes from a replica that lags and does not
- * replace it; the same rule decides between two of one key.
+ * @since 0.1.0
+ * @category models
+ */
+export type Merged = readonly [view: View, changed: ReadonlySet<string>]
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface MergeOptions {
+  /** The services that were asked for, one by one; the others stay as they are. All of the project unless given. */
+  readonly asked?: ReadonlySet<string> | undefined
+  /** Has it left since the registry was asked? Then the answer is out of date as far as it goes. */
+  readonly hasLeft?: ((instance: Instance) => boolean) | undefined
+}
+
+/**
+ * A merge that is done service by service, so that a long answer need not be taken in one go. `step` takes the next one
+ * and tells whether all are taken. `finish` is given the view as it is by then: what has left it between the steps stays
+ * away.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Merging {
+  readonly step: () => boolean
+  readonly finish: (view: View) => Merged
+}
+
+/**
+ * Takes an answer of the registry, which arrived at `now`.
+ *
+ * What it adds is believed at once. Services of other projects and instances of other envs are left out. A record that is
+ * older than the one known, by `updatedAt` and then by `lastHeartbeatAt`, comes from a replica that lags and does not
+ * replace it; the same rule decides between two of one key, and of two services of one name the newer one counts.
+ *
+ * What is missing is gone, with one exception. A service that shrinks to nothing, or to less than half of what was
+ * believed, is not believed at once: a registry whose cache was restarted answers with the few instances that have beaten
+ * since. The missing ones are held. A held one is gone when two further answers, 10 seconds apart or more, lack it too, and
+ * its TTL (5 minutes at most) has passed since the last answer that showed it: what is not listed again cannot be leased
+ * longer. Once it was held for 5 minutes, the next answer that lacks it is believed without more ado.
  *
  * @since 0.1.0
  * @category combinators
@@ -89,112 +157,151 @@ export const ageMillis = (view: View, now: number): number =>
 export const merge = (
   view: View,
   answer: ReadonlyArray<ServiceWithInstances>,
-  now: number
-): readonly [View, ReadonlyArray<Change>] => {
-  const services = new Map<string, ServiceView>()
-  const changes: Array<Change> = []
-  for (const { instances, service } of answer) {
-    if (service.project !== view.project) continue
-    const twin = services.get(service.name)
-    if (twin !== undefined && twin.service.updatedAt >= service.updatedAt) continue
-    services.set(service.name, { service, instances })
-  }
-  for (const [name, { instances, service }] of services) {
-    const held = view.services.get(name)?.instances ?? []
-    const merged = mergeInstances(held, instances, view.env)
-    collectChanges(name, held, merged, changes)
-    services.set(name, { service, instances: merged })
-  }
-  for (const [name, { instances }] of view.services) {
-    if (!services.has(name)) collectChanges(name, instances, [], changes)
-  }
-  return [{ project: view.project, env: view.env, fetchedAt: now, services }, changes]
+  now: number,
+  options?: MergeOptions
+): Merged => {
+  const merging = begin(view, answer, now, options)
+  while (!merging.step());
+  return merging.finish(view)
 }
 
-const isOlder = (a: Instance, b: Instance): boolean =>
-  a.updatedAt < b.updatedAt || (a.updatedAt === b.updatedAt && a.lastHeartbeatAt < b.lastHeartbeatAt)
+/**
+ * {@link merge}, one service at a time.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const begin = (
+  view: View,
+  answer: ReadonlyArray<ServiceWithInstances>,
+  now: number,
+  { asked, hasLeft = () => false }: MergeOptions = {}
+): Merging => {
+  const answered = new Map<string, ServiceWithInstances>()
+  const merged = new Map<string, ServiceView>()
+  const changed = new Set<string>()
+  const unanswered = (asked ?? view.services).keys()
+  let next = 0
 
-const byKey = (a: Instance, b: Instance): number =>
-  a.instanceKey < b.instanceKey ? -1 : a.instanceKey > b.instanceKey ? 1 : 0
-
-const mergeInstances = (
-  held: ReadonlyArray<Instance>,
-  listed: ReadonlyArray<Instance>,
-  env: string
-): ReadonlyArray<Instance> => {
-  const newest = new Map<string, Instance>()
-  for (const instance of listed) {
-    if (instance.env !== env) continue
-    const twin = newest.get(instance.instanceKey)
-    if (twin === undefined || isOlder(twin, instance)) newest.set(instance.instanceKey, instance)
+  const take = (name: string, from: View): void => {
+    const before = find(from, name)
+    const after = before?.isStatic
+      ? before
+      : mergeService(before, answered.get(name), now, (instance) => instance.env === view.env && !hasLeft(instance))
+    if (after === undefined) merged.delete(name)
+    else merged.set(name, after)
+    if (InstanceDiff.isNothing(before?.instances ?? [], after?.instances ?? [])) changed.delete(name)
+    else changed.add(name)
   }
-  for (const before of held) {
-    const after = newest.get(before.instanceKey)
-    if (after !== undefined && isOlder(after, before)) newest.set(before.instanceKey, before)
+  const takeAnswered = (one: ServiceWithInstances): void => {
+    const { name, project, updatedAt } = one.service
+    if (project !== view.project || asked?.has(name) === false) return
+    const twin = answered.get(name)
+    if (twin !== undefined && twin.service.updatedAt >= updatedAt) return
+    answered.set(name, one)
+    take(name, view)
   }
-  return Array.from(newest.values()).sort(byKey)
-}
-
-// Both lists are sorted by key: one walk along the two.
-const collectChanges = (
-  service: string,
-  before: ReadonlyArray<Instance>,
-  after: ReadonlyArray<Instance>,
-  changes: Array<Change>
-): void => {
-  let i = 0
-  let j = 0
-  for (;;) {
-    const old = before[i]
-    const current = after[j]
-    if (old !== undefined && (current === undefined || byKey(old, current) < 0)) {
-      changes.push({ _tag: "Removed", service, instance: old })
-      i++
-    } else if (current !== undefined && (old === undefined || byKey(current, old) < 0)) {
-      changes.push({ _tag: "Added", service, instance: current })
-      j++
-    } else if (old !== undefined && current !== undefined) {
-      if (!sameToCallers(old, current)) changes.push({ _tag: "Changed", service, instance: current })
-      i++
-      j++
-    } else {
-      return
+  return {
+    step: () => {
+      const one = answer[next++]
+      if (one !== undefined) {
+        takeAnswered(one)
+        return false
+      }
+      const { done = false, value: name } = unanswered.next()
+      if (name !== undefined && !answered.has(name)) take(name, view)
+      return done
+    },
+    finish: (current) => {
+      for (const [name, service] of current.services) {
+        if (service !== find(view, name) && asked?.has(name) !== false) take(name, current)
+      }
+      if (asked === undefined) return [{ ...current, listedAt: now, services: merged }, changed]
+      const services = new Map(current.services)
+      for (const name of asked) {
+        const after = merged.get(name)
+        if (after === undefined) services.delete(name)
+        else services.set(name, after)
+      }
+      return [{ ...current, services }, changed]
     }
   }
 }
 
-const sameToCallers = (a: Instance, b: Instance): boolean =>
-  a === b ||
-  (a.id === b.id &&
-    a.serviceId === b.serviceId &&
-    a.host === b.host &&
-    a.endpoint === b.endpoint &&
-    a.httpPort === b.httpPort &&
-    a.grpcPort === b.grpcPort &&
-    a.ttlSeconds === b.ttlSeconds &&
-    a.endpoints.length === b.endpoints.length &&
-    a.endpoints.every((endpoint, i) => {
-      const other = b.endpoints[i]
-      return endpoint.host === other?.host && endpoint.network === other.network && endpoint.priority === other.priority
-    }) &&
-    sameJson(a.meta, b.meta))
-
-const isJsonArray = (value: JsonValue): value is ReadonlyArray<JsonValue> => Array.isArray(value)
-
-// As deep as JSON is decoded at all: a guard of the stack, for records that come from elsewhere.
-const MAX_DEPTH = 100
-
-// Decoded JSON is remembered by its text: most of the time equal means identical. What is too deep to compare has changed.
-const sameJson = (a: JsonValue, b: JsonValue, levels = MAX_DEPTH): boolean => {
-  if (a === b) return true
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || levels === 0) return false
-  if (isJsonArray(a)) {
-    return isJsonArray(b) && a.length === b.length && a.every((part, i) => sameJson(part, b[i] ?? null, levels - 1))
+/**
+ * Without this instance, for good: unless an answer shows it again. For what this process knows better than the registry:
+ * it has deregistered the instance itself, or has called one that is held, and failed.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const without = (view: View, name: string, instanceKey: string): View => {
+  const service = find(view, name)
+  if (service === undefined || !service.instances.some((instance) => instance.instanceKey === instanceKey)) return view
+  const holds = new Map(service.holds)
+  holds.delete(instanceKey)
+  const left = {
+    ...service,
+    ...held(holds),
+    instances: service.instances.filter((instance) => instance.instanceKey !== instanceKey)
   }
-  if (isJsonArray(b)) return false
-  const keys = Object.keys(a)
-  return (
-    keys.length === Object.keys(b).length &&
-    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key] ?? null, b[key] ?? null, levels - 1))
-  )
+  return { ...view, services: new Map(view.services).set(name, left) }
 }
+
+const held = (holds: ReadonlyMap<string, Hold>): Pick<ServiceView, "held" | "holds"> =>
+  holds.size === 0 ? { held: noneHeld, holds: noHolds } : { held: new Set(holds.keys()), holds }
+
+const mergeService = (
+  before: ServiceView | undefined,
+  answer: ServiceWithInstances | undefined,
+  now: number,
+  counts: (instance: Instance) => boolean
+): ServiceView | undefined => {
+  const found = new Map<string, Instance>()
+  for (const instance of answer?.instances ?? []) {
+    if (!counts(instance)) continue
+    const twin = found.get(instance.instanceKey)
+    if (twin === undefined || isOlder(twin, instance)) found.set(instance.instanceKey, instance)
+  }
+  const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now)
+  for (const known of before?.instances ?? []) {
+    const listed = found.get(known.instanceKey)
+    if (holds.has(known.instanceKey) || (listed !== undefined && isOlder(listed, known))) {
+      found.set(known.instanceKey, known)
+    }
+  }
+  const service = answer?.service ?? (holds.size > 0 ? before?.service : undefined)
+  if (service === undefined) return undefined
+  const instances = Array.from(found.values()).sort(InstanceDiff.byKey)
+  return { service, instances, ...held(holds), isStatic: false, isFromDisk: false, fetchedAt: now }
+}
+
+const holdMissing = (
+  { fetchedAt, holds, instances }: ServiceView,
+  listed: ReadonlyMap<string, Instance>,
+  now: number
+): ReadonlyMap<string, Hold> => {
+  const isInDoubt = 2 * listed.size < instances.length
+  if (!isInDoubt && holds.size === 0) return noHolds
+  const still = new Map<string, Hold>()
+  for (const { instanceKey, ttlSeconds } of instances) {
+    if (listed.has(instanceKey)) continue
+    const hold = holds.get(instanceKey)
+    if (hold === undefined) {
+      if (isInDoubt) still.set(instanceKey, { shownAt: fetchedAt, heldAt: now, confirmedAt: undefined })
+    } else if (!isOver(hold, ttlSeconds, now)) {
+      still.set(instanceKey, hold.confirmedAt === undefined ? { ...hold, confirmedAt: now } : hold)
+    }
+  }
+  return still
+}
+
+/** Is a held instance gone, now that one more answer lacks it? */
+const isOver = ({ confirmedAt, heldAt, shownAt }: Hold, ttlSeconds: number, now: number): boolean =>
+  now - heldAt >= maxHoldMillis ||
+  (confirmedAt !== undefined &&
+    now - confirmedAt >= confirmationMillis &&
+    now - shownAt >= Math.min(1_000 * ttlSeconds, maxHoldMillis))
+
+const isOlder = (a: Instance, b: Instance): boolean =>
+  a.updatedAt < b.updatedAt || (a.updatedAt === b.updatedAt && a.lastHeartbeatAt < b.lastHeartbeatAt)

@@ -87,7 +87,7 @@ const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings) => {
   const all = (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
     const found = View.find(cell.view, name)
     if (found === undefined) return undefined
-    const ageMillis = View.ageMillis(cell.view, keeper.now())
+    const ageMillis = View.ageMillis(found, keeper.now())
     return {
       instances: found.instances,
       ageMillis,

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
+import * as InstanceDiff from "../../src/core/InstanceDiff.js"
 import * as View from "../../src/core/View.js"
 import type { JsonObject, JsonValue } from "../../src/schemas/Json.js"
 import { anInstance, aService } from "../support/scriptedRegistry.js"
@@ -7,18 +8,27 @@ import { anInstance, aService } from "../support/scriptedRegistry.js"
 const nothing = View.empty("shop", "test")
 const merged = (view: View.View, ...answer: Parameters<typeof View.merge>[1]) => View.merge(view, answer, 1_000)
 const keys = (view: View.View, name = "orders") => View.find(view, name)?.instances.map((i) => i.instanceKey)
-const told = (changes: ReadonlyArray<View.Change>) =>
-  changes.map(({ _tag, instance, service }) => `${_tag} ${service}/${instance.instanceKey}`)
+const instances = (view: View.View, name = "orders") => View.find(view, name)?.instances ?? []
+const told = (before: View.View, after: View.View, name = "orders") =>
+  InstanceDiff.diff(instances(before, name), instances(after, name)).map(
+    ({ _tag, instance }) => `${_tag} ${instance.instanceKey}`
+  )
 
 describe("View", () => {
-  it("believes nothing before the first answer, and is infinitely old", () => {
+  it("believes nothing before the first answer", () => {
     assert.isUndefined(View.find(nothing, "orders"))
-    assert.strictEqual(View.ageMillis(nothing, 5), Number.POSITIVE_INFINITY)
+    assert.isUndefined(nothing.listedAt)
   })
 
-  it("is as old as the answer it rests on", () => {
-    const [view] = merged(nothing, aService("orders", ["a"]))
-    assert.strictEqual(View.ageMillis(view, 31_000), 30_000)
+  it("has services that are as old as the answers they rest on", () => {
+    const age = (view: View.View, name: string) => {
+      const service = View.find(view, name)
+      return service && View.ageMillis(service, 31_000)
+    }
+    const [view] = merged(nothing, aService("orders", ["a"]), aService("payments", ["p"]))
+    assert.deepStrictEqual([age(view, "orders"), view.listedAt], [30_000, 1_000])
+    const [next] = View.merge(view, [aService("orders", ["a"])], 11_000, { asked: new Set(["orders"]) })
+    assert.deepStrictEqual([age(next, "orders"), age(next, "payments"), next.listedAt], [20_000, 30_000, 1_000])
   })
 
   it("tells an empty service from an unknown one", () => {
@@ -83,25 +93,24 @@ describe("View", () => {
         anInstance("moved"),
         anInstance("relabelled", { meta: { zones: ["a", { b: null }] } })
       ]),
-      aService("payments", ["p"])
+      aService("payments", ["p"]),
+      aService("quiet", ["q"]),
+      aService("empty", [])
     )
-    assert.strictEqual(first.length, 5)
-    const [, second] = merged(
+    assert.deepStrictEqual([...first], ["orders", "payments", "quiet"])
+    const [next, second] = merged(
       view,
       aService("orders", [
         anInstance("beats", { lastHeartbeatAt: 9, updatedAt: 9, meta: {} }),
         anInstance("came"),
         anInstance("moved", { endpoints: [{ host: "h", network: "local", priority: 1 }] }),
         anInstance("relabelled", { meta: { zones: ["a", { b: 1 }] } })
-      ])
+      ]),
+      aService("payments", ["p"]),
+      aService("quiet", [anInstance("q", { lastHeartbeatAt: 9 })])
     )
-    assert.deepStrictEqual(told(second), [
-      "Added orders/came",
-      "Removed orders/gone",
-      "Changed orders/moved",
-      "Changed orders/relabelled",
-      "Removed payments/p"
-    ])
+    assert.deepStrictEqual([...second], ["orders"])
+    assert.deepStrictEqual(told(view, next), ["Added came", "Removed gone", "Changed moved", "Changed relabelled"])
   })
 
   it("takes JSON of any depth twice, and compares no deeper than JSON is decoded", () => {
@@ -112,11 +121,11 @@ describe("View", () => {
     }
     for (const [levels, changes] of [
       [100, []],
-      [9_000, ["Changed orders/a"]]
+      [9_000, ["Changed a"]]
     ] as const) {
       const [view] = merged(nothing, nested(levels, 1))
-      assert.deepStrictEqual(told(merged(view, nested(levels, 1))[1]), [...changes])
-      assert.deepStrictEqual(told(merged(view, nested(levels, 2))[1]), ["Changed orders/a"])
+      assert.deepStrictEqual(told(view, merged(view, nested(levels, 1))[0]), [...changes])
+      assert.deepStrictEqual(told(view, merged(view, nested(levels, 2))[0]), ["Changed a"])
     }
   })
 
@@ -127,6 +136,109 @@ describe("View", () => {
     assert.strictEqual(nothing.services.size, 0)
   })
 
+  describe("a service that shrinks", () => {
+    const four = ["a", "b", "c", "d"]
+    /** What is believed after each of these answers, the first of which comes at 0. */
+    const diary = (
+      ttlSeconds: number,
+      ...answers: ReadonlyArray<readonly [second: number, listed: ReadonlyArray<string>, believed: string]>
+    ) => {
+      let view = nothing
+      for (const [second, listed, believed] of answers) {
+        const records = listed.map((key) => anInstance(key, { ttlSeconds }))
+        view = View.merge(view, [aService("orders", records)], second * 1_000)[0]
+        const { held, holds } = View.find(view, "orders") ?? {}
+        assert.deepStrictEqual([...(held ?? [])], [...(holds?.keys() ?? [])])
+        const shown = instances(view).map((i) => (held?.has(i.instanceKey) ? `(${i.instanceKey})` : i.instanceKey))
+        assert.strictEqual(shown.join(" "), believed, `after ${second} s`)
+      }
+      return view
+    }
+
+    it("by half or less is believed at once", () => {
+      diary(60, [0, four, "a b c d"], [30, ["a", "b"], "a b"], [60, ["b"], "b"])
+    })
+    it("by more than half keeps the missing ones, and takes what is new", () => {
+      diary(60, [0, four, "a b c d"], [30, ["d"], "(a) (b) (c) d"], [31, ["e"], "(a) (b) (c) (d) e"])
+    })
+    it("to nothing is believed when two further answers agree, and the leases must have run out", () => {
+      const empty = [] as const
+      diary(60, [0, four, "a b c d"], [1, empty, "(a) (b) (c) (d)"], [2, empty, "(a) (b) (c) (d)"], [60, empty, ""])
+      diary(60, [0, ["a"], "a"], [30, empty, "(a)"], [60, empty, "(a)"], [69.9, empty, "(a)"], [70, empty, ""])
+      diary(5, [0, ["a"], "a"], [30, empty, "(a)"], [31, empty, "(a)"], [40.9, empty, "(a)"], [41, empty, ""])
+    })
+    it("is never believed for the length of the outage alone, however old the last answer", () => {
+      diary(60, [0, four, "a b c d"], [600, [], "(a) (b) (c) (d)"], [601, [], "(a) (b) (c) (d)"], [611, [], ""])
+    })
+    it("is believed after five minutes of doubt, however long the leases and few the answers", () => {
+      diary(86_400, [0, ["a"], "a"], [30, [], "(a)"], [60, [], "(a)"], [299, [], "(a)"], [300, [], ""])
+      diary(86_400, [0, ["a"], "a"], [600, [], "(a)"], [1_200, [], ""])
+    })
+    it("and comes back has never been away", () => {
+      diary(
+        60,
+        [0, four, "a b c d"],
+        [30, ["a"], "a (b) (c) (d)"],
+        [60, ["a", "b", "c"], "a b c (d)"],
+        [65, [], "(a) (b) (c) (d)"],
+        [75, [], "(a) (b) (c)"],
+        [119, four, "a b c d"]
+      )
+    })
+    it("goes on being held when others come in place of the missing ones", () => {
+      diary(60, [0, four, "a b c d"], [30, ["e"], "(a) (b) (c) (d) e"], [40, ["e", "f", "g"], "(a) (b) (c) (d) e f g"])
+    })
+    it("and is not listed at all is kept in the same way", () => {
+      const [view] = merged(nothing, aService("orders", ["a"]))
+      const [held] = View.merge(view, [], 30_000)
+      assert.deepStrictEqual(keys(held), ["a"])
+      const [confirmed] = View.merge(held, [], 60_000)
+      const [gone, changed] = View.merge(confirmed, [], 90_000)
+      assert.isUndefined(keys(gone))
+      assert.deepStrictEqual([...changed], ["orders"])
+    })
+    it("keeps the last known record of who is held", () => {
+      const [view] = merged(nothing, aService("orders", [anInstance("a", { host: "last" })]))
+      const [held, changed] = View.merge(view, [aService("orders", [])], 30_000)
+      assert.strictEqual(instances(held)[0]?.host, "last")
+      assert.deepStrictEqual([...changed], [])
+    })
+    it("loses for good who is taken out, unless an answer shows it again", () => {
+      const held = diary(60, [0, ["a"], "a"], [30, [], "(a)"])
+      const without = View.without(held, "orders", "a")
+      assert.deepStrictEqual([keys(without), keys(held)], [[], ["a"]])
+      assert.strictEqual(View.find(without, "orders")?.held.size, 0)
+      assert.deepStrictEqual(keys(View.merge(without, [aService("orders", [])], 31_000)[0]), [])
+      assert.deepStrictEqual(keys(View.merge(without, [aService("orders", ["a"])], 31_000)[0]), ["a"])
+    })
+  })
+
+  it("is the same view when one takes out what it has not", () => {
+    const [view] = merged(nothing, aService("orders", ["a"]))
+    assert.strictEqual(View.without(view, "orders", "b"), view)
+    assert.strictEqual(View.without(view, "payments", "a"), view)
+  })
+
+  it("takes an answer on single services for these alone, and leaves out of it who has left meanwhile", () => {
+    const [view] = merged(nothing, aService("orders", ["a", "b"]), aService("payments", ["p"]))
+    const answer = [aService("orders", ["a", "b", "c"]), aService("payments", [])]
+    const [next] = View.merge(view, answer, 2_000, {
+      asked: new Set(["orders"]),
+      hasLeft: ({ instanceKey }) => instanceKey === "b"
+    })
+    assert.deepStrictEqual([keys(next), keys(next, "payments")], [["a", "c"], ["p"]])
+  })
+
+  it("counts what has left it while an answer was taken", () => {
+    const [full] = merged(nothing, aService("orders", ["a"]), aService("payments", ["p"]))
+    const [view] = View.merge(full, [aService("payments", ["p"])], 30_000)
+    assert.deepStrictEqual(keys(view), ["a"])
+    const merging = View.begin(view, [aService("payments", ["p"])], 60_000)
+    while (!merging.step());
+    const [next, changed] = merging.finish(View.without(view, "orders", "a"))
+    assert.deepStrictEqual([keys(next), [...changed]], [undefined, []])
+  })
+
   const records = FastCheck.array(
     FastCheck.record({
       key: FastCheck.constantFrom("a", "b", "c", "aa", "é", "Z"),
@@ -135,31 +247,73 @@ describe("View", () => {
     })
   )
 
-  it("is sorted, holds each listed key once and no other, and its changes lead from view to view", () => {
+  it("always has what is listed, loses what is not within the bound, and keeps its order", () => {
+    const answers = FastCheck.array(
+      FastCheck.record({
+        records,
+        after: FastCheck.integer({ min: 1, max: 40 }),
+        failed: FastCheck.constantFrom(undefined, "a", "b")
+      }),
+      { maxLength: 30 }
+    )
     FastCheck.assert(
-      FastCheck.property(FastCheck.array(records, { maxLength: 6 }), (answers) => {
+      FastCheck.property(answers, (answers) => {
         let view = nothing
-        const believed = new Set<string>()
-        for (const answer of answers) {
-          const [next, changes] = merged(
-            view,
-            aService(
-              "orders",
-              answer.map(({ key, ...times }) => anInstance(key, times))
-            )
-          )
-          for (const { _tag, instance } of changes) {
-            if (_tag === "Added") believed.add(instance.instanceKey)
+        let now = 0
+        const believed = new Map<string, View.ServiceView["instances"][number]>()
+        const shownAt = new Map<string, number>()
+        for (const { after, failed, records } of answers) {
+          now += after * 1_000
+          const answer = records.map(({ key, ...times }) => anInstance(key, times))
+          const [next] = View.merge(view, [aService("orders", answer)], now)
+          for (const { key } of records) shownAt.set(key, now)
+          for (const { _tag, instance } of InstanceDiff.diff(instances(view), instances(next))) {
             if (_tag === "Removed") believed.delete(instance.instanceKey)
+            else believed.set(instance.instanceKey, instance)
           }
-          const expected = Array.from(new Set(answer.map(({ key }) => key))).sort()
-          assert.deepStrictEqual(keys(next), expected)
-          assert.deepStrictEqual(Array.from(believed).sort(), expected)
-          for (const before of View.find(view, "orders")?.instances ?? []) {
-            const now = View.find(next, "orders")?.instances.find((i) => i.instanceKey === before.instanceKey)
+          const known = keys(next) ?? []
+          assert.deepStrictEqual(known, Array.from(new Set(known)).sort())
+          assert.deepStrictEqual(Array.from(believed.keys()).sort(), known)
+          const listed = new Set(records.map(({ key }) => key))
+          assert.deepStrictEqual(
+            [...listed].filter((key) => !known.includes(key)),
+            []
+          )
+          const held = View.find(next, "orders")?.held ?? new Set()
+          assert.deepStrictEqual(known.filter((key) => !listed.has(key)).sort(), [...held].sort())
+          // The TTL or three answers, whichever takes longer.
+          for (const key of held) assert.isBelow(now - (shownAt.get(key) ?? 0), 60_000 + 3 * 40_000)
+          for (const before of instances(view)) {
+            const now = instances(next).find((i) => i.instanceKey === before.instanceKey)
             if (now !== undefined) assert.isAtLeast(now.updatedAt, before.updatedAt)
           }
-          view = next
+          view = failed !== undefined && held.has(failed) ? View.without(next, "orders", failed) : next
+          if (view !== next && failed !== undefined) believed.delete(failed)
+        }
+      })
+    )
+  })
+
+  it("is the same however an answer is cut", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(records, { maxLength: 6 }), (services) => {
+        const answer = services.map((records, i) =>
+          aService(
+            `s${i % 4}`,
+            records.map(({ key, ...times }) => anInstance(key, times)),
+            { updatedAt: i }
+          )
+        )
+        const [view] = merged(nothing, ...answer)
+        const merging = View.begin(nothing, answer, 1_000)
+        while (!merging.step());
+        assert.deepStrictEqual(merging.finish(nothing)[0], view)
+        for (const [name, { instances }] of view.services) {
+          const newest = answer.findLast((one) => one.service.name === name)
+          assert.sameMembers(
+            instances.map((i) => i.instanceKey),
+            Array.from(new Set(newest?.instances.map((i) => i.instanceKey)))
+          )
         }
       })
     )

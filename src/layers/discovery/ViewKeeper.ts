@@ -22,6 +22,7 @@ import * as Refresh from "../../core/Refresh.js"
 import type * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Slices from "../../internal/slices.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
@@ -49,7 +50,7 @@ export interface Cell {
   refresh: Refresh.Refresh
   /** There from when a fetch is asked for until it has ended; completed with its exit, and never failed itself. */
   landing: Deferred.Deferred<FetchExit> | undefined
-  /** Completed to tell the keeper that a fetch was asked for. */
+  /** Completed to tell the keeper that a fetch was asked for, or is due earlier than before. */
   wake: Deferred.Deferred<void>
   /** How the last fetch ended. */
   exit: FetchExit
@@ -91,7 +92,19 @@ export interface ViewKeeper {
    * answered as it is, and a fetch is only brought about.
    */
   readonly learn: (project: string, env: string) => Effect.Effect<Cell, RegistryError>
+  /**
+   * To be told, synchronously, of every counted failure of a call to an instance of this cell. A connection that was not
+   * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
+   * view for good; then `onView` runs before this returns.
+   */
+  readonly reportFailure: (cell: Cell, name: string, instanceKey: string, kind: FailureKind) => void
 }
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export type FailureKind = "Connection" | "Other"
 
 const METHOD = "RegistryService/ListServices"
 
@@ -129,16 +142,16 @@ const newCell = (project: string, env: string, now: number): Cell => ({
 /** At most so many services that have shrunk are named: a registry that was flushed takes all of them at once. */
 const MAX_NAMED = 10
 
-const countIn = (view: View.View, name: string): number => View.find(view, name)?.instances.length ?? 0
-
-/** The services in use of which less than half is left, as people read it. */
+/** The services in use of which the registry has just begun to list less than half, as people read it. */
 const shrunk = (cell: Cell, next: View.View): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (const name of cell.inUse) {
-    const from = countIn(cell.view, name)
-    const to = countIn(next, name)
-    if (2 * to < from) found.push(`${name} ${from} → ${to}`)
-    if (!next.services.has(name)) cell.inUse.delete(name)
+    const before = View.find(cell.view, name)
+    const after = View.find(next, name)
+    if (after === undefined) cell.inUse.delete(name)
+    else if (after.held.size > 0 && before?.held.size === 0) {
+      found.push(`${name} ${before.instances.length} → ${after.instances.length - after.held.size}`)
+    }
   }
   return found
 }
@@ -148,18 +161,31 @@ const logShrunk = (cell: Cell, found: ReadonlyArray<string>): Effect.Effect<void
   const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
   const of = `${cell.view.project} in env ${cell.view.env}`
   return Effect.logWarning(
-    `the registry lists far fewer instances of ${of} than before: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
+    `the registry lists far fewer instances of ${of} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
   )
 }
 
-/** Tells which services in use have shrunk. */
-const take = (cell: Cell, answer: ReadonlyArray<ServiceWithInstances>, now: number): ReadonlyArray<string> => {
-  const [view] = View.merge(cell.view, answer, now)
-  const found = shrunk(cell, view)
-  cell.view = view
-  cell.hadServices ||= view.services.size > 0
-  return found
-}
+/**
+ * Takes an answer, in slices where it is long, and tells which services in use have shrunk. What was reported or
+ * deregistered between two slices counts.
+ */
+const take = (
+  cell: Cell,
+  answer: ReadonlyArray<ServiceWithInstances>,
+  { clock, onView }: Means
+): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.suspend(() => {
+    const now = Monotonic.unsafeNow(clock)
+    const merging = View.begin(cell.view, answer, now)
+    return Effect.map(Slices.run(merging.step), () => {
+      const [view] = merging.finish(cell.view)
+      const found = shrunk(cell, view)
+      cell.view = view
+      cell.hadServices ||= view.services.size > 0
+      onView(cell, now)
+      return found
+    })
+  })
 
 const reason = (exit: Exit.Failure<void, RegistryError>): string =>
   Option.match(Cause.failureOption(exit.cause), {
@@ -174,7 +200,7 @@ const logTurn = (cell: Cell, exit: FetchExit, failuresBefore: number): Effect.Ef
     return failuresBefore > 0
       ? Effect.void
       : Effect.logWarning(
-          cell.view.fetchedAt === undefined
+          cell.view.listedAt === undefined
             ? `the instances of ${of} cannot be fetched: ${reason(exit)}`
             : `the instances of ${of} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
         )
@@ -192,7 +218,6 @@ const land = (cell: Cell, exit: FetchExit, now: number, settings: Settings, rand
     ? Refresh.succeeded(cell.refresh, now, settings.refreshIntervalMillis, random)
     : Refresh.failed(cell.refresh, now)
   cell.landing = undefined
-  cell.wake = Deferred.unsafeMake(FiberId.none)
   Metrics.viewRefreshes.unsafeUpdate(1, Exit.isSuccess(exit) ? successLabels : failureLabels)
   if (waiting !== undefined) Deferred.unsafeDone(waiting, Effect.succeed(cell.exit))
   return logTurn(cell, cell.exit, failuresBefore)
@@ -206,8 +231,9 @@ interface Means {
 }
 
 /** Fetches once. Never fails: how it went is told to the cell. */
-const fetch = (cell: Cell, { clock, onView, registry, settings }: Means): Effect.Effect<void> =>
-  Effect.suspend(() => {
+const fetch = (cell: Cell, means: Means): Effect.Effect<void> => {
+  const { clock, registry, settings } = means
+  return Effect.suspend(() => {
     cell.refresh = Refresh.started(cell.refresh, Monotonic.unsafeNow(clock))
     cell.landing ??= Deferred.unsafeMake(FiberId.none)
     return registry.listServices({ project: cell.view.project, env: cell.view.env })
@@ -217,16 +243,13 @@ const fetch = (cell: Cell, { clock, onView, registry, settings }: Means): Effect
       onTimeout: timedOut(settings.fetchTimeoutMillis)
     }),
     // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
-    Effect.flatMap((answer) => {
-      const now = Monotonic.unsafeNow(clock)
-      const found = take(cell, answer, now)
-      onView(cell, now)
-      return logShrunk(cell, found)
-    }),
+    Effect.flatMap((answer) => take(cell, answer, means)),
+    Effect.flatMap((found) => logShrunk(cell, found)),
     Effect.exit,
     Effect.zip(Random.next),
     Effect.flatMap(([exit, random]) => land(cell, exit, Monotonic.unsafeNow(clock), settings, random))
   )
+}
 
 /**
  * When a cell is fetched again unasked. A view that never had a service has nothing that could grow old, and is
@@ -265,6 +288,7 @@ const pause = (
     }
     const fetchAt = nextFetchAt(cell)
     if (fetchAt <= now) return Effect.succeed(true)
+    cell.wake = Deferred.unsafeMake(FiberId.none)
     // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
     const millis = Math.ceil(Math.min(fetchAt, idleAt) - now)
     return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Deferred.await(cell.wake)).pipe(
@@ -358,7 +382,7 @@ export const make = (settings: Settings, onView: OnView): Effect.Effect<ViewKeep
         Deferred.unsafeDone(cell.wake, Effect.void)
       }
       const isSick = isSlow || cell.refresh.failures > 0
-      return isSick && cell.view.fetchedAt !== undefined ? Effect.succeed(cell.exit) : Deferred.await(cell.landing)
+      return isSick && cell.view.listedAt !== undefined ? Effect.succeed(cell.exit) : Deferred.await(cell.landing)
     }
 
     return {
@@ -370,8 +394,19 @@ export const make = (settings: Settings, onView: OnView): Effect.Effect<ViewKeep
           const cell = open(project, env)
           cell.usedAt = now()
           return Effect.flatMap(nextExit(cell), (exit) =>
-            cell.view.fetchedAt === undefined ? Exit.as(exit, cell) : Effect.succeed(cell)
+            cell.view.listedAt === undefined ? Exit.as(exit, cell) : Effect.succeed(cell)
           )
-        })
+        }),
+      reportFailure: (cell, name, instanceKey, kind) => {
+        const service = View.find(cell.view, name)
+        if (service === undefined || service.isStatic) return
+        if (kind === "Connection" && cell.landing === undefined) {
+          cell.refresh = Refresh.hastened(cell.refresh, now())
+          Deferred.unsafeDone(cell.wake, Effect.void)
+        }
+        if (!service.held.has(instanceKey)) return
+        cell.view = View.without(cell.view, name, instanceKey)
+        onView(cell, now())
+      }
     }
   })
