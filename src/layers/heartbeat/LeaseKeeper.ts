@@ -18,7 +18,7 @@ import type { Auth } from "../../services/Auth.js"
 import type { HeartbeatError, LeaseState } from "../../services/Heartbeat.js"
 import type { Registry } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
-import * as BeatStream from "./BeatStream.js"
+import * as BeatPool from "./BeatPool.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import * as LeaseTimer from "./LeaseTimer.js"
 import * as Registrar from "./Registrar.js"
@@ -156,13 +156,7 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
       })
 
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
-    const beats = yield* BeatStream.make({
-      registry,
-      moves: auth.changes,
-      hasLeases: () => entries.size > 0,
-      holdsLeases: () => [...entries].some((entry) => Lease.isAlive(entry.lease)),
-      onEvent: dispatch
-    })
+    const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch })
 
     const forkAttempt = (entry: LeaseEntry.LeaseEntry, before: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.zipRight(before, attempt(registry, dispatch, entry)).pipe(
@@ -194,7 +188,7 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
         return Effect.zipRight(
           dispatch(entry, { _tag: "Stop" }),
           Effect.suspend(() => {
-            beats.unsafeWake()
+            beats.unsafeLeave(entry)
             return Registrar.end(registry, entry).pipe(Effect.interruptible, Effect.timeoutOption(STOP_BUDGET))
           })
         ).pipe(Effect.ensuring(dispatch(entry, { _tag: "Ended" })), annotated)
@@ -203,11 +197,7 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
     const stopAll = Effect.suspend(() => Effect.forEach(entries, stop, { concurrency: STOPS_AT_ONCE, discard: true }))
 
     yield* Effect.forEach(
-      [
-        keepRunning("the heartbeat stream", beats.run),
-        keepRunning("the watch for another token", beats.watchMoves),
-        keepRunning("the timer of the leases", timer.run)
-      ],
+      [keepRunning("the heartbeat streams", beats.run), keepRunning("the timer of the leases", timer.run)],
       (fiber) => fiber.pipe(annotated, Effect.interruptible, Effect.forkIn(scope)),
       { discard: true }
     )

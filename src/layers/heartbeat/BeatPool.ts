@@ -1,0 +1,235 @@
+/**
+ * The streams that the beats of all leases travel on: as many as the plan asks for, opened when there is a beat to send,
+ * replaced when they break, fall silent or have to move, ended when the last lease has gone.
+ *
+ * What is decided stands in `core/StreamPlan`; here are the fibers.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import type * as Chunk from "effect/Chunk"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Lease from "../../core/Lease.js"
+import * as StreamPlan from "../../core/StreamPlan.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import { BeatStream } from "./BeatStream.js"
+import type { LeaseEntry } from "./LeaseEntry.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface BeatPool {
+  /** Sends a beat as soon as a stream takes it. Its outcome comes by `onEvent`. The lease is carried from now on. */
+  readonly unsafeSend: (entry: LeaseEntry) => void
+  /** The lease needs no more beats: it is not carried any longer, and a beat that waits is dropped. */
+  readonly unsafeLeave: (entry: LeaseEntry) => void
+  /** Keeps the streams until it is interrupted. */
+  readonly run: Effect.Effect<never>
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly registry: Registry.Service
+  /** When all streams have to move: the token they were opened with has been replaced, say. */
+  readonly moves: Stream.Stream<unknown>
+  readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+  readonly settings?: StreamPlan.Settings | undefined
+}
+
+const resultLabels = {
+  renewed: [MetricLabel.make("result", "renewed")],
+  refused: [MetricLabel.make("result", "refused")],
+  failed: [MetricLabel.make("result", "failed")]
+}
+
+const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
+  let counted = 0
+  for (const value of values) if (isCounted(value)) counted++
+  return counted
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<BeatPool> =>
+  Effect.gen(function* () {
+    const { moves, onEvent, registry, settings = StreamPlan.defaults } = options
+    const clock = yield* Effect.clock
+    const now = () => Monotonic.unsafeNow(clock)
+    const leases = new Set<LeaseEntry>()
+    // Beats that no stream has taken yet, in the order they were asked for. They outlive the streams.
+    const waiting = new Set<LeaseEntry>()
+    const wake = Effect.unsafeMakeLatch(false)
+    let streams: ReadonlyArray<BeatStream> = []
+    let opening = StreamPlan.open
+    let beatsPerMilli = 0
+    let millisPerBeat = 0
+    let surplusSince = Number.POSITIVE_INFINITY
+    let turn = 0
+
+    const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, beatsPerMilli, millisPerBeat })
+    const staying = () => count(streams, ({ isLeaving }) => !isLeaving)
+    const unproven = () => count(streams, ({ isProven }) => !isProven)
+
+    const letGo = (stream: BeatStream) => {
+      streams = streams.filter((other) => other !== stream)
+      stream.unsafeLetGo()
+    }
+
+    /** Ends what is too much: streams that have been replaced, and such as are not wanted any longer. */
+    const prune = (at: number) => {
+      const target = wanted()
+      for (const stream of streams) if (at >= stream.renewAt) stream.isLeaving = true
+      const present = staying()
+      surplusSince = present > target ? Math.min(surplusSince, at) : Number.POSITIVE_INFINITY
+      for (const stream of streams.slice(0, StreamPlan.surplus(present, target, surplusSince, at))) {
+        stream.isLeaving = true
+      }
+      let working = count(streams, ({ isProven }) => isProven)
+      for (const stream of streams) {
+        if (!stream.isLeaving || (stream.isProven && working <= target)) continue
+        if (stream.isProven) working--
+        letGo(stream)
+      }
+    }
+
+    const open = (at: number): Effect.Effect<BeatStream, never, Scope.Scope> =>
+      Effect.flatMap(Random.next, (random) => {
+        const stream = new BeatStream(clock, StreamPlan.renewAt(settings, at, random))
+        streams = [...streams, stream]
+        return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
+      })
+
+    /** Gives the beats that wait to streams, and opens streams for them as long as there are too few. */
+    const assign = Effect.gen(function* () {
+      const at = now()
+      prune(at)
+      for (const entry of waiting) {
+        if (staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)) {
+          waiting.delete(entry)
+          ;(yield* open(at)).unsafeSend(entry)
+          continue
+        }
+        const index = StreamPlan.choose(settings, streams, millisPerBeat, turn, at)
+        if (index < 0) return
+        turn = index + 1
+        waiting.delete(entry)
+        streams[index]?.unsafeSend(entry)
+      }
+    })
+
+    const works = Effect.suspend(() => {
+      if (opening.failures === 0) return Effect.void
+      opening = StreamPlan.open
+      return Effect.logInfo("the heartbeat streams work again")
+    })
+
+    const onAck = (stream: BeatStream, ack: HeartbeatAck): Effect.Effect<void> => {
+      const answered = stream.unsafeAnswered(ack.receivedAt)
+      if (answered === undefined) return Effect.void
+      millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
+      const refused = ack.expiresAt === 0
+      Metrics.beats.unsafeUpdate(1, refused ? resultLabels.refused : resultLabels.renewed)
+      Metrics.beatRoundTripMillis.unsafeUpdate(ack.receivedAt - ack.sentAt, [])
+      return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
+    }
+
+    const onAcks = (stream: BeatStream, acks: Chunk.Chunk<HeartbeatAck>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const isFirst = !stream.isProven
+        const all = Effect.forEach(acks, (ack) => onAck(stream, ack), { discard: true })
+        return Effect.zipRight(
+          isFirst ? Effect.zipRight(works, all) : all,
+          Effect.sync(() => {
+            // A stream that has just shown that it works may replace another one.
+            if (isFirst || waiting.size > 0) wake.unsafeOpen()
+          })
+        )
+      })
+
+    const longestDelay = (): number => {
+      let longest = StreamPlan.LONGEST_DELAY
+      for (const { lease } of waiting)
+        longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isAlive(lease)))
+      return longest
+    }
+
+    const broke = (cause: Cause.Cause<RegistryError>): Effect.Effect<void> =>
+      Effect.flatMap(Random.next, (random) => {
+        const isFirst = opening.failures === 0
+        opening = StreamPlan.broke(opening, longestDelay(), now(), random)
+        const error = Cause.squash(cause)
+        const line = `a heartbeat stream broke, and is opened anew: ${error instanceof Error ? error.message : String(error)}`
+        return isFirst ? Effect.logWarning(line) : Effect.logDebug(line)
+      })
+
+    const ended = (stream: BeatStream, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const isMissed = streams.includes(stream)
+        streams = streams.filter((other) => other !== stream)
+        const lost = stream.entries
+        if (lost.length > 0) Metrics.beats.unsafeUpdate(lost.length, resultLabels.failed)
+        const told = Effect.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }), { discard: true })
+        const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
+        return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
+      })
+
+    const serve = (stream: BeatStream): Effect.Effect<void> =>
+      Stream.runForEachChunk(registry.heartbeats(stream.beats), (acks) => onAcks(stream, acks)).pipe(
+        Effect.raceFirst(stream.watch),
+        Effect.raceFirst(stream.farewell),
+        Effect.onExit((exit) => ended(stream, exit)),
+        Effect.ignore
+      )
+
+    const pause = Effect.suspend(() => {
+      const left = waiting.size > 0 ? opening.notBefore - now() : 0
+      return left > 0 ? Effect.asVoid(Effect.timeoutOption(wake.await, Duration.millis(Math.ceil(left)))) : wake.await
+    })
+
+    const moveAll = Effect.sync(() => {
+      for (const stream of streams) stream.isLeaving = true
+      wake.unsafeOpen()
+    })
+
+    return {
+      unsafeSend: (entry) => {
+        if (!leases.has(entry)) {
+          leases.add(entry)
+          beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease.ttl)
+        }
+        waiting.add(entry)
+        wake.unsafeOpen()
+      },
+      unsafeLeave: (entry) => {
+        if (!leases.delete(entry)) return
+        waiting.delete(entry)
+        beatsPerMilli = leases.size === 0 ? 0 : beatsPerMilli - StreamPlan.beatsPerMilli(entry.lease.ttl)
+        wake.unsafeOpen()
+      },
+      run: Effect.scoped(
+        Effect.zipRight(
+          Effect.forkScoped(Stream.runForEach(moves, () => moveAll)),
+          Effect.forever(
+            Effect.suspend(() => {
+              wake.unsafeClose()
+              return Effect.zipRight(assign, pause)
+            })
+          )
+        )
+      )
+    }
+  })
