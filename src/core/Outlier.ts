@@ -1,47 +1,223 @@
 /**
- * Which instances of one service are left alone for a while because they were reported as failed.
+ * Which instances of one service are left alone for a while because calls to them failed.
+ *
+ * After Envoy's outlier detection (consecutive failures, failure rate, growing ejection, a limit to how many) and
+ * Finagle's failure accrual (a single probe before an instance is taken back):
+ * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier,
+ * https://twitter.github.io/finagle/guide/Clients.html#failure-accrual
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import type { AioConfigError } from "../schemas/AioError.js"
+import * as Limits from "../schemas/Limits.js"
+import type { Outcome } from "./balancing/Strategy.js"
 
 /**
- * One service's instances in cool-down, by instance key. Unlike the rest of `core` it is **changed in place**, by
- * {@link record} and {@link sweep}: it belongs to the one who made it. An instance without an entry is available.
+ * When an instance is ejected, for how long, and how many may be.
  *
- * All instants are monotonic milliseconds.
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** So many counted failures one after the other eject an instance. Default 5; 1 to 1,000. */
+  readonly consecutiveFailures?: number | undefined
+  /** This share of failures among the calls of the last `interval` ejects an instance. Default 0.5; above 0, to 1. */
+  readonly failureRate?: number | undefined
+  /** From how many calls in an `interval` on the `failureRate` says something. Default 20; 1 to 1,000,000. */
+  readonly minimumCalls?: number | undefined
+  /** What `failureRate` looks back on; an ejection is forgotten for each one without failures. Default 10 seconds. */
+  readonly interval?: Duration.DurationInput | undefined
+  /**
+   * How long the first ejection lasts; the second twice as long, the third three times. Default 30 seconds; 0 ejects
+   * nobody, ever.
+   */
+  readonly ejection?: Duration.DurationInput | undefined
+  /** The longest ejection. Default 300 seconds; not less than `ejection`. */
+  readonly maxEjection?: Duration.DurationInput | undefined
+  /** An ejection lasts up to so many times longer, at random, lest all consumers probe at once. Default 1.2; 1 to 10. */
+  readonly jitter?: number | undefined
+  /**
+   * Which share of a service may be out when another instance is ejected by soft evidence. Default 0.5, rounded down, so
+   * that an only instance stays; 0 to 1. Hard evidence (nobody listens there) knows no limit.
+   */
+  readonly maxEjected?: number | undefined
+  /** With less than this share available, all are chosen among but those with hard evidence. Default 0.5; 0 to 1. */
+  readonly panicBelow?: number | undefined
+  /** Whether an ejection ends in one call that decides (the default), or in as many as come (`false`). */
+  readonly probe?: boolean | undefined
+  /** A call that was interrupted from outside after this time counts as failed in the rate. Default 5 seconds. */
+  readonly slowAfter?: Duration.DurationInput | undefined
+}
+
+/**
+ * {@link Options}, validated; durations in milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  readonly consecutiveFailures: number
+  readonly failureRate: number
+  readonly minimumCalls: number
+  readonly intervalMillis: number
+  readonly ejectionMillis: number
+  readonly maxEjectionMillis: number
+  readonly jitter: number
+  readonly maxEjected: number
+  readonly panicBelow: number
+  readonly probe: boolean
+  readonly slowAfterMillis: number
+}
+
+/**
+ * Envoy's numbers, but for how many may be out (Envoy: 10 %) and the probe.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const defaults = {
+  consecutiveFailures: 5,
+  failureRate: 0.5,
+  minimumCalls: 20,
+  interval: Duration.seconds(10),
+  ejection: Duration.seconds(30),
+  maxEjection: Duration.seconds(300),
+  jitter: 1.2,
+  maxEjected: 0.5,
+  panicBelow: 0.5,
+  probe: true,
+  slowAfter: Duration.seconds(5)
+} as const
+
+/**
+ * What the platform's other SDKs do: one failure of any kind puts an instance aside for the same time each time, and then
+ * it is simply back. Unlike them a pick does not fail when all are aside: all are chosen among then.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const cooldown = (duration: Duration.DurationInput): Options => ({
+  consecutiveFailures: 1,
+  ejection: duration,
+  maxEjection: duration,
+  jitter: 1,
+  maxEjected: 1,
+  panicBelow: 0,
+  probe: false
+})
+
+/**
+ * Validates, and fills in the {@link defaults}. `field` is what the options are called in an error.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const settings = (options: Options = {}, field = "outlier"): Either.Either<Settings, AioConfigError> => {
+  type Name = keyof Options
+  const number = (name: Name, value: number, range: Parameters<typeof Limits.number>[2]) =>
+    Limits.number(`${field}.${name}`, value, range)
+  const millis = (name: Name, value: Duration.DurationInput, minMillis: number) =>
+    Limits.durationMillis(`${field}.${name}`, value, minMillis)
+  return Either.flatMap(millis("ejection", options.ejection ?? defaults.ejection, 0), (ejectionMillis) =>
+    Either.all({
+      consecutiveFailures: number("consecutiveFailures", options.consecutiveFailures ?? defaults.consecutiveFailures, {
+        min: 1,
+        max: 1_000,
+        integer: true
+      }),
+      failureRate: number("failureRate", options.failureRate ?? defaults.failureRate, { min: 0.001, max: 1 }),
+      minimumCalls: number("minimumCalls", options.minimumCalls ?? defaults.minimumCalls, {
+        min: 1,
+        max: 1_000_000,
+        integer: true
+      }),
+      intervalMillis: millis("interval", options.interval ?? defaults.interval, 1),
+      ejectionMillis: Either.right(ejectionMillis),
+      maxEjectionMillis: millis(
+        "maxEjection",
+        options.maxEjection ?? Math.max(Duration.toMillis(defaults.maxEjection), ejectionMillis),
+        ejectionMillis
+      ),
+      jitter: number("jitter", options.jitter ?? defaults.jitter, { min: 1, max: 10 }),
+      maxEjected: number("maxEjected", options.maxEjected ?? defaults.maxEjected, { min: 0, max: 1 }),
+      panicBelow: number("panicBelow", options.panicBelow ?? defaults.panicBelow, { min: 0, max: 1 }),
+      probe: Either.right(options.probe ?? defaults.probe),
+      slowAfterMillis: millis("slowAfter", options.slowAfter ?? defaults.slowAfter, 0)
+    })
+  )
+}
+
+/**
+ * How one instance stands. **Changed in place**, by the functions of this module only.
+ *
+ * - `In`: in rotation.
+ * - `Ejected`: left alone, until `until`.
+ * - `Due`: its time is over; the next call to it will be its probe.
+ * - `Probing`: its probe is under way. Without an outcome it is given up at `until`, and another one is due.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Standing {
+  readonly key: string
+  phase: "In" | "Ejected" | "Due" | "Probing"
+  /** What spoke against it; means nothing while it is `In`. */
+  evidence: "Soft" | "Hard"
+  reason: Reason
+  until: number
+  /** How many ejections are remembered: the n of `ejection` × n. */
+  ejections: number
+  /** Is it in the registry's list? One that left is remembered for as long as its ejection lasts. */
+  isListed: boolean
+  /** Counted failures since the last success. */
+  streak: number
+  /** Since when it has been in rotation without a counted failure. */
+  cleanSince: number
+  /** The {@link mark} of its last ejection or probe. */
+  mark: number
+  /** Two buckets and a switch: the present half of an interval and the one before it. */
+  bucketEndsAt: number
+  calls: number
+  failures: number
+  earlierCalls: number
+  earlierFailures: number
+}
+
+/**
+ * What ejected an instance: nobody answered there, so many failures in a row, too many among its calls, or a failed probe.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Reason = "Unreachable" | "Consecutive" | "Rate" | "Probe"
+
+/**
+ * One service's instances. **Changed in place**, by the functions of this module only: one owner, no sharing. All instants
+ * are monotonic milliseconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Table {
-  readonly cooldownMillis: number
-  readonly aside: Map<string, Aside>
-  /** How many failures have put somebody aside so far: tells what came before and what after, without a clock. */
-  failures: number
+  readonly settings: Settings
+  readonly random: () => number
+  /** All that are not `In`. */
+  readonly out: Set<Standing>
+  /** How many are listed, and how many of these are out. */
+  listed: number
+  listedOut: number
+  /** Tells what came before and what after, without a clock. */
+  marks: number
+  /** Grows with every change of somebody's phase or evidence. */
+  version: number
+  /** When {@link sweep} has something to do; infinite in good times. */
+  nextChangeAt: number
 }
 
 /**
- * One instance's cool-down.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Aside {
-  readonly endsAt: number
-  /** The {@link mark} of the failure that began it. */
-  readonly mark: number
-}
-
-/**
- * How one use of an instance ended.
- *
- * @since 0.1.0
- * @category models
- */
-export type Outcome = "Success" | "Failure"
-
-/**
- * That an instance was put aside, or is available again.
+ * That an instance was ejected, or is back in rotation.
  *
  * @since 0.1.0
  * @category models
@@ -49,96 +225,253 @@ export type Outcome = "Success" | "Failure"
 export interface Change {
   readonly _tag: "Ejected" | "Readmitted"
   readonly key: string
+  readonly reason: Reason
 }
 
-const none: ReadonlyArray<Change> = []
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (settings: Settings, random: () => number): Table => ({
+  settings,
+  random,
+  out: new Set(),
+  listed: 0,
+  listedOut: 0,
+  marks: 0,
+  version: 0,
+  nextChangeAt: Number.POSITIVE_INFINITY
+})
 
 /**
- * Everybody is available. `cooldownMillis` is how long one failure puts an instance aside.
+ * A new instance, in rotation.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (cooldownMillis: number): Table => ({ cooldownMillis, aside: new Map(), failures: 0 })
+export const list = (table: Table, key: string, now: number): Standing => {
+  table.listed++
+  return {
+    key,
+    phase: "In",
+    evidence: "Soft",
+    reason: "Consecutive",
+    until: 0,
+    ejections: 0,
+    isListed: true,
+    streak: 0,
+    cleanSince: now,
+    mark: 0,
+    bucketEndsAt: 0,
+    calls: 0,
+    failures: 0,
+    earlierCalls: 0,
+    earlierFailures: 0
+  }
+}
 
 /**
- * This moment, to be held against the cool-downs by {@link record}: taken when an instance is given to a call.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const mark = (table: Table): number => table.failures
-
-/**
- * One failure puts the instance aside for the cool-down; another one meanwhile (it is still chosen when all are aside)
- * begins the cool-down anew and is no change.
- *
- * A success ends the cool-down if the call was given the instance after the cool-down began, which `pickedAt` tells (the
- * {@link mark} of then; left out, it was before): one that was under way already says nothing of how the instance is now.
+ * It has left the list, or come back to it.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const record = (
-  table: Table,
-  key: string,
-  outcome: Outcome,
-  now: number,
-  pickedAt = 0
-): ReadonlyArray<Change> => {
+export const setListed = (table: Table, standing: Standing, isListed: boolean): void => {
+  if (standing.isListed === isListed) return
+  standing.isListed = isListed
+  const by = isListed ? 1 : -1
+  table.listed += by
+  if (standing.phase !== "In") table.listedOut += by
+  if (standing.phase === "Due") setPhase(table, standing, "In")
+}
+
+/**
+ * Is there anything about it to be kept when it has left the list? Only for as long as its ejection lasts.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const isRemembered = (standing: Standing): boolean => standing.phase !== "In"
+
+/**
+ * This moment, for {@link record}: taken when an instance is given to a call.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const mark = (table: Table): number => table.marks
+
+/**
+ * How a call ended, and which it was: `mark` is the {@link mark} of when it was given its instance, `probe` what
+ * {@link beginProbe} gave where it is a probe, else 0.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Report {
+  readonly outcome: Outcome
+  readonly lastedMillis: number
+  readonly mark: number
+  readonly probe: number
+}
+
+/**
+ * Takes the outcome of a call, and tells whether that ejected its instance or took it back.
+ *
+ * - `Unreachable` is hard evidence: out at once. `Failure` is soft: out after so many in a row, or for so many among the
+ *   calls of an interval, unless too many are out already.
+ * - A success of a call that was given the instance after it was ejected takes it back, as its probe or because there was
+ *   nobody else to choose. One that was under way before says nothing of how the instance is now.
+ * - A failed probe ejects it anew, for longer. Other failures of an ejected instance prolong nothing; but that it cannot
+ *   even be reached is noted.
+ * - `Interrupted` after `slowAfter` counts as failed among the calls of the interval. `Uncounted` and a shorter interruption
+ *   are neither: where it was a probe, the next call is.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const record = (table: Table, standing: Standing, report: Report, now: number): Change | undefined => {
+  const { settings } = table
+  if (settings.ejectionMillis === 0) return undefined
+  const { outcome } = report
+  if (standing.phase !== "In") return recordOut(table, standing, report, now)
   if (outcome === "Success") {
-    const aside = table.aside.get(key)
-    if (aside === undefined || pickedAt < aside.mark) return none
-    table.aside.delete(key)
-    return [{ _tag: "Readmitted", key }]
+    standing.streak = 0
+    count(standing, now, settings.intervalMillis, 0)
+    return undefined
   }
-  if (table.cooldownMillis <= 0) return none
-  const wasAvailable = isAvailable(table, key, now)
-  table.aside.set(key, { endsAt: now + table.cooldownMillis, mark: ++table.failures })
-  return wasAvailable ? [{ _tag: "Ejected", key }] : none
+  const isSlow = outcome === "Interrupted" && report.lastedMillis >= settings.slowAfterMillis
+  if (outcome === "Interrupted" && !isSlow) return undefined
+  count(standing, now, settings.intervalMillis, outcome === "Uncounted" ? 0 : 1)
+  if (outcome === "Uncounted") return undefined
+  standing.ejections = ejectionsAt(table, standing, now)
+  standing.cleanSince = now
+  if (outcome === "Unreachable") return eject(table, standing, "Hard", "Unreachable", now)
+  if (outcome === "Failure") standing.streak++
+  const reason = softReason(standing, settings)
+  if (reason === undefined || table.listedOut + 1 > Math.floor(settings.maxEjected * table.listed)) return undefined
+  return eject(table, standing, "Soft", reason, now)
+}
+
+const recordOut = (table: Table, standing: Standing, report: Report, now: number): Change | undefined => {
+  const { outcome } = report
+  if (outcome === "Success") return report.mark >= standing.mark ? readmit(table, standing, now) : undefined
+  if (standing.phase === "Probing" && report.probe === standing.mark) {
+    const isSlow = outcome === "Interrupted" && report.lastedMillis >= table.settings.slowAfterMillis
+    if (outcome === "Unreachable") return eject(table, standing, "Hard", "Probe", now)
+    if (outcome === "Failure" || isSlow) return eject(table, standing, "Soft", "Probe", now)
+    setPhase(table, standing, "Due")
+    return undefined
+  }
+  if (outcome === "Unreachable" && standing.evidence === "Soft") {
+    standing.evidence = "Hard"
+    table.version++
+  }
+  return undefined
+}
+
+const softReason = (standing: Standing, settings: Settings): Reason | undefined => {
+  if (standing.streak >= settings.consecutiveFailures) return "Consecutive"
+  const calls = standing.calls + standing.earlierCalls
+  const failures = standing.failures + standing.earlierFailures
+  return calls >= settings.minimumCalls && failures >= settings.failureRate * calls ? "Rate" : undefined
+}
+
+// After grpc-js' CallCounter: no list of timestamps. What is looked back on is between half an interval and a whole one.
+const count = (standing: Standing, now: number, intervalMillis: number, failed: 0 | 1): void => {
+  if (now >= standing.bucketEndsAt) {
+    const half = intervalMillis / 2
+    const isNext = now < standing.bucketEndsAt + half
+    standing.earlierCalls = isNext ? standing.calls : 0
+    standing.earlierFailures = isNext ? standing.failures : 0
+    standing.calls = 0
+    standing.failures = 0
+    standing.bucketEndsAt = (isNext ? standing.bucketEndsAt : now) + half
+  }
+  standing.calls++
+  standing.failures += failed
+}
+
+const setPhase = (table: Table, standing: Standing, phase: Standing["phase"]): void => {
+  const wasOut = standing.phase !== "In"
+  const isOut = phase !== "In"
+  standing.phase = phase
+  table.version++
+  if (wasOut === isOut) return
+  if (isOut) table.out.add(standing)
+  else table.out.delete(standing)
+  if (standing.isListed) table.listedOut += isOut ? 1 : -1
+}
+
+const eject = (
+  table: Table,
+  standing: Standing,
+  evidence: Standing["evidence"],
+  reason: Reason,
+  now: number
+): Change => {
+  const { ejectionMillis, jitter, maxEjectionMillis } = table.settings
+  standing.ejections++
+  const millis = ejectionMillis * standing.ejections * (1 + table.random() * (jitter - 1))
+  standing.until = now + Math.min(maxEjectionMillis, millis)
+  standing.evidence = evidence
+  standing.reason = reason
+  standing.mark = ++table.marks
+  setPhase(table, standing, "Ejected")
+  table.nextChangeAt = Math.min(table.nextChangeAt, standing.until)
+  return { _tag: "Ejected", key: standing.key, reason }
+}
+
+const readmit = (table: Table, standing: Standing, now: number): Change => {
+  standing.streak = 0
+  standing.calls = 0
+  standing.failures = 0
+  standing.earlierCalls = 0
+  standing.earlierFailures = 0
+  standing.cleanSince = now
+  setPhase(table, standing, "In")
+  return { _tag: "Readmitted", key: standing.key, reason: standing.reason }
 }
 
 /**
- * When the instance's cool-down ends; long ago where it has none.
+ * How many ejections are remembered now: one less for each whole interval in rotation without a counted failure.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const endsAt = (table: Table, key: string): number => table.aside.get(key)?.endsAt ?? Number.NEGATIVE_INFINITY
+export const ejectionsAt = ({ settings }: Table, standing: Standing, now: number): number =>
+  standing.phase === "In"
+    ? Math.max(0, standing.ejections - Math.floor((now - standing.cleanSince) / settings.intervalMillis))
+    : standing.ejections
 
 /**
- * Is the instance outside every cool-down? True at the instant that ends one.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const isAvailable = (table: Table, key: string, now: number): boolean => endsAt(table, key) <= now
-
-/**
- * When the next cool-down ends; infinite where there is none.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const nextChangeAt = (table: Table): number => {
-  let next = Number.POSITIVE_INFINITY
-  for (const { endsAt } of table.aside.values()) if (endsAt < next) next = endsAt
-  return next
-}
-
-/**
- * Drops the entries whose cool-down is over, those of instances that are long gone included: nothing else keeps them.
+ * The next call to this instance, which is `Due`, is its probe. Gives what {@link record} knows the probe by.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const sweep = (table: Table, now: number): ReadonlyArray<Change> => {
-  if (table.aside.size === 0) return none
-  const changes: Array<Change> = []
-  for (const [key, { endsAt }] of table.aside) {
-    if (endsAt > now) continue
-    table.aside.delete(key)
-    changes.push({ _tag: "Readmitted", key })
+export const beginProbe = (table: Table, standing: Standing, now: number): number => {
+  standing.mark = ++table.marks
+  standing.until = now + table.settings.ejectionMillis
+  setPhase(table, standing, "Probing")
+  table.nextChangeAt = Math.min(table.nextChangeAt, standing.until)
+  return standing.mark
+}
+
+/**
+ * Ends the ejections whose time is over, gives up probes that nobody reported, and forgets those who have left the list.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const sweep = (table: Table, now: number): void => {
+  if (now < table.nextChangeAt) return
+  let next = Number.POSITIVE_INFINITY
+  for (const standing of table.out) {
+    if (standing.phase === "Due") continue
+    if (standing.until > now) next = Math.min(next, standing.until)
+    else if (standing.isListed && table.settings.probe) setPhase(table, standing, "Due")
+    else readmit(table, standing, now)
   }
-  return changes
+  table.nextChangeAt = next
 }

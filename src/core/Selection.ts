@@ -1,110 +1,263 @@
 /**
- * Whom of a service's instances a call may go to, and whom it goes to.
+ * Whom of a service's instances a call goes to, and what is learnt from how it ends.
  *
  * @since 0.1.0
  */
+
 import type { Instance } from "../schemas/Instance.js"
-import type { Balancer } from "./balancing/Strategy.js"
+import * as Availability from "./Availability.js"
+import { roundRobin } from "./balancing/RoundRobin.js"
+import * as Balancing from "./balancing/Strategy.js"
+import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
+import * as Roster from "./Roster.js"
 
 /**
- * One service's choosing: a strategy, kept to the instances that have an address and are not in cool-down. **Changed in
- * place** by the functions of this module: one owner, no sharing. All instants are monotonic milliseconds.
+ * How to choose.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly strategy: Balancing.Strategy
+  readonly outlier: Outlier.Settings
+  /** The preferred network first. Empty: no preference. */
+  readonly networks: ReadonlyArray<string>
+}
+
+/**
+ * What is asked of a pick.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Request extends Balancing.Request {
+  /**
+   * Only those for which this holds. It is asked once for each instance and list, and the answers are kept with the
+   * function: hand in the same one each time, not a new one for each pick, which costs O(n) then and has no position. Those
+   * that were used last are kept, 16 for a service. Must not throw.
+   */
+  readonly where?: ((instance: Instance) => boolean) | undefined
+}
+
+/**
+ * One service's choosing. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
+ * monotonic milliseconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Selection {
-  readonly balancer: Balancer
+  readonly options: Options
+  readonly context: Balancing.Context
   readonly outliers: Outlier.Table
-  /** Those that have an address, sorted by key. */
-  reachable: ReadonlyArray<Instance>
-  /** When the candidates change unasked: a cool-down ends. Infinite in good times, which spares each pick the clock. */
-  recomputeAt: number
+  readonly roster: Roster.Roster
+  /** For picks without `where`. */
+  readonly everyone: Group
+  /** For picks with one: by that function, the one used first is dropped first. */
+  readonly subsets: Map<(instance: Instance) => boolean, Group>
+  /** All calls that were begun and have not ended. */
+  inFlight: number
+  strategyFailures: StrategyFailures | undefined
 }
 
 /**
- * Without instances yet.
+ * How often the strategy has thrown or given somebody that was not among its candidates, and what it threw first. Round-robin
+ * stood in each time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StrategyFailures {
+  readonly first: unknown
+  count: number
+}
+
+/**
+ * Those who fit one `where`, and the strategy's work among them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Group {
+  readonly where: ((instance: Instance) => boolean) | undefined
+  readonly balancer: Balancing.Balancer
+  /** Stands in where the strategy fails. */
+  readonly standIn: Balancing.Balancer
+  members: ReadonlyArray<Roster.Entry>
+  availability: Availability.Availability
+  /** Of the roster and of the table, when `members` and `availability` were found out. */
+  rosterVersion: number
+  tableVersion: number
+  /** The strategy threw when it was told whom to choose among, so that it is not asked until it is told anew. */
+  isBroken: boolean
+}
+
+/**
+ * A call that was given an instance. To be ended once; ending it again changes nothing, and never ending it leaks nothing
+ * unless it was begun.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Call {
+  readonly candidate: Balancing.Candidate
+  /** When it was given its instance. */
+  readonly startedAt: number
+  /** What to ask `Address.httpUrl` and `Address.grpcAddress` for. */
+  readonly network: string | undefined
+  /** Does it decide whether an ejected instance is taken back? */
+  readonly isProbe: boolean
+}
+
+/** What a {@link Call} is inside. */
+class Given implements Call {
+  state: "Given" | "Begun" | "Ended" = "Given"
+  constructor(
+    readonly candidate: Roster.Entry,
+    readonly startedAt: number,
+    readonly network: string | undefined,
+    readonly group: Group,
+    readonly mark: number,
+    readonly probe: number
+  ) {}
+  get isProbe(): boolean {
+    return this.probe !== 0
+  }
+}
+
+/**
+ * Without instances yet. `random` gives numbers from 0, and less than 1.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (balancer: Balancer, cooldownMillis: number): Selection => ({
-  balancer,
-  outliers: Outlier.make(cooldownMillis),
-  reachable: [],
-  recomputeAt: Number.POSITIVE_INFINITY
+export const make = (options: Options, random: () => number): Selection => {
+  const outliers = Outlier.make(options.outlier, random)
+  const context: Balancing.Context = { random, inFlight: () => selection.inFlight }
+  const selection: Selection = {
+    options,
+    context,
+    outliers,
+    roster: Roster.make(options.networks, outliers),
+    everyone: makeGroup(options.strategy, context, undefined),
+    subsets: new Map(),
+    inFlight: 0,
+    strategyFailures: undefined
+  }
+  return selection
+}
+
+const makeGroup = (strategy: Balancing.Strategy, context: Balancing.Context, where: Group["where"]): Group => ({
+  where,
+  balancer: strategy.make(context),
+  standIn: roundRobin.make(context),
+  members: [],
+  availability: Availability.none,
+  rosterVersion: 0,
+  tableVersion: 0,
+  isBroken: false
 })
 
 /**
- * Does the record say anything that could be dialled? An `endpoint` does; else it takes a port, and a host for it: its own
- * or one of its `endpoints`, which are hosts and no more. (The real server accepts a record without any of them.)
- *
- * @since 0.1.0
- * @category accessors
- */
-export const hasAddress = (instance: Instance): boolean =>
-  instance.endpoint !== "" ||
-  ((instance.httpPort !== undefined || instance.grpcPort !== undefined) &&
-    (instance.host !== "" || instance.endpoints.length > 0))
-
-/**
- * Takes the instances of a new view, sorted by key. Positions and cool-downs of those that stay survive.
+ * Takes the instances of a new view. What was learnt of those that stay survives, positions as well.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const update = (selection: Selection, instances: ReadonlyArray<Instance>, now: number): void => {
-  selection.reachable = instances.every(hasAddress) ? instances : instances.filter(hasAddress)
-  recompute(selection, now)
+export const update = (selection: Selection, listing: Roster.Listing, now: number): void => {
+  Outlier.sweep(selection.outliers, now)
+  Roster.update(selection.roster, listing, now)
 }
 
 /**
- * The next instance by the strategy among those that are available; where none is, among those whose cool-down ends
- * first: to try a suspect is better than to try nobody, and who keeps failing moves to the end of the queue. `undefined`
- * where none has an address.
+ * Chooses an instance; `undefined` where nobody fits: nobody is listed, nobody has an address, or `where` and `exclude` leave
+ * nobody. That all are ejected or unhealthy is no reason.
  *
- * `clock` gives now, and is asked only while some instance is in cool-down.
+ * Costs the same however many instances there are (but for `consistentHash`, see there), except after something has changed:
+ * a new list, an ejection, somebody taken back. Then whom to choose among is found out anew, once.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const pick = (selection: Selection, clock: () => number): Instance | undefined => {
-  if (selection.recomputeAt !== Number.POSITIVE_INFINITY) {
-    const now = clock()
-    if (now >= selection.recomputeAt) recompute(selection, now)
+export const pick = (selection: Selection, now: number, request: Request = Balancing.noRequest): Call | undefined => {
+  const { options, outliers } = selection
+  if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
+  const group = request.where === undefined ? selection.everyone : subset(selection, request.where)
+  if (group.tableVersion !== outliers.version || group.rosterVersion !== selection.roster.version) {
+    recompute(selection, group)
   }
-  return selection.balancer.pick()
+  const due = group.availability.due.length > 0 ? takeDue(group, request) : undefined
+  const entry = due ?? choose(selection, group, now, request)
+  if (entry === undefined) return undefined
+  const probe = due === undefined ? 0 : Outlier.beginProbe(outliers, due.standing, now)
+  const network = Networks.networkOf(entry.rank, options.networks)
+  return new Given(entry, now, network, group, Outlier.mark(outliers), probe)
 }
 
 /**
- * This moment, for {@link record}: taken together with a {@link pick}.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const mark = (selection: Selection): number => Outlier.mark(selection.outliers)
-
-/**
- * Takes the outcome of a call to an instance (of this view, or one that has left it meanwhile) and tells whether that
- * put it aside or took it back. `pickedAt` is the {@link mark} of when the call was given the instance: a success takes
- * back only who was given after being put aside.
+ * The call counts as in flight from now on, until its {@link end}: for those who will surely end it.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const record = (
+export const begin = (selection: Selection, call: Call): void => {
+  if (!(call instanceof Given) || call.state !== "Given") return
+  call.state = "Begun"
+  call.candidate.inFlight++
+  selection.inFlight++
+}
+
+/**
+ * Takes how a call ended, and tells whether that ejected its instance or took it back. Only the first time counts. The
+ * instance may have left meanwhile.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const end = (
   selection: Selection,
-  key: string,
-  outcome: Outlier.Outcome,
-  now: number,
-  pickedAt?: number
-): ReadonlyArray<Outlier.Change> => {
-  const changes = Outlier.record(selection.outliers, key, outcome, now, pickedAt)
-  // Not recomputed here: when a whole service fails at once, that would be once for each of its instances. A failure that
-  // changes nothing moves the end of a cool-down all the same, and with it the order of the suspects.
-  if (changes.length > 0 || (outcome === "Failure" && selection.outliers.aside.size > 0)) selection.recomputeAt = now
-  return changes
+  call: Call,
+  outcome: Balancing.Outcome,
+  now: number
+): Outlier.Change | undefined => {
+  if (!(call instanceof Given) || call.state === "Ended") return undefined
+  const { candidate, group, mark, probe, startedAt, state } = call
+  if (state === "Begun") {
+    candidate.inFlight--
+    selection.inFlight--
+  }
+  call.state = "Ended"
+  const lastedMillis = Math.max(0, now - startedAt)
+  if (group.balancer.ended !== undefined) {
+    try {
+      group.balancer.ended(candidate, outcome, lastedMillis, now)
+    } catch (error) {
+      strategyFailed(selection, error)
+    }
+  }
+  return Outlier.record(selection.outliers, candidate.standing, { outcome, lastedMillis, mark, probe }, now)
+}
+
+/**
+ * Takes the verdict of an active health check on a listed instance.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const setHealth = (selection: Selection, key: string, health: Roster.Health): void =>
+  Roster.setHealth(selection.roster, key, health)
+
+/**
+ * What the strategy has done wrong since this was asked last, to be counted and logged.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const takeStrategyFailures = (selection: Selection): StrategyFailures | undefined => {
+  const { strategyFailures } = selection
+  if (strategyFailures !== undefined) selection.strategyFailures = undefined
+  return strategyFailures
 }
 
 /**
@@ -113,22 +266,93 @@ export const record = (
  * @since 0.1.0
  * @category accessors
  */
-export const isIdle = (selection: Selection): boolean =>
-  selection.reachable.length === 0 && selection.outliers.aside.size === 0
+export const isIdle = ({ inFlight, roster }: Selection): boolean =>
+  inFlight === 0 && roster.entries.length === 0 && roster.gone.size === 0
 
-const recompute = (selection: Selection, now: number): void => {
-  Outlier.sweep(selection.outliers, now)
-  selection.recomputeAt = Outlier.nextChangeAt(selection.outliers)
-  const { outliers, reachable } = selection
-  const available =
-    outliers.aside.size === 0
-      ? reachable
-      : reachable.filter((instance) => Outlier.isAvailable(outliers, instance.instanceKey, now))
-  selection.balancer.update(available.length > 0 ? available : firstBack(outliers, reachable))
+const MAX_SUBSETS = 16
+
+const subset = (selection: Selection, where: (instance: Instance) => boolean): Group => {
+  const known = selection.subsets.get(where)
+  if (known !== undefined) return known
+  if (selection.subsets.size >= MAX_SUBSETS) {
+    for (const first of selection.subsets.keys()) {
+      selection.subsets.delete(first)
+      break
+    }
+  }
+  const group = makeGroup(selection.options.strategy, selection.context, where)
+  selection.subsets.set(where, group)
+  return group
 }
 
-const firstBack = (outliers: Outlier.Table, reachable: ReadonlyArray<Instance>): ReadonlyArray<Instance> => {
-  const ends = reachable.map((instance) => Outlier.endsAt(outliers, instance.instanceKey))
-  const first = ends.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
-  return reachable.filter((_, i) => ends[i] === first)
+const recompute = (selection: Selection, group: Group): void => {
+  const { options, outliers, roster } = selection
+  const { where } = group
+  if (group.rosterVersion !== roster.version) {
+    group.members = where === undefined ? roster.reachable : roster.reachable.filter(({ instance }) => where(instance))
+  }
+  group.rosterVersion = roster.version
+  group.tableVersion = outliers.version
+  group.availability = Availability.of(group.members, {
+    networks: options.networks.length,
+    panicBelow: options.outlier.panicBelow,
+    unhealthy: roster.unhealthy,
+    out: outliers.out.size
+  })
+  group.standIn.update(group.availability.choosable)
+  try {
+    group.balancer.update(group.availability.choosable)
+    group.isBroken = false
+  } catch (error) {
+    group.isBroken = true
+    strategyFailed(selection, error)
+  }
+}
+
+const strategyFailed = (selection: Selection, error: unknown): void => {
+  if (selection.strategyFailures === undefined) selection.strategyFailures = { first: error, count: 1 }
+  else selection.strategyFailures.count++
+}
+
+const takeDue = ({ availability }: Group, { exclude }: Request): Roster.Entry | undefined => {
+  const { due } = availability
+  for (let i = due.length - 1; i >= 0; i--) {
+    const entry = due[i]
+    // Another group may have taken it meanwhile.
+    if (entry?.standing.phase === "Due" && !isExcluded(entry, exclude)) return entry
+  }
+  return undefined
+}
+
+const isExcluded = (entry: Roster.Entry, exclude: ReadonlyArray<Balancing.Candidate> | undefined): boolean =>
+  exclude?.includes(entry) === true
+
+/** How often a strategy is asked that gives somebody excluded, before anybody else is taken. */
+const MAX_ASKS = 4
+
+const choose = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
+  const { exclude } = request
+  if (exclude === undefined || exclude.length === 0) return ask(selection, group, now, request)
+  for (let asks = 0; asks < MAX_ASKS; asks++) {
+    const entry = ask(selection, group, now, request)
+    if (entry === undefined || !isExcluded(entry, exclude)) return entry
+  }
+  const others = group.availability.choosable.filter((entry) => !isExcluded(entry, exclude))
+  return others[Math.floor(selection.context.random() * others.length)]
+}
+
+const ask = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
+  const { balancer, isBroken, standIn } = group
+  if (!isBroken) {
+    try {
+      const picked = balancer.pick(now, request)
+      if (picked instanceof Roster.Entry && picked.standing.isListed) return picked
+      if (group.availability.choosable.length === 0) return undefined
+      strategyFailed(selection, new Error("the strategy gave nobody of its candidates"))
+    } catch (error) {
+      strategyFailed(selection, error)
+    }
+  }
+  const instead = standIn.pick(now, request)
+  return instead instanceof Roster.Entry ? instead : undefined
 }

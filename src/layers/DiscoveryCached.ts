@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Outlier from "../core/Outlier.js"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
 import { type AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
@@ -70,7 +71,9 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
       options.refreshInterval ?? defaults.refreshInterval,
       Refresh.floorMillis
     ),
-    cooldownMillis: Limits.durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0),
+    outlier: Either.flatMap(Limits.durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0), (millis) =>
+      Outlier.settings(Outlier.cooldown(millis))
+    ),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
   })

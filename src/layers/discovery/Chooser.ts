@@ -9,11 +9,11 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import { PCGRandom } from "effect/Utils"
-import * as RoundRobin from "../../core/balancing/RoundRobin.js"
+import { roundRobin } from "../../core/balancing/RoundRobin.js"
 import type * as Outlier from "../../core/Outlier.js"
+import type * as Roster from "../../core/Roster.js"
 import * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
-import type { Instance } from "../../schemas/Instance.js"
 import type { Outcome, Picked } from "../../services/Discovery.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Failures from "./failures.js"
@@ -24,7 +24,7 @@ import type * as ViewKeeper from "./ViewKeeper.js"
  * @since 0.1.0
  */
 export interface Settings {
-  readonly cooldownMillis: number
+  readonly outlier: Outlier.Settings
 }
 
 /**
@@ -54,7 +54,7 @@ export const outcomeOf = <A, E>(
 
 const noLabels: ReadonlyArray<never> = []
 
-const isEjection = ({ _tag }: Outlier.Change): boolean => _tag === "Ejected"
+const noInstances: Roster.Listing = { instances: [] }
 
 /**
  * Tells the selections of a view what has become of their services.
@@ -65,7 +65,7 @@ const isEjection = ({ _tag }: Outlier.Change): boolean => _tag === "Ejected"
 export const onView = (cell: ViewKeeper.Cell, now: number): void => {
   for (const [name, selection] of cell.selections) {
     const found = View.find(cell.view, name)
-    Selection.update(selection, found?.instances ?? [], now)
+    Selection.update(selection, found ?? noInstances, now)
     if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
   }
 }
@@ -85,32 +85,26 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.
       if (held !== undefined) return held
       const found = View.find(cell.view, name)
       if (found === undefined) return undefined
-      const selection = Selection.make(RoundRobin.make(random), settings.cooldownMillis)
-      Selection.update(selection, found.instances, keeper.now())
+      const selection = Selection.make({ strategy: roundRobin, outlier: settings.outlier, networks: [] }, random)
+      Selection.update(selection, found, keeper.now())
       cell.selections.set(name, selection)
       return selection
     }
 
-    const picked = (selection: Selection.Selection, instance: Instance): Picked => {
-      let reported = false
-      const pickedAt = Selection.mark(selection)
-      return {
-        instance,
-        report: (outcome) =>
-          Effect.sync(() => {
-            if (reported) return
-            reported = true
-            const changes = Selection.record(selection, instance.instanceKey, outcome, keeper.now(), pickedAt)
-            if (changes.some(isEjection)) Metrics.ejections.unsafeUpdate(1, noLabels)
-          })
-      }
-    }
+    const picked = (selection: Selection.Selection, call: Selection.Call): Picked => ({
+      instance: call.candidate.instance,
+      report: (outcome) =>
+        Effect.sync(() => {
+          const change = Selection.end(selection, call, outcome, keeper.now())
+          if (change?._tag === "Ejected") Metrics.ejections.unsafeUpdate(1, noLabels)
+        })
+    })
 
     return {
       pick: (cell, name) => {
         const selection = selectionOf(cell, name)
-        const instance = selection && Selection.pick(selection, keeper.now)
-        return selection && instance && picked(selection, instance)
+        const call = selection && Selection.pick(selection, keeper.now())
+        return selection && call && picked(selection, call)
       }
     }
   })

@@ -1,16 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import * as RoundRobin from "../../../src/core/balancing/RoundRobin.js"
-import type { Balancer } from "../../../src/core/balancing/Strategy.js"
-import { anInstance } from "../../support/scriptedRegistry.js"
+import { roundRobin } from "../../../src/core/balancing/RoundRobin.js"
+import { type Balancer, noRequest } from "../../../src/core/balancing/Strategy.js"
+import { aContext, candidates } from "../../support/candidates.js"
 
-const instances = (keys: ReadonlyArray<string>) => keys.map((key) => anInstance(key))
 const startingAt = (random: number, keys: ReadonlyArray<string>) => {
-  const balancer = RoundRobin.make(() => random)
-  balancer.update(instances(keys))
+  const balancer = roundRobin.make(aContext({ random: () => random }))
+  balancer.update(candidates(keys))
   return balancer
 }
-const picks = (balancer: Balancer, n: number) => Array.from({ length: n }, () => balancer.pick()?.instanceKey)
+const pick = (balancer: Balancer) => balancer.pick(0, noRequest)?.key
+const picks = (balancer: Balancer, n: number) => Array.from({ length: n }, () => pick(balancer))
 const spread = (picked: ReadonlyArray<string | undefined>, keys: ReadonlyArray<string>) => {
   const counts = keys.map((key) => picked.filter((other) => other === key).length)
   return Math.max(...counts) - Math.min(...counts)
@@ -18,7 +18,7 @@ const spread = (picked: ReadonlyArray<string | undefined>, keys: ReadonlyArray<s
 
 describe("RoundRobin", () => {
   it("gives nothing where there is nobody", () => {
-    assert.isUndefined(RoundRobin.make(() => 0).pick())
+    assert.isUndefined(pick(roundRobin.make(aContext())))
     assert.deepStrictEqual(picks(startingAt(0.7, []), 2), [undefined, undefined])
   })
 
@@ -32,14 +32,14 @@ describe("RoundRobin", () => {
     [0.99, "c"],
     [1, "a"]
   ])("starts at random: %d starts at %s", (random, key) => {
-    assert.strictEqual(startingAt(random, ["a", "b", "c"]).pick()?.instanceKey, key)
+    assert.strictEqual(pick(startingAt(random, ["a", "b", "c"])), key)
   })
 
   it("starts at random where the first list was empty", () => {
     const balancer = startingAt(0.99, [])
-    balancer.pick()
-    balancer.update(instances(["a", "b", "c"]))
-    assert.strictEqual(balancer.pick()?.instanceKey, "c")
+    pick(balancer)
+    balancer.update(candidates(["a", "b", "c"]))
+    assert.strictEqual(pick(balancer), "c")
   })
 
   describe("goes on after a change of the list", () => {
@@ -55,14 +55,14 @@ describe("RoundRobin", () => {
     it.each(table)("%s", (_, updated, expected) => {
       const balancer = startingAt(0, ["a", "b", "c", "d"])
       picks(balancer, 2)
-      balancer.update(instances(updated))
+      balancer.update(candidates(updated))
       assert.deepStrictEqual(picks(balancer, expected.length), [...expected])
     })
 
     it("with one that came before the first, after the last", () => {
       const balancer = startingAt(0, ["b", "c"])
       picks(balancer, 2)
-      balancer.update(instances(["a", "b", "c"]))
+      balancer.update(candidates(["a", "b", "c"]))
       assert.deepStrictEqual(picks(balancer, 3), ["a", "b", "c"])
     })
 
@@ -70,8 +70,8 @@ describe("RoundRobin", () => {
       const balancer = startingAt(0, ["a", "b", "c", "d"])
       picks(balancer, 2)
       balancer.update([])
-      assert.isUndefined(balancer.pick())
-      balancer.update(instances(["a", "b", "c", "d"]))
+      assert.isUndefined(pick(balancer))
+      balancer.update(candidates(["a", "b", "c", "d"]))
       assert.deepStrictEqual(picks(balancer, 2), ["c", "d"])
     })
   })
@@ -95,7 +95,7 @@ describe("RoundRobin", () => {
       FastCheck.property(someKeys, random, FastCheck.array(FastCheck.nat(20)), (keys, start, runs) => {
         const balancer = startingAt(start, keys)
         const picked = runs.flatMap((n) => {
-          balancer.update(instances(keys))
+          balancer.update(candidates(keys))
           return picks(balancer, n)
         })
         assert.isAtMost(spread(picked, keys), 1)
@@ -110,7 +110,7 @@ describe("RoundRobin", () => {
         const staying = ["a", "c", "e", "g"]
         const balancer = startingAt(start, staying)
         const picked = list.flatMap(([visitors, n]) => {
-          balancer.update(instances([...staying, ...visitors].sort()))
+          balancer.update(candidates([...staying, ...visitors].sort()))
           return picks(balancer, n)
         })
         assert.isAtMost(spread(picked, staying), 1)

@@ -1,0 +1,78 @@
+/**
+ * Whom of a service's instances a call may go to now.
+ *
+ * @since 0.1.0
+ */
+import type { Entry } from "./Roster.js"
+
+/**
+ * `choosable` are those to choose among. In a panic (Envoy's word) these are more than are available, since too few are.
+ * `due` are those whose probe the next call is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Availability {
+  readonly choosable: ReadonlyArray<Entry>
+  readonly isPanicking: boolean
+  readonly due: Array<Entry>
+}
+
+/**
+ * The rules, in this order, for `members` who can all be reached:
+ *
+ * 1. The first network on which somebody is left; those on later networks are not chosen.
+ * 2. Not those whom active health checks call unhealthy, unless they call everyone so.
+ * 3. Not those who are ejected, as long as the others are not less than `panicBelow` of all.
+ * 4. Else all but those with hard evidence against them.
+ * 5. Else everyone: a suspect is better than nobody.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const of = (
+  members: ReadonlyArray<Entry>,
+  means: { readonly networks: number; readonly panicBelow: number; readonly unhealthy: number; readonly out: number }
+): Availability => {
+  if (members.length === 0) return none
+  for (let rank = 0; rank <= means.networks; rank++) {
+    const onNetwork = means.networks === 0 ? members : members.filter((entry) => entry.rank === rank)
+    const healthy = means.unhealthy === 0 ? onNetwork : onNetwork.filter(isHealthy)
+    if (healthy.length === 0) continue
+    const available = means.out === 0 ? healthy : healthy.filter(isIn)
+    if (available.length > 0 && available.length >= means.panicBelow * healthy.length) {
+      return { choosable: available, isPanicking: false, due: dueOf(members, rank, means.out) }
+    }
+    const notHard = healthy.filter(hasNoHardEvidence)
+    if (notHard.length > 0) {
+      const isPanicking = notHard.length > available.length
+      return { choosable: notHard, isPanicking, due: dueOf(members, rank, means.out) }
+    }
+  }
+  return nobodyLeft(members, means.out)
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const none: Availability = { choosable: [], isPanicking: false, due: [] }
+
+const isHealthy = ({ health }: Entry): boolean => health !== "Unhealthy"
+const isIn = ({ standing }: Entry): boolean => standing.phase === "In"
+const hasNoHardEvidence = ({ standing }: Entry): boolean => standing.phase === "In" || standing.evidence === "Soft"
+
+/** Of the networks that are not worse than the one in use: a better one must be able to come back. */
+const dueOf = (members: ReadonlyArray<Entry>, rank: number, out: number): Array<Entry> =>
+  out === 0 ? [] : members.filter((entry) => entry.standing.phase === "Due" && entry.rank <= rank && isHealthy(entry))
+
+const nobodyLeft = (members: ReadonlyArray<Entry>, out: number): Availability => {
+  const willing = members.filter(hasNoHardEvidence)
+  const among = willing.length > 0 ? willing : members
+  const rank = among.reduce((least, entry) => Math.min(least, entry.rank), Number.POSITIVE_INFINITY)
+  return {
+    choosable: among.filter((entry) => entry.rank === rank),
+    isPanicking: true,
+    due: out === 0 ? [] : members.filter(({ standing }) => standing.phase === "Due")
+  }
+}
