@@ -6,254 +6,288 @@
  *
  * ```
  * Registering ──first beat acknowledged──▶ Live ◀──acknowledged── Suspect
- *      ▲                                    │ └───beat missed───────▲ │
- *      └───────────── (never back)          └──deadline, refused──▶ Lost ──acknowledged──▶ Live
+ *      ▲ ▲                                 │ └───beat missed───────▲ │
+ *      │ └─────────── (never back)         └──deadline, refused──▶ Lost ──acknowledged──▶ Live
+ *      │ any but Draining and Stopped ──Pause──▶ Paused
+ *      └──────────────Resume───────────────────────┘
  * any but Stopped ──Stop──▶ Draining ──Ended──▶ Stopped
  * ```
  *
  * @since 0.1.0
  */
+import {
+  answerTime,
+  backoff,
+  type Event,
+  interval,
+  isAlive,
+  isKept,
+  type Lease,
+  NEVER,
+  type Reason,
+  retryDelay,
+  type Step
+} from "./lease/Model.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Draining" | "Stopped"
+export * from "./lease/Model.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Lease {
-  readonly status: Status
-  readonly ttl: number
-  /** When the lease runs out at the latest, by what the server has acknowledged. `-Infinity` before the first time. */
-  readonly deadline: number
-  /** When the next beat is due; `Infinity` while one is on its way, or the instance is not registered. */
-  readonly nextBeatAt: number
-  /** A beat is on its way, or waits for a way. */
-  readonly beating: boolean
-  /** When that beat counts as missed; `Infinity` if none is on its way. */
-  readonly missedAt: number
-  /** A registration is on its way. */
-  readonly registering: boolean
-  /** When the next registration is due; `Infinity` if none is. */
-  readonly nextRegisterAt: number
-  /** Registrations that failed, and beats that were refused, since a beat was last acknowledged. */
-  readonly setbacks: number
-  /** Has a registration succeeded since a beat was last acknowledged? Then a refused beat speaks against the key. */
-  readonly registeredSince: boolean
-  /** Beats refused right after a registration that succeeded. */
-  readonly refusals: number
-}
+/** An instance that has not been well for half a TTL is not kept on the list, until it is well again. */
+const isUnwell = (lease: Lease, now: number): boolean => now - lease.unhealthySince > lease.ttl / 2
 
-/**
- * What happened.
- *
- * @since 0.1.0
- * @category models
- */
-export type Event =
-  /** Time has passed. */
-  | { readonly _tag: "Tick" }
-  | { readonly _tag: "Registered" }
-  | { readonly _tag: "RegisterFailed" }
-  /** A beat was acknowledged; `sentAt` is when it was handed to the transport. */
-  | { readonly _tag: "Renewed"; readonly sentAt: number }
-  /** A beat was answered with `expires_at = 0`. */
-  | { readonly _tag: "Refused" }
-  /** A beat that was on its way will not be answered. */
-  | { readonly _tag: "BeatLost" }
-  | { readonly _tag: "Stop" }
-  /** The deregistration is over, however it went. */
-  | { readonly _tag: "Ended" }
-
-/**
- * What to do. `Register` and `RegisterUnderNewKey` are answered by `Registered` or `RegisterFailed`, `Beat` by `Renewed`,
- * `Refused` or `BeatLost`, `Deregister` by `Ended`.
- *
- * @since 0.1.0
- * @category models
- */
-export type Action = "Beat" | "Register" | "RegisterUnderNewKey" | "Deregister"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Step = readonly [Lease, ReadonlyArray<Action>]
-
-/** Three beats to a lease: two may be lost. */
-const BEATS_PER_TTL = 3
-const MIN_INTERVAL = 1_000
-
-/**
- * A server that never revives a key (it was deleted, or deregistered before) accepts its registration and refuses every
- * beat. Two such rounds tell it from a beat that lost a race.
- */
-const REFUSALS_OF_A_DEAD_KEY = 2
-
-/**
- * How long between two beats: a third of the TTL, 1 s at least.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const interval = (ttl: number): number => Math.max(MIN_INTERVAL, ttl / BEATS_PER_TTL)
-
-const MIN_ANSWER = 1_000
-const MAX_ANSWER = 10_000
-
-/**
- * How long the answer to a beat may take: half an interval, 1 to 10 s.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const answerTime = (ttl: number): number => Math.min(MAX_ANSWER, Math.max(MIN_ANSWER, interval(ttl) / 2))
-
-/**
- * How long to wait before registering again: up to 1, 2, 4 … 30 seconds, with full jitter, for ever.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const backoff = (setbacks: number, random: number): number =>
-  Math.min(30_000, 1_000 * 2 ** Math.min(setbacks, 16)) * random
-
-/**
- * A lease that has yet to be registered, its registration on its way: what {@link firstActions} ask for.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const start = (ttl: number): Lease => ({
-  status: "Registering",
-  ttl,
-  deadline: Number.NEGATIVE_INFINITY,
-  nextBeatAt: Number.POSITIVE_INFINITY,
-  beating: false,
-  missedAt: Number.POSITIVE_INFINITY,
-  registering: true,
-  nextRegisterAt: Number.POSITIVE_INFINITY,
-  setbacks: 0,
-  registeredSince: false,
-  refusals: 0
-})
-
-/**
- * What a lease asks for first.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const firstActions: ReadonlyArray<Action> = ["Register"]
-
-/**
- * When the lease wants its next `Tick`; `Infinity` if it waits for an answer only.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const wakeAt = (lease: Lease): number => {
-  if (lease.status === "Draining" || lease.status === "Stopped") return Number.POSITIVE_INFINITY
-  const deadline = isAlive(lease) ? lease.deadline : Number.POSITIVE_INFINITY
-  const missedAt = lease.status === "Live" ? lease.missedAt : Number.POSITIVE_INFINITY
-  return Math.min(lease.nextBeatAt, lease.nextRegisterAt, deadline, missedAt)
-}
-
-/**
- * Is the lease believed to be held?
- *
- * @since 0.1.0
- * @category predicates
- */
-export const isAlive = (lease: Lease): boolean => lease.status === "Live" || lease.status === "Suspect"
-
-/**
- * What may be told of the lease at this moment: after a pause of the whole process the deadline can have passed before
- * any tick has noticed it.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const statusAt = (lease: Lease, now: number): Status =>
-  isAlive(lease) && now >= lease.deadline ? "Lost" : lease.status
-
-const register = (lease: Lease, action: "Register" | "RegisterUnderNewKey"): Step => [
-  { ...lease, registering: true, nextRegisterAt: Number.POSITIVE_INFINITY },
-  [action]
-]
-
-const beat = (lease: Lease, now: number): Step =>
-  lease.beating
-    ? [{ ...lease, nextBeatAt: Number.POSITIVE_INFINITY }, []]
-    : [
-        {
-          ...lease,
-          beating: true,
-          missedAt: now + answerTime(lease.ttl),
-          nextBeatAt: Number.POSITIVE_INFINITY
-        },
-        ["Beat"]
-      ]
+/** A registration is on its way or due: its own beat follows. */
+const awaitsRegistration = (lease: Lease): boolean => lease.registering || lease.nextRegisterAt < NEVER
 
 const suspect = (lease: Lease): Lease => (lease.status === "Live" ? { ...lease, status: "Suspect" } : lease)
 
-const lose = (lease: Lease): Lease => (isAlive(lease) ? { ...lease, status: "Lost" } : lease)
+const lose = (lease: Lease): Lease =>
+  isAlive(lease) ? { ...lease, status: "Lost", deadline: Number.NEGATIVE_INFINITY } : lease
+
+const register = (lease: Lease, wanted: Reason, now: number): Step => {
+  // A lease that is held is beaten meanwhile: the registration may take its time, or fail.
+  const wanting = { ...lease, wanted, nextRegisterAt: NEVER, nextBeatAt: isAlive(lease) ? lease.nextBeatAt : NEVER }
+  if (isUnwell(lease, now)) return [{ ...wanting, withheld: true }, []]
+  return [{ ...wanting, registering: true, keyGivenUp: false }, [lease.keyGivenUp ? "RegisterUnderNewKey" : "Register"]]
+}
+
+/** What a beat under the former key is answered must not be taken for an answer to one under the next. */
+const giveKeyUp = (lease: Lease): Lease => ({ ...lease, keyGivenUp: true, outdated: lease.beating, refusals: 0 })
+
+const beat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
+  const due = { ...lease, nextBeatAt: NEVER }
+  if (lease.beating) return [due, []]
+  // A beat that is not sent is a beat missed.
+  if (isUnwell(lease, now)) return [{ ...suspect(due), withheld: true }, []]
+  return [{ ...due, beating: true, outOfTurn, missedAt: now + answerTime(lease.ttl, lease.timing) }, ["Beat"]]
+}
 
 const tick = (lease: Lease, now: number): Step => {
   const expired = isAlive(lease) && now >= lease.deadline
   const current = expired ? lose(lease) : now >= lease.missedAt ? suspect(lease) : lease
-  if (!current.registering && (expired || now >= current.nextRegisterAt)) return register(current, "Register")
-  return now >= current.nextBeatAt ? beat(current, now) : [current, []]
+  if (expired && current.registering) return [{ ...current, nextBeatAt: NEVER }, []]
+  if (expired && current.registers) return register(current, "expired", now)
+  if (now >= current.nextRegisterAt) return register(current, current.wanted ?? "expired", now)
+  if (now < current.nextBeatAt) return [current, []]
+  const isLate = now - current.nextBeatAt > interval(lease.ttl, lease.timing) * lease.timing.beatJitter
+  return beat(current, now, isLate || current.failures > 0)
 }
+
+/** A beat out of its turn is followed by one that brings the lease back to its place among the others. */
+const delayAfter = (lease: Lease, random: number): number =>
+  interval(lease.ttl, lease.timing) *
+  (lease.outOfTurn ? 1 - lease.phase : 1) *
+  (1 - lease.timing.beatJitter + lease.timing.beatJitter * random)
 
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
   const deadline = Math.max(lease.deadline, sentAt + lease.ttl)
-  const held: Lease = {
-    ...lease,
-    beating: false,
-    missedAt: Number.POSITIVE_INFINITY,
-    deadline,
-    setbacks: 0,
-    registeredSince: false,
-    refusals: 0,
-    nextRegisterAt: Number.POSITIVE_INFINITY
-  }
+  const held: Lease = { ...lease, failures: 0, setbacks: 0, registeredSince: false, refusals: 0 }
   // An answer that took longer than the lease proves nothing any more.
-  return now >= deadline
-    ? beat(lose(held), now)
-    : [{ ...held, status: "Live", nextBeatAt: sentAt + interval(lease.ttl) * (0.9 + 0.1 * random) }, []]
+  if (now >= deadline) return awaitsRegistration(held) ? [lose(held), []] : beat(lose(held), now, true)
+  // What was wanted because the lease was lost is not wanted any more; what the lists show is no matter of beats.
+  const wanted = held.wanted === "absent" || held.registering ? held.wanted : undefined
+  return [
+    {
+      ...held,
+      status: "Live",
+      deadline,
+      wanted,
+      nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt,
+      nextBeatAt: sentAt + delayAfter(held, random)
+    },
+    []
+  ]
 }
 
+/**
+ * A server that never revives a key (it was deleted, or deregistered before) accepts its registration and refuses every
+ * beat. Two such rounds, with no registration in between that failed, tell it from a beat that lost a race and from a
+ * database that is down.
+ */
+const REFUSALS_OF_A_DEAD_KEY = 2
+
 const refused = (lease: Lease, now: number, random: number): Step => {
-  const lost = {
+  const lost: Lease = {
     ...lose(lease),
-    beating: false,
-    missedAt: Number.POSITIVE_INFINITY,
-    nextBeatAt: Number.POSITIVE_INFINITY,
-    deadline: Number.NEGATIVE_INFINITY,
+    nextBeatAt: NEVER,
+    failures: 0,
     setbacks: lease.setbacks + 1,
     refusals: lease.registeredSince ? lease.refusals + 1 : lease.refusals
   }
   if (lost.registering) return [lost, []]
-  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register({ ...lost, refusals: 0 }, "RegisterUnderNewKey")
+  if (!lost.registers) return [{ ...lost, nextBeatAt: now + backoff(lease.setbacks, random, lease.timing) }, []]
+  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(giveKeyUp(lost), "dead_key", now)
   // The first rounds at once, so that the instance is found again within moments; then as slowly as any failure.
   return lost.setbacks <= REFUSALS_OF_A_DEAD_KEY
-    ? register(lost, "Register")
-    : [{ ...lost, nextRegisterAt: now + backoff(lost.setbacks - REFUSALS_OF_A_DEAD_KEY - 1, random) }, []]
+    ? register(lost, "refused", now)
+    : [
+        {
+          ...lost,
+          wanted: "refused",
+          nextRegisterAt: now + backoff(lost.setbacks - REFUSALS_OF_A_DEAD_KEY - 1, random, lease.timing)
+        },
+        []
+      ]
 }
 
-const beatLost = (lease: Lease, now: number): Step => [
+const beatLost = (lease: Lease, now: number, random: number): Step => {
+  const delay = retryDelay(lease.ttl, lease.failures, random, lease.timing)
+  return [
+    {
+      ...suspect(lease),
+      failures: lease.failures + 1,
+      nextBeatAt: awaitsRegistration(lease) && !isAlive(lease) ? NEVER : now + delay
+    },
+    []
+  ]
+}
+
+const onAnswer = (
+  lease: Lease,
+  event: Extract<Event, { readonly _tag: "Renewed" | "Refused" | "BeatLost" }>,
+  now: number,
+  random: number
+): Step => {
+  const landed: Lease = { ...lease, beating: false, missedAt: NEVER, outdated: false }
+  if (!isKept(lease)) return [landed, []]
+  if (lease.outdated) {
+    return awaitsRegistration(landed) && !isAlive(landed) ? [landed, []] : beat(landed, now, true)
+  }
+  switch (event._tag) {
+    case "Renewed":
+      return renewed(landed, event.sentAt, now, random)
+    case "Refused":
+      return refused(landed, now, random)
+    case "BeatLost":
+      return beatLost(landed, now, random)
+  }
+}
+
+const registered = (lease: Lease, now: number): Step => {
+  const done: Lease = { ...lease, registering: false }
+  return isKept(lease)
+    ? beat({ ...done, wanted: undefined, nextRegisterAt: NEVER, registeredSince: true, absences: 0 }, now, true)
+    : [done, []]
+}
+
+const registerFailed = (lease: Lease, now: number, random: number): Step => {
+  const failed: Lease = { ...lease, registering: false }
+  if (!isKept(lease)) return [failed, []]
+  // Acknowledged meanwhile, and so not lost after all.
+  if (failed.status === "Live" && (failed.wanted === "expired" || failed.wanted === "refused")) {
+    return [{ ...failed, wanted: undefined }, []]
+  }
+  return [
+    {
+      ...failed,
+      setbacks: lease.setbacks + 1,
+      // A server that cannot register is a server in trouble: its refusals say nothing against the key.
+      refusals: 0,
+      nextRegisterAt: now + backoff(lease.setbacks, random, lease.timing)
+    },
+    []
+  ]
+}
+
+const begin = (lease: Lease, now: number): Step => {
+  const ready: Lease = { ...lease, ready: true }
+  if (lease.ready || !isKept(lease)) return [ready, []]
+  if (!lease.registers) return beat(ready, now, true)
+  return register(ready, lease.wanted ?? "first", now)
+}
+
+const reconnected = (lease: Lease, now: number, random: number): Step => {
+  const sooner = (at: number) => (at === NEVER ? NEVER : Math.min(at, now + lease.timing.reconnectDelay * random))
+  const isRetry = lease.failures > 0 || !isAlive(lease)
+  return [
+    {
+      ...lease,
+      nextBeatAt: isRetry ? sooner(lease.nextBeatAt) : lease.nextBeatAt,
+      nextRegisterAt: sooner(lease.nextRegisterAt)
+    },
+    []
+  ]
+}
+
+// By monotonic time the lease may have long to run, and by the server's it may be over: only an answer can tell, and none
+// to what was sent before.
+const suspended = (lease: Lease, now: number): Step => {
+  const doubted: Lease = { ...suspect(lease), outdated: lease.beating }
+  return isAlive(lease) ? beat(doubted, now, true) : [doubted, []]
+}
+
+const healthy = (lease: Lease, now: number): Step => {
+  const well: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
+  if (!lease.withheld || !isKept(lease)) return [well, []]
+  // Nothing may have been due since the deadline.
+  const current = isAlive(well) && now >= well.deadline ? lose(well) : well
+  if (isAlive(current) || !current.registers) return beat(current, now, true)
+  if (awaitsRegistration(current)) return [current, []]
+  return register(current, current.wanted ?? "expired", now)
+}
+
+/** What the registry's list says counts only while we believe to stand on it, and are not about to register anyway. */
+const isComparable = (lease: Lease): boolean => isAlive(lease) && lease.registers && !awaitsRegistration(lease)
+
+/** Looks in a row that find nothing: a flushed cache shows only who has beaten since, and so the first asks for a beat. */
+const ABSENCES_OF_A_LOST_RECORD = 2
+
+const absent = (lease: Lease, now: number): Step => {
+  if (!isComparable(lease)) return [lease, []]
+  const absences = lease.absences + 1
+  return absences < ABSENCES_OF_A_LOST_RECORD
+    ? beat({ ...lease, absences }, now, true)
+    : register({ ...lease, absences: 0 }, "absent", now)
+}
+
+const displaced = (lease: Lease, reason: "key_conflict" | "service_gone", now: number): Step => {
+  if (!isComparable(lease)) return [lease, []]
+  const lost: Lease = { ...lose(lease), outdated: lease.beating, absences: 0 }
+  return register(reason === "key_conflict" ? giveKeyUp(lost) : lost, reason, now)
+}
+
+const pause = (lease: Lease): Step => [
   {
-    ...suspect(lease),
-    beating: false,
-    missedAt: Number.POSITIVE_INFINITY,
-    nextBeatAt: lease.registering ? Number.POSITIVE_INFINITY : now
+    ...lease,
+    status: "Paused",
+    deadline: Number.NEGATIVE_INFINITY,
+    nextBeatAt: NEVER,
+    nextRegisterAt: NEVER,
+    missedAt: NEVER,
+    withheld: false,
+    deregistering: true,
+    resuming: false
   },
-  []
+  ["Deregister"]
 ]
+
+const revive = (lease: Lease, now: number): Step => {
+  const back: Lease = {
+    ...giveKeyUp(lease),
+    status: "Registering",
+    wanted: "resumed",
+    registering: false,
+    registeredSince: false,
+    setbacks: 0,
+    failures: 0,
+    absences: 0,
+    resuming: false
+  }
+  return back.ready ? register(back, "resumed", now) : [back, []]
+}
+
+const whilePaused = (lease: Lease, event: Event, now: number): Step => {
+  switch (event._tag) {
+    case "Pause":
+      return [{ ...lease, resuming: false }, []]
+    case "Resume":
+      return lease.deregistering ? [{ ...lease, resuming: true }, []] : revive(lease, now)
+    case "Deregistered": {
+      const off: Lease = { ...lease, deregistering: false }
+      return lease.resuming ? revive(off, now) : [off, []]
+    }
+    default:
+      return [lease, []]
+  }
+}
 
 /**
  * One step. After `Stop` nothing but `Deregister` is asked for; `Stopped` is final.
@@ -266,27 +300,46 @@ export const step = (lease: Lease, event: Event, now: number, random: number): S
   if (event._tag === "Ended") return [{ ...lease, status: "Stopped" }, []]
   if (lease.status === "Draining") return [lease, []]
   switch (event._tag) {
-    case "Tick":
-      return tick(lease, now)
-    case "Registered":
-      return beat({ ...lease, registering: false, registeredSince: true }, now)
-    case "RegisterFailed":
-      return [
-        {
-          ...lease,
-          registering: false,
-          setbacks: lease.setbacks + 1,
-          nextRegisterAt: now + backoff(lease.setbacks, random)
-        },
-        []
-      ]
-    case "Renewed":
-      return renewed(lease, event.sentAt, now, random)
-    case "Refused":
-      return refused(lease, now, random)
-    case "BeatLost":
-      return beatLost(lease, now)
     case "Stop":
       return [{ ...lease, status: "Draining" }, ["Deregister"]]
+    case "Ready":
+      return begin(lease, now)
+    case "Registered":
+      return registered(lease, now)
+    case "RegisterFailed":
+      return registerFailed(lease, now, random)
+    case "Renewed":
+    case "Refused":
+    case "BeatLost":
+      return onAnswer(lease, event, now, random)
+    case "Healthy":
+      return healthy(lease, now)
+    case "Unhealthy":
+      return [lease.unhealthySince === NEVER ? { ...lease, unhealthySince: now } : lease, []]
+    default:
+      return lease.status === "Paused" ? whilePaused(lease, event, now) : whileKept(lease, event, now, random)
+  }
+}
+
+const whileKept = (lease: Lease, event: Event, now: number, random: number): Step => {
+  switch (event._tag) {
+    case "Tick":
+      return tick(lease, now)
+    case "Reconnected":
+      return reconnected(lease, now, random)
+    case "Suspended":
+      return suspended(lease, now)
+    case "Listed":
+      return [lease.absences === 0 ? lease : { ...lease, absences: 0 }, []]
+    case "Absent":
+      return absent(lease, now)
+    case "KeyConflict":
+      return displaced(lease, "key_conflict", now)
+    case "ServiceGone":
+      return displaced(lease, "service_gone", now)
+    case "Pause":
+      return lease.registers ? pause(lease) : [lease, []]
+    default:
+      return [lease, []]
   }
 }

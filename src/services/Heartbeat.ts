@@ -110,6 +110,7 @@ export interface Registration {
  *   the instance.
  * - `Suspect`: a beat was missed; the lease has not run out.
  * - `Lost`: the lease has run out or was taken away; it is being registered again.
+ * - `Paused`: deregistered until it is resumed.
  * - `Draining`: the scope is closing; it is being deregistered.
  * - `Stopped`: the end.
  *

@@ -113,6 +113,7 @@ describe("README.md and docs/", () => {
       Live: true,
       Suspect: true,
       Lost: true,
+      Paused: true,
       Draining: true,
       Stopped: true
     }

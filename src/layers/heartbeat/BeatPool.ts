@@ -108,7 +108,9 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
 
     const open = (at: number): Effect.Effect<BeatStream, never, Scope.Scope> =>
       Effect.flatMap(Random.next, (random) => {
-        const stream = new BeatStream(clock, StreamPlan.renewAt(settings, at, random))
+        const stream = new BeatStream(clock, StreamPlan.renewAt(settings, at, random), (entry) =>
+          onEvent(entry, { _tag: "BeatLost" })
+        )
         streams = [...streams, stream]
         return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
       })

@@ -24,7 +24,7 @@ const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease
 
 // Looked at when the beat is sent, not when it was asked for: nothing goes out for a lease that is being stopped.
 const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
-  entry.serviceId === undefined || entry.lease.status === "Draining" || entry.lease.status === "Stopped"
+  entry.serviceId === undefined || !Lease.isKept(entry.lease)
     ? undefined
     : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
 
@@ -52,7 +52,9 @@ export class BeatStream implements StreamPlan.Candidate {
   constructor(
     private readonly clock: Clock.Clock,
     /** The instant from which it is to be replaced. */
-    readonly renewAt: number
+    readonly renewAt: number,
+    /** Told of a beat that was not sent, since nothing may be sent for its lease by now. */
+    private readonly onDropped: (entry: LeaseEntry) => Effect.Effect<void>
   ) {}
 
   get outstanding(): number {
@@ -98,17 +100,25 @@ export class BeatStream implements StreamPlan.Candidate {
       return Effect.flatMap(this.fed.await, () => this.nextBeats())
     }
     const keys: Array<LeaseKey> = []
+    const dropped: Array<LeaseEntry> = []
     if (this.sent.length === 0) this.headSince = Monotonic.unsafeNow(this.clock)
     for (const entry of this.outbox) {
       const key = keyOf(entry)
-      if (key === undefined) continue
+      if (key === undefined) {
+        dropped.push(entry)
+        continue
+      }
       keys.push(key)
       this.sent.push(entry)
     }
     this.outbox = []
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
     else this.busy.unsafeOpen()
-    return keys.length === 0 ? this.nextBeats() : Effect.succeed(Chunk.unsafeFromArray(keys))
+    const next =
+      keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(Chunk.unsafeFromArray(keys))
+    return dropped.length === 0
+      ? next
+      : Effect.zipRight(Effect.forEach(dropped, this.onDropped, { discard: true }), next)
   }
 
   /**

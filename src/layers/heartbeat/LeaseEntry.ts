@@ -128,7 +128,7 @@ export const make = (registration: NewRegistration, defaultEnv: string): Effect.
     }
     const baseKey = instanceKey ?? (yield* defaultKey(String(instance.host)))
     const ttl = yield* validate(registration, instance, baseKey)
-    const lease = Lease.start(ttl)
+    const lease = Lease.make({ ttl })
     return {
       service: registration.service,
       instance: { ...instance, ttl: Duration.millis(ttl) },

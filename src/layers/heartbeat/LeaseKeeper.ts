@@ -42,7 +42,7 @@ const STOP_BUDGET = "15 seconds"
 const STOPS_AT_ONCE = 64
 
 const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
-  (["Registering", "Live", "Suspect", "Lost", "Draining"] as const).map((state) => [
+  (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
     state,
     [MetricLabel.make("state", state)]
   ])
@@ -208,7 +208,7 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
           yield* refuseTwin(entry, entries)
           entries.add(entry)
           countState(entry.lease.status, 1)
-          yield* Effect.forEach(Lease.firstActions, (action) => perform(entry, action), { discard: true })
+          yield* dispatch(entry, { _tag: "Ready" })
           return entry
         }),
       stop,

@@ -1,0 +1,49 @@
+/**
+ * The numbers by which a lease is kept, in milliseconds unless said otherwise.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Timing {
+  /** Beats in one TTL: three, so that two may be lost. */
+  readonly beatsPerTtl: number
+  /** The shortest time between two beats. */
+  readonly minInterval: number
+  /** How much sooner than its turn a beat may come, as a part of the interval. */
+  readonly beatJitter: number
+  /** An answer is overdue after half an interval, but not before this. */
+  readonly minAnswerTime: number
+  /** … and not later than this. */
+  readonly maxAnswerTime: number
+  /** Before the first repetition of a beat that was not answered; 1.6 times as long before each further one. */
+  readonly beatDelay: number
+  /** The longest of these waits; a sixth of the TTL where that is less. */
+  readonly maxBeatDelay: number
+  /** The longest wait that is left when the connection comes back. */
+  readonly reconnectDelay: number
+  /** Before the second attempt to register; twice as long before each further one. */
+  readonly registerDelay: number
+  /** The longest of these waits. */
+  readonly maxRegisterDelay: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults: Timing = {
+  beatsPerTtl: 3,
+  minInterval: 1_000,
+  beatJitter: 0.1,
+  minAnswerTime: 1_000,
+  maxAnswerTime: 10_000,
+  beatDelay: 500,
+  maxBeatDelay: 5_000,
+  reconnectDelay: 2_000,
+  registerDelay: 1_000,
+  maxRegisterDelay: 30_000
+}
