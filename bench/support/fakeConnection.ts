@@ -15,6 +15,7 @@ export const make = (beforeAnswer: Effect.Effect<void> = Effect.void) => {
   const state = { rpcs: 0 }
   const connection: Connection.Service = {
     addresses: 1,
+    reconnects: Stream.never,
     channel: unusedChannel,
     unary: (method) =>
       Effect.clockWith((clock) => {

@@ -325,6 +325,8 @@ const whileKept = (lease: Lease, event: Event, now: number, random: number): Ste
   switch (event._tag) {
     case "Tick":
       return tick(lease, now)
+    case "BeatWanted":
+      return lease.nextBeatAt === NEVER ? [lease, []] : beat(lease, now, true)
     case "Reconnected":
       return reconnected(lease, now, random)
     case "Suspended":

@@ -286,8 +286,7 @@ const soon = (): Date => new Date(Date.now() + 1_000)
  * @category models
  */
 export interface ChannelPool {
-  /** How many lines there are. */
-  readonly size: number
+  readonly lines: ReadonlyArray<Line>
   /** Round-robin over the lines that are not failing, and not `avoid` if there is another. */
   readonly next: (avoid?: Line) => Line
   /**
@@ -365,7 +364,7 @@ export const make = (
       first
 
     return {
-      size: lines.length,
+      lines,
       next,
       reopen: (changed) => {
         for (const line of lines) line.reopen(changed)

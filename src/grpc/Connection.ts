@@ -18,6 +18,7 @@ import type * as AioConfig from "../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type * as Channel from "./Channel.js"
 import * as ChannelPool from "./ChannelPool.js"
+import * as ChannelWatch from "./ChannelWatch.js"
 import * as Exchange from "./Exchange.js"
 import type { Method } from "./Methods.js"
 import * as PlainClient from "./PlainClient.js"
@@ -55,8 +56,11 @@ export declare namespace Connection {
       method: Method<Request, Response>,
       token: Redacted.Redacted,
       requests: Stream.Stream<A, E, R>,
-      encode: (request: A) => Either.Either<Request, AioConfigError>
+      encode: (request: A) => Either.Either<Request, AioConfigError>,
+      options?: Exchange.Options
     ) => Stream.Stream<Exchange.Answered<A, Response>, E | AioConfigError | AioRpcError | AioWireError, R>
+    /** Whenever a connection has come about after there could be none, to one of the addresses. */
+    readonly reconnects: Stream.Stream<void>
   }
 }
 
@@ -153,7 +157,7 @@ const over = (
   forStreams: ChannelPool.ChannelPool,
   explain: (error: AioRpcError) => AioRpcError
 ): Connection.Service => ({
-  addresses: forCalls.size,
+  addresses: forCalls.lines.length,
   channel: PlainClient.sharedChannel(forCalls),
   unary: (method, request, callOptions) =>
     Effect.suspend(() => {
@@ -161,10 +165,11 @@ const over = (
       if (callOptions.route !== undefined) callOptions.route.line = line
       return Unary.unary(line, method, request, callOptions, explain)
     }),
-  exchange: (method, token, requests, encode) =>
-    Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode), (error) =>
+  exchange: (method, token, requests, encode, options) =>
+    Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode, options), (error) =>
       error instanceof AioRpcError ? explain(error) : error
-    )
+    ),
+  reconnects: ChannelWatch.reconnects([...new Set([...forCalls.lines, ...forStreams.lines])])
 })
 
 /**

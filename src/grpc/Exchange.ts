@@ -18,6 +18,7 @@ import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
 import type { Line } from "./ChannelPool.js"
+import * as ChannelWatch from "./ChannelWatch.js"
 import type { Method } from "./Methods.js"
 import * as Status from "./Status.js"
 
@@ -35,10 +36,25 @@ export interface Answered<A, Response> {
   readonly receivedAt: number
 }
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * Run once when the exchange had better be left for another one, though it goes on: the server has asked its clients to
+   * leave, or the connection was replaced.
+   */
+  readonly onLeave?: Effect.Effect<void> | undefined
+}
+
 type CallError = AioRpcError | AioWireError
 
 // Answers that wait for a slow consumer, before the stream stops reading and the server is held back.
 const MAX_BUFFERED = 256
+
+// Requests that the transport is given at once, before it has said that it takes more.
+const MAX_BATCH = 16
 
 // A consumer that leaves sooner does so for reasons of its own: no answer is due within less than this.
 const OVERDUE_MILLIS = 1_000
@@ -60,6 +76,7 @@ class ExchangeCall<A, Request, Response> {
   private wakeProducer: (() => void) | undefined = undefined
   private reading = true
   private halfClosed = false
+  private connected = false
 
   constructor(
     private readonly line: Line,
@@ -159,17 +176,31 @@ class ExchangeCall<A, Request, Response> {
     this.cancel()
   }
 
-  /** Done when the transport takes the next request. grpc-js keeps one request only before a call is connected. */
-  send(request: A, message: Request): Effect.Effect<void> {
+  /** Done when the transport takes more requests than these. */
+  send(requests: ReadonlyArray<readonly [request: A, message: Request]>): Effect.Effect<void> {
     return Effect.async((resume) => {
-      if (this.end !== undefined) return resume(Effect.void)
+      let next = 0
       const done = () => {
         this.wakeProducer = undefined
         resume(Effect.void)
       }
+      const taken = () => {
+        this.connected = true
+        sendSome()
+      }
+      const sendSome = () => {
+        if (this.end !== undefined || next >= requests.length) return done()
+        // grpc-js keeps one request only before a call is connected.
+        const batch = requests.slice(next, next + (this.connected ? MAX_BATCH : 1))
+        next += batch.length
+        batch.forEach(([request, message], index) => {
+          const context = index === batch.length - 1 ? { callback: taken } : {}
+          this.outstanding.push({ request, sentAt: this.line.now() })
+          this.call.sendMessageWithContext(context, this.method.serialize(message))
+        })
+      }
       this.wakeProducer = done
-      this.outstanding.push({ request, sentAt: this.line.now() })
-      this.call.sendMessageWithContext({ callback: done }, this.method.serialize(message))
+      sendSome()
     })
   }
 
@@ -204,6 +235,7 @@ class ExchangeCall<A, Request, Response> {
 
 const open = <A, Request, Response>(
   line: Line,
+  channel: Channel.Channel,
   method: Method<Request, Response>,
   token: Redacted.Redacted
 ): Effect.Effect<ExchangeCall<A, Request, Response>, AioRpcError, Scope.Scope> =>
@@ -212,7 +244,7 @@ const open = <A, Request, Response>(
       try: () =>
         new ExchangeCall<A, Request, Response>(
           line,
-          line.channel().createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
+          channel.createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
           method,
           token
         ),
@@ -240,18 +272,25 @@ export const exchange = <A, E, R, Request, Response>(
   method: Method<Request, Response>,
   token: Redacted.Redacted,
   requests: Stream.Stream<A, E, R>,
-  encode: (request: A) => Either.Either<Request, AioConfigError>
+  encode: (request: A) => Either.Either<Request, AioConfigError>,
+  options: Options = {}
 ): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const call = yield* open<A, Request, Response>(nextLine(), method, token)
+      const line = nextLine()
+      const channel = line.channel()
+      const call = yield* open<A, Request, Response>(line, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
       let left = false
-      yield* Stream.runForEach(requests, (request) =>
-        Effect.flatMap(Either.match(encode(request), { onLeft: Effect.fail, onRight: Effect.succeed }), (message) =>
-          call.send(request, message)
-        )
-      ).pipe(
+      yield* Stream.runForEachChunk(requests, (chunk) => {
+        const messages: Array<readonly [A, Request]> = []
+        for (const request of chunk) {
+          const message = encode(request)
+          if (Either.isLeft(message)) return Effect.zipRight(call.send(messages), Effect.fail(message.left))
+          messages.push([request, message.right])
+        }
+        return call.send(messages)
+      }).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (Exit.isSuccess(exit)) return call.halfClose()
@@ -265,7 +304,11 @@ export const exchange = <A, E, R, Request, Response>(
         Effect.interruptible,
         Effect.forkScoped
       )
-      // Runs before the fiber above is interrupted, and tells that interruption from one that came with the requests.
+      if (options.onLeave !== undefined) {
+        const onLeave = Effect.zipRight(ChannelWatch.left(line, channel), options.onLeave)
+        yield* Effect.forkScoped(Effect.interruptible(onLeave))
+      }
+      // Runs before the fibers above are interrupted, and tells that interruption from one that came with the requests.
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           left = true

@@ -118,5 +118,5 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
  */
 export const foreignPool = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ChannelPool => {
   const line: Line = ChannelPools.fixedLine(channel, clock, onSilent)
-  return { size: 1, next: () => line, reopen: () => {} }
+  return { lines: [line], next: () => line, reopen: () => {} }
 }

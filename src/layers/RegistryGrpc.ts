@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -14,11 +15,13 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
+import type { Answered } from "../grpc/Exchange.js"
 import * as Methods from "../grpc/Methods.js"
 import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
+import type { HeartbeatResponse } from "../schemas/Messages.js"
 import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
@@ -26,6 +29,7 @@ import { Auth } from "../services/Auth.js"
 import {
   type EnsuredService,
   type HeartbeatAck,
+  type HeartbeatOptions,
   Registry,
   type RegistryError,
   type ServiceFilter
@@ -149,6 +153,18 @@ const findEnsured = (
     }
   )
 
+const toAcks = (
+  answers: Chunk.Chunk<Answered<LeaseKey, HeartbeatResponse>>
+): Either.Either<Chunk.Chunk<HeartbeatAck>, AioWireError> => {
+  const acks: Array<HeartbeatAck> = []
+  for (const { receivedAt, request, response, sentAt } of answers) {
+    const expiresAt = Wire.decodeHeartbeat(response)
+    if (Either.isLeft(expiresAt)) return Either.left(expiresAt.left)
+    acks.push({ key: request, sentAt, receivedAt, expiresAt: expiresAt.right })
+  }
+  return Either.right(Chunk.unsafeFromArray(acks))
+}
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -194,15 +210,16 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         readInSlices(Wire.readListServices(bytes))
       )
 
-    const openHeartbeats = <E, R>(
-      token: AccessToken,
-      beats: Stream.Stream<LeaseKey, E, R>
-    ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
-      Stream.mapEffect(
-        connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey),
-        ({ receivedAt, request, response, sentAt }) =>
-          Effect.map(Wire.decodeHeartbeat(response), (expiresAt) => ({ key: request, sentAt, receivedAt, expiresAt }))
-      )
+    const openHeartbeats =
+      (options: HeartbeatOptions | undefined) =>
+      <E, R>(
+        token: AccessToken,
+        beats: Stream.Stream<LeaseKey, E, R>
+      ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
+        Stream.mapChunksEffect(
+          connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey, options),
+          toAcks
+        )
 
     return {
       // One deadline for all that it takes.
@@ -220,7 +237,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           Wire.decodeRegisterInstance(response, instance)
         ),
       deregisterInstance: (key) => Effect.asVoid(call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key))),
-      heartbeats: (beats) => TokenReplay.stream(auth, beats, openHeartbeats)
+      heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options)),
+      reconnects: connection.reconnects
     }
   })
 

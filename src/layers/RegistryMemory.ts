@@ -10,18 +10,19 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import * as Catalog from "../core/Catalog.js"
 import * as Distortion from "../core/Distortion.js"
 import type { Failure } from "../core/Refusal.js"
 import * as Faults from "../internal/faults.js"
 import * as Monotonic from "../internal/monotonic.js"
-import { AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import { AioRpcError, type AioWireError, isUnavailable } from "../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../schemas/Ids.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
-import { type HeartbeatAck, Registry, type RegistryError } from "../services/Registry.js"
+import { type HeartbeatAck, type HeartbeatOptions, Registry, type RegistryError } from "../services/Registry.js"
 
 /**
  * @since 0.1.0
@@ -55,7 +56,7 @@ export declare namespace RegistryMemory {
    * @since 0.1.0
    * @category models
    */
-  export type Method = keyof Registry.Service
+  export type Method = Exclude<keyof Registry.Service, "reconnects">
 
   /**
    * A call that reached the registry. A stream of heartbeats is one call without a `key` when it opens, and one with a
@@ -90,8 +91,16 @@ export declare namespace RegistryMemory {
     readonly clear: Effect.Effect<void>
     /** Fails the next `count` calls (default 1) of one method, or of any. A beat on an open stream is no call here. */
     readonly failNext: (error: RegistryError, count?: number, method?: Method) => Effect.Effect<void>
-    /** While set, every call (of one method, or of any) fails, and streams that are open end so at once. */
+    /**
+     * While set, every call (of one method, or of any) fails, and streams that are open end so at once. The end of
+     * `UNAVAILABLE` for all methods is a reconnection.
+     */
     readonly setFailure: (error: Option.Option<RegistryError>, method?: Method) => Effect.Effect<void>
+    /**
+     * Asks for every stream of heartbeats that is open now to be left, as a replica that is being stopped gracefully. It is
+     * answered for as long as it lasts.
+     */
+    readonly drain: Effect.Effect<void>
     /** Ends every stream of heartbeats that is open now. */
     readonly breakStreams: (error: RegistryError) => Effect.Effect<void>
     /**
@@ -204,28 +213,68 @@ const makeTime = () => {
   }
 }
 
+/** What a connection would tell: that it was made again, and that the other side wants to be left. */
+const makeConnection = Effect.map(PubSub.unbounded<void>(), (reconnects) => {
+  const leavers = new Set<Effect.Effect<void>>()
+  let isAway = false
+  return {
+    reconnects: Stream.fromPubSub(reconnects),
+    /** Noted for as long as the scope is open. */
+    leaver: (onLeave: Effect.Effect<void> = Effect.void) =>
+      Effect.acquireRelease(
+        Effect.sync(() => leavers.add(onLeave)),
+        () => Effect.sync(() => leavers.delete(onLeave))
+      ),
+    setFailure: (error: Option.Option<RegistryError>, method?: RegistryMemory.Method) =>
+      Effect.suspend(() => {
+        if (method !== undefined) return Effect.void
+        const wasAway = isAway
+        isAway = Option.exists(error, isUnavailable)
+        return wasAway && !isAway ? PubSub.publish(reconnects, undefined) : Effect.void
+      }),
+    drain: Effect.suspend(() => Effect.forEach([...leavers], (onLeave) => onLeave, { discard: true }))
+  }
+})
+
 /** What stands between a caller and the catalog: the journal, and all that a test has ordered to go wrong. */
-const makeLine = (options: Options) => {
+const makeLine = Effect.fnUntraced(function* (options: Options) {
   const journal = makeJournal()
   const delays = makeDelays(options)
   const failures = Faults.makeFailures<RegistryMemory.Method, RegistryError>("heartbeats")
+  const { drain, leaver, reconnects, setFailure } = yield* makeConnection
   const { setClockOffset, ...time } = makeTime()
   return {
     ...time,
+    reconnects,
     note: journal.note,
     beat: delays.beat,
-    stream: Effect.acquireRelease(failures.open, (broken) => Effect.sync(() => failures.close(broken))),
+    stream: (onLeave: Effect.Effect<void> | undefined) =>
+      Effect.zipRight(
+        leaver(onLeave),
+        Effect.acquireRelease(failures.open, (broken) => Effect.sync(() => failures.close(broken)))
+      ),
     call: (method: RegistryMemory.Method, subject: Subject): Effect.Effect<void, RegistryError> =>
       journal.note(method, subject).pipe(Effect.zipRight(delays.call(method)), Effect.zipRight(failures.call(method))),
-    orders: { ...journal.orders, ...delays.orders, ...failures.orders, setClockOffset }
+    orders: {
+      ...journal.orders,
+      ...delays.orders,
+      ...failures.orders,
+      drain,
+      setFailure: (error: Option.Option<RegistryError>, method?: RegistryMemory.Method) =>
+        Effect.zipRight(failures.orders.setFailure(error, method), setFailure(error, method)),
+      setClockOffset
+    }
   }
-}
+})
 
-type Line = ReturnType<typeof makeLine>
+type Line = Effect.Effect.Success<ReturnType<typeof makeLine>>
 
 const makeHeartbeats =
   (catalog: Catalog.Catalog, line: Line): Registry.Service["heartbeats"] =>
-  <E, R>(beats: Stream.Stream<LeaseKey, E, R>): Stream.Stream<HeartbeatAck, E | RegistryError, R> => {
+  <E, R>(
+    beats: Stream.Stream<LeaseKey, E, R>,
+    { onLeave }: HeartbeatOptions = {}
+  ): Stream.Stream<HeartbeatAck, E | RegistryError, R> => {
     const sent = Stream.mapEffect(beats, (key) =>
       Effect.clockWith((clock) =>
         Effect.flatMap(Wire.encodeLeaseKey(key), (request) =>
@@ -234,7 +283,7 @@ const makeHeartbeats =
       )
     )
     return Stream.unwrapScoped(
-      Effect.map(Effect.zipRight(line.call("heartbeats", {}), line.stream), (broken) =>
+      Effect.map(Effect.zipRight(line.call("heartbeats", {}), line.stream(onLeave)), (broken) =>
         sent.pipe(
           // Beats are taken as fast as they come, and served one after the other.
           Stream.buffer({ capacity: "unbounded" }),
@@ -299,7 +348,8 @@ const makeRegistry = (catalog: Catalog.Catalog, line: Line, distortion: Distorti
       ),
     deregisterInstance: (key) =>
       call("deregisterInstance", { key }, Wire.encodeLeaseKey(key), catalog.deregister, () => Either.void),
-    heartbeats: makeHeartbeats(catalog, line)
+    heartbeats: makeHeartbeats(catalog, line),
+    reconnects: line.reconnects
   }
 }
 
@@ -313,9 +363,9 @@ const makeRegistry = (catalog: Catalog.Catalog, line: Line, distortion: Distorti
 export const make = (
   options: Options = {}
 ): Effect.Effect<{ readonly registry: Registry.Service; readonly control: RegistryMemory.Control }> =>
-  Effect.sync(() => {
+  Effect.gen(function* () {
     const catalog = Catalog.make(options.quirks)
-    const line = makeLine(options)
+    const line = yield* makeLine(options)
     const distortion = Distortion.make()
     const snapshot = Effect.flatMap(line.now, (now) => Effect.orDie(Wire.decodeListServices(catalog.snapshot(now))))
     return {

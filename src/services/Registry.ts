@@ -60,9 +60,24 @@ export declare namespace Registry {
      * fast as they are consumed.
      */
     readonly heartbeats: <E, R>(
-      beats: Stream.Stream<LeaseKey, E, R>
+      beats: Stream.Stream<LeaseKey, E, R>,
+      options?: HeartbeatOptions
     ) => Stream.Stream<HeartbeatAck, E | RegistryError, R>
+    /** Whenever the registry can be reached again after it could not, from now on. */
+    readonly reconnects: Stream.Stream<void>
   }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface HeartbeatOptions {
+  /**
+   * Run once when the stream had better be left for another one. It goes on meanwhile: a replica that is being stopped
+   * gracefully answers its open streams for ever, and cannot end before they do.
+   */
+  readonly onLeave?: Effect.Effect<void> | undefined
 }
 
 /**

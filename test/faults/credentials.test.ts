@@ -173,6 +173,7 @@ describe("Token, scenario 39", () => {
     const now = () => clock.clock.unsafeCurrentTimeMillis()
     const connection: Connection.Service = {
       addresses: 1,
+      reconnects: Stream.never,
       channel: unused,
       exchange: () => Stream.die("not used here"),
       unary: (method) =>

@@ -62,6 +62,7 @@ const makeServer = () => {
   }
   const connection: Connection.Service = {
     addresses: 1,
+    reconnects: Stream.never,
     channel: unusedChannel,
     unary: (method, _request, options) =>
       Effect.gen(function* () {

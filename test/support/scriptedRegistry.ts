@@ -66,7 +66,8 @@ export const scriptedRegistry = () => {
     getService: () => unscripted,
     registerInstance: () => unscripted,
     deregisterInstance: () => unscripted,
-    heartbeats: () => Stream.die("not scripted")
+    heartbeats: () => Stream.die("not scripted"),
+    reconnects: Stream.never
   }
   return {
     layer: Layer.succeed(Registry, registry),

@@ -109,6 +109,8 @@ export type Event =
   | { readonly _tag: "Refused" }
   /** A beat that was on its way will not be answered. */
   | { readonly _tag: "BeatLost" }
+  /** Somebody has a use for a beat before its time: a new stream is to be tried, say. */
+  | { readonly _tag: "BeatWanted" }
   /** There is a connection to the registry again. */
   | { readonly _tag: "Reconnected" }
   /** The machine was suspended: monotonic time stood still, and the server's did not. */

@@ -79,6 +79,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     let millisPerBeat = 0
     let surplusSince = Number.POSITIVE_INFINITY
     let turn = 0
+    let round = leases.values()
 
     const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, beatsPerMilli, millisPerBeat })
     const staying = () => count(streams, ({ isLeaving }) => !isLeaving)
@@ -133,6 +134,29 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       }
     })
 
+    /** A stream that has to be left stays until another one has answered; nobody waits for it, and so a beat must be asked for. */
+    const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
+
+    /** The next lease, in turn, that has a beat to give. */
+    const nextIdle = (): LeaseEntry | undefined => {
+      for (let seen = 0; seen <= leases.size; seen++) {
+        const { done, value } = round.next()
+        if (done) round = leases.values()
+        else if (value.lease.nextBeatAt < Number.POSITIVE_INFINITY) return value
+      }
+      return undefined
+    }
+
+    const askForBeats: Effect.Effect<void> = Effect.suspend(() => {
+      if (!lacksSuccessor() || !StreamPlan.mayOpen(opening, unproven(), now())) return Effect.void
+      const idle = new Set<LeaseEntry>()
+      const needed = opening.failures === 0 ? wanted() - staying() : 1
+      for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
+        idle.add(entry)
+      }
+      return Effect.forEach(idle, (entry) => onEvent(entry, { _tag: "BeatWanted" }), { discard: true })
+    })
+
     const works = Effect.suspend(() => {
       if (opening.failures === 0) return Effect.void
       opening = StreamPlan.open
@@ -157,7 +181,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
           isFirst ? Effect.zipRight(works, all) : all,
           Effect.sync(() => {
             // A stream that has just shown that it works may replace another one.
-            if (isFirst || waiting.size > 0) wake.unsafeOpen()
+            if (isFirst || waiting.size > 0 || lacksSuccessor()) wake.unsafeOpen()
           })
         )
       })
@@ -189,8 +213,12 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
       })
 
+    const leave = (stream: BeatStream) => Effect.sync(() => move([stream]))
+
     const serve = (stream: BeatStream): Effect.Effect<void> =>
-      Stream.runForEachChunk(registry.heartbeats(stream.beats), (acks) => onAcks(stream, acks)).pipe(
+      Stream.runForEachChunk(registry.heartbeats(stream.beats, { onLeave: leave(stream) }), (acks) =>
+        onAcks(stream, acks)
+      ).pipe(
         Effect.raceFirst(stream.watch),
         Effect.raceFirst(stream.farewell),
         Effect.onExit((exit) => ended(stream, exit)),
@@ -198,12 +226,17 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       )
 
     const pause = Effect.suspend(() => {
-      const left = waiting.size > 0 ? opening.notBefore - now() : 0
+      const left = waiting.size > 0 || lacksSuccessor() ? opening.notBefore - now() : 0
       return left > 0 ? Effect.asVoid(Effect.timeoutOption(wake.await, Duration.millis(Math.ceil(left)))) : wake.await
     })
 
-    const moveAll = Effect.sync(() => {
-      for (const stream of streams) stream.isLeaving = true
+    const move = (moving: Iterable<BeatStream>) => {
+      for (const stream of moving) stream.isLeaving = true
+      wake.unsafeOpen()
+    }
+
+    const reachable = Effect.map(Random.next, (random) => {
+      opening = StreamPlan.reachable(opening, now(), random)
       wake.unsafeOpen()
     })
 
@@ -224,11 +257,14 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       },
       run: Effect.scoped(
         Effect.zipRight(
-          Effect.forkScoped(Stream.runForEach(moves, () => moveAll)),
+          Effect.all([
+            Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
+            Effect.forkScoped(Stream.runForEach(registry.reconnects, () => reachable))
+          ]),
           Effect.forever(
             Effect.suspend(() => {
               wake.unsafeClose()
-              return Effect.zipRight(assign, pause)
+              return assign.pipe(Effect.zipRight(askForBeats), Effect.zipRight(pause))
             })
           )
         )

@@ -1,0 +1,226 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger, Option, PubSub, Random, type Scope, Stream, TestClock } from "effect"
+import {
+  type AccessToken,
+  AioRpcError,
+  Auth,
+  AuthMemory,
+  Heartbeat,
+  HeartbeatStream,
+  type Registration,
+  Registry,
+  RegistryMemory,
+  StatusCode
+} from "effect-aio"
+
+const unavailable = new AioRpcError({
+  method: "RegistryService/HeartbeatStream",
+  code: StatusCode.StatusCode.UNAVAILABLE,
+  details: "scripted"
+})
+
+/** What became of a stream: when it was opened, first answered and ended, in milliseconds on the clock. */
+interface Life {
+  readonly opened: number
+  answered: number | undefined
+  ended: number | undefined
+}
+
+interface World {
+  readonly memory: RegistryMemory.RegistryMemory.Control
+  /** All streams that were ever opened, oldest first. */
+  readonly streams: ReadonlyArray<Life>
+  readonly changeToken: Effect.Effect<void>
+}
+
+const now = Effect.clockWith((clock) => clock.currentTimeMillis)
+
+/** A heartbeat over a registry whose streams are watched. */
+const test = <A, E>(
+  sentence: string,
+  body: (world: World) => Effect.Effect<A, E, Heartbeat | Scope.Scope>,
+  timeout?: number
+) =>
+  it.effect(
+    sentence,
+    () =>
+      Effect.gen(function* () {
+        const { control: memory, registry } = yield* RegistryMemory.make()
+        const tokens = yield* PubSub.unbounded<AccessToken>()
+        const auth = yield* Auth
+        const streams: Array<Life> = []
+        const watched: Registry.Service = {
+          ...registry,
+          heartbeats: (beats, options) =>
+            Stream.unwrap(
+              Effect.map(now, (opened) => {
+                const life: Life = { opened, answered: undefined, ended: undefined }
+                streams.push(life)
+                return registry.heartbeats(beats, options).pipe(
+                  Stream.tap(() =>
+                    Effect.map(now, (at) => {
+                      life.answered ??= at
+                    })
+                  ),
+                  Stream.ensuring(
+                    Effect.map(now, (at) => {
+                      life.ended = at
+                    })
+                  )
+                )
+              })
+            )
+        }
+        const layer = HeartbeatStream.layer({ env: "test" }).pipe(
+          Layer.provide(Layer.succeed(Registry, watched)),
+          Layer.provide(Layer.succeed(Auth, { ...auth, changes: Stream.fromPubSub(tokens) }))
+        )
+        const changeToken = Effect.flatMap(auth.token, (token) => PubSub.publish(tokens, token)).pipe(
+          Effect.orDie,
+          Effect.asVoid
+        )
+        yield* Effect.provide(Effect.scoped(body({ memory, streams, changeToken })), layer)
+      }).pipe(
+        Effect.provide(Layer.merge(AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
+        Effect.withRandom(Random.make("streams"))
+      ),
+    timeout
+  )
+
+const register = (count: number): Effect.Effect<ReadonlyArray<Registration>, unknown, Heartbeat | Scope.Scope> =>
+  Effect.flatMap(Heartbeat, (heartbeat) =>
+    Effect.forEach(
+      Array.from({ length: count }, (_, i) => `orders-${i}`),
+      (instanceKey) =>
+        heartbeat.registerSelf({
+          service: { project: "shop", name: "orders" },
+          instance: { host: "10.0.0.1", httpPort: 8080, instanceKey }
+        }),
+      { concurrency: "unbounded" }
+    )
+  )
+
+const states = (registrations: ReadonlyArray<Registration>) =>
+  Effect.map(
+    Effect.forEach(registrations, ({ state }) => state),
+    (all) => [...new Set(all)]
+  )
+
+const callsTo = (memory: World["memory"], method: RegistryMemory.RegistryMemory.Method) =>
+  Effect.map(memory.calls, (calls) => calls.filter((call) => call.method === method))
+
+/** When each lease has beaten: its key, with the instants. */
+const beatsByKey = (memory: World["memory"]) =>
+  Effect.map(callsTo(memory, "heartbeats"), (calls) => {
+    const beats = new Map<string, Array<number>>()
+    for (const { at, key } of calls) {
+      if (Option.isNone(key)) continue
+      const { instanceKey } = key.value
+      beats.set(instanceKey, [...(beats.get(instanceKey) ?? []), at])
+    }
+    return beats
+  })
+
+const longestGap = (instants: ReadonlyArray<number>): number =>
+  Math.max(0, ...instants.slice(1).map((at, index) => at - (instants[index] ?? at)))
+
+/** Every stream but the last so many has ended, and none that worked before one of these had answered. */
+const assertMoved = (streams: ReadonlyArray<Life>, left: number) => {
+  const former = streams.slice(0, streams.length - left)
+  const successors = streams.slice(-left)
+  assert.isTrue(successors.every(({ ended }) => ended === undefined))
+  const firstAnswer = Math.min(...successors.map(({ answered }) => answered ?? Number.POSITIVE_INFINITY))
+  for (const { answered, ended } of former)
+    if (answered !== undefined) assert.isAtLeast(ended ?? Number.NEGATIVE_INFINITY, firstAnswer)
+}
+
+describe("HeartbeatStream's streams", () => {
+  test("move at once when the registry asks to be left, and the old ones end only then", ({ memory, streams }) =>
+    Effect.gen(function* () {
+      const registrations = yield* register(20)
+      assert.lengthOf(streams, 3)
+      yield* memory.setLatency("50 millis", "heartbeats")
+      yield* TestClock.adjust("1 second")
+      yield* memory.drain
+      yield* TestClock.adjust("1 second")
+      assert.lengthOf(streams, 6)
+      assertMoved(streams, 3)
+      assert.deepStrictEqual(yield* states(registrations), ["Live"])
+    }))
+
+  test("move when the token has changed, and no lease waits longer than a beat", ({ changeToken, memory, streams }) =>
+    Effect.gen(function* () {
+      const registrations = yield* register(9)
+      yield* TestClock.adjust("30 seconds")
+      yield* changeToken
+      yield* TestClock.adjust("30 seconds")
+      assert.lengthOf(streams, 4)
+      assertMoved(streams, 2)
+      for (const instants of (yield* beatsByKey(memory)).values()) assert.isAtMost(longestGap(instants), 20_000)
+      assert.deepStrictEqual(yield* states(registrations), ["Live"])
+    }))
+
+  test("are replaced every 20 minutes, give or take a tenth", ({ streams }) =>
+    Effect.gen(function* () {
+      yield* register(1)
+      yield* TestClock.adjust("17 minutes")
+      assert.lengthOf(streams, 1)
+      yield* TestClock.adjust("6 minutes")
+      assert.lengthOf(streams, 2)
+      assertMoved(streams, 1)
+    }))
+
+  test("stay as long as no other can be opened, and lose nothing", ({ memory, streams }) =>
+    Effect.gen(function* () {
+      const registrations = yield* register(1)
+      yield* memory.failNext(unavailable, 5, "heartbeats")
+      yield* memory.drain
+      yield* TestClock.adjust("1 minute")
+      assert.lengthOf(streams, 7)
+      assertMoved(streams, 1)
+      assert.deepStrictEqual(yield* states(registrations), ["Live"])
+      assert.lengthOf(yield* callsTo(memory, "registerInstance"), 1)
+    }))
+
+  test("are tried one at a time while the registry is away, and all there again when it is back", ({
+    memory,
+    streams
+  }) =>
+    Effect.gen(function* () {
+      const registrations = yield* register(40)
+      assert.lengthOf(streams, 5)
+      yield* memory.setFailure(Option.some(unavailable))
+      yield* TestClock.adjust("40 seconds")
+      const tried = streams.slice(5)
+      // 0.5 s × 1.6, up to 5 s, with full jitter.
+      assert.isAtMost(tried.length, 40)
+      assert.strictEqual(new Set(tried.map(({ opened }) => opened)).size, tried.length)
+      yield* memory.setFailure(Option.none())
+      yield* TestClock.adjust("3 seconds")
+      assert.lengthOf(
+        streams.filter(({ ended }) => ended === undefined),
+        5
+      )
+      assert.deepStrictEqual(yield* states(registrations), ["Live"])
+      assert.lengthOf(yield* callsTo(memory, "registerInstance"), 40)
+    }))
+
+  test("end with the last lease, and none is opened without one", ({ memory, streams }) =>
+    Effect.gen(function* () {
+      yield* Effect.scoped(register(9))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(streams.every(({ ended }) => ended !== undefined))
+      yield* memory.drain
+      yield* TestClock.adjust("1 hour")
+      assert.lengthOf(streams, 2)
+    }))
+
+  test("are as many as before a minute after most leases have gone", ({ streams }) =>
+    Effect.gen(function* () {
+      const open = () => streams.filter(({ ended }) => ended === undefined).length
+      yield* register(1)
+      yield* Effect.scoped(register(40).pipe(Effect.catchAll(() => Effect.void)))
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(open(), 1)
+    }))
+})
