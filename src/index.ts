@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+export * as Balancing from "./core/balancing/Balancing.js"
 export * as Connection from "./grpc/Connection.js"
 export * as Aio from "./layers/Aio.js"
 export * as AuthClient from "./layers/AuthClient.js"

@@ -28,7 +28,7 @@ export class Entry implements Candidate {
   weight: number
   inFlight = 0
   latencyMillis = 0
-  latencyAt = 0
+  latencyAt = Number.NEGATIVE_INFINITY
   health: Health = "Unknown"
   constructor(
     public instance: Instance,

@@ -7,6 +7,7 @@
 import type { Instance } from "../schemas/Instance.js"
 import * as Availability from "./Availability.js"
 import { roundRobin } from "./balancing/RoundRobin.js"
+import * as SlowStart from "./balancing/SlowStart.js"
 import * as Balancing from "./balancing/Strategy.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
@@ -20,6 +21,7 @@ import * as Roster from "./Roster.js"
  */
 export interface Options {
   readonly strategy: Balancing.Strategy
+  readonly slowStart: SlowStart.Settings
   readonly outlier: Outlier.Settings
   /** The preferred network first. Empty: no preference. */
   readonly networks: ReadonlyArray<string>
@@ -52,8 +54,8 @@ export interface Selection {
   readonly context: Balancing.Context
   readonly outliers: Outlier.Table
   readonly roster: Roster.Roster
-  /** For picks without `where`. */
-  readonly everyone: Group
+  /** For picks without `where`, from the first of them on. */
+  everyone: Group | undefined
   /** For picks with one: by that function, the one used first is dropped first. */
   readonly subsets: Map<(instance: Instance) => boolean, Group>
   /** All calls that were begun and have not ended. */
@@ -140,7 +142,7 @@ export const make = (options: Options, random: () => number): Selection => {
     context,
     outliers,
     roster: Roster.make(options.networks, outliers),
-    everyone: makeGroup(options.strategy, context, undefined),
+    everyone: undefined,
     subsets: new Map(),
     inFlight: 0,
     strategyFailures: undefined
@@ -148,16 +150,26 @@ export const make = (options: Options, random: () => number): Selection => {
   return selection
 }
 
-const makeGroup = (strategy: Balancing.Strategy, context: Balancing.Context, where: Group["where"]): Group => ({
-  where,
-  balancer: strategy.make(context),
-  standIn: roundRobin.make(context),
-  members: [],
-  availability: Availability.none,
-  rosterVersion: 0,
-  tableVersion: 0,
-  isBroken: false
-})
+const makeGroup = (selection: Selection, where: Group["where"]): Group => {
+  const { context, options } = selection
+  const standIn = roundRobin.make(context)
+  let balancer = standIn
+  try {
+    balancer = SlowStart.slowStart(options.strategy, options.slowStart).make(context)
+  } catch (error) {
+    strategyFailed(selection, error)
+  }
+  return {
+    where,
+    balancer,
+    standIn,
+    members: [],
+    availability: Availability.none,
+    rosterVersion: 0,
+    tableVersion: 0,
+    isBroken: false
+  }
+}
 
 /**
  * Takes the instances of a new view. What was learnt of those that stay survives, positions as well.
@@ -182,11 +194,7 @@ export const update = (selection: Selection, listing: Roster.Listing, now: numbe
  */
 export const pick = (selection: Selection, now: number, request: Request = Balancing.noRequest): Call | undefined => {
   const { options, outliers } = selection
-  if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
-  const group = request.where === undefined ? selection.everyone : subset(selection, request.where)
-  if (group.tableVersion !== outliers.version || group.rosterVersion !== selection.roster.version) {
-    recompute(selection, group)
-  }
+  const group = groupFor(selection, now, request.where)
   const due = group.availability.due.length > 0 ? takeDue(group, request) : undefined
   const entry = due ?? choose(selection, group, now, request)
   if (entry === undefined) return undefined
@@ -269,6 +277,41 @@ export const takeStrategyFailures = (selection: Selection): StrategyFailures | u
 export const isIdle = ({ inFlight, roster }: Selection): boolean =>
   inFlight === 0 && roster.entries.length === 0 && roster.gone.size === 0
 
+/**
+ * Those who fit `where`, as they are to be chosen from now.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const groupFor = (selection: Selection, now: number, where: Group["where"]): Group => {
+  const { outliers, roster } = selection
+  if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
+  selection.everyone ??= makeGroup(selection, undefined)
+  const group = where === undefined ? selection.everyone : subset(selection, where)
+  if (group.tableVersion !== outliers.version || group.rosterVersion !== roster.version) recompute(selection, group)
+  return group
+}
+
+/**
+ * What the strategy goes by; `undefined` where it goes by nothing of the kind, or throws.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const scoreOf = (
+  selection: Selection,
+  { balancer }: Group,
+  candidate: Balancing.Candidate,
+  now: number
+): number | undefined => {
+  try {
+    return balancer.score?.(candidate, now)
+  } catch (error) {
+    strategyFailed(selection, error)
+    return undefined
+  }
+}
+
 const MAX_SUBSETS = 16
 
 const subset = (selection: Selection, where: (instance: Instance) => boolean): Group => {
@@ -280,7 +323,7 @@ const subset = (selection: Selection, where: (instance: Instance) => boolean): G
       break
     }
   }
-  const group = makeGroup(selection.options.strategy, selection.context, where)
+  const group = makeGroup(selection, where)
   selection.subsets.set(where, group)
   return group
 }

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as SlowStart from "../core/balancing/SlowStart.js"
 import * as Outlier from "../core/Outlier.js"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
@@ -74,6 +75,7 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
     outlier: Either.flatMap(Limits.durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0), (millis) =>
       Outlier.settings(Outlier.cooldown(millis))
     ),
+    slowStart: SlowStart.settings(),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
   })

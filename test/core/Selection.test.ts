@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
 import { roundRobin } from "../../src/core/balancing/RoundRobin.js"
+import * as SlowStart from "../../src/core/balancing/SlowStart.js"
 import type { Outcome, Strategy } from "../../src/core/balancing/Strategy.js"
 import * as Outlier from "../../src/core/Outlier.js"
 import * as Selection from "../../src/core/Selection.js"
@@ -15,13 +16,21 @@ interface World {
   readonly strategy?: Strategy
   readonly outlier?: Outlier.Options
   readonly networks?: ReadonlyArray<string>
+  readonly slowStart?: SlowStart.Options
+  readonly random?: () => number
 }
 
 const among = (
   list: ReadonlyArray<string | Instance>,
-  { networks = [], outlier, strategy = roundRobin }: World = {}
+  { networks = [], outlier, random = () => 0, slowStart = { window: 0 }, strategy = roundRobin }: World = {}
 ) => {
-  const selection = Selection.make({ strategy, outlier: settings(outlier), networks }, () => 0)
+  const options = {
+    strategy,
+    networks,
+    outlier: settings(outlier),
+    slowStart: Either.getOrThrow(SlowStart.settings(slowStart))
+  }
+  const selection = Selection.make(options, random)
   Selection.update(selection, { instances: instances(list) }, 0)
   return selection
 }

@@ -11,7 +11,7 @@ export const aCandidate = (key: string, overrides: Partial<TestCandidate> = {}):
   inFlight: 0,
   since: Number.NEGATIVE_INFINITY,
   latencyMillis: 0,
-  latencyAt: 0,
+  latencyAt: Number.NEGATIVE_INFINITY,
   ...overrides
 })
 

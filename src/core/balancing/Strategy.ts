@@ -24,8 +24,8 @@ export interface Candidate {
   /** When it was seen first (monotonic milliseconds); infinitely long ago if that was in the first list. */
   readonly since: number
   /**
-   * Its latency in milliseconds as the strategy last smoothed it, and when that was. Zero until a strategy that measures
-   * writes it; all others leave both alone.
+   * Its latency in milliseconds as the strategy last smoothed it, and when that was: infinitely long ago until a strategy that
+   * measures writes it. All others leave both alone.
    */
   latencyMillis: number
   latencyAt: number

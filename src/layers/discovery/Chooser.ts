@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import { PCGRandom } from "effect/Utils"
 import { roundRobin } from "../../core/balancing/RoundRobin.js"
+import type * as SlowStart from "../../core/balancing/SlowStart.js"
 import type * as Outlier from "../../core/Outlier.js"
 import type * as Roster from "../../core/Roster.js"
 import * as Selection from "../../core/Selection.js"
@@ -25,6 +26,7 @@ import type * as ViewKeeper from "./ViewKeeper.js"
  */
 export interface Settings {
   readonly outlier: Outlier.Settings
+  readonly slowStart: SlowStart.Settings
 }
 
 /**
@@ -85,7 +87,8 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.
       if (held !== undefined) return held
       const found = View.find(cell.view, name)
       if (found === undefined) return undefined
-      const selection = Selection.make({ strategy: roundRobin, outlier: settings.outlier, networks: [] }, random)
+      const { outlier, slowStart } = settings
+      const selection = Selection.make({ strategy: roundRobin, slowStart, outlier, networks: [] }, random)
       Selection.update(selection, found, keeper.now())
       cell.selections.set(name, selection)
       return selection

@@ -1,0 +1,12 @@
+/**
+ * The strategies to choose by, and the interface for one of your own.
+ *
+ * @since 0.1.0
+ */
+export { cooldown, type Options as OutlierOptions } from "../Outlier.js"
+export { leastRequest } from "./LeastRequest.js"
+export { type Options as PeakEwmaOptions, peakEwma, peakEwmaWith } from "./PeakEwma.js"
+export { random } from "./Random.js"
+export { roundRobin } from "./RoundRobin.js"
+export type { Options as SlowStartOptions } from "./SlowStart.js"
+export type { Balancer, Candidate, Context, Outcome, Request, Strategy } from "./Strategy.js"

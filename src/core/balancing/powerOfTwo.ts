@@ -1,0 +1,35 @@
+/**
+ * @since 0.1.0
+ */
+import type { Balancer, Candidate, Context } from "./Strategy.js"
+
+/**
+ * Two different candidates at random, of which the one that costs less is taken: nearly as even as asking all of them, and
+ * without the herd that follows when every consumer runs after the very best (Mitzenmacher, The Power of Two Choices in
+ * Randomized Load Balancing, 2001).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const powerOfTwo = (
+  { random }: Context,
+  cost: (candidate: Candidate, now: number) => number
+): Pick<Balancer, "update" | "pick" | "score"> => {
+  let candidates: ReadonlyArray<Candidate> = []
+  return {
+    update: (updated) => {
+      candidates = updated
+    },
+    pick: (now) => {
+      const n = candidates.length
+      if (n < 2) return candidates[0]
+      // One number for both: an index, and how far from it the other one is.
+      const drawn = Math.floor(random() * n * (n - 1))
+      const first = candidates[Math.floor(drawn / (n - 1))]
+      const second = candidates[(Math.floor(drawn / (n - 1)) + 1 + (drawn % (n - 1))) % n]
+      if (first === undefined || second === undefined) return first ?? second
+      return cost(second, now) < cost(first, now) ? second : first
+    },
+    score: cost
+  }
+}
