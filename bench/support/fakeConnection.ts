@@ -14,6 +14,7 @@ const unusedChannel = new grpc.Channel("127.0.0.1:1", grpc.credentials.createIns
 export const make = (beforeAnswer: Effect.Effect<void> = Effect.void) => {
   const state = { rpcs: 0 }
   const connection: Connection.Service = {
+    deadlineMillis: 30_000,
     addresses: 1,
     reconnects: Stream.never,
     channel: unusedChannel,

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import type * as TokenPolicy from "../schemas/TokenPolicy.js"
 
 /**
  * @since 0.1.0
@@ -16,8 +17,14 @@ export interface AcquisitionBrake {
   readonly notBefore: number
 }
 
-const SHORTEST_MILLIS = 1_000
-const LONGEST_MILLIS = 60_000
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Options = Pick<
+  TokenPolicy.Settings,
+  "pauseMillis" | "maxPauseMillis" | "rejectionMemoryMillis" | "maxRejectionMemoryMillis"
+>
 
 /**
  * Nothing is wrong: a token was accepted somewhere.
@@ -28,23 +35,23 @@ const LONGEST_MILLIS = 60_000
 export const released: AcquisitionBrake = { strikes: 0, notBefore: Number.NEGATIVE_INFINITY }
 
 /**
- * After an acquisition that was caused by a refusal, or that failed on the server: the next one not before a second has
- * passed, then up to 2, 4, 8 … 60 seconds, with full jitter.
+ * After an acquisition that was caused by a refusal, or that failed on the server: the next one not before the pause has
+ * passed, then up to 2, 4, 8 … times as long, with full jitter, and never sooner than the pause.
  *
  * @since 0.1.0
  * @category transitions
  */
-export const struck = (brake: AcquisitionBrake, now: number, random: number): AcquisitionBrake => {
-  const ceiling = Math.min(LONGEST_MILLIS, SHORTEST_MILLIS * 2 ** Math.min(brake.strikes, 16))
-  return { strikes: brake.strikes + 1, notBefore: now + Math.max(SHORTEST_MILLIS, ceiling * random) }
+export const struck = (options: Options, brake: AcquisitionBrake, now: number, random: number): AcquisitionBrake => {
+  const ceiling = Math.min(options.maxPauseMillis, options.pauseMillis * 2 ** brake.strikes)
+  return { strikes: brake.strikes + 1, notBefore: now + Math.max(options.pauseMillis, ceiling * random) }
 }
 
 /**
- * How long a refusal of the same credentials is remembered: 30 seconds, doubling to 5 minutes, so that a wrong secret is
+ * How long the n-th refusal in a row (from 1) of the same credentials is remembered: doubling, so that a wrong secret is
  * no load test.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const rejectionMillis = (rejections: number): number =>
-  Math.min(5 * 60_000, 30_000 * 2 ** Math.min(Math.max(0, rejections - 1), 16))
+export const rejectionMillis = (options: Options, rejections: number): number =>
+  Math.min(options.maxRejectionMemoryMillis, options.rejectionMemoryMillis * 2 ** (rejections - 1))

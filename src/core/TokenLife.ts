@@ -10,6 +10,7 @@ import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Schema from "effect/Schema"
 import type { AccessToken } from "../schemas/AccessToken.js"
+import type * as TokenPolicy from "../schemas/TokenPolicy.js"
 
 /**
  * @since 0.1.0
@@ -34,34 +35,15 @@ export type Decision = "Use" | "RenewInBackground" | "Wait"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** How long before its expiry a token is renewed. */
-  readonly refreshWindowMillis: number
-  /** The most of a token's life that the refresh window may take, lest a short-lived token be renewed on every call. */
-  readonly refreshWindowFraction: number
-  /** How long before its expiry a token is trusted no more. */
-  readonly graceMillis: number
-  /** The most of a token's life that the grace may take. */
-  readonly graceFraction: number
-}
-
-/**
- * Five minutes, a fifth of the life at most; ten seconds, a twentieth at most.
- *
- * @since 0.1.0
- * @category models
- */
-export const defaults: Options = {
-  refreshWindowMillis: 5 * 60_000,
-  refreshWindowFraction: 0.2,
-  graceMillis: 10_000,
-  graceFraction: 0.05
-}
+export type Options = Pick<
+  TokenPolicy.Settings,
+  "refreshWindowMillis" | "refreshWindowFraction" | "refreshSpread" | "graceMillis" | "graceFraction"
+>
 
 /**
  * The plan for a token that was asked for at `sentAt` and lives `lifetimeMillis`. Counted from the request rather than the
  * answer: the token cannot be older than that. `random` (0 to 1) spreads the refreshes of a fleet over the window
- * (U[0.8, 1]).
+ * (U[0.8, 1] of it by default).
  *
  * @since 0.1.0
  * @category constructors
@@ -70,7 +52,7 @@ export const make = (
   token: AccessToken,
   life: { readonly sentAt: number; readonly lifetimeMillis: number },
   random: number,
-  options: Options = defaults
+  options: Options
 ): TokenLife => {
   const { lifetimeMillis, sentAt } = life
   const window = Math.min(options.refreshWindowMillis, lifetimeMillis * options.refreshWindowFraction)
@@ -78,7 +60,7 @@ export const make = (
   const expiresAt = sentAt + lifetimeMillis
   return {
     token,
-    refreshAt: expiresAt - window * (0.8 + 0.2 * random),
+    refreshAt: expiresAt - window * (1 - options.refreshSpread * (1 - random)),
     waitAt: expiresAt - grace,
     expiresAt
   }
@@ -92,24 +74,41 @@ export const decide = (life: TokenLife | undefined, now: number): Decision =>
   life === undefined || now >= life.waitAt ? "Wait" : now >= life.refreshAt ? "RenewInBackground" : "Use"
 
 /**
- * Can the token still be renewed, or must the client authenticate?
+ * Has the token not expired? Then it can be renewed, and will be taken until another one is there.
  *
  * @since 0.1.0
  * @category decisions
  */
-export const isRenewable = (life: TokenLife | undefined, now: number): life is TokenLife =>
+export const isAlive = (life: TokenLife | undefined, now: number): life is TokenLife =>
   life !== undefined && now < life.expiresAt
 
 /**
- * How long to wait after the n-th failed background renewal in a row (from 0): up to 1, 2, 4 … 30 seconds, with full
- * jitter, so that a fleet does not come back in step
+ * How long to wait after the n-th failed background renewal in a row (from 0): doubling, with full jitter, so that a fleet
+ * does not come back in step
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  *
  * @since 0.1.0
  * @category decisions
  */
-export const retryDelayMillis = (failures: number, random: number): number =>
-  Math.min(30_000, 1_000 * 2 ** failures) * random
+export const retryDelayMillis = (
+  options: Pick<TokenPolicy.Settings, "retryDelayMillis" | "maxRetryDelayMillis">,
+  failures: number,
+  random: number
+): number => Math.min(options.maxRetryDelayMillis, options.retryDelayMillis * 2 ** failures) * random
+
+/**
+ * How long to wait before a token that was refused is tried once more: a replica whose clock is behind that of the one
+ * that issued it refuses it (`nbf`), and takes it a moment later. `undefined` where the token is too old for that to be
+ * the reason.
+ *
+ * @since 0.1.0
+ * @category decisions
+ */
+export const secondTryMillis = (
+  token: AccessToken,
+  now: number,
+  options: Pick<TokenPolicy.Settings, "youngAgeMillis" | "youngDelayMillis">
+): number | undefined => (now - token.acquiredAt < options.youngAgeMillis ? options.youngDelayMillis : undefined)
 
 /**
  * The longest life of a token that is believed: ten years. What says more was written in milliseconds where seconds were

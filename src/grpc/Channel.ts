@@ -6,6 +6,7 @@
 import * as grpc from "@grpc/grpc-js"
 import * as Redacted from "effect/Redacted"
 import * as Address from "../schemas/Address.js"
+import type * as Transport from "../schemas/Transport.js"
 
 /**
  * @since 0.1.0
@@ -17,9 +18,7 @@ export type Channel = grpc.ChannelInterface
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** The largest answer that is accepted, in bytes. */
-  readonly maxReceiveBytes: number
+export interface Options extends Transport.Settings {
   /** The name that the server's certificate must bear, where it is not the host that is dialled. */
   readonly serverName?: string | undefined
 }
@@ -46,8 +45,6 @@ export interface RpcDefinition<Request, Response> {
   readonly responseDeserialize: (bytes: Buffer) => Response
 }
 
-const MEBIBYTE = 1024 * 1024
-
 /**
  * The options of every channel, and why.
  *
@@ -57,17 +54,22 @@ const MEBIBYTE = 1024 * 1024
 export const channelOptions = (options: Options): grpc.ChannelOptions => ({
   // Otherwise two layers of one process, or a channel and its replacement, share one dead connection.
   "grpc.use_local_subchannel_pool": 1,
-  // A proxy of the environment would be sent the registry's address, and the resolver would never be asked.
-  "grpc.enable_http_proxy": 0,
+  // A proxy of the environment is for whatever else this process does, unless somebody asks for it.
+  "grpc.enable_http_proxy": options.httpProxy ? 1 : 0,
   "grpc.service_config_disable_resolution": 1,
   // Retries are this package's: it knows which calls may be repeated, and which codes lie.
   "grpc.enable_retries": 0,
-  // grpc-js waits up to 120 s between two attempts to connect, twice the default lease.
-  "grpc.initial_reconnect_backoff_ms": 500,
-  "grpc.max_reconnect_backoff_ms": 5_000,
+  "grpc.initial_reconnect_backoff_ms": options.reconnectDelayMillis,
+  "grpc.max_reconnect_backoff_ms": options.maxReconnectDelayMillis,
   "grpc.max_receive_message_length": options.maxReceiveBytes,
-  // 2 MB over a round trip of 20 ms: 1.2 s with the default window of 64 KiB, 0.1 s with this.
-  "grpc-node.flow_control_window": MEBIBYTE,
+  "grpc-node.flow_control_window": options.flowControlWindow,
+  ...(options.keepalive === undefined
+    ? {}
+    : {
+        "grpc.keepalive_time_ms": options.keepalive.intervalMillis,
+        "grpc.keepalive_timeout_ms": options.keepalive.timeoutMillis,
+        "grpc.keepalive_permit_without_calls": options.keepalive.whenIdle ? 1 : 0
+      }),
   // The first is for the handshake, the second for what a proxy routes by: a name that only one of them hears helps nobody.
   ...(options.serverName === undefined
     ? {}
@@ -92,9 +94,26 @@ export const open = (address: Address.Address, credentials: grpc.ChannelCredenti
 export const isFailing = (channel: Channel): boolean =>
   channel.getConnectivityState(false) === grpc.connectivityState.TRANSIENT_FAILURE
 
+// The only place where a token is unwrapped. An empty one (a server without authentication) sends no header.
+const authorize = (metadata: grpc.Metadata, token: Redacted.Redacted): void => {
+  const value = Redacted.value(token)
+  if (value !== "") metadata.set("authorization", `Bearer ${value}`)
+}
+
 /**
- * The metadata of a call: the only place where a token is unwrapped. An empty token (a server without authentication)
- * sends no header.
+ * A copy of somebody else's metadata, with the token.
+ *
+ * @since 0.1.0
+ * @category metadata
+ */
+export const authorized = (metadata: grpc.Metadata, token: Redacted.Redacted): grpc.Metadata => {
+  const result = metadata.clone()
+  authorize(result, token)
+  return result
+}
+
+/**
+ * The metadata of a call.
  *
  * @since 0.1.0
  * @category metadata
@@ -106,10 +125,7 @@ export const metadata = (options: {
 }): grpc.Metadata => {
   const result = new grpc.Metadata()
   if (options.more !== undefined) for (const [key, value] of Object.entries(options.more)) result.set(key, value)
-  if (options.token !== undefined) {
-    const token = Redacted.value(options.token)
-    if (token !== "") result.set("authorization", `Bearer ${token}`)
-  }
+  if (options.token !== undefined) authorize(result, options.token)
   if (options.traceparent !== undefined) result.set("traceparent", options.traceparent)
   return result
 }

@@ -20,17 +20,8 @@ import type * as Address from "../schemas/Address.js"
 import { format } from "../schemas/Address.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import * as Channel from "./Channel.js"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Options extends Channel.Options {
-  /** grpc-js knows no connect timeout: a channel that is CONNECTING for this long is replaced. */
-  readonly connectTimeoutMillis: number
-  /** How long nothing at all may be received while calls end at their deadline, before a connection is held to be dead. */
-  readonly silenceMillis: number
-}
+import * as Deadline from "./Deadline.js"
+import * as Status from "./Status.js"
 
 /**
  * Why a channel was replaced. `connecting`: it did not get through in time. `silent`: something was sent and nothing at all
@@ -41,9 +32,6 @@ export interface Options extends Channel.Options {
  * @category models
  */
 export type Reason = "connecting" | "silent" | "certificates"
-
-/** Calls in a row that ended at their deadline, with nothing received meanwhile, before a connection is held to be dead. */
-const DEADLINES_IN_A_ROW = 2
 
 /** How often a line may be given a new channel: a server that is merely slow must not be dialled again and again. */
 const MIN_LIFE_MILLIS = 1_000
@@ -83,6 +71,26 @@ export interface Line {
   readonly overdue: (sentAt: number) => void
 }
 
+/**
+ * Begins to watch a call that is sent now. The function that it gives is told the status, and tells the line what that says
+ * of the connection.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const watch = (
+  line: Line,
+  deadline: Deadline.Deadline
+): ((status: { readonly code: number; readonly details: string }) => void) => {
+  const sentAt = line.now()
+  // A call that had no time to begin with says nothing of the connection.
+  const wasTooLate = Deadline.isOver(deadline)
+  return (status) => {
+    if (Status.isFromServer(status)) line.received()
+    else if (status.code === grpc.status.DEADLINE_EXCEEDED && !wasTooLate) line.deadlineExceeded(sentAt)
+  }
+}
+
 /** A foreign channel that has fallen silent is told of once in a while. */
 const REPORT_MILLIS = 60_000
 
@@ -93,7 +101,12 @@ const REPORT_MILLIS = 60_000
  * @since 0.1.0
  * @category constructors
  */
-export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): Line => {
+export const fixedLine = (
+  channel: Channel.Channel,
+  clock: Clock.Clock,
+  silentCalls: number,
+  onSilent: () => void
+): Line => {
   let lastReceivedAt = Number.NEGATIVE_INFINITY
   let reportedAt = Number.NEGATIVE_INFINITY
   let deadlines = 0
@@ -115,7 +128,7 @@ export const fixedLine = (channel: Channel.Channel, clock: Clock.Clock, onSilent
     deadlineExceeded: (sentAt) => {
       if (lastReceivedAt >= sentAt) return
       deadlines++
-      if (deadlines >= DEADLINES_IN_A_ROW) report()
+      if (deadlines >= silentCalls) report()
     },
     overdue: (sentAt) => {
       if (lastReceivedAt < sentAt) report()
@@ -143,7 +156,7 @@ class ReplacingLine implements Line {
   constructor(
     private readonly open: (credentials: grpc.ChannelCredentials) => Channel.Channel,
     private credentials: grpc.ChannelCredentials,
-    private readonly options: Options,
+    private readonly options: Channel.Options,
     private readonly clock: Clock.Clock,
     private readonly report: Report
   ) {
@@ -161,6 +174,7 @@ class ReplacingLine implements Line {
       this.connectingSince = undefined
     } else if (this.connectingSince === undefined) {
       this.connectingSince = this.now()
+      // grpc-js knows no connect timeout.
     } else if (this.now() - this.connectingSince >= this.options.connectTimeoutMillis) {
       this.replace("connecting")
     }
@@ -186,7 +200,7 @@ class ReplacingLine implements Line {
     if (this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING) this.connectingSince ??= sentAt
     this.deadlines++
     const silence = this.now() - Math.max(this.lastReceivedAt, this.madeAt)
-    if (this.deadlines >= DEADLINES_IN_A_ROW && silence >= this.options.silenceMillis) this.replace("silent")
+    if (this.deadlines >= this.options.silentCalls && silence >= this.options.silenceMillis) this.replace("silent")
   }
 
   overdue(sentAt: number): void {
@@ -306,7 +320,7 @@ export interface ChannelPool {
 export const make = (
   addresses: Arr.NonEmptyReadonlyArray<Address.Address>,
   credentials: grpc.ChannelCredentials,
-  options: Options
+  options: Channel.Options
 ): Effect.Effect<ChannelPool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock

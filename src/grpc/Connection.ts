@@ -16,6 +16,8 @@ import * as Stream from "effect/Stream"
 import * as Address from "../schemas/Address.js"
 import type * as AioConfig from "../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import * as Limits from "../schemas/Limits.js"
+import * as Transport from "../schemas/Transport.js"
 import type * as Channel from "./Channel.js"
 import * as ChannelPool from "./ChannelPool.js"
 import * as ChannelWatch from "./ChannelWatch.js"
@@ -47,6 +49,8 @@ export declare namespace Connection {
       request: Request,
       options: Unary.Options
     ) => Effect.Effect<Response, AioRpcError | AioWireError>
+    /** How long a call may take that is given no deadline of its own, the token and all attempts included. */
+    readonly deadlineMillis: number
     /** How many addresses a call may go to. */
     readonly addresses: number
     /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
@@ -68,7 +72,9 @@ export declare namespace Connection {
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Transport.Transport {
+  /** How long a call may take that is given no deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
+  readonly deadline?: Duration.DurationInput | undefined
   /**
    * `host:port`, or several separated by commas (or as a list): calls go round-robin over those that can be reached,
    * starting at a random one.
@@ -81,15 +87,6 @@ export interface Options {
   readonly allowInsecure?: boolean | undefined
   /** Encrypts: `true` with the roots that Node trusts, or see `AioConfig.Tls`. Default `false`, plain text. */
   readonly tls?: boolean | AioConfig.Tls | undefined
-  /** The largest answer that is accepted, in bytes. Default 64 MiB. */
-  readonly maxReceiveBytes?: number | undefined
-  /** A channel that has been connecting for this long is replaced by a new one. Default 20 seconds. */
-  readonly connectTimeout?: Duration.DurationInput | undefined
-  /**
-   * A channel is replaced when two calls in a row have ended at their deadline, and nothing at all was received for this
-   * long. Default 10 seconds.
-   */
-  readonly silenceTimeout?: Duration.DurationInput | undefined
 }
 
 /**
@@ -97,28 +94,41 @@ export interface Options {
  * @category models
  */
 export const defaults = {
+  deadline: Duration.seconds(30),
   allowInsecure: false,
   tls: false,
-  maxReceiveBytes: 64 * 1024 * 1024,
-  connectTimeout: Duration.seconds(20),
-  silenceTimeout: Duration.seconds(10)
+  ...Transport.defaults
 } as const
+
+const checkDeadline = ({ deadline }: Pick<Options, "deadline">): Either.Either<number, AioConfigError> =>
+  Limits.durationMillis("deadline", deadline ?? defaults.deadline, 1)
 
 const refusePlaintext = (
   addresses: ReadonlyArray<Address.Address>,
   options: Options
 ): Effect.Effect<void, AioConfigError> => {
+  if (options.allowInsecure === true) return Effect.void
+  const encrypt = "tls (AIO_TLS=true), or allowInsecure: true (AIO_ALLOW_INSECURE=true) inside a trusted network"
   const exposed = addresses.find((address) => !address.isLoopback)
-  return exposed === undefined || options.allowInsecure === true
-    ? Effect.void
-    : Effect.fail(
+  if (exposed !== undefined) {
+    return Effect.fail(
+      new AioConfigError({
+        field: "address",
+        problem: `"${Address.format(exposed)}" is not on loopback, and credentials would travel to it in plain text`,
+        expected: `a loopback address, ${encrypt}`
+      })
+    )
+  }
+  // What is on loopback here is elsewhere for a proxy, and so may be the proxy itself.
+  return options.httpProxy === true
+    ? Effect.fail(
         new AioConfigError({
-          field: "address",
-          problem: `"${Address.format(exposed)}" is not on loopback, and credentials would travel to it in plain text`,
-          expected:
-            "a loopback address, tls (AIO_TLS=true), or allowInsecure: true (AIO_ALLOW_INSECURE=true) inside a trusted network"
+          field: "httpProxy",
+          problem: "is true, and credentials would travel to the proxy in plain text",
+          expected: `no proxy, ${encrypt}`
         })
       )
+    : Effect.void
 }
 
 const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioConfigError> =>
@@ -134,14 +144,11 @@ const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioCo
 export const make = (options: Options): Effect.Effect<Connection.Service, AioConfigError, Scope.Scope> =>
   Effect.gen(function* () {
     const addresses = yield* Address.parse("address", options.address)
+    const transport = yield* Transport.check(options)
+    const deadlineMillis = yield* checkDeadline(options)
     const tls = yield* securing(options)
     if (tls === undefined) yield* refusePlaintext(addresses, options)
-    const poolOptions = {
-      serverName: tls?.serverName,
-      maxReceiveBytes: options.maxReceiveBytes ?? defaults.maxReceiveBytes,
-      connectTimeoutMillis: Duration.toMillis(options.connectTimeout ?? defaults.connectTimeout),
-      silenceMillis: Duration.toMillis(options.silenceTimeout ?? defaults.silenceTimeout)
-    }
+    const poolOptions = { ...transport, serverName: tls?.serverName }
     const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
     const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
     const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
@@ -149,14 +156,21 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forCalls.reopen(changed)
       forStreams.reopen(changed)
     }) ?? Effect.void
-    return over(forCalls, forStreams, Tls.explain(tls !== undefined))
+    return over({ deadlineMillis, forCalls, forStreams, explain: Tls.explain(tls !== undefined) })
   })
 
-const over = (
-  forCalls: ChannelPool.ChannelPool,
-  forStreams: ChannelPool.ChannelPool,
-  explain: (error: AioRpcError) => AioRpcError
-): Connection.Service => ({
+const over = ({
+  deadlineMillis,
+  explain,
+  forCalls,
+  forStreams
+}: {
+  readonly deadlineMillis: number
+  readonly forCalls: ChannelPool.ChannelPool
+  readonly forStreams: ChannelPool.ChannelPool
+  readonly explain: (error: AioRpcError) => AioRpcError
+}): Connection.Service => ({
+  deadlineMillis,
   addresses: forCalls.lines.length,
   channel: PlainClient.sharedChannel(forCalls),
   unary: (method, request, callOptions) =>
@@ -174,16 +188,20 @@ const over = (
 
 /**
  * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced; when it swallows calls,
- * that is logged. Calls and streams share it.
+ * that is logged. Calls and streams share it. Fails with `AioConfigError` for a deadline that is none.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const fromChannel = (channel: Channel.Channel): Effect.Effect<Connection.Service> =>
+export const fromChannel = (
+  channel: Channel.Channel,
+  options: Pick<Options, "deadline"> = {}
+): Effect.Effect<Connection.Service, AioConfigError> =>
   Effect.gen(function* () {
+    const deadlineMillis = yield* checkDeadline(options)
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const pool = PlainClient.foreignPool(channel, clock, () =>
+    const pool = PlainClient.foreignPool(channel, clock, Transport.defaults.silentCalls, () =>
       runFork(
         Effect.logWarning(
           "calls end at their deadline on the channel that was given, and nothing at all is received"
@@ -191,7 +209,7 @@ export const fromChannel = (channel: Channel.Channel): Effect.Effect<Connection.
       )
     )
     // Whether it is encrypted is not known here.
-    return over(pool, pool, (error) => error)
+    return over({ deadlineMillis, forCalls: pool, forStreams: pool, explain: (error) => error })
   })
 
 /**

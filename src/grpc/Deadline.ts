@@ -24,6 +24,23 @@ export type Deadline = number
 export const after = (millis: number): Deadline => Date.now() + millis
 
 /**
+ * The deadline of a plain grpc-js call, which may have none.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const of = (deadline: Date | number | undefined): Deadline =>
+  deadline instanceof Date ? deadline.getTime() : (deadline ?? Number.POSITIVE_INFINITY)
+
+/**
+ * Has it passed?
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isOver = (deadline: Deadline): boolean => after(0) >= deadline
+
+/**
  * Fails with `DEADLINE_EXCEEDED` what has to come before a call starts, the token above all, at the call's own deadline.
  *
  * @since 0.1.0

@@ -4,53 +4,17 @@
  * @since 0.1.0
  */
 import * as grpc from "@grpc/grpc-js"
-import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import { type AioError, isAioError } from "../schemas/AioError.js"
-import { StatusCode } from "../schemas/StatusCode.js"
+import type { AioError } from "../schemas/AioError.js"
+import * as AuthorizedCall from "./AuthorizedCall.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool, Line } from "./ChannelPool.js"
 import * as ChannelPools from "./ChannelPool.js"
-
-/**
- * Where the token comes from, and who is told what became of it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TokenSource {
-  readonly token: Effect.Effect<AccessToken, AioError>
-  readonly invalidate: (token: AccessToken) => Effect.Effect<void>
-  readonly unsafeAccepted: (token: AccessToken) => void
-}
-
-// grpc-js turns codes that a "control plane" must not use into INTERNAL: these two pass.
-const toServiceError = (cause: Cause.Cause<AioError>): Error & { readonly code: number } => {
-  const error = Cause.squash(cause)
-  const refused = isAioError(error) && error._tag === "AioCredentialsRejected"
-  return Object.assign(new Error(error instanceof Error ? error.message : "no token was to be had"), {
-    code: refused ? StatusCode.UNAUTHENTICATED : StatusCode.UNAVAILABLE
-  })
-}
-
-const generator = (runtime: Runtime.Runtime<never>, source: TokenSource, onToken: (token: AccessToken) => void) => {
-  const run = Runtime.runCallback(runtime)
-  return grpc.credentials.createFromMetadataGenerator((_, callback) => {
-    run(source.token, {
-      onExit: Exit.match({
-        onSuccess: (token) => {
-          onToken(token)
-          callback(null, Channel.metadata({ token: token.value }))
-        },
-        onFailure: (cause) => callback(toServiceError(cause))
-      })
-    })
-  })
-}
+import * as Deadline from "./Deadline.js"
 
 /**
  * Call credentials that fetch the token for each call, within the call's deadline. grpc-js sends call credentials of a
@@ -59,37 +23,47 @@ const generator = (runtime: Runtime.Runtime<never>, source: TokenSource, onToken
  * @since 0.1.0
  * @category constructors
  */
-export const callCredentials = (source: TokenSource): Effect.Effect<grpc.CallCredentials> =>
-  Effect.map(Effect.runtime<never>(), (runtime) => generator(runtime, source, () => {}))
-
-/**
- * An interceptor that does the same, and that drops a token which the server refuses. It adds call credentials rather than
- * waiting for the token itself: a call whose interceptor waits loses its deadline and its cancellation (grpc-node#1985).
- *
- * @since 0.1.0
- * @category constructors
- */
-export const interceptor = (source: TokenSource): Effect.Effect<grpc.Interceptor> =>
-  Effect.map(Effect.runtime<never>(), (runtime): grpc.Interceptor => {
-    const runFork = Runtime.runFork(runtime)
-    return (options, nextCall) => {
-      let used: AccessToken | undefined
-      const ours = generator(runtime, source, (token) => {
-        used = token
+export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Effect.Effect<grpc.CallCredentials> =>
+  Effect.map(Effect.runtime<never>(), (runtime) => {
+    const run = Runtime.runCallback(runtime)
+    return grpc.credentials.createFromMetadataGenerator((_, callback) => {
+      run(token, {
+        onExit: Exit.match({
+          onSuccess: ({ value }) => callback(null, Channel.metadata({ token: value })),
+          onFailure: (cause) => {
+            const { code, details } = AuthorizedCall.toStatus(cause)
+            callback(Object.assign(new Error(details), { code }))
+          }
+        })
       })
-      const credentials = options.credentials === undefined ? ours : options.credentials.compose(ours)
-      return new grpc.InterceptingCall(nextCall({ ...options, credentials }), {
-        start: (metadata, _listener, next) =>
-          next(metadata, {
-            onReceiveStatus: (status, nextStatus) => {
-              if (used !== undefined && status.code === StatusCode.UNAUTHENTICATED) runFork(source.invalidate(used))
-              if (used !== undefined && status.code === StatusCode.OK) source.unsafeAccepted(used)
-              nextStatus(status)
-            }
-          })
-      })
-    }
+    })
   })
+
+type Call = ReturnType<Channel.Channel["createCall"]>
+
+// What a call of somebody else's tells the watch over its connection, as one of ours does. grpc-js made the call for us
+// alone, and knows no other way to look on.
+const watched = (call: Call, line: Line, deadline: Deadline.Deadline): Call => {
+  const start = call.start.bind(call)
+  call.start = (metadata, listener) => {
+    const ended = ChannelPools.watch(line, deadline)
+    start(metadata, {
+      onReceiveMetadata: (received) => {
+        line.received()
+        listener.onReceiveMetadata(received)
+      },
+      onReceiveMessage: (message) => {
+        line.received()
+        listener.onReceiveMessage(message)
+      },
+      onReceiveStatus: (status) => {
+        ended(status)
+        listener.onReceiveStatus(status)
+      }
+    })
+  }
+  return call
+}
 
 /**
  * The lines of a pool, as one channel: each call goes where a call of ours would go. Closing it does nothing, since its
@@ -106,7 +80,10 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
     getConnectivityState: (tryToConnect) => current().getConnectivityState(tryToConnect),
     watchConnectivityState: (state, deadline, callback) => current().watchConnectivityState(state, deadline, callback),
     getChannelzRef: () => current().getChannelzRef(),
-    createCall: (...call) => current().createCall(...call)
+    createCall: (method, deadline, ...more) => {
+      const line = pool.next()
+      return watched(line.channel().createCall(method, deadline, ...more), line, Deadline.of(deadline))
+    }
   }
 }
 
@@ -116,7 +93,12 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
  * @since 0.1.0
  * @category constructors
  */
-export const foreignPool = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ChannelPool => {
-  const line: Line = ChannelPools.fixedLine(channel, clock, onSilent)
+export const foreignPool = (
+  channel: Channel.Channel,
+  clock: Clock.Clock,
+  silentCalls: number,
+  onSilent: () => void
+): ChannelPool => {
+  const line: Line = ChannelPools.fixedLine(channel, clock, silentCalls, onSilent)
   return { lines: [line], next: () => line, reopen: () => {} }
 }

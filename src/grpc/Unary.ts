@@ -12,8 +12,8 @@ import type * as Redacted from "effect/Redacted"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
-import type { Line } from "./ChannelPool.js"
-import * as Deadline from "./Deadline.js"
+import * as ChannelPool from "./ChannelPool.js"
+import type * as Deadline from "./Deadline.js"
 import type { Method } from "./Methods.js"
 import * as Status from "./Status.js"
 import * as Telemetry from "./Telemetry.js"
@@ -25,7 +25,7 @@ import * as Telemetry from "./Telemetry.js"
  * @category models
  */
 export interface Route {
-  line?: Line
+  line?: ChannelPool.Line
 }
 
 /**
@@ -76,7 +76,7 @@ const decode = <Request, Response>(
 }
 
 const send = <Request, Response>(
-  line: Line,
+  line: ChannelPool.Line,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -112,9 +112,7 @@ const send = <Request, Response>(
       end(Exit.fail(new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details, cause })))
       return
     }
-    const sentAt = line.now()
-    // A call that had no time to begin with says nothing of the connection.
-    const wasTooLate = Deadline.after(0) >= options.deadline
+    const ended = ChannelPool.watch(line, options.deadline)
     let answer: Buffer | undefined
     call.start(metadata, {
       onReceiveMetadata() {},
@@ -122,8 +120,7 @@ const send = <Request, Response>(
         answer = message
       },
       onReceiveStatus(status) {
-        if (Status.isFromServer(status)) line.received()
-        else if (status.code === grpc.status.DEADLINE_EXCEEDED && !wasTooLate) line.deadlineExceeded(sentAt)
+        ended(status)
         end(
           status.code === grpc.status.OK
             ? decode(method, answer)
@@ -150,7 +147,7 @@ const send = <Request, Response>(
  * @category calls
  */
 export const unary = <Request, Response>(
-  line: Line,
+  line: ChannelPool.Line,
   method: Method<Request, Response>,
   request: Request,
   options: Options,

@@ -57,20 +57,21 @@ const overRegistry = (options: {
   )
 
 /** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
-const acquireDeadline = (deadline: AioConfig.Common["deadline"]): Duration.Duration =>
-  Duration.min(AuthClient.defaults.acquireDeadline, deadline ?? AioConfig.defaults.deadline)
+const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" | "token">): AioConfig.TokenPolicy => ({
+  acquireDeadline: Duration.min(AuthClient.defaults.acquireDeadline, deadline ?? AioConfig.defaults.deadline),
+  ...token
+})
 
-const overConnection = (
-  options:
-    | Omit<AioConfig.WithToken, "address" | "allowInsecure" | "tls">
-    | Omit<AioConfig.WithoutToken, "address" | "allowInsecure" | "tls">
-) => {
+/** What is the business of whoever opens the channel. */
+type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
+
+const overConnection = (options: Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
       ? AuthClient.layerDisabled
-      : AuthClient.layer({ ...options, acquireDeadline: acquireDeadline(options.deadline) })
+      : AuthClient.layer({ ...options, token: tokenPolicy(options) })
   return overRegistry(options).pipe(
-    Layer.provideMerge(RegistryGrpc.layer({ deadline: options.deadline })),
+    Layer.provideMerge(RegistryGrpc.layer({ retries: options.retries })),
     Layer.provideMerge(auth)
   )
 }
@@ -95,11 +96,8 @@ const overConnection = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> => {
-  const { address, allowInsecure, connectTimeout, maxReceiveBytes, silenceTimeout, tls } = options
-  const connection = { address, allowInsecure, connectTimeout, maxReceiveBytes, silenceTimeout, tls }
-  return overConnection(options).pipe(Layer.provideMerge(Connection.layer(connection)))
-}
+export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
+  Layer.provideMerge(overConnection(options), Connection.layer(options))
 
 /**
  * {@link layer} over a channel that you opened, and close. Whether it is encrypted is yours to see to: key, secret and
@@ -112,7 +110,10 @@ export const layerFromChannel = (
   channel: Channel.Channel,
   options: Parameters<typeof overConnection>[0]
 ): Layer.Layer<Aio, AioConfigError> =>
-  overConnection(options).pipe(Layer.provideMerge(Layer.effect(Connection.Connection, Connection.fromChannel(channel))))
+  Layer.provideMerge(
+    overConnection(options),
+    Layer.effect(Connection.Connection, Connection.fromChannel(channel, options))
+  )
 
 /**
  * {@link layer} with options from Effect's `Config`.

@@ -22,7 +22,9 @@ import * as Monotonic from "../internal/monotonic.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import * as StatusCode from "../schemas/StatusCode.js"
+import * as TokenPolicy from "../schemas/TokenPolicy.js"
 import { Auth, type AuthError } from "../services/Auth.js"
+import * as Metrics from "../telemetry/Metrics.js"
 import * as AcquisitionGuard from "./auth/AcquisitionGuard.js"
 import * as TokenAcquisition from "./auth/TokenAcquisition.js"
 
@@ -35,17 +37,17 @@ export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   /** A value, or an effect that is run for each authentication (see `Credentials`). */
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
-  /** How long one authentication or renewal may take. Default 10 seconds. */
-  readonly acquireDeadline?: Duration.DurationInput | undefined
+  /** When the token is renewed, and what happens when it cannot be. */
+  readonly token?: TokenPolicy.TokenPolicy | undefined
 }
 
 /**
  * @since 0.1.0
  * @category models
  */
-export const defaults = {
-  acquireDeadline: Duration.seconds(10)
-} as const
+export const defaults = TokenPolicy.defaults
+
+const TELL_INTERVAL = Duration.seconds(30)
 
 const closed = new AioRpcError({
   method: "ClientAuthService/RenewToken",
@@ -54,17 +56,18 @@ const closed = new AioRpcError({
 })
 
 /**
- * Fails with `AioConfigError` for an empty key or secret. Asks the server for nothing until the first token is wanted.
+ * Fails with `AioConfigError` for an empty key or secret, and for a policy that makes no sense. Asks the server for nothing until the first token is wanted.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
   Effect.gen(function* () {
+    const policy = yield* TokenPolicy.check(options.token)
     const source: TokenAcquisition.Options = {
       clientKey: options.clientKey,
       clientSecret: options.clientSecret,
-      deadline: Duration.decode(options.acquireDeadline ?? defaults.acquireDeadline)
+      policy
     }
     // Values are checked now; an effect may fail now and succeed later.
     if (!Effect.isEffect(source.clientKey) && !Effect.isEffect(source.clientSecret)) {
@@ -82,6 +85,15 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     let inFlight: Deferred.Deferred<AccessToken, AuthError> | undefined
     let renewing = false
 
+    const held = Effect.unsafeMakeLatch(false)
+
+    // Metrics are read by whoever reads them: how much is left is told again and again while there is a token.
+    const tellSecondsLeft = () => {
+      const left = Math.max(0, (life?.expiresAt ?? 0) - Monotonic.unsafeNow(clock))
+      if (left === 0) held.unsafeClose()
+      Metrics.tokenSecondsLeft.unsafeUpdate(left / 1_000, [])
+    }
+
     // A subscriber that is behind wants the newest token, not all of them.
     const replaced = yield* PubSub.sliding<AccessToken>(1)
     yield* Effect.addFinalizer(() => PubSub.shutdown(replaced))
@@ -96,7 +108,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     const renewOrAuthenticate = Effect.zipRight(
       guard.checkRejection,
       Effect.suspend(() =>
-        TokenLife.isRenewable(life, Monotonic.unsafeNow(clock))
+        TokenLife.isAlive(life, Monotonic.unsafeNow(clock))
           ? Effect.catchIf(
               acquisition.renew(life.token),
               (error) => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
@@ -108,15 +120,16 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
 
     // `cachedWithTTL` alone would not do for callers: it keeps failures and defects, starts again when its first caller is
     // interrupted, and has one TTL for all tokens. Run by the service's own fiber only, those habits are what is wanted:
-    // one acquisition a second at most, and a failure remembered for that second.
-    const acquire = yield* Effect.cachedWithTTL(renewOrAuthenticate, "1 second")
+    // one acquisition in that time at most, and a failure remembered for as long.
+    const acquireInterval = Duration.millis(policy.acquireIntervalMillis)
+    const acquire = yield* Effect.cachedWithTTL(renewOrAuthenticate, acquireInterval)
 
-    // A token that was dropped within its first second is what the cache gives again: wait for the next.
+    // A token that was dropped meanwhile is what the cache gives again: wait for the next.
     const acquireAnother: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.flatMap(acquire, (acquired) =>
       acquired.token.generation <= droppedGeneration
         ? Effect.delay(
             Effect.suspend(() => acquireAnother),
-            "1 second"
+            acquireInterval
           )
         : Effect.succeed(acquired)
     )
@@ -136,6 +149,8 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
               life = exit.value
               lastGeneration = life.token.generation
               replaced.unsafeOffer(life.token)
+              held.unsafeOpen()
+              tellSecondsLeft()
             }
             return Deferred.done(
               deferred,
@@ -148,19 +163,32 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
       })
     )
 
+    // The token is not given up before its end because another one is not to be had.
+    const waited: Effect.Effect<AccessToken, AuthError> = Effect.catchAll(flight, (error) =>
+      TokenLife.isAlive(life, Monotonic.unsafeNow(clock)) ? Effect.succeed(life.token) : Effect.fail(error)
+    )
+
     const renewUntilReplaced = (generation: number, failures: number): Effect.Effect<void> =>
       Effect.matchCauseEffect(flight, {
         onSuccess: () => Effect.void,
         onFailure: (cause) =>
           Effect.gen(function* () {
             yield* Effect.logDebug("the token could not be renewed yet", cause)
-            yield* Effect.sleep(Duration.millis(TokenLife.retryDelayMillis(failures, yield* Random.next)))
+            yield* Effect.sleep(Duration.millis(TokenLife.retryDelayMillis(policy, failures, yield* Random.next)))
             // Past its life there is nothing left to renew in the background: the next caller acquires.
-            if (life?.token.generation === generation && TokenLife.isRenewable(life, Monotonic.unsafeNow(clock))) {
+            if (life?.token.generation === generation && TokenLife.isAlive(life, Monotonic.unsafeNow(clock))) {
               yield* renewUntilReplaced(generation, failures + 1)
             }
           })
       })
+
+    yield* held.await.pipe(
+      Effect.zipRight(Effect.sleep(TELL_INTERVAL)),
+      Effect.zipRight(Effect.sync(tellSecondsLeft)),
+      Effect.forever,
+      Effect.interruptible,
+      Effect.forkIn(scope)
+    )
 
     // The service's own fiber: callers only say that it is time, and go on with the token they have.
     const wanted = Effect.unsafeMakeLatch(false)
@@ -196,7 +224,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
       unsafeFresh,
       token: Effect.suspend(() => {
         const fresh = unsafeFresh()
-        return fresh === undefined ? flight : Effect.succeed(fresh)
+        return fresh === undefined ? waited : Effect.succeed(fresh)
       }),
       changes: Stream.fromPubSub(replaced),
       invalidate: (token) =>
@@ -204,6 +232,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
           droppedGeneration = Math.max(droppedGeneration, token.generation)
           if (life !== undefined && life.token.generation <= token.generation) life = undefined
         }),
+      unsafeSecondTry: (token) => TokenLife.secondTryMillis(token, Monotonic.unsafeNow(clock), policy),
       unsafeAccepted: (token) => {
         if (token.generation > droppedGeneration) guard.accepted()
       }
@@ -244,6 +273,7 @@ export const layerDisabled: Layer.Layer<Auth> = Layer.sync(Auth, () => {
     unsafeFresh: () => token,
     changes: Stream.never,
     invalidate: () => Effect.void,
+    unsafeSecondTry: () => undefined,
     unsafeAccepted: () => {}
   }
 })

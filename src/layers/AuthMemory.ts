@@ -53,6 +53,7 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
         Effect.sync(() => {
           if (current?.generation === token.generation) current = undefined
         }),
+      unsafeSecondTry: () => undefined,
       unsafeAccepted: () => {}
     }
   })

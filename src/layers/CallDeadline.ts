@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Deadline from "../grpc/Deadline.js"
 
 /**
- * How long a call of `Registry` may take where it is set; the layer's own deadline elsewhere.
+ * How long a call may take where it is set; the layer's own deadline elsewhere.
  *
  * @since 0.1.0
  * @category references
@@ -19,16 +19,20 @@ export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/
 }) {}
 
 /**
- * When a call that begins now has to be over: by its own deadline, or else by the layer's.
+ * When a call that begins now has to be over: by its own deadline, given here or by {@link withDeadline}, or else by the
+ * layer's.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const fromNow = (layerMillis: number): Effect.Effect<Deadline.Deadline> =>
-  Effect.map(CallDeadline, (own) => Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own)))
+export const fromNow = (layerMillis: number, given?: Duration.DurationInput): Effect.Effect<Deadline.Deadline> =>
+  Effect.map(CallDeadline, (around) => {
+    const own = given ?? around
+    return Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own))
+  })
 
 /**
- * Gives the calls of `Registry` within an effect a deadline of their own, shorter or longer than the layer's: token, all
+ * Gives the calls of `Registry`, and those of `Aio.unary`, within an effect a deadline of their own, shorter or longer than the layer's: token, all
  * attempts and answer included. `registry.listServices().pipe(Aio.withDeadline("2 seconds"))`.
  *
  * @since 0.1.0

@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as AuthorizedCall from "../grpc/AuthorizedCall.js"
 import type * as grpc from "../grpc/Channel.js"
 import * as Channel from "../grpc/Channel.js"
 import { Connection } from "../grpc/Connection.js"
@@ -14,6 +15,7 @@ import * as PlainClient from "../grpc/PlainClient.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
+import * as CallDeadline from "./CallDeadline.js"
 import * as TokenReplay from "./TokenReplay.js"
 
 /**
@@ -21,7 +23,7 @@ import * as TokenReplay from "./TokenReplay.js"
  * @category models
  */
 export interface Options {
-  /** How long the call may take, the token included. Default 30 seconds. */
+  /** How long the call may take, the token included. Default as `Aio.withDeadline` says, or else the layer's. */
   readonly deadline?: Duration.DurationInput | undefined
   /** Sent beside the token. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
@@ -69,13 +71,21 @@ export const unary = <Request, Response>(
           })
         )
       }
-      const deadline = Deadline.after(Duration.toMillis(options.deadline ?? "30 seconds"))
       const route = {}
-      return TokenReplay.unary(auth, { deadline }, TokenReplay.tokenBefore(auth, deadline, method.name), (token) =>
-        connection.unary(method, request, { deadline, token: token.value, metadata: options.metadata, route })
+      return Effect.flatMap(CallDeadline.fromNow(connection.deadlineMillis, options.deadline), (deadline) =>
+        TokenReplay.unary(auth, { deadline }, TokenReplay.tokenBefore(auth, deadline, method.name), (token) =>
+          connection.unary(method, request, { deadline, token: token.value, metadata: options.metadata, route })
+        )
       )
     })
 }
+
+const runner =
+  (auth: Auth.Service): AuthorizedCall.Runner =>
+  ({ deadline, isRepeatable, method }, attempt) => {
+    const token = TokenReplay.tokenBefore(auth, deadline, nameOf(method))
+    return isRepeatable ? TokenReplay.unary(auth, { deadline }, token, attempt) : TokenReplay.once(auth, token, attempt)
+  }
 
 /**
  * Call credentials for a grpc-js client of your own. Combine them with a channel's TLS credentials: given to a single call
@@ -84,20 +94,24 @@ export const unary = <Request, Response>(
  * @since 0.1.0
  * @category plain clients
  */
-export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> = Effect.flatMap(
-  Auth,
-  PlainClient.callCredentials
+export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> = Effect.flatMap(Auth, ({ token }) =>
+  PlainClient.callCredentials(token)
 )
 
 /**
- * An interceptor for a grpc-js client of your own: adds the token, and drops one that is refused. Use it over TLS or on
- * loopback: it cannot see what the channel is. Interceptors given to a single call replace it; {@link clientOptions} is
- * not replaced.
+ * An interceptor for a grpc-js client of your own: adds the token, which it fetches within the call's deadline, and does
+ * what `Registry` does when it is refused: the call is sent once more with another one. But for calls that send a stream,
+ * since what has been sent is not kept: their token is dropped, and the call fails.
+ *
+ * Use it over TLS or on loopback: it cannot see what the channel is. Interceptors given to a single call replace it;
+ * {@link clientOptions} is not replaced.
  *
  * @since 0.1.0
  * @category plain clients
  */
-export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.flatMap(Auth, PlainClient.interceptor)
+export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.flatMap(Auth, (auth) =>
+  AuthorizedCall.interceptor(runner(auth))
+)
 
 /**
  * Options that make a generated grpc-js client share this library's channel and token:
@@ -106,20 +120,28 @@ export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.
  * const client = new ConfigCentreClient("shared", credentials.createInsecure(), yield* Aio.clientOptions)
  * ```
  *
- * Address and credentials given beside them are not used: the channel is the layer's, and ends with it.
+ * Address and credentials given beside them are not used: the channel is the layer's, and ends with it. A unary call that
+ * is given no deadline has the layer's.
  *
  * @since 0.1.0
  * @category plain clients
  */
 export const clientOptions: Effect.Effect<grpc.ClientOptions, never, Connection | Auth> = Effect.gen(function* () {
-  const { channel } = yield* Connection
+  const { channel, deadlineMillis } = yield* Connection
   const ours = yield* interceptor
   return {
     channelOverride: channel,
     // Runs for every call, also for those that bring interceptors of their own.
-    callInvocationTransformer: (call) => ({
-      ...call,
-      callOptions: { ...call.callOptions, interceptors: [ours, ...(call.callOptions.interceptors ?? [])] }
-    })
+    callInvocationTransformer: (call) => {
+      const { callOptions, methodDefinition } = call
+      const interceptors = [ours, ...(callOptions.interceptors ?? [])]
+      // A stream lasts as long as it likes.
+      const mayLast = methodDefinition.requestStream || methodDefinition.responseStream
+      const deadline = callOptions.deadline ?? (mayLast ? undefined : Deadline.after(deadlineMillis))
+      return {
+        ...call,
+        callOptions: { ...callOptions, interceptors, ...(deadline === undefined ? {} : { deadline }) }
+      }
+    }
   }
 })

@@ -19,9 +19,11 @@ import type { Answered } from "../grpc/Exchange.js"
 import * as Methods from "../grpc/Methods.js"
 import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
+import { type AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
+import * as Limits from "../schemas/Limits.js"
 import type { HeartbeatResponse } from "../schemas/Messages.js"
+import * as RetryPolicy from "../schemas/RetryPolicy.js"
 import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Wire from "../schemas/Wire.js"
@@ -43,39 +45,34 @@ import * as TokenReplay from "./TokenReplay.js"
  * @category models
  */
 export interface Options {
-  /** How long one call may take, the token and all attempts included. More than zero. Default 30 seconds. */
+  /** How long one call may take, the token and all attempts included. Default as the connection's: 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
+  /**
+   * How often and after how long a call is sent again after `UNAVAILABLE`, and `ensureService` after `INTERNAL`. Default
+   * three times, after 0.2, 0.4 and 0.8 seconds (±20 %).
+   */
+  readonly retries?: RetryPolicy.RetryPolicy | undefined
 }
 
 /**
- * @since 0.1.0
- * @category models
- */
-export const defaults = {
-  deadline: Duration.seconds(30)
-} as const
-
-const RETRIES = 3
-const FIRST_RETRY_MILLIS = 200
-
-/**
- * What is idempotent is sent again after `UNAVAILABLE`: three times, after 0.2, 0.4 and 0.8 seconds (±20 %), as long as the
- * deadline lets it. Entered only after a first failure, so that a call that succeeds pays nothing for it.
+ * What is idempotent is sent again after `UNAVAILABLE`, as long as the deadline lets it. Entered only after a first failure,
+ * so that a call that succeeds pays nothing for it.
  */
 const retrying = <A>(
   attempt: Effect.Effect<A, RegistryError>,
   deadline: Deadline.Deadline,
-  retries = 0
+  policy: RetryPolicy.Settings,
+  repetition = 0
 ): Effect.Effect<A, RegistryError> =>
   Effect.catchIf(
     attempt,
-    (error) => error._tag === "AioRpcError" && error.isRetryable && retries < RETRIES,
+    (error) => error._tag === "AioRpcError" && error.isRetryable && repetition < policy.times,
     (error) =>
-      Effect.flatMap(Random.nextRange(0.8, 1.2), (jitter) => {
-        const delay = FIRST_RETRY_MILLIS * 2 ** retries * jitter
+      Effect.flatMap(Random.next, (random) => {
+        const delay = RetryPolicy.delayMillis(policy, repetition, random)
         return Deadline.after(delay) >= deadline
           ? Effect.fail(error)
-          : Effect.delay(retrying(attempt, deadline, retries + 1), Duration.millis(delay))
+          : Effect.delay(retrying(attempt, deadline, policy, repetition + 1), Duration.millis(delay))
       })
   )
 
@@ -118,14 +115,15 @@ const ensured = (
   service: NewService,
   ensure: Effect.Effect<EnsuredService, RegistryError>,
   list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
-  attempt = 0
+  policy: RetryPolicy.Settings,
+  repetition = 0
 ): Effect.Effect<EnsuredService, RegistryError> =>
   Effect.catchIf(ensure, isInternal, (error) =>
-    attempt < RETRIES
-      ? Effect.flatMap(Random.nextRange(0.8, 1.2), (jitter) =>
+    repetition < policy.times
+      ? Effect.flatMap(Random.next, (random) =>
           Effect.delay(
-            Effect.suspend(() => ensured(service, ensure, list, attempt + 1)),
-            Duration.millis(FIRST_RETRY_MILLIS * 2 ** attempt * jitter)
+            Effect.suspend(() => ensured(service, ensure, list, policy, repetition + 1)),
+            Duration.millis(RetryPolicy.delayMillis(policy, repetition, random))
           )
         )
       : findEnsured(service, list, error)
@@ -173,14 +171,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
   Effect.gen(function* () {
     const connection = yield* Connection
     const auth = yield* Auth
-    const deadline = Duration.toMillis(options.deadline ?? defaults.deadline)
-    if (!(deadline > 0)) {
-      return yield* new AioConfigError({
-        field: "deadline",
-        problem: `is ${Duration.format(options.deadline ?? defaults.deadline)}`,
-        expected: "more than zero"
-      })
-    }
+    const deadline = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
+    const policy = yield* RetryPolicy.check(options.retries)
 
     // The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
     // the deadline and the cancellation of the call (grpc-node#1985).
@@ -197,7 +189,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           TokenReplay.unary(auth, { deadline: until }, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
             connection.unary(method, message, { deadline: until, token: token.value, route })
           ),
-          until
+          until,
+          policy
         )
       })
 
@@ -225,7 +218,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       // One deadline for all that it takes.
       ensureService: (service) =>
         Effect.flatMap(CallDeadline.fromNow(deadline), (until) =>
-          ensured(service, ensure(service, until), list({ project: service.project }, until))
+          ensured(service, ensure(service, until), list({ project: service.project }, until), policy)
         ),
       listServices: (filter = {}) => list(filter),
       getService: (id) =>

@@ -9,16 +9,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Deadline from "../grpc/Deadline.js"
-import * as Monotonic from "../internal/monotonic.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { isAioError } from "../schemas/AioError.js"
 import * as StatusCode from "../schemas/StatusCode.js"
 import type { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
-
-/** A replica whose clock is behind refuses a token that is not valid yet for it (`nbf`), and takes it a moment later. */
-const YOUNG_MILLIS = 5_000
-const YOUNG_PAUSE = Duration.millis(1_100)
 
 const isRefused = (error: unknown): boolean =>
   isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
@@ -52,9 +47,9 @@ export interface CallState {
 
 /**
  * Runs a call with the token. Refused, it is sent once more with another token, the refused one having been dropped if it
- * was still the present one; so that fifty calls refused at once lead to one acquisition. A refused token that is younger
- * than 5 seconds is tried again first, after 1.1 seconds, if the deadline leaves time for that. Replayed once for each
- * `state`, however often the call is attempted.
+ * was still the present one; so that fifty calls refused at once lead to one acquisition. A refused token that is young is
+ * tried again first, if the deadline leaves time for that. Replayed once for each `state`, however often the call is
+ * attempted.
  *
  * @since 0.1.0
  * @category combinators
@@ -65,49 +60,62 @@ export const unary = <A, E, E2>(
   token: Effect.Effect<AccessToken, E2>,
   call: (token: AccessToken) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | E2> => {
-  const accepted = (used: AccessToken) =>
-    Effect.map(call(used), (answer) => {
-      auth.unsafeAccepted(used)
-      return answer
+  const attempt = (used: AccessToken, isSecondTry: boolean): Effect.Effect<A, E | E2> =>
+    Effect.matchEffect(call(used), {
+      onSuccess: (answer) => {
+        auth.unsafeAccepted(used)
+        return Effect.succeed(answer)
+      },
+      onFailure: (error) => (isRefused(error) ? refused(used, error, isSecondTry) : Effect.fail(error))
     })
 
-  const replay = (refused: AccessToken): Effect.Effect<A, E | E2> => {
+  const refused = (used: AccessToken, error: E, isSecondTry: boolean): Effect.Effect<A, E | E2> => {
+    const delay = isSecondTry ? undefined : auth.unsafeSecondTry(used)
+    if (delay !== undefined && Deadline.after(delay) < state.deadline) {
+      return Effect.delay(
+        Effect.suspend(() => attempt(used, true)),
+        Duration.millis(delay)
+      )
+    }
+    if (state.isReplayed === true) return Effect.zipRight(auth.invalidate(used), Effect.fail(error))
     state.isReplayed = true
     return Effect.zipRight(
-      auth.invalidate(refused),
-      Effect.flatMap(token, (second) =>
-        Effect.tapError(accepted(second), (error) => (isRefused(error) ? auth.invalidate(second) : Effect.void))
-      )
+      auth.invalidate(used),
+      Effect.flatMap(token, (another) => attempt(another, false))
     )
   }
 
-  const onceMoreWhileYoung = (used: AccessToken, error: E): Effect.Effect<A, E> =>
-    Effect.clockWith((clock) =>
-      Monotonic.unsafeNow(clock) - used.acquiredAt < YOUNG_MILLIS &&
-      Deadline.after(Duration.toMillis(YOUNG_PAUSE)) < state.deadline
-        ? Effect.delay(accepted(used), YOUNG_PAUSE)
-        : Effect.fail(error)
-    )
-
-  return Effect.flatMap(token, (first) =>
-    Effect.matchEffect(call(first), {
-      onSuccess: (answer) => {
-        auth.unsafeAccepted(first)
-        return Effect.succeed(answer)
-      },
-      onFailure: (error): Effect.Effect<A, E | E2> => {
-        if (!isRefused(error)) return Effect.fail(error)
-        return state.isReplayed === true
-          ? Effect.zipRight(auth.invalidate(first), Effect.fail(error))
-          : Effect.catchIf(onceMoreWhileYoung(first, error), isRefused, () => replay(first))
-      }
-    })
-  )
+  return Effect.flatMap(token, (first) => attempt(first, false))
 }
 
 /**
- * The same for a stream of requests. It is opened again only if it was refused before its first answer, with the requests
- * that were sent by then first, so that none is lost and none answered twice.
+ * Runs a call that cannot be sent again, since what is sent in it is not kept. A token that it is refused with is dropped,
+ * unless it is young: the next call tries that again.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const once = <A, E, E2>(
+  auth: Auth.Service,
+  token: Effect.Effect<AccessToken, E2>,
+  call: (token: AccessToken) => Effect.Effect<A, E>
+): Effect.Effect<A, E | E2> =>
+  Effect.flatMap(token, (used) =>
+    Effect.matchEffect(call(used), {
+      onSuccess: (answer) => {
+        auth.unsafeAccepted(used)
+        return Effect.succeed(answer)
+      },
+      onFailure: (error) =>
+        isRefused(error) && auth.unsafeSecondTry(used) === undefined
+          ? Effect.zipRight(auth.invalidate(used), Effect.fail(error))
+          : Effect.fail(error)
+    })
+  )
+
+/**
+ * {@link unary} for a stream of requests. It is opened again only if it was refused before its first answer, with the
+ * requests that were sent by then first, so that none is lost and none answered twice.
  *
  * @since 0.1.0
  * @category combinators
@@ -123,9 +131,9 @@ export const stream = <Request, E, R, A>(
   Stream.unwrapScoped(
     Effect.gen(function* () {
       const pull = yield* Stream.toPull(requests)
-      const first = yield* auth.token
       let unanswered: Chunk.Chunk<Request> = Chunk.empty()
       let answered = false
+      let isReplayed = false
       const noted = Stream.repeatEffectChunkOption(
         Effect.tap(pull, (chunk) =>
           Effect.sync(() => {
@@ -141,24 +149,37 @@ export const stream = <Request, E, R, A>(
         }
         return answer
       }
-      return Stream.map(open(first, noted), accept(first)).pipe(
-        Stream.catchSome((error) =>
-          answered || !isRefused(error)
-            ? Option.none()
-            : Option.some(
-                Stream.unwrap(
-                  Effect.zipRight(
-                    auth.invalidate(first),
-                    Effect.map(auth.token, (second) =>
-                      Stream.map(
-                        open(second, Stream.concat(Stream.fromChunk(unanswered), Stream.repeatEffectChunkOption(pull))),
-                        accept(second)
-                      ).pipe(Stream.tapError((again) => (isRefused(again) ? auth.invalidate(second) : Effect.void)))
-                    )
-                  )
-                )
-              )
+      type Answers = Stream.Stream<A, E | RegistryError, R>
+
+      const attempt = (token: AccessToken, isSecondTry: boolean): Answers =>
+        Stream.map(open(token, Stream.concat(Stream.fromChunk(unanswered), noted)), accept(token)).pipe(
+          Stream.catchSome((error) =>
+            answered || !isRefused(error)
+              ? Option.none()
+              : Option.some(Stream.unwrap(refused(token, error, isSecondTry)))
+          )
         )
-      )
+
+      const refused = (
+        used: AccessToken,
+        error: E | RegistryError,
+        isSecondTry: boolean
+      ): Effect.Effect<Answers, E | RegistryError> => {
+        const delay = isSecondTry ? undefined : auth.unsafeSecondTry(used)
+        if (delay !== undefined) {
+          return Effect.delay(
+            Effect.sync(() => attempt(used, true)),
+            Duration.millis(delay)
+          )
+        }
+        if (isReplayed) return Effect.zipRight(auth.invalidate(used), Effect.fail(error))
+        isReplayed = true
+        return Effect.zipRight(
+          auth.invalidate(used),
+          Effect.map(auth.token, (another) => attempt(another, false))
+        )
+      }
+
+      return attempt(yield* auth.token, false)
     })
   )

@@ -10,7 +10,14 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { AioConfigError } from "./AioError.js"
+import type { RetryPolicy } from "./RetryPolicy.js"
 import * as TextFile from "./TextFile.js"
+import type { TokenPolicy } from "./TokenPolicy.js"
+import type { Transport } from "./Transport.js"
+
+export type { RetryPolicy } from "./RetryPolicy.js"
+export type { TokenPolicy } from "./TokenPolicy.js"
+export type { Keepalive, Transport } from "./Transport.js"
 
 /**
  * Text in PEM form: a file, which is read again when it changes, or the text itself.
@@ -73,7 +80,7 @@ export interface ServerTls {
  * @since 0.1.0
  * @category models
  */
-export interface Common {
+export interface Common extends Transport {
   /** `host:port`, or several separated by commas (or as a list). */
   readonly address: string | ReadonlyArray<string>
   /** The env that instances are registered in and looked for, unless a call names another. 1 to 32 characters. */
@@ -87,15 +94,8 @@ export interface Common {
   readonly tls?: boolean | Tls | undefined
   /** How long one call may take, the token and all attempts included. Default 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
-  /** The largest answer that is accepted, in bytes. Default 64 MiB. */
-  readonly maxReceiveBytes?: number | undefined
-  /** A connection that is not made within this is tried anew on another one. Default 20 seconds. */
-  readonly connectTimeout?: Duration.DurationInput | undefined
-  /**
-   * A connection is given up for another when two calls in a row have ended at their deadline, and nothing at all was
-   * received for this long. Default 10 seconds.
-   */
-  readonly silenceTimeout?: Duration.DurationInput | undefined
+  /** How often and after how long a call to the registry is sent again after `UNAVAILABLE`. */
+  readonly retries?: RetryPolicy | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
   readonly refreshInterval?: Duration.DurationInput | undefined
   /** How long an instance that was reported as failed is left alone. Default 30 seconds; 0 (never) to 1 day. */
@@ -114,6 +114,8 @@ export interface WithToken extends Common {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   /** A value, or an effect that is run for each authentication (see `Credentials`). */
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
+  /** When the token is renewed, and what happens when it cannot be. */
+  readonly token?: TokenPolicy | undefined
 }
 
 /**

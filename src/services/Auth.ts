@@ -47,6 +47,11 @@ export declare namespace Auth {
      */
     readonly invalidate: (token: AccessToken) => Effect.Effect<void>
     /**
+     * After how many milliseconds a token that was just refused is worth another try before it is dropped, because the
+     * clock of the replica that refused it may be behind; `undefined` where that cannot be the reason. Synchronous.
+     */
+    readonly unsafeSecondTry: (token: AccessToken) => number | undefined
+    /**
      * Notes that a server took the token, which ends the pause that refusals had brought about. Synchronous, and next to
      * free, since it stands behind every call that succeeds.
      */

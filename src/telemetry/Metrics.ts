@@ -19,6 +19,17 @@ export const tokenRefreshes = Metric.counter("effect_aio_token_refreshes_total",
 })
 
 /**
+ * How long the present token lives, in seconds, as of up to 30 seconds ago; 0 where there is none. Of the layer that told
+ * it last, where a process has several.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const tokenSecondsLeft = Metric.gauge("effect_aio_token_seconds_left", {
+  description: "How long the present token lives"
+})
+
+/**
  * The server's clock minus ours, in seconds, as the last token told it.
  *
  * @since 0.1.0

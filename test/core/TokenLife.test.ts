@@ -1,14 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { FastCheck, Redacted } from "effect"
+import { Either, FastCheck, Redacted } from "effect"
 import * as TokenLife from "../../src/core/TokenLife.js"
 import type { AccessToken } from "../../src/schemas/AccessToken.js"
+import * as TokenPolicy from "../../src/schemas/TokenPolicy.js"
 
 const second = 1_000
 const minute = 60 * second
 const hour = 60 * minute
 const token: AccessToken = { value: Redacted.make("t"), expiresAt: 0, acquiredAt: 0, generation: 1 }
+const policy = Either.getOrThrow(TokenPolicy.check())
 const life = (lifetimeMillis: number, random = 1, sentAt = 0) =>
-  TokenLife.make(token, { sentAt, lifetimeMillis }, random)
+  TokenLife.make(token, { sentAt, lifetimeMillis }, random, policy)
 
 describe("the plan for a token", () => {
   const rows: ReadonlyArray<readonly [lifetime: number, random: number, refreshAt: number, waitAt: number]> = [
@@ -48,6 +50,7 @@ describe("the plan for a token", () => {
     const plan = TokenLife.make(token, { sentAt: 0, lifetimeMillis: 1_000 }, 1, {
       refreshWindowMillis: 500,
       refreshWindowFraction: 1,
+      refreshSpread: 0.2,
       graceMillis: 100,
       graceFraction: 1
     })
@@ -93,7 +96,7 @@ describe("the plan for a token", () => {
 
 describe("the decision", () => {
   const plan = life(hour)
-  const rows: ReadonlyArray<readonly [now: number, decision: TokenLife.Decision, isRenewable: boolean]> = [
+  const rows: ReadonlyArray<readonly [now: number, decision: TokenLife.Decision, isAlive: boolean]> = [
     [-1, "Use", true],
     [0, "Use", true],
     [plan.refreshAt - 1, "Use", true],
@@ -105,14 +108,25 @@ describe("the decision", () => {
     [plan.expiresAt + 24 * hour, "Wait", false]
   ]
 
-  it.each(rows)("at %d ms of an hour is %s, and whether it can be renewed is %s", (now, decision, isRenewable) => {
+  it.each(rows)("at %d ms of an hour is %s, and whether the token is alive is %s", (now, decision, isAlive) => {
     assert.strictEqual(TokenLife.decide(plan, now), decision)
-    assert.strictEqual(TokenLife.isRenewable(plan, now), isRenewable)
+    assert.strictEqual(TokenLife.isAlive(plan, now), isAlive)
   })
 
-  it("without a token is to wait, and there is nothing to renew", () => {
+  it("without a token is to wait, and there is nothing alive", () => {
     assert.strictEqual(TokenLife.decide(undefined, 0), "Wait")
-    assert.isFalse(TokenLife.isRenewable(undefined, 0))
+    assert.isFalse(TokenLife.isAlive(undefined, 0))
+  })
+})
+
+describe("a token that was just refused", () => {
+  it.each([
+    [0, 1_100],
+    [4_999, 1_100],
+    [5_000, undefined],
+    [hour, undefined]
+  ])("at %d ms of age is tried again after %s ms", (age, delay) => {
+    assert.strictEqual(TokenLife.secondTryMillis({ ...token, acquiredAt: 7 }, 7 + age, policy), delay)
   })
 })
 
@@ -128,9 +142,9 @@ describe("the delay after a failed renewal", () => {
     [1_000, 30_000],
     [5_000, 30_000]
   ])("is after %d failures %d ms at most", (failures, most) => {
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 1), most)
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0.5), most / 2)
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0), 0)
+    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 1), most)
+    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 0.5), most / 2)
+    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 0), 0)
   })
 })
 

@@ -1,9 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Deferred, Duration, Effect, Layer, Logger, Random, Redacted, Schedule, type Scope, Stream } from "effect"
-import { Aio, AioRpcError, AuthClient, StatusCode } from "effect-aio"
+import {
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Layer,
+  Logger,
+  Random,
+  Redacted,
+  Schedule,
+  type Scope,
+  Stream
+} from "effect"
+import { Aio, AioRpcError, AuthClient, Registry, RegistryGrpc, ServiceId, StatusCode } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, make as startControlPlane } from "effect-aio/ControlPlane"
-import { Connection } from "../../src/grpc/Connection.js"
+import { Connection, layer as ConnectionLayer } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as ManualClock from "../support/manualClock.js"
 
@@ -57,7 +69,8 @@ describe("Token", () => {
       yield* control.clearJournal
       const error = yield* Effect.flip(aio.registry.listServices())
       assert.strictEqual(error._tag === "AioRpcError" && error.code, StatusCode.StatusCode.UNAUTHENTICATED)
-      assert.lengthOf(yield* callsTo("listServices"), 2)
+      // The call, its replay, and the second try of the replay's young token: one token is all that it costs.
+      assert.lengthOf(yield* callsTo("listServices"), 3)
       assert.lengthOf(yield* callsTo("authenticateClient"), 1)
     })
   )
@@ -161,6 +174,79 @@ describe("Token", () => {
   )
 })
 
+describe("Token, a replica whose clock is behind", () => {
+  /** Tokens come from a control plane whose clock is right, and go to one that is a second behind. */
+  const behind = Effect.gen(function* () {
+    const signingSecret = Redacted.make("one secret for both replicas")
+    const clients = [{ clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }]
+    const options = { signingSecret, clients, shutdownGrace: "50 millis" } as const
+    const issuer = yield* startControlPlane(options)
+    const replica = yield* startControlPlane(options)
+    yield* replica.control.setClockOffset(-1_000)
+    const auth = AuthClient.layer(issuer.credentials).pipe(
+      Layer.provide(ConnectionLayer({ address: issuer.address })),
+      Layer.orDie
+    )
+    const client = RegistryGrpc.layer().pipe(
+      Layer.provideMerge(Layer.merge(auth, ConnectionLayer({ address: replica.address }))),
+      Layer.orDie
+    )
+    const context = yield* Layer.build(client)
+    const methods = Effect.map(
+      Effect.all([issuer.control.calls, replica.control.calls]),
+      ([issued, used]) => [issued.map(({ method }) => method), used.map(({ method }) => method)] as const
+    )
+    return { context, methods, replica }
+  })
+
+  it.scopedLive("refuses a fresh token once: the same one is tried again, and not dropped", () =>
+    Effect.gen(function* () {
+      const { context, methods } = yield* behind
+      const registry = Context.get(context, Registry)
+      assert.deepStrictEqual(yield* registry.listServices(), [])
+      assert.deepStrictEqual(yield* methods, [["authenticateClient"], ["listServices", "listServices"]])
+    }).pipe(Effect.provide(quiet))
+  )
+
+  it.scopedLive("refuses to open a stream once: it is opened again with the same token and all that was sent", () =>
+    Effect.gen(function* () {
+      const { context, methods } = yield* behind
+      const key = { serviceId: ServiceId.make("1"), instanceKey: "one" }
+      const acks = yield* Stream.runCollect(Context.get(context, Registry).heartbeats(Stream.make(key, key)))
+      assert.lengthOf(acks, 2)
+      const [issued, used] = yield* methods
+      assert.deepStrictEqual(issued, ["authenticateClient"])
+      // Two openings, and the two beats.
+      assert.lengthOf(used, 4)
+    }).pipe(Effect.provide(quiet))
+  )
+
+  it.scopedLive("refuses a plain client's call once: it is sent again with the same token", () =>
+    Effect.gen(function* () {
+      const { context, methods, replica } = yield* behind
+      const interceptor = yield* Effect.provide(Aio.interceptor, context)
+      const client = yield* Effect.acquireRelease(
+        Effect.sync(
+          () => new grpc.Client(replica.address, grpc.credentials.createInsecure(), { interceptors: [interceptor] })
+        ),
+        (opened) => Effect.sync(() => opened.close())
+      )
+      const { path, serialize } = Methods.registry.listServices
+      const code = yield* Effect.async<number>((resume) => {
+        client.makeUnaryRequest(
+          path,
+          serialize,
+          (bytes) => bytes,
+          { project: "", env: "" },
+          (error) => resume(Effect.succeed(error?.code ?? 0))
+        )
+      })
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(yield* methods, [["authenticateClient"], ["listServices", "listServices"]])
+    }).pipe(Effect.provide(quiet))
+  )
+})
+
 describe("Token, scenario 39", () => {
   /** Answers at most `perSecond` authentications a second, first come first served, as two cores do that hash passwords. */
   const makeRegistry = (clock: ManualClock.ManualClock, perSecond: number) => {
@@ -172,6 +258,7 @@ describe("Token, scenario 39", () => {
     if (rpc === undefined) throw new Error("no AuthenticateClient")
     const now = () => clock.clock.unsafeCurrentTimeMillis()
     const connection: Connection.Service = {
+      deadlineMillis: 30_000,
       addresses: 1,
       reconnects: Stream.never,
       channel: unused,

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
 import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, type Scope } from "effect"
 import { Aio, type AioError, StatusCode } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
@@ -52,6 +53,71 @@ describe("Transport", () => {
       assert.deepStrictEqual(yield* aio.registry.listServices(), [])
       assert.strictEqual((yield* proxy.connections).ever, 2)
     })
+  )
+
+  it.scopedLive(
+    "rule 2: the calls of a plain client find another connection as well",
+    () =>
+      Effect.gen(function* () {
+        const { credentials, port } = yield* ControlPlane
+        const proxy = yield* FaultProxy.make(port)
+        const context = yield* Layer.build(
+          Aio.layer({ address: proxy.address, ...credentials, env: "test", silenceTimeout: "600 millis" })
+        )
+        const options = yield* Effect.provide(Aio.clientOptions, context)
+        const client = yield* Effect.acquireRelease(
+          Effect.sync(() => new grpc.Client("unused", grpc.credentials.createInsecure(), options)),
+          (opened) => Effect.sync(() => opened.close())
+        )
+        const { path, serialize } = Methods.registry.listServices
+        const call = (millis: number) =>
+          Effect.async<number>((resume) => {
+            client.makeUnaryRequest(
+              path,
+              serialize,
+              (bytes) => bytes,
+              { project: "", env: "" },
+              { deadline: Date.now() + millis },
+              (error) => resume(Effect.succeed(error?.code ?? 0))
+            )
+          })
+        assert.strictEqual(yield* call(5_000), 0)
+        yield* proxy.blackHole("both")
+        assert.strictEqual(yield* call(400), DEADLINE_EXCEEDED)
+        yield* proxy.restore
+        yield* Effect.sleep("700 millis")
+        assert.strictEqual(yield* call(400), DEADLINE_EXCEEDED)
+        assert.strictEqual(yield* call(5_000), 0)
+        assert.strictEqual((yield* proxy.connections).ever, 2)
+      }).pipe(Effect.provide(world)),
+    40_000
+  )
+
+  it.scopedLive(
+    "rule 1: with keepalive a connection whose other end has gone silent is given up long before the deadline",
+    () =>
+      Effect.gen(function* () {
+        const { port } = yield* ControlPlane
+        const proxy = yield* FaultProxy.make(port)
+        const connection = yield* Connection.make({
+          address: proxy.address,
+          keepalive: { interval: "1 second", timeout: "500 millis" }
+        })
+        const authenticate = (millis: number) =>
+          Effect.suspend(() =>
+            connection.unary(
+              Methods.auth.authenticateClient,
+              { client_key: "no", client_secret: "no" },
+              { deadline: Deadline.after(millis) }
+            )
+          )
+        yield* Effect.exit(authenticate(5_000))
+        yield* proxy.blackHole("both")
+        const [elapsed, exit] = yield* Effect.timed(Effect.exit(authenticate(30_000)))
+        assert.strictEqual(codeOf(exit), UNAVAILABLE)
+        assert.isBelow(Duration.toMillis(elapsed), 15_000)
+      }).pipe(Effect.provide(world)),
+    40_000
   )
 
   live(

@@ -1,3 +1,5 @@
+import * as Http from "node:http"
+import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Either, Exit, Layer, Redacted, Scope, Stream } from "effect"
 import * as Connection from "../../src/grpc/Connection.js"
@@ -53,7 +55,91 @@ const ways = [
   ["streams", talked]
 ] as const
 
+/** A proxy that knows CONNECT and nothing else, and tells where it was asked to lead. */
+const httpProxy = Effect.acquireRelease(
+  Effect.async<{ readonly url: string; readonly asked: Array<string>; readonly server: Http.Server }>((resume) => {
+    const asked: Array<string> = []
+    const server = Http.createServer()
+    server.on("connect", (request: Http.IncomingMessage, socket: Net.Socket) => {
+      const target = request.url ?? ""
+      asked.push(target)
+      const [host, port] = target.split(":")
+      const upstream = Net.connect(Number(port), host, () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n")
+        upstream.pipe(socket).pipe(upstream)
+      })
+      for (const each of [socket, upstream]) each.on("error", () => {})
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      const port = address !== null && typeof address === "object" ? address.port : 0
+      resume(Effect.succeed({ url: `http://127.0.0.1:${port}`, asked, server }))
+    })
+  }),
+  ({ server }) => Effect.sync(() => server.close())
+)
+
+const withEnvironment = (variables: Readonly<Record<string, string>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = Object.keys(variables).map((name) => [name, process.env[name]] as const)
+      Object.assign(process.env, variables)
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        for (const [name, value] of before) {
+          if (value === undefined) delete process.env[name]
+          else process.env[name] = value
+        }
+      })
+  )
+
+describe("the HTTP proxy of the environment", () => {
+  const world = Effect.gen(function* () {
+    const server = yield* named("a")
+    const proxy = yield* httpProxy
+    yield* withEnvironment({ grpc_proxy: proxy.url, no_grpc_proxy: "none.invalid" })
+    return { server, proxy }
+  })
+
+  it.scopedLive("is left aside unless it is asked for", () =>
+    Effect.gen(function* () {
+      const { proxy, server } = yield* world
+      assert.strictEqual(yield* asked(yield* connect(server.address)), "a")
+      assert.deepStrictEqual(proxy.asked, [])
+    })
+  )
+
+  it.scopedLive("leads to the registry where it is asked for", () =>
+    Effect.gen(function* () {
+      const { proxy, server } = yield* world
+      const options = { address: server.address, httpProxy: true, allowInsecure: true }
+      assert.strictEqual(yield* asked(yield* Connection.make(options)), "a")
+      assert.deepStrictEqual(proxy.asked, [server.address])
+    })
+  )
+
+  it.scopedLive("is refused in plain text, for an address on loopback too: the proxy may be anywhere", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Connection.make({ address: "localhost:50051", httpProxy: true }))
+      assert.strictEqual(error.field, "httpProxy")
+      assert.match(error.message, /credentials would travel to the proxy in plain text.*AIO_TLS=true/)
+    })
+  )
+})
+
 describe("making a connection", () => {
+  it.scopedLive("is refused for numbers that make no sense, naming the field", () =>
+    Effect.gen(function* () {
+      const field = (options: Partial<Connection.Options>) =>
+        Effect.map(Effect.flip(Connection.make({ address: "localhost:1", ...options })), (error) => error.field)
+      assert.strictEqual(yield* field({ deadline: 0 }), "deadline")
+      assert.strictEqual(yield* field({ connectTimeout: 0 }), "connectTimeout")
+      assert.strictEqual(yield* field({ keepalive: { interval: 0 } }), "keepalive.interval")
+    })
+  )
+
   const refused: ReadonlyArray<readonly [address: string, problem: RegExp]> = [
     ["", /^is empty$/],
     [" , ", /^is empty$/],

@@ -1,11 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Effect, Layer, Logger, Stream } from "effect"
-import { Aio, Auth, isNotFound, Registry } from "effect-aio"
+import { Duration, Effect, Layer, Logger, Stream } from "effect"
+import { Aio, AioCredentialsRejected, AioRpcError, Auth, isNotFound, Registry } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
+import type { Connection } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 
 const withClient = Layer.merge(layerWithClient(), Logger.remove(Logger.defaultLogger))
+const world = Layer.merge(controlPlaneLayer(), Logger.remove(Logger.defaultLogger))
+
+const withDeadline = (deadline: Duration.DurationInput) =>
+  Layer.unwrapEffect(
+    Effect.map(ControlPlane, ({ address, credentials }) =>
+      Aio.layer({ address, ...credentials, env: "test", deadline })
+    )
+  )
 
 const definition = Methods.serviceDefinition(Methods.serviceNames.registry)
 const { GetServiceByID, HeartbeatStream, ListServices } = definition
@@ -69,6 +78,20 @@ describe("Aio.unary", () => {
     }).pipe(Effect.provide(withClient))
   )
 
+  it.scopedLive("ends at the layer's deadline, or at its own", () =>
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const list = Aio.unary(ListServices)
+      yield* list({})
+      yield* control.hang(true, "listServices")
+      const elapsed = (call: Effect.Effect<unknown, unknown, Connection | Auth>) =>
+        Effect.map(Effect.timed(Effect.exit(call)), ([duration]) => Duration.toMillis(duration))
+      assert.isAtLeast(yield* elapsed(list({})), 450)
+      assert.isAtLeast(yield* elapsed(Aio.withDeadline("1 second")(list({}))), 950)
+      assert.isBelow(yield* elapsed(list({}, { deadline: "1 millis" })), 450)
+    }).pipe(Effect.provide(Layer.provideMerge(withDeadline("500 millis"), world)))
+  )
+
   it.scopedLive("replays once when the token is refused", () =>
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
@@ -101,14 +124,140 @@ describe("a plain grpc-js client", () => {
     }).pipe(Effect.provide(withClient))
   )
 
-  it.scopedLive("drops a token that the server refuses, and its next call works", () =>
+  it.scopedLive("has its call sent once more when the token is refused", () =>
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
       const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       assert.strictEqual((yield* callPlain(client)).code, 0)
       yield* control.rotateSigningSecret()
-      assert.strictEqual((yield* callPlain(client)).code, grpc.status.UNAUTHENTICATED)
+      yield* control.clearJournal
+      const { code, response } = yield* callPlain(client)
+      assert.strictEqual(code, 0)
+      assert.deepStrictEqual(response, { services: [], total: 0 })
+      const methods = (yield* control.calls).map(({ method }) => method)
+      // The call, the second try of its token, which is young, and the replay.
+      assert.deepStrictEqual(methods, ["listServices", "listServices", "authenticateClient", "listServices"])
+    }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("is told of a refusal that another token does not heal", () =>
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       assert.strictEqual((yield* callPlain(client)).code, 0)
+      yield* control.refuseTokens(true)
+      assert.strictEqual((yield* callPlain(client)).code, grpc.status.UNAUTHENTICATED)
+      yield* control.refuseTokens(false)
+      assert.strictEqual((yield* callPlain(client)).code, 0)
+    }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("streams through it in both directions, and learns what a stream ended with", () =>
+    Effect.gen(function* () {
+      const registry = yield* Registry
+      const { service } = yield* registry.ensureService({ project: "shop", name: "orders" })
+      const { key } = yield* registry.registerInstance({
+        serviceId: service.id,
+        instanceKey: "one",
+        env: "test",
+        host: "127.0.0.1",
+        httpPort: 80
+      })
+      const client = yield* plainClient("ignored", yield* Aio.clientOptions)
+      const beat = { service_id: key.serviceId, instance_key: key.instanceKey }
+      const [answers, code] = yield* Effect.async<readonly [ReadonlyArray<unknown>, number]>((resume) => {
+        const received: Array<unknown> = []
+        const call = client.makeBidiStreamRequest(
+          HeartbeatStream.path,
+          HeartbeatStream.requestSerialize,
+          HeartbeatStream.responseDeserialize
+        )
+        call.on("error", () => {})
+        call.on("data", (answer: { readonly expires_at: string }) => {
+          received.push(Number(answer.expires_at) > 0)
+          if (received.length === 3) call.end()
+          else call.write(beat)
+        })
+        call.on("status", (status) => resume(Effect.succeed([received, status.code])))
+        call.write(beat)
+      })
+      assert.deepStrictEqual(answers, [true, true, true])
+      assert.strictEqual(code, 0)
+    }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("can cancel a call that still waits for its token, and one that is on the wire", () =>
+    Effect.gen(function* () {
+      const { control, address } = yield* ControlPlane
+      const auth = yield* Auth
+      const waiting = yield* Effect.provideService(Aio.interceptor, Auth, {
+        ...auth,
+        token: Effect.never,
+        unsafeFresh: () => undefined
+      })
+      const cancelled = (client: grpc.Client) =>
+        Effect.async<number>((resume) => {
+          const call = client.makeUnaryRequest(
+            ListServices.path,
+            ListServices.requestSerialize,
+            ListServices.responseDeserialize,
+            {},
+            (error) => resume(Effect.succeed(error?.code ?? 0))
+          )
+          setTimeout(() => call.cancel(), 200)
+        }).pipe(Effect.timeout("5 seconds"))
+      assert.strictEqual(yield* cancelled(yield* plainClient(address, { interceptors: [waiting] })), 1)
+      yield* control.hang(true, "listServices")
+      yield* control.clearJournal
+      assert.strictEqual(yield* cancelled(yield* plainClient("ignored", yield* Aio.clientOptions)), 1)
+      yield* Effect.sleep("100 millis")
+      assert.deepStrictEqual(
+        (yield* control.calls).map(({ interrupted, method }) => [method, interrupted]),
+        [
+          ["authenticateClient", false],
+          ["listServices", true]
+        ]
+      )
+    }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("has the layer's deadline for a unary call that is given none", () =>
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      yield* control.hang(true, "listServices")
+      const client = yield* plainClient("ignored", yield* Aio.clientOptions)
+      const answer = yield* Effect.async<number>((resume) => {
+        client.makeUnaryRequest(
+          ListServices.path,
+          ListServices.requestSerialize,
+          ListServices.responseDeserialize,
+          {},
+          (error) => resume(Effect.succeed(error?.code ?? 0))
+        )
+      }).pipe(Effect.timeout("5 seconds"))
+      assert.strictEqual(answer, grpc.status.DEADLINE_EXCEEDED)
+    }).pipe(Effect.provide(Layer.provideMerge(withDeadline("500 millis"), world)))
+  )
+
+  it.scopedLive("learns why there is no token", () =>
+    Effect.gen(function* () {
+      const { address } = yield* ControlPlane
+      const auth = yield* Auth
+      const failing = (error: AioCredentialsRejected | AioRpcError) =>
+        Effect.provideService(Aio.interceptor, Auth, {
+          ...auth,
+          token: Effect.fail(error),
+          unsafeFresh: () => undefined
+        })
+      const rejected = yield* failing(new AioCredentialsRejected({ code: 16, details: "no" }))
+      const away = yield* failing(new AioRpcError({ method: "m", code: 13, details: "no" }))
+      const codes = yield* Effect.forEach([rejected, away], (interceptor) =>
+        Effect.flatMap(plainClient(address, { interceptors: [interceptor] }), (client) => callPlain(client))
+      )
+      assert.deepStrictEqual(
+        codes.map(({ code }) => code),
+        [grpc.status.UNAUTHENTICATED, grpc.status.UNAVAILABLE]
+      )
     }).pipe(Effect.provide(withClient))
   )
 
@@ -120,6 +269,7 @@ describe("a plain grpc-js client", () => {
         unsafeFresh: () => undefined,
         changes: Stream.never,
         invalidate: () => Effect.void,
+        unsafeSecondTry: () => undefined,
         unsafeAccepted: () => {}
       })
       const client = yield* plainClient(address, { interceptors: [interceptor] })

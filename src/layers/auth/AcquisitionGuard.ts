@@ -53,13 +53,13 @@ export const make = (
   const now = () => Monotonic.unsafeNow(clock)
 
   const strike: Effect.Effect<void> = Effect.map(Random.next, (random) => {
-    brake = AcquisitionBrake.struck(brake, now(), random)
+    brake = AcquisitionBrake.struck(options.policy, brake, now(), random)
   })
 
   const reject = (of: TokenAcquisition.Credentials, error: AioCredentialsRejected): Effect.Effect<void> =>
     Effect.suspend(() => {
       rejections = rejection !== undefined && TokenAcquisition.isSame(rejection.of, of) ? rejections + 1 : 1
-      rejection = { of, error, until: now() + AcquisitionBrake.rejectionMillis(rejections) }
+      rejection = { of, error, until: now() + AcquisitionBrake.rejectionMillis(options.policy, rejections) }
       return Effect.logWarning(error.message)
     })
 

@@ -19,6 +19,7 @@ import type { AccessToken } from "../../schemas/AccessToken.js"
 import { AioConfigError, AioCredentialsRejected, type AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import type * as Messages from "../../schemas/Messages.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
+import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
 import * as Wire from "../../schemas/Wire.js"
 import type { AuthError } from "../../services/Auth.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -30,8 +31,7 @@ import * as Metrics from "../../telemetry/Metrics.js"
 export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
-  /** For reading the credentials, and for each rpc. */
-  readonly deadline: Duration.Duration
+  readonly policy: TokenPolicy.Settings
 }
 
 /**
@@ -59,11 +59,11 @@ const required = (field: string, value: string): Effect.Effect<void, AioConfigEr
 export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
     ? Effect.timeoutFail(readNow(options), {
-        duration: options.deadline,
+        duration: options.policy.acquireDeadlineMillis,
         onTimeout: () =>
           new AioConfigError({
             field: "clientSecret",
-            problem: `could not be read within ${Duration.format(options.deadline)}`,
+            problem: `could not be read within ${Duration.format(options.policy.acquireDeadlineMillis)}`,
             expected: "a source of credentials that answers"
           })
       })
@@ -111,7 +111,7 @@ const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A
  * @category constructors
  */
 export const make = (options: Options, connection: Connection.Service) => {
-  const deadlineMillis = Duration.toMillis(options.deadline)
+  const deadlineMillis = options.policy.acquireDeadlineMillis
   let generation = 0
 
   const read = (
@@ -144,7 +144,7 @@ export const make = (options: Options, connection: Connection.Service) => {
         acquiredAt: sentAt,
         generation: ++generation
       }
-      return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next)
+      return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next, options.policy)
     })
 
   const call = <Request>(

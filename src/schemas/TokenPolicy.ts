@@ -1,0 +1,180 @@
+/**
+ * The numbers by which a token is acquired, renewed, retried and given up.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import { AioConfigError } from "./AioError.js"
+import * as Limits from "./Limits.js"
+
+/**
+ * All of it may be left out, and most programs leave it. Durations are more than 0 and at most 1 day, unless it says
+ * otherwise; fractions are between 0 and 1.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TokenPolicy {
+  /**
+   * How long one authentication or renewal may take, reading the credentials apart, which has as long again. Default 10
+   * seconds, but for a client whose calls have less than that: as long as its calls.
+   */
+  readonly acquireDeadline?: Duration.DurationInput | undefined
+  /** At most one acquisition in this time, and a failed one is everybody's answer for as long. Default 1 second. */
+  readonly acquireInterval?: Duration.DurationInput | undefined
+  /** How long before its expiry a token is renewed in the background. Default 5 minutes. */
+  readonly refreshWindow?: Duration.DurationInput | undefined
+  /**
+   * The most of a token's life that the refresh window may take, lest a short-lived token be renewed on every call.
+   * Default 0.2.
+   */
+  readonly refreshWindowFraction?: number | undefined
+  /** The part of the refresh window over which the renewals of a fleet are spread at random. Default 0.2. */
+  readonly refreshSpread?: number | undefined
+  /**
+   * How long before its expiry callers wait for the renewal rather than go on with the token. Default 10 seconds; shorter
+   * than what the spread leaves of the refresh window.
+   */
+  readonly grace?: Duration.DurationInput | undefined
+  /** The most of a token's life that the grace may take. Default 0.05. */
+  readonly graceFraction?: number | undefined
+  /**
+   * How long to wait after a renewal in the background has failed, at most: doubled each time up to `maxRetryDelay`, with
+   * full jitter. Default 1 second.
+   */
+  readonly retryDelay?: Duration.DurationInput | undefined
+  /** Default 30 seconds. */
+  readonly maxRetryDelay?: Duration.DurationInput | undefined
+  /**
+   * How long credentials that were refused are not tried again, unless they change: doubled each time up to
+   * `maxRejectionMemory`. Default 30 seconds.
+   */
+  readonly rejectionMemory?: Duration.DurationInput | undefined
+  /** Default 5 minutes. */
+  readonly maxRejectionMemory?: Duration.DurationInput | undefined
+  /**
+   * The pause between two authentications when the tokens they bring are refused, or the server does not manage to issue
+   * any: this long, then up to twice as long each time up to `maxPause`, with full jitter, until a token is accepted
+   * somewhere. Default 1 second.
+   */
+  readonly pause?: Duration.DurationInput | undefined
+  /** Default 60 seconds. */
+  readonly maxPause?: Duration.DurationInput | undefined
+  /**
+   * A token younger than this that is refused is tried once more before it is dropped: the clock of one replica may be
+   * behind that of the one that issued it. Default 5 seconds; 0 to 1 day, where 0 is never.
+   */
+  readonly youngAge?: Duration.DurationInput | undefined
+  /** How long to wait before that. Default 1.1 seconds. */
+  readonly youngDelay?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults = {
+  acquireDeadline: Duration.seconds(10),
+  acquireInterval: Duration.seconds(1),
+  refreshWindow: Duration.minutes(5),
+  refreshWindowFraction: 0.2,
+  refreshSpread: 0.2,
+  grace: Duration.seconds(10),
+  graceFraction: 0.05,
+  retryDelay: Duration.seconds(1),
+  maxRetryDelay: Duration.seconds(30),
+  rejectionMemory: Duration.seconds(30),
+  maxRejectionMemory: Duration.minutes(5),
+  pause: Duration.seconds(1),
+  maxPause: Duration.seconds(60),
+  youngAge: Duration.seconds(5),
+  youngDelay: Duration.millis(1_100)
+} as const satisfies TokenPolicy
+
+/**
+ * A policy that was checked. Milliseconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  readonly acquireDeadlineMillis: number
+  readonly acquireIntervalMillis: number
+  readonly refreshWindowMillis: number
+  readonly refreshWindowFraction: number
+  readonly refreshSpread: number
+  readonly graceMillis: number
+  readonly graceFraction: number
+  readonly retryDelayMillis: number
+  readonly maxRetryDelayMillis: number
+  readonly rejectionMemoryMillis: number
+  readonly maxRejectionMemoryMillis: number
+  readonly pauseMillis: number
+  readonly maxPauseMillis: number
+  readonly youngAgeMillis: number
+  readonly youngDelayMillis: number
+}
+
+const refuse = (field: string, problem: string, expected: string) =>
+  Either.left(new AioConfigError({ field: `token.${field}`, problem, expected }))
+
+type Durations = Exclude<keyof TokenPolicy, "refreshWindowFraction" | "refreshSpread" | "graceFraction">
+
+const checkOrder = (first: Durations, firstMillis: number, most: Durations, mostMillis: number) =>
+  firstMillis <= mostMillis
+    ? Either.void
+    : refuse(most, `is ${Duration.format(Duration.millis(mostMillis))}`, `not less than token.${first}`)
+
+const checkGrace = (checked: Settings): Either.Either<void, AioConfigError> => {
+  const rest = 1 - checked.refreshSpread
+  if (checked.graceMillis >= checked.refreshWindowMillis * rest) {
+    const most = Duration.format(Duration.millis(checked.refreshWindowMillis * rest))
+    return refuse("grace", `is ${Duration.format(Duration.millis(checked.graceMillis))}`, `less than ${most}`)
+  }
+  const most = checked.refreshWindowFraction * rest
+  return checked.graceFraction < most
+    ? Either.void
+    : refuse("graceFraction", `is ${checked.graceFraction}`, `less than ${most}`)
+}
+
+/**
+ * Fills in the defaults and checks all of it. The error names the field as `token.grace`.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const check = (policy: TokenPolicy = {}): Either.Either<Settings, AioConfigError> =>
+  Either.gen(function* () {
+    const millis = (field: Durations, min = 1) =>
+      Limits.durationMillis(`token.${field}`, policy[field] ?? defaults[field], min)
+    const fraction = (field: "refreshWindowFraction" | "refreshSpread" | "graceFraction") =>
+      Limits.number(`token.${field}`, policy[field] ?? defaults[field], { min: 0, max: 1 })
+    const checked = yield* Either.all({
+      acquireDeadlineMillis: millis("acquireDeadline"),
+      acquireIntervalMillis: millis("acquireInterval"),
+      refreshWindowMillis: millis("refreshWindow"),
+      refreshWindowFraction: fraction("refreshWindowFraction"),
+      refreshSpread: fraction("refreshSpread"),
+      graceMillis: millis("grace"),
+      graceFraction: fraction("graceFraction"),
+      retryDelayMillis: millis("retryDelay"),
+      maxRetryDelayMillis: millis("maxRetryDelay"),
+      rejectionMemoryMillis: millis("rejectionMemory"),
+      maxRejectionMemoryMillis: millis("maxRejectionMemory"),
+      pauseMillis: millis("pause"),
+      maxPauseMillis: millis("maxPause"),
+      youngAgeMillis: millis("youngAge", 0),
+      youngDelayMillis: millis("youngDelay")
+    })
+    yield* checkOrder("retryDelay", checked.retryDelayMillis, "maxRetryDelay", checked.maxRetryDelayMillis)
+    yield* checkOrder(
+      "rejectionMemory",
+      checked.rejectionMemoryMillis,
+      "maxRejectionMemory",
+      checked.maxRejectionMemoryMillis
+    )
+    yield* checkOrder("pause", checked.pauseMillis, "maxPause", checked.maxPauseMillis)
+    yield* checkGrace(checked)
+    return checked
+  })

@@ -1,0 +1,30 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Either } from "effect"
+import * as RetryPolicy from "../../src/schemas/RetryPolicy.js"
+
+describe("a retry policy", () => {
+  it("is three times after 0.2, 0.4 and 0.8 seconds, 20 % more or less, unless it is told otherwise", () => {
+    const settings = Either.getOrThrow(RetryPolicy.check())
+    assert.strictEqual(settings.times, 3)
+    const delays = [0, 1, 2].map((repetition) =>
+      [0, 0.5, 1].map((random) => Math.round(RetryPolicy.delayMillis(settings, repetition, random)))
+    )
+    assert.deepStrictEqual(delays, [
+      [160, 200, 240],
+      [320, 400, 480],
+      [640, 800, 960]
+    ])
+  })
+
+  const refused: ReadonlyArray<readonly [policy: RetryPolicy.RetryPolicy, message: string]> = [
+    [{ times: -1 }, "retries.times is -1; expected a whole number from 0 to 100"],
+    [{ times: 1.5 }, "retries.times is 1.5; expected a whole number from 0 to 100"],
+    [{ delay: 0 }, "retries.delay is 0; expected 1ms to 1 day"],
+    [{ factor: 0.5 }, "retries.factor is 0.5; expected a number from 1 to 10"],
+    [{ jitter: 1.1 }, "retries.jitter is 1.1; expected a number from 0 to 1"]
+  ]
+
+  it.each(refused.map(([policy, message]) => [message, policy] as const))("is refused: %s", (message, policy) => {
+    assert.strictEqual(Either.getOrThrow(Either.flip(RetryPolicy.check(policy))).message, message)
+  })
+})
