@@ -76,11 +76,25 @@ const retrying = <A>(
       })
   )
 
+/** Many instances lack the same field, if any: each is counted, and the metric is told once of all of them. */
+const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
+  const counts = new Map<string, { readonly labels: ReadonlyArray<MetricLabel.MetricLabel>; count: number }>()
+  for (const { field, protoMessage } of skipped) {
+    const key = `${protoMessage}.${field}`
+    const known = counts.get(key)
+    if (known !== undefined) known.count++
+    else
+      counts.set(key, {
+        labels: [MetricLabel.make("message", protoMessage), MetricLabel.make("field", field)],
+        count: 1
+      })
+  }
+  for (const { count, labels } of counts.values()) Metrics.decodeSkips.unsafeUpdate(count, labels)
+}
+
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    for (const { field, protoMessage } of skipped) {
-      Metrics.decodeSkips.unsafeUpdate(1, [MetricLabel.make("message", protoMessage), MetricLabel.make("field", field)])
-    }
+    countSkips(skipped)
     return Effect.logDebug(`left out what did not decode, first of ${skipped.length}: ${skipped[0]?.message}`).pipe(
       Effect.annotateLogs({ package: "effect-aio", module: "RegistryGrpc" })
     )

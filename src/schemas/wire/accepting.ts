@@ -1,19 +1,21 @@
 /**
- * Schema decoding, with the good case made cheap.
+ * The good case of a Schema decoding, made cheap.
  *
  * @since 0.1.0
  */
-import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 
-const nothing = () => false
+type Test = (u: unknown) => boolean
+
+const nothing: Test = () => false
+
+const noOptions: AST.ParseOptions = {}
 
 // Of these forms decoding changes nothing: what passes is what comes out, but for members that the schema does not name.
-const test = (ast: AST.AST): ((u: unknown) => boolean) => {
+const test = (ast: AST.AST): Test => {
   switch (ast._tag) {
     case "UnknownKeyword":
       return () => true
@@ -23,7 +25,7 @@ const test = (ast: AST.AST): ((u: unknown) => boolean) => {
       return Predicate.isNumber
     case "Refinement": {
       const from = test(ast.from)
-      return (u) => from(u) && Option.isNone(ast.filter(u, {}, ast))
+      return (u) => from(u) && Option.isNone(ast.filter(u, noOptions, ast))
     }
     case "TypeLiteral":
       return ast.indexSignatures.length > 0 ? nothing : testMembers(ast.propertySignatures)
@@ -32,14 +34,18 @@ const test = (ast: AST.AST): ((u: unknown) => boolean) => {
   }
 }
 
-const testMembers = (signatures: ReadonlyArray<AST.PropertySignature>): ((u: unknown) => boolean) => {
+const testMembers = (signatures: ReadonlyArray<AST.PropertySignature>): Test => {
   if (signatures.some(({ isOptional, name }) => isOptional || Predicate.isSymbol(name))) return nothing
-  const members = signatures.map(({ name, type }) => ({ name: String(name), test: test(type) }))
-  // Of a plain object nothing is inherited that a member could be mistaken for.
-  return (u) =>
-    Predicate.isRecord(u) &&
-    Object.getPrototypeOf(u) === Object.prototype &&
-    members.every((member) => member.test(u[member.name]))
+  const names = signatures.map(({ name }) => String(name))
+  const tests = signatures.map(({ type }) => test(type))
+  return (u) => {
+    // Of a plain object nothing is inherited that a member could be mistaken for.
+    if (!Predicate.isRecord(u) || Object.getPrototypeOf(u) !== Object.prototype) return false
+    for (let i = 0; i < names.length; i++) {
+      if (tests[i]?.(u[names[i] ?? ""]) !== true) return false
+    }
+    return true
+  }
 }
 
 /**
@@ -52,17 +58,3 @@ const testMembers = (signatures: ReadonlyArray<AST.PropertySignature>): ((u: unk
  * @category guards
  */
 export const accepts = <A, I>(schema: Schema.Schema<A, I>): ((u: unknown) => u is A) => test(schema.ast) as never
-
-/**
- * Decodes as the schema does, asking {@link accepts} first. The schema decides, and explains, wherever that refuses.
- *
- * @since 0.1.0
- * @category decoding
- */
-export const decoder = <A, I>(
-  schema: Schema.Schema<A, I>
-): ((u: unknown) => Either.Either<A, ParseResult.ParseError>) => {
-  const isGood = accepts(schema)
-  const decode = Schema.decodeUnknownEither(schema)
-  return (u) => (isGood(u) ? Either.right(u) : decode(u))
-}

@@ -167,6 +167,12 @@ interface Entry {
   service: Messages.Service | null
   readonly instances: Array<Instance>
   readonly skipped: Array<AioWireError>
+  readonly skip: (error: AioWireError) => void
+}
+
+const newEntry = (): Entry => {
+  const skipped: Array<AioWireError> = []
+  return { service: null, instances: [], skipped, skip: (error) => void skipped.push(error) }
 }
 
 const readEntryField = (reader: ProtoReader, entry: Entry): void => {
@@ -174,9 +180,8 @@ const readEntryField = (reader: ProtoReader, entry: Entry): void => {
   if (tag === ((1 << 3) | BYTES)) {
     entry.service = nested(reader, readService)
   } else if (tag === ((2 << 3) | BYTES)) {
-    const instance = instanceOf(nested(reader, readInstance), (error) => void entry.skipped.push(error))
-    if (Either.isRight(instance)) entry.instances.push(instance.right)
-    else entry.skipped.push(instance.left)
+    const instance = instanceOf(nested(reader, readInstance), entry.skip)
+    if (instance !== undefined) entry.instances.push(instance)
   } else {
     reader.skip(tag)
   }
@@ -217,7 +222,7 @@ const readEntries = (
       } else if (reader.position < bytes.length) {
         const tag = reader.tag()
         if (tag === ((1 << 3) | BYTES)) {
-          entry = { service: null, instances: [], skipped: [] }
+          entry = newEntry()
           reader.end = reader.nestedEnd()
         } else {
           reader.skip(tag)

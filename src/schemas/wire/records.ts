@@ -11,7 +11,7 @@ import { InstanceId, ServiceId } from "../Ids.js"
 import { Endpoint, type Instance, Port } from "../Instance.js"
 import type { JsonObject, JsonValue } from "../Json.js"
 import type { Service, ServiceWithInstances } from "../Service.js"
-import { accepts, decoder } from "./accepting.js"
+import { accepts } from "./accepting.js"
 import { badField, hard } from "./errors.js"
 import { memoize } from "./memoize.js"
 
@@ -60,8 +60,9 @@ const WireEndpoint = Schema.Struct({
   priority: Schema.optionalWith(Schema.Int, { default: () => 0 })
 })
 
-const decodeService_ = decoder(WireService)
-const decodeInstance_ = decoder(WireInstance)
+const decodeService_ = Schema.decodeUnknownEither(WireService)
+const isWireInstance = accepts(WireInstance)
+const decodeInstance_ = Schema.decodeUnknownEither(WireInstance)
 const decodeServiceWithInstances_ = Schema.decodeUnknownEither(WireServiceWithInstances)
 const isWholeEndpoint = accepts(Endpoint)
 const decodeEndpoint_ = Schema.decodeUnknownEither(WireEndpoint)
@@ -178,17 +179,24 @@ export const serviceOf = (raw: unknown, skip: Skip): Either.Either<Service, AioW
     updatedAt: millis(wire.updated_at)
   }))
 
+const explained = (raw: unknown, skip: Skip): typeof WireInstance.Type | undefined => {
+  const decoded = hard("Instance", decodeInstance_(raw), raw)
+  if (Either.isRight(decoded)) return decoded.right
+  skip(decoded.left)
+  return undefined
+}
+
 /**
- * The one place where an instance of the wire becomes an instance of the domain.
+ * The one place where an instance of the wire becomes an instance of the domain: `undefined` where it cannot, of which
+ * `skip` is told, as it is of single fields.
  *
  * @since 0.1.0
  * @category decoding
  */
-export const instanceOf = (raw: unknown, skip: Skip): Either.Either<Instance, AioWireError> => {
-  const decoded = hard("Instance", decodeInstance_(raw), raw)
-  if (Either.isLeft(decoded)) return Either.left(decoded.left)
-  const wire = decoded.right
-  return Either.right({
+export const instanceOf = (raw: unknown, skip: Skip): Instance | undefined => {
+  const wire = isWireInstance(raw) ? raw : explained(raw, skip)
+  if (wire === undefined) return undefined
+  return {
     id: wire.id,
     serviceId: wire.service_id,
     instanceKey: wire.instance_key,
@@ -203,7 +211,7 @@ export const instanceOf = (raw: unknown, skip: Skip): Either.Either<Instance, Ai
     lastHeartbeatAt: millis(wire.last_heartbeat_at),
     createdAt: millis(wire.created_at),
     updatedAt: millis(wire.updated_at)
-  })
+  }
 }
 
 /**
@@ -218,8 +226,7 @@ export const serviceWithInstancesOf = (raw: unknown, skip: Skip): Either.Either<
   const instances: Array<Instance> = []
   for (const element of wire.right.instances) {
     const instance = instanceOf(element, skip)
-    if (Either.isRight(instance)) instances.push(instance.right)
-    else skip(instance.left)
+    if (instance !== undefined) instances.push(instance)
   }
   return Either.right({ service: service.right, instances })
 }
