@@ -22,6 +22,7 @@ import * as BeatPool from "./BeatPool.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import * as LeaseTimer from "./LeaseTimer.js"
 import * as Registrar from "./Registrar.js"
+import * as RegistrationPace from "./RegistrationPace.js"
 
 /**
  * @since 0.1.0
@@ -155,11 +156,14 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
         return from === next.status ? performed : Effect.zipRight(publish(entry, from, next.status), performed)
       })
 
+    const pace = yield* RegistrationPace.make(RegistrationPace.DEFAULT_PER_SECOND)
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
     const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch })
 
     const forkAttempt = (entry: LeaseEntry.LeaseEntry, before: Effect.Effect<void>): Effect.Effect<void> =>
-      Effect.zipRight(before, attempt(registry, dispatch, entry)).pipe(
+      pace.pipe(
+        Effect.zipRight(before),
+        Effect.zipRight(attempt(registry, dispatch, entry)),
         annotated,
         Effect.interruptible,
         Effect.forkIn(scope),

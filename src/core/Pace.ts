@@ -1,0 +1,46 @@
+/**
+ * So many in a second, and no more: the generic cell rate algorithm (ITU-T I.371), which keeps one number.
+ *
+ * All instants are monotonic milliseconds.
+ *
+ * @since 0.1.0
+ */
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Pace {
+  /** Between two of them, in the long run. */
+  readonly stepMillis: number
+  /** So many may go at once after a pause. */
+  readonly burst: number
+  /** When the next one would go if all went at equal steps. */
+  readonly nextAt: number
+}
+
+/** What may go at once, as a part of what may go in a second: who has few never waits. */
+const BURST = 0.2
+
+/**
+ * At most `perSecond` in any second, a fifth of them at once.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (perSecond: number): Pace => {
+  const burst = Math.max(1, Math.floor(perSecond * BURST))
+  return { stepMillis: 1_000 / (perSecond - burst + 1), burst, nextAt: Number.NEGATIVE_INFINITY }
+}
+
+/**
+ * Takes the next place: the pace after it, and how long to wait before it is one's turn.
+ *
+ * @since 0.1.0
+ * @category transitions
+ */
+export const take = (pace: Pace, now: number): readonly [Pace, waitMillis: number] => {
+  const { burst, nextAt, stepMillis } = pace
+  const at = Math.max(nextAt, now - (burst - 1) * stepMillis)
+  return [{ ...pace, nextAt: at + stepMillis }, Math.max(0, at - now)]
+}
