@@ -78,16 +78,22 @@ const sum = (slices: ReadonlyArray<number>): number => slices.reduce((a, b) => a
 export const call = (budget: RetryBudget, now: number): void => add(budget.calls, advance(budget, now))
 
 /**
- * May a call be repeated now? Where it may, this counts as having done so.
+ * May a call be repeated now?
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const allows = (budget: RetryBudget, now: number): boolean => {
+  advance(budget, now)
+  const allowed = budget.settings.share * sum(budget.calls) + budget.settings.floorPerSecond * SLICES
+  // Shares such as 0.1 + 0.2 are not exact: what is missing less than a thousandth is there.
+  return sum(budget.retries) + 1 <= allowed + 1e-3
+}
+
+/**
+ * A call is repeated.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const tryRetry = (budget: RetryBudget, now: number): boolean => {
-  const slot = advance(budget, now)
-  const allowed = budget.settings.share * sum(budget.calls) + budget.settings.floorPerSecond * SLICES
-  // Shares such as 0.1 + 0.2 are not exact: what is missing less than a thousandth is there.
-  if (sum(budget.retries) + 1 > allowed + 1e-3) return false
-  add(budget.retries, slot)
-  return true
-}
+export const retry = (budget: RetryBudget, now: number): void => add(budget.retries, advance(budget, now))

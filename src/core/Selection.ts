@@ -110,6 +110,8 @@ export interface Call {
   readonly network: string | undefined
   /** Does it decide whether an ejected instance is taken back? */
   readonly isProbe: boolean
+  /** Was it given in a panic, among more than were available? */
+  readonly isPanic: boolean
 }
 
 /** What a {@link Call} is inside. */
@@ -125,6 +127,9 @@ class Given implements Call {
   ) {}
   get isProbe(): boolean {
     return this.probe !== 0
+  }
+  get isPanic(): boolean {
+    return this.group.availability.isPanicking
   }
 }
 

@@ -40,21 +40,18 @@ export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connectio
  * @since 0.1.0
  * @category models
  */
-export type Options = AioConfig.AioConfig
+export type Options = AioConfig.AioConfig & DiscoveryOptions
 
-const overRegistry = (options: {
-  readonly env: string
-  readonly refreshInterval?: AioConfig.Common["refreshInterval"]
-  readonly cooldown?: AioConfig.Common["cooldown"]
-}) =>
-  Layer.merge(
-    DiscoveryCached.layer({
-      env: options.env,
-      refreshInterval: options.refreshInterval,
-      cooldown: options.cooldown
-    }),
-    HeartbeatStream.layer({ env: options.env })
-  )
+/**
+ * What discovery can be told beside: how instances are chosen and checked, and how the view of them is kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface DiscoveryOptions extends Omit<DiscoveryCached.Options, keyof AioConfig.Common> {}
+
+const overRegistry = (options: DiscoveryCached.Options) =>
+  Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer({ env: options.env }))
 
 /** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
 const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" | "token">): AioConfig.TokenPolicy => ({
@@ -65,7 +62,9 @@ const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" |
 /** What is the business of whoever opens the channel. */
 type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
 
-const overConnection = (options: Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>) => {
+const overConnection = (
+  options: DiscoveryOptions & (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
+) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
       ? AuthClient.layerDisabled

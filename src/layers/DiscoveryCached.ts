@@ -8,10 +8,9 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { constTrue } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as SlowStart from "../core/balancing/SlowStart.js"
-import * as Outlier from "../core/Outlier.js"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
 import { type AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
@@ -19,14 +18,18 @@ import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
 import { Discovery, type DiscoveryError, type Resolved } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
+import * as Choice from "./discovery/Choice.js"
 import * as Chooser from "./discovery/Chooser.js"
+import * as Choosing from "./discovery/choosing.js"
+import * as Handle from "./discovery/Handle.js"
+import * as Use from "./discovery/Use.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Choosing.Options {
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
   readonly env: string
   /**
@@ -34,8 +37,6 @@ export interface Options {
    * answer. A refresh that fails is tried again after 1 s, 2 s, 4 s … 60 s. Default 30 seconds; 1 second to 1 day.
    */
   readonly refreshInterval?: Duration.DurationInput | undefined
-  /** How long an instance that was reported as failed is left alone. Default 30 seconds; 0 (never) to 1 day. */
-  readonly cooldown?: Duration.DurationInput | undefined
   /**
    * How long one fetch may take: a net under a `Registry` that never answers, and longer than the deadline that
    * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
@@ -54,13 +55,13 @@ export interface Options {
  */
 export const defaults = {
   refreshInterval: Duration.seconds(30),
-  cooldown: Duration.seconds(30),
   fetchTimeout: Duration.seconds(60),
   idleTimeout: Duration.minutes(15)
 } as const
 
-interface Settings extends ViewKeeper.Settings, Chooser.Settings {
+interface Settings extends ViewKeeper.Settings {
   readonly env: string
+  readonly choosing: Chooser.Settings
 }
 
 const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
@@ -72,12 +73,9 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
       options.refreshInterval ?? defaults.refreshInterval,
       Refresh.floorMillis
     ),
-    outlier: Either.flatMap(Limits.durationMillis("cooldown", options.cooldown ?? defaults.cooldown, 0), (millis) =>
-      Outlier.settings(Outlier.cooldown(millis))
-    ),
-    slowStart: SlowStart.settings(),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
-    idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000)
+    idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
+    choosing: Choosing.settings(options)
   })
 
 const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfigError> =>
@@ -139,6 +137,34 @@ const makeAnswer =
     )
   }
 
+/** What of `Discovery` chooses. `locate` finds a service that has somebody to choose. */
+const makeChoosing = (
+  chooser: Chooser.Chooser,
+  { now }: ViewKeeper.ViewKeeper,
+  locate: (ref: ServiceRef) => Effect.Effect<Choice.Choice, DiscoveryError>
+): Pick<Discovery.Service, "pick" | "pickScoped" | "use" | "client"> => {
+  const means: Use.Means = { chooser, now }
+  const orNobody = (choice: Choice.Choice, picked: Chooser.Pick | undefined) =>
+    picked === undefined ? Effect.fail(Choice.nobody(choice)) : Effect.succeed(picked)
+  return {
+    pick: (ref, options) => Effect.flatMap(locate(ref), (choice) => orNobody(choice, chooser.pick(choice, options))),
+    pickScoped: (ref, options) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(restore(locate(ref)), (choice) =>
+          Effect.tap(orNobody(choice, chooser.begin(choice, options)), ({ report }) => Effect.addFinalizer(report))
+        )
+      ),
+    use: (ref, f, options) =>
+      Use.use(
+        means,
+        locate(ref),
+        (pick) => ({ run: Effect.suspend(() => f(pick.instance, pick)), isSent: constTrue }),
+        options
+      ),
+    client: (ref, make) => Handle.make(means, locate(ref), make)
+  }
+}
+
 /**
  * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it.
  *
@@ -151,21 +177,10 @@ const makeAnswer =
 export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
-    const keeper = yield* ViewKeeper.make(settings, Chooser.onView)
-    const chooser = yield* Chooser.make(keeper, settings)
+    const keeper = yield* ViewKeeper.make(settings, Chooser)
+    const chooser = yield* Chooser.make(keeper, settings.choosing)
     const read = makeReader(keeper, settings)
-
     const answer = makeAnswer(keeper, settings)
-    const pick: Discovery.Service["pick"] = (ref) =>
-      Effect.suspend(() =>
-        answer(ref, chooser.pick, (cell, name) =>
-          Effect.fail(
-            View.find(cell.view, name) === undefined
-              ? notFound(cell, name)
-              : new AioNoInstances({ project: cell.view.project, name, env: cell.view.env })
-          )
-        )
-      )
 
     return {
       resolve: (ref) =>
@@ -175,17 +190,17 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
             return none === undefined ? Effect.fail(notFound(cell, name)) : Effect.succeed(none)
           })
         ),
-      pick,
-      use: (ref, f, options) =>
-        Effect.flatMap(pick(ref), ({ instance, report }) =>
-          Effect.onExit(
-            Effect.suspend(() => f(instance)),
-            (exit) => {
-              const outcome = Chooser.outcomeOf(exit, options?.countsAsFailure)
-              return outcome === undefined ? Effect.void : report(outcome)
-            }
+      ...makeChoosing(chooser, keeper, (ref) =>
+        Effect.suspend(() =>
+          answer(ref, chooser.choiceOf, (cell, name) =>
+            Effect.fail(
+              View.find(cell.view, name) === undefined
+                ? notFound(cell, name)
+                : new AioNoInstances({ project: cell.view.project, name, env: cell.view.env })
+            )
           )
         )
+      )
     }
   })
 

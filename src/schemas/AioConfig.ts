@@ -98,7 +98,10 @@ export interface Common extends Transport {
   readonly retries?: RetryPolicy | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
   readonly refreshInterval?: Duration.DurationInput | undefined
-  /** How long an instance that was reported as failed is left alone. Default 30 seconds; 0 (never) to 1 day. */
+  /**
+   * What the platform's other SDKs do about instances that fail: one failure of any kind puts an instance aside for this
+   * long. Default: finer judgement, by the `outlier` option of discovery. 0 (never) to 1 day.
+   */
   readonly cooldown?: Duration.DurationInput | undefined
 }
 
@@ -144,8 +147,7 @@ export const defaults = {
   allowInsecure: false,
   tls: false,
   deadline: Duration.seconds(30),
-  refreshInterval: Duration.seconds(30),
-  cooldown: Duration.seconds(30)
+  refreshInterval: Duration.seconds(30)
 } as const
 
 /**

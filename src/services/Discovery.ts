@@ -4,7 +4,11 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { Outcome } from "../core/balancing/Strategy.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { ServiceRef } from "../schemas/Service.js"
@@ -37,21 +41,77 @@ export declare namespace Discovery {
      */
     readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
     /**
-     * One instance, and the way to say how it did. An instance that was reported as failed is left alone for a while; when
-     * all are, one of them is given all the same, the one that has been left alone longest first. A success of a call that
-     * was given it meanwhile brings it back at once.
+     * One instance, and the way to say how it did. An instance that fails is left alone for a while; where none else is
+     * left, one of those is given all the same.
+     *
+     * The call is not counted as in flight, so that forgetting to report leaks nothing: it is as if it had not been made.
      */
-    readonly pick: (ref: ServiceRef) => Effect.Effect<Picked, DiscoveryError>
+    readonly pick: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError>
     /**
-     * Picks, runs, reports: a success of `f`, or a failure that counts, is reported for the instance it was given. An
-     * interruption, a defect and a failure that does not count are neither, and nothing is reported.
+     * As `pick`, in flight until the scope closes, and reported by how it closes unless it was reported before.
+     */
+    readonly pickScoped: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError, Scope.Scope>
+    /**
+     * Picks, runs, reports, and tries another instance where that is allowed: where nothing was sent to the first, or where
+     * `idempotent` is set and the failure is one of availability. See {@link UseOptions} for the limits.
+     *
+     * Fails as `f` does, with the failure of the last instance that was tried; with `AioRpcError` `DEADLINE_EXCEEDED` where
+     * `timeout` was given and has passed; and with {@link DiscoveryError} where there is nobody to try. A defect of `f` says
+     * nothing of the instance. Neither does an interruption from outside, but for the time that has passed by then.
      */
     readonly use: <A, E, R>(
       ref: ServiceRef,
-      f: (instance: Instance) => Effect.Effect<A, E, R>,
+      f: (instance: Instance, target: Target) => Effect.Effect<A, E, R>,
       options?: UseOptions<E>
     ) => Effect.Effect<A, E | DiscoveryError, R>
+    /**
+     * A client for each instance of a service, made by `make` when the instance is first chosen, in a scope of its own that
+     * is closed when the instance has left the view or its address has changed, and its last call has ended; and when the
+     * scope of this handle closes. What `make` needs is taken from here once, not from whoever calls.
+     *
+     * A failing `make` speaks against the instance, and another one is tried, since nothing was sent.
+     */
+    readonly client: <C, E, R>(
+      ref: ServiceRef,
+      make: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
+    ) => Effect.Effect<Client<C, E>, never, R | Scope.Scope>
   }
+}
+
+export type { Outcome } from "../core/balancing/Strategy.js"
+
+/**
+ * An instance, and where to reach it by the layer's preference of networks. The addresses are those of `Address.httpUrl` and
+ * `Address.grpcAddress`, and `undefined` where the record has none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Target {
+  readonly instance: Instance
+  /** On which network it is to be called; `undefined` where no preference was given. */
+  readonly network: string | undefined
+  /** With a scheme, `http://` unless the record says otherwise. */
+  readonly httpUrl: string | undefined
+  /** `host:port`. */
+  readonly grpcAddress: string | undefined
+}
+
+/**
+ * One client an instance: see `client`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Client<out C, out E> {
+  /**
+   * Picks an instance and runs `f` with its client, and is in all else as `use` of {@link Discovery}. `AioRpcError`
+   * `CANCELLED` after the handle's scope has closed.
+   */
+  readonly use: <A, E2, R>(
+    f: (client: C, instance: Instance) => Effect.Effect<A, E2, R>,
+    options?: UseOptions<E | E2>
+  ) => Effect.Effect<A, E | E2 | DiscoveryError, R>
 }
 
 /**
@@ -71,25 +131,53 @@ export interface Resolved {
  * @since 0.1.0
  * @category models
  */
-export interface Picked {
-  readonly instance: Instance
-  /** Says how the instance did. Only the first report counts; never reporting leaks nothing. */
-  readonly report: (outcome: Outcome) => Effect.Effect<void>
+export interface Picked extends Target {
+  /**
+   * Says how the instance did: an {@link Outcome}, or the `Exit` of the call, which is then judged as `use` would. Only the
+   * first report counts, and it may come late: when the instance has long left, or never. The time since the pick is taken
+   * for how long the call took.
+   */
+  readonly report: (outcome: Outcome | Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
 /**
- * How a use of an instance ended.
+ * What is asked of a choice.
  *
  * @since 0.1.0
  * @category models
  */
-export type Outcome = "Success" | "Failure"
+export interface PickOptions {
+  /** What the call is about (a user, a document): `consistentHash` gives the same instance for the same key. */
+  readonly key?: string | undefined
+  /**
+   * Only those for which this holds. Hand in the same function each time, not one made for each call: the answers are kept
+   * with it, for the 16 functions used last, and a new one costs O(n). Where it leaves nobody: `AioNoInstances`. Must not
+   * throw.
+   */
+  readonly where?: ((instance: Instance) => boolean) | undefined
+}
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface UseOptions<in E> {
+export interface UseOptions<in E> extends PickOptions {
+  /**
+   * May the call be made twice? Then a failure that another instance may not share is not the end: a connection that broke,
+   * `UNAVAILABLE`, HTTP 502 to 504, the `timeout` of this option or another `TimeoutException`. Unless this is set, only a
+   * call of which nothing was sent is tried again. Default `false`.
+   */
+  readonly idempotent?: boolean | undefined
+  /**
+   * How many instances are tried at the most, each once: a whole number from 1. Each beyond the first also has to fit the
+   * layer's `retryBudget`. Default 3.
+   */
+  readonly attempts?: number | undefined
+  /**
+   * How long each attempt may take. When it has passed, the attempt is interrupted, and counts as `DEADLINE_EXCEEDED` does.
+   * Default: as long as it takes. A limit for all attempts together is an `Effect.timeout` around the whole.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
   /**
    * Which failures speak against the instance. By default these, whether they are the error itself or in the chain of its
    * `cause`s (the first that has a say decides):
@@ -97,15 +185,25 @@ export interface UseOptions<in E> {
    * - a numeric gRPC `code`: `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNKNOWN` and `DATA_LOSS` count, others do not;
    * - a failed connection as Node tells it, by a `code` of `ECONNREFUSED`, `ECONNRESET`, `EHOSTUNREACH`, `ENETUNREACH`,
    *   `ETIMEDOUT`, `EPIPE`, `ENOTFOUND` or `UND_ERR_…`;
-   * - the `RequestError` of `@effect/platform` with the reason `Transport`;
+   * - of the HTTP client of `@effect/platform`, a `RequestError` with the reason `Transport`, and a `ResponseError` for the
+   *   status 500, 502, 503 or 504;
    * - Effect's `TimeoutException`.
    *
    * Any other error is an answer of your own making and does not count: a failure that your app has a word of its own for
-   * ("the card is declined") must not put instances aside. Where such an error does mean that the instance is ill (an HTTP
-   * status of 503, say), tell so here, or keep the original error as its `cause`.
+   * ("the card is declined") must not put instances aside. Where such an error does mean that the instance is ill, tell so
+   * here, or keep the original error as its `cause`.
    */
   readonly countsAsFailure?: ((error: E) => boolean) | undefined
 }
+
+/**
+ * Asks an instance whether it is well: success says yes, a failure or a defect says no, and so does taking too long. See
+ * `HealthCheck` for those that come with this package.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type HealthCheck = (instance: Instance, target: Target) => Effect.Effect<unknown, unknown>
 
 /**
  * `AioServiceNotFound`: the registry knows no such service. `AioNoInstances` (`pick` and `use`): its list is empty. The

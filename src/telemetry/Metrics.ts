@@ -90,13 +90,57 @@ export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
 })
 
 /**
- * Instances that were left alone after a reported failure.
+ * Instances that were chosen, by `strategy`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const picks = Metric.counter("effect_aio_picks_total", {
+  description: "Instances that were chosen, by strategy",
+  incremental: true
+})
+
+/**
+ * Those of them that were chosen among more than were available, because too few were.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const panics = Metric.counter("effect_aio_panic_picks_total", {
+  description: "Instances that were chosen in a panic: among more than were available",
+  incremental: true
+})
+
+/**
+ * How often a balancing strategy threw, or gave nobody of its candidates.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const strategyFailures = Metric.counter("effect_aio_strategy_failures_total", {
+  description: "Choices that a balancing strategy failed to make",
+  incremental: true
+})
+
+/**
+ * Calls that were to be tried on another instance, by `result` (`tried`, `over budget`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const failovers = Metric.counter("effect_aio_failovers_total", {
+  description: "Calls that were to be tried on another instance, by result",
+  incremental: true
+})
+
+/**
+ * Instances that were put aside after failed calls, by `reason` (`unreachable`, `consecutive`, `rate`, `probe`).
  *
  * @since 0.1.0
  * @category metrics
  */
 export const ejections = Metric.counter("effect_aio_ejections_total", {
-  description: "Instances put aside after a reported failure",
+  description: "Instances put aside after failed calls, by reason",
   incremental: true
 })
 

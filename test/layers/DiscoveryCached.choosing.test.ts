@@ -20,6 +20,9 @@ import {
 } from "../support/discoveryWorld.js"
 import { anInstance, aService, scriptedRegistry } from "../support/scriptedRegistry.js"
 
+const ejections = (reason: string) =>
+  Effect.map(Metric.value(Metric.tagged(Metrics.ejections, "reason", reason)), ({ count }) => count)
+
 describe("DiscoveryCached", () => {
   describe("picking", () => {
     given("spreads 1,000 picks at once within ±1", ({ discovery, registry }) =>
@@ -84,19 +87,22 @@ describe("DiscoveryCached", () => {
       })
     )
 
-    given("leaves a failed instance alone for 30 s, fair to the others", ({ discovery, registry }) =>
-      Effect.gen(function* () {
-        registry.answers(aService("orders", ["a", "b", "c"]))
-        const failed = yield* discovery.pick(orders)
-        yield* failed.report("Failure")
-        const others = counted(yield* pickedKeys(discovery, 10))
-        assert.deepStrictEqual(Array.from(others.values()), [5, 5])
-        assert.isFalse(others.has(failed.instance.instanceKey))
-        yield* TestClock.adjust("29999 millis")
-        assert.notInclude(yield* pickedKeys(discovery, 10), failed.instance.instanceKey)
-        yield* TestClock.adjust("1 millis")
-        assert.include(yield* pickedKeys(discovery, 3), failed.instance.instanceKey)
-      })
+    given(
+      "as the platform's other SDKs, if told so: leaves a failed instance alone for 30 s",
+      ({ discovery, registry }) =>
+        Effect.gen(function* () {
+          registry.answers(aService("orders", ["a", "b", "c"]))
+          const failed = yield* discovery.pick(orders)
+          yield* failed.report("Failure")
+          const others = counted(yield* pickedKeys(discovery, 10))
+          assert.deepStrictEqual(Array.from(others.values()), [5, 5])
+          assert.isFalse(others.has(failed.instance.instanceKey))
+          yield* TestClock.adjust("29999 millis")
+          assert.notInclude(yield* pickedKeys(discovery, 10), failed.instance.instanceKey)
+          yield* TestClock.adjust("1 millis")
+          assert.include(yield* pickedKeys(discovery, 3), failed.instance.instanceKey)
+        }),
+      { cooldown: "30 seconds" }
     )
 
     given("goes on among all when all have failed", ({ discovery, registry }) =>
@@ -108,20 +114,23 @@ describe("DiscoveryCached", () => {
       })
     )
 
-    given("counts only the first report, and each ejection once", ({ discovery, registry }) =>
-      Effect.gen(function* () {
-        registry.answers(aService("orders", ["a", "b"]))
-        const { count: before } = yield* Metric.value(Metrics.ejections)
-        const first = yield* discovery.pick(orders)
-        yield* first.report("Success")
-        yield* first.report("Failure")
-        assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 2)
-        const second = yield* discovery.pick(orders)
-        yield* second.report("Failure")
-        yield* second.report("Failure")
-        assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 1)
-        assert.strictEqual((yield* Metric.value(Metrics.ejections)).count - before, 1)
-      })
+    given(
+      "counts only the first report, and each ejection once",
+      ({ discovery, registry }) =>
+        Effect.gen(function* () {
+          registry.answers(aService("orders", ["a", "b"]))
+          const before = yield* ejections("consecutive")
+          const first = yield* discovery.pick(orders)
+          yield* first.report("Success")
+          yield* first.report("Failure")
+          assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 2)
+          const second = yield* discovery.pick(orders)
+          yield* second.report("Failure")
+          yield* second.report("Failure")
+          assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 1)
+          assert.strictEqual((yield* ejections("consecutive")) - before, 1)
+        }),
+      { cooldown: "30 seconds" }
     )
 
     given(
@@ -180,12 +189,15 @@ describe("DiscoveryCached", () => {
       ["an interruption", Effect.interrupt, false]
     ]
     for (const [what, outcome, aside] of table) {
-      given(`${what} ${aside ? "puts the instance aside" : "leaves the instance in"}`, ({ discovery, registry }) =>
-        Effect.gen(function* () {
-          registry.answers(aService("orders", ["a", "b"]))
-          yield* Effect.exit(discovery.use(orders, () => outcome))
-          assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, aside ? 1 : 2)
-        })
+      given(
+        `${what} ${aside ? "puts the instance aside" : "leaves the instance in"}`,
+        ({ discovery, registry }) =>
+          Effect.gen(function* () {
+            registry.answers(aService("orders", ["a", "b"]))
+            yield* Effect.exit(discovery.use(orders, () => outcome, { attempts: 1 }))
+            assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, aside ? 1 : 2)
+          }),
+        { cooldown: "30 seconds" }
       )
     }
 
@@ -210,15 +222,15 @@ describe("DiscoveryCached", () => {
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a"]))
         yield* discovery.resolve(orders)
-        const { count: before } = yield* Metric.value(Metrics.ejections)
+        const before = yield* ejections("unreachable")
         const fails = (code: string) => Effect.exit(discovery.use(orders, () => Effect.fail({ code })))
         yield* fails("ECONNREFUSED")
         yield* fails("unknown")
         yield* fails("ECONNREFUSED")
-        assert.strictEqual((yield* Metric.value(Metrics.ejections)).count - before, 1)
+        assert.strictEqual((yield* ejections("unreachable")) - before, 1)
         yield* discovery.use(orders, () => Effect.void)
         yield* fails("ECONNREFUSED")
-        assert.strictEqual((yield* Metric.value(Metrics.ejections)).count - before, 2)
+        assert.strictEqual((yield* ejections("unreachable")) - before, 2)
       })
     )
 
@@ -230,15 +242,18 @@ describe("DiscoveryCached", () => {
       })
     )
 
-    given("lets the caller say which failures count", ({ discovery, registry }) =>
-      Effect.gen(function* () {
-        registry.answers(aService("orders", ["a", "b"]))
-        const counts = { countsAsFailure: (error: string) => error === "down" }
-        yield* Effect.exit(discovery.use(orders, () => Effect.fail("rejected"), counts))
-        assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 2)
-        yield* Effect.exit(discovery.use(orders, () => Effect.fail("down"), counts))
-        assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 1)
-      })
+    given(
+      "lets the caller say which failures count",
+      ({ discovery, registry }) =>
+        Effect.gen(function* () {
+          registry.answers(aService("orders", ["a", "b"]))
+          const counts = { countsAsFailure: (error: string) => error === "down" }
+          yield* Effect.exit(discovery.use(orders, () => Effect.fail("rejected"), counts))
+          assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 2)
+          yield* Effect.exit(discovery.use(orders, () => Effect.fail("down"), counts))
+          assert.strictEqual(new Set(yield* pickedKeys(discovery, 2)).size, 1)
+        }),
+      { cooldown: "30 seconds" }
     )
 
     given("reports nothing when it is interrupted from outside", ({ discovery, registry }) =>

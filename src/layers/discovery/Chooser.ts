@@ -1,113 +1,214 @@
 /**
- * Picking instances out of the views of a `DiscoveryCached`, and taking the reports of how they did.
+ * Choosing among the instances in the views of a `DiscoveryCached`, and taking the reports of how they did.
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
+import type * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
 import { PCGRandom } from "effect/Utils"
-import { roundRobin } from "../../core/balancing/RoundRobin.js"
-import type * as SlowStart from "../../core/balancing/SlowStart.js"
+import type { Outcome } from "../../core/balancing/Strategy.js"
 import type * as Outlier from "../../core/Outlier.js"
-import type * as Roster from "../../core/Roster.js"
 import * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
-import type { Outcome, Picked } from "../../services/Discovery.js"
+import * as Address from "../../schemas/Address.js"
+import type { Instance } from "../../schemas/Instance.js"
+import type { Picked } from "../../services/Discovery.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Choice from "./Choice.js"
 import * as Failures from "./failures.js"
+import * as HealthChecker from "./HealthChecker.js"
 import type * as ViewKeeper from "./ViewKeeper.js"
 
 /**
  * @internal
  * @since 0.1.0
  */
-export interface Settings {
-  readonly outlier: Outlier.Settings
-  readonly slowStart: SlowStart.Settings
+export interface Settings extends Choice.Settings {
+  /** `undefined` where instances are not checked. */
+  readonly health: HealthChecker.Settings | undefined
 }
 
 /**
- * @internal
- * @since 0.1.0
- */
-export interface Chooser {
-  /** The next instance of a service; nothing where the view has none. Never waits. */
-  readonly pick: (cell: ViewKeeper.Cell, name: string) => Picked | undefined
-}
-
-/**
- * `undefined` for what says nothing of the instance: an interruption, a defect (a bug in the caller's code), and a failure
- * that does not count. The last is no success either: that could take back an instance whose way of failing is unknown.
+ * Everything in it is synchronous: no lock, no fiber, no span.
  *
  * @internal
  * @since 0.1.0
  */
-export const outcomeOf = <A, E>(
-  exit: Exit.Exit<A, E>,
-  countsAsFailure: (error: E) => boolean = (error) => Failures.evidenceOf(error) !== "Uncounted"
-): Outcome | undefined => {
-  if (Exit.isSuccess(exit)) return "Success"
-  const failure = Cause.failureOption(exit.cause)
-  return Option.isSome(failure) && countsAsFailure(failure.value) ? "Failure" : undefined
+export interface Chooser {
+  /** What is kept of a service for choosing; nothing where the view has none that could be reached. */
+  readonly choiceOf: (cell: ViewKeeper.Cell, name: string) => Choice.Choice | undefined
+  /** Chooses; nothing where nobody fits. */
+  readonly pick: (choice: Choice.Choice, request?: Selection.Request) => Pick | undefined
+  /** As `pick`, and in flight from now on: to be ended. */
+  readonly begin: (choice: Choice.Choice, request?: Selection.Request) => Pick | undefined
+}
+
+/**
+ * An instance that was chosen, until its outcome is told.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export class Pick implements Picked {
+  readonly instance: Instance
+  isEnded = false
+  constructor(
+    private readonly means: Means,
+    readonly choice: Choice.Choice,
+    readonly call: Selection.Call
+  ) {
+    this.instance = call.candidate.instance
+  }
+  get network(): string | undefined {
+    return this.call.network
+  }
+  get httpUrl(): string | undefined {
+    return Address.httpUrl(this.instance, this.call.network)
+  }
+  get grpcAddress(): string | undefined {
+    return Address.grpcAddress(this.instance, this.call.network)
+  }
+  // Of the instance and not of the class, since it is handed on alone: `Effect.onExit(call, picked.report)`.
+  readonly report = (outcome: Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+    Effect.sync(() =>
+      this.end(typeof outcome === "string" ? Failures.ofOutcome(outcome) : Failures.judge(outcome, undefined))
+    )
+  /** Only the first time counts. */
+  end({ kind, outcome }: Failures.Verdict): void {
+    if (this.isEnded) return
+    this.isEnded = true
+    const { call, choice, instance, means } = this
+    const change = Selection.end(choice.selection, call, outcome, means.now())
+    if (change?._tag === "Ejected") Metrics.ejections.unsafeUpdate(1, ejectionLabels[change.reason])
+    if (kind !== undefined) choice.reportFailure(instance.instanceKey, kind)
+    noteStrategyFailures(means, choice)
+  }
+}
+
+interface Means {
+  readonly now: () => number
+  /** Runs in a fiber of the layer's. */
+  readonly background: (effect: Effect.Effect<void>) => void
+}
+
+const labels = (name: string, value: string) => [MetricLabel.make(name, value)]
+
+const ejectionLabels: Readonly<Record<Outlier.Reason, ReadonlyArray<MetricLabel.MetricLabel>>> = {
+  Unreachable: labels("reason", "unreachable"),
+  Consecutive: labels("reason", "consecutive"),
+  Rate: labels("reason", "rate"),
+  Probe: labels("reason", "probe")
 }
 
 const noLabels: ReadonlyArray<never> = []
 
-const noInstances: Roster.Listing = { instances: [] }
+const noteStrategyFailures = (means: Means, choice: Choice.Choice): void => {
+  const failures = Selection.takeStrategyFailures(choice.selection)
+  if (failures === undefined) return
+  Metrics.strategyFailures.unsafeUpdate(failures.count, noLabels)
+  if (choice.strategyFailed) return
+  choice.strategyFailed = true
+  const { project, name, selection } = choice
+  means.background(
+    Effect.logWarning(
+      `the balancing strategy ${selection.options.strategy.name} fails for ${project}/${name}, which is chosen from round-robin then`,
+      failures.first
+    )
+  )
+}
 
 /**
- * Tells the selections of a view what has become of their services.
+ * Tells what is kept for choosing what has become of the services of a view.
  *
  * @internal
  * @since 0.1.0
  */
 export const onView = (cell: ViewKeeper.Cell, now: number): void => {
-  for (const [name, selection] of cell.selections) {
+  for (const [name, choice] of cell.choices) {
     const found = View.find(cell.view, name)
-    Selection.update(selection, found ?? noInstances, now)
-    if (found === undefined && Selection.isIdle(selection)) cell.selections.delete(name)
+    Choice.update(choice, found, now)
+    if (found === undefined && Selection.isIdle(choice.selection)) {
+      cell.choices.delete(name)
+      Choice.drop(choice)
+    }
   }
 }
+
+/**
+ * Lets go of what is kept for choosing: nobody asks for the services of the cell any more.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const onDrop = (cell: ViewKeeper.Cell): void => {
+  for (const choice of cell.choices.values()) Choice.drop(choice)
+}
+
+// Fibers that synchronous code asks for. They descend from the layer's fiber, as the keepers of views do.
+const makeBackground = (): Effect.Effect<Means["background"], never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const wanted = yield* Queue.unbounded<Effect.Effect<void>>()
+    yield* Queue.take(wanted).pipe(
+      Effect.flatMap((effect) => Effect.forkIn(effect, scope)),
+      Effect.forever,
+      Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
+      Effect.locally(FiberRef.currentContext, Context.empty()),
+      Effect.interruptible,
+      Effect.forkIn(scope)
+    )
+    return (effect) => void Queue.unsafeOffer(wanted, effect)
+  })
 
 /**
  * @internal
  * @since 0.1.0
  */
-export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.Effect<Chooser> =>
-  // Choosing is synchronous, `Random` is not: it gives the seed.
-  Effect.map(Random.nextInt, (seed) => {
-    const dice = new PCGRandom(seed)
+export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.Effect<Chooser, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    // Choosing is synchronous, `Random` is not: it gives the seed.
+    const dice = new PCGRandom(yield* Random.nextInt)
     const random = () => dice.number()
+    const means: Means = { now: keeper.now, background: yield* makeBackground() }
+    const pickLabels = labels("strategy", settings.strategy.name)
 
-    const selectionOf = (cell: ViewKeeper.Cell, name: string): Selection.Selection | undefined => {
-      const held = cell.selections.get(name)
-      if (held !== undefined) return held
+    const open = (cell: ViewKeeper.Cell, name: string): Choice.Choice | undefined => {
       const found = View.find(cell.view, name)
       if (found === undefined) return undefined
-      const { outlier, slowStart } = settings
-      const selection = Selection.make({ strategy: roundRobin, slowStart, outlier, networks: [] }, random)
-      Selection.update(selection, found, keeper.now())
-      cell.selections.set(name, selection)
-      return selection
+      const reportFailure: Choice.Choice["reportFailure"] = (key, kind) => keeper.reportFailure(cell, name, key, kind)
+      const choice = Choice.make(cell.view, name, settings, random, reportFailure)
+      Choice.update(choice, found, means.now())
+      cell.choices.set(name, choice)
+      if (settings.health !== undefined) means.background(HealthChecker.run(choice, settings.health))
+      return choice
     }
 
-    const picked = (selection: Selection.Selection, call: Selection.Call): Picked => ({
-      instance: call.candidate.instance,
-      report: (outcome) =>
-        Effect.sync(() => {
-          const change = Selection.end(selection, call, outcome, keeper.now())
-          if (change?._tag === "Ejected") Metrics.ejections.unsafeUpdate(1, noLabels)
-        })
-    })
+    const pick: Chooser["pick"] = (choice, request) => {
+      const call = Selection.pick(choice.selection, means.now(), request)
+      if (choice.selection.strategyFailures !== undefined) noteStrategyFailures(means, choice)
+      if (call === undefined) return undefined
+      choice.picks++
+      Metrics.picks.unsafeUpdate(1, pickLabels)
+      if (call.isPanic === true) Metrics.panics.unsafeUpdate(1, noLabels)
+      return new Pick(means, choice, call)
+    }
 
     return {
-      pick: (cell, name) => {
-        const selection = selectionOf(cell, name)
-        const call = selection && Selection.pick(selection, keeper.now())
-        return selection && call && picked(selection, call)
+      choiceOf: (cell, name) => {
+        const choice = cell.choices.get(name) ?? open(cell, name)
+        return choice === undefined || choice.selection.roster.reachable.length === 0 ? undefined : choice
+      },
+      pick,
+      begin: (choice, request) => {
+        const picked = pick(choice, request)
+        if (picked !== undefined) Selection.begin(choice.selection, picked.call)
+        return picked
       }
     }
   })

@@ -19,7 +19,6 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../../core/Refresh.js"
-import type * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
@@ -28,6 +27,7 @@ import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import { Registry, type RegistryError } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import type { Choice } from "./Choice.js"
 
 /**
  * One view and what is kept with it. Changed in single synchronous steps only, which no other fiber can come between:
@@ -39,7 +39,7 @@ import * as Metrics from "../../telemetry/Metrics.js"
 export interface Cell {
   view: View.View
   /** The chooser's own, by service: kept here so that a pick needs no second look-up. Dropped with the cell. */
-  readonly selections: Map<string, Selection.Selection>
+  readonly choices: Map<string, Choice>
   /** The services that somebody was answered for. */
   readonly inUse: Set<string>
   /** Has the registry ever listed a service of this project? */
@@ -57,12 +57,17 @@ export interface Cell {
 }
 
 /**
- * Told of each view that has come of a fetch, in the same synchronous step.
+ * Who is told what becomes of a cell, in the same synchronous step.
  *
  * @internal
  * @since 0.1.0
  */
-export type OnView = (cell: Cell, now: number) => void
+export interface Observer {
+  /** A new view has come of a fetch. */
+  readonly onView: (cell: Cell, now: number) => void
+  /** The cell was dropped: nobody has asked for it for long. */
+  readonly onDrop: (cell: Cell) => void
+}
 
 type FetchExit = Exit.Exit<void, RegistryError>
 
@@ -128,7 +133,7 @@ const failureLabels = [MetricLabel.make("result", "failure")]
 
 const newCell = (project: string, env: string, now: number): Cell => ({
   view: View.empty(project, env),
-  selections: new Map(),
+  choices: new Map(),
   inUse: new Set(),
   hadServices: false,
   used: false,
@@ -227,7 +232,7 @@ interface Means {
   readonly registry: Registry.Service
   readonly clock: Clock.Clock
   readonly settings: Settings
-  readonly onView: OnView
+  readonly onView: Observer["onView"]
 }
 
 /** Fetches once. Never fails: how it went is told to the cell. */
@@ -326,7 +331,10 @@ const makeCells = () => {
  * @internal
  * @since 0.1.0
  */
-export const make = (settings: Settings, onView: OnView): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
+export const make = (
+  settings: Settings,
+  { onDrop, onView }: Observer
+): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
     const scope = yield* Effect.scope
@@ -336,10 +344,15 @@ export const make = (settings: Settings, onView: OnView): Effect.Effect<ViewKeep
     const cells = makeCells()
     let isClosed = false
 
+    const drop = (cell: Cell): void => {
+      cells.drop(cell)
+      onDrop(cell)
+    }
+
     // One fiber a view, so that its fetches cannot overlap.
     const keep = (cell: Cell): Effect.Effect<void> =>
       fetch(cell, { clock, onView, registry, settings }).pipe(
-        Effect.zipRight(pause(cell, clock, settings, cells.drop)),
+        Effect.zipRight(pause(cell, clock, settings, drop)),
         Effect.flatMap((goOn) => (goOn ? keep(cell) : Effect.void))
       )
 

@@ -3,7 +3,11 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 
 /**
@@ -111,19 +115,90 @@ export const evidenceOf = (error: unknown): Evidence => {
 }
 
 /**
- * May another instance do better, at a call that may be repeated? Not at one that failed in what it did: it would fail
- * there as well, or has done half of it.
+ * What the end of a call means for its instance, and for the call.
  *
  * @internal
  * @since 0.1.0
  */
-export const isRetryable = (evidence: Evidence): boolean =>
-  evidence === "Unreachable" || evidence === "Disconnected" || evidence === "Unavailable"
+export interface Verdict {
+  readonly outcome: Outcome
+  /** As `ViewKeeper.reportFailure` takes it; `undefined` where nothing counts against the instance. */
+  readonly kind: "Connection" | "Other" | undefined
+  /** May another instance be tried? */
+  readonly again: "Never" | "IfIdempotent" | "Always"
+}
+
+const success: Verdict = { outcome: "Success", kind: undefined, again: "Never" }
+const interrupted: Verdict = { outcome: "Interrupted", kind: undefined, again: "Never" }
+
+const verdicts: Readonly<Record<Evidence, Verdict>> = {
+  Unreachable: { outcome: "Unreachable", kind: "Connection", again: "Always" },
+  Disconnected: { outcome: "Failure", kind: "Connection", again: "IfIdempotent" },
+  Unavailable: { outcome: "Failure", kind: "Other", again: "IfIdempotent" },
+  // It would fail elsewhere as well, or has been done by half.
+  Failed: { outcome: "Failure", kind: "Other", again: "Never" },
+  Uncounted: { outcome: "Uncounted", kind: undefined, again: "Never" }
+}
 
 /**
- * Does it tell that the registry's list may be behind?
+ * What an attempt means that ran into its own time limit.
  *
  * @internal
  * @since 0.1.0
  */
-export const isOfConnection = (evidence: Evidence): boolean => evidence === "Unreachable" || evidence === "Disconnected"
+export const timedOut: Verdict = verdicts.Unavailable
+
+/**
+ * The same, where it ran out before there was a client to send with.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const timedOutUnsent: Verdict = { ...timedOut, again: "Always" }
+
+/**
+ * Says nothing.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const unjudged: Verdict = verdicts.Uncounted
+
+/**
+ * What a client means that could not be made, whatever the error: nothing was sent.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const unmadeClient = (error: unknown): Verdict => {
+  const { kind, outcome } = verdicts[evidenceOf(error)]
+  return { outcome: outcome === "Unreachable" ? outcome : "Failure", kind: kind ?? "Other", again: "Always" }
+}
+
+/**
+ * What an outcome means that the user has told.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const ofOutcome = (outcome: Outcome): Verdict =>
+  outcome === "Unreachable"
+    ? verdicts.Unreachable
+    : { outcome, kind: outcome === "Failure" ? "Other" : undefined, again: "Never" }
+
+/**
+ * An interruption and a defect (a bug in the caller's code) say nothing of the instance. Nor does a failure that does not
+ * count, which is no success either: that could take back an instance whose way of failing is unknown.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const judge = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: ((error: E) => boolean) | undefined): Verdict => {
+  if (Exit.isSuccess(exit)) return success
+  const failure = Cause.failureOption(exit.cause)
+  if (Option.isNone(failure)) return Cause.isInterrupted(exit.cause) ? interrupted : verdicts.Uncounted
+  const verdict = verdicts[evidenceOf(failure.value)]
+  if (countsAsFailure === undefined) return verdict
+  if (!countsAsFailure(failure.value)) return { ...verdicts.Uncounted, again: verdict.again }
+  return verdict === verdicts.Uncounted ? verdicts.Unavailable : verdict
+}

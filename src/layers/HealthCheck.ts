@@ -1,0 +1,94 @@
+/**
+ * Ways to ask an instance whether it is well, for the `health` option of discovery.
+ *
+ * A check is a function from an instance to an Effect that succeeds when it is well; how often it is run, how long it may
+ * take and how many results make a difference is up to the option. Write your own where none of these fits.
+ *
+ * @since 0.1.0
+ */
+import { connect } from "node:net"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Effect from "effect/Effect"
+import * as HealthProbe from "../grpc/HealthProbe.js"
+import type { Instance } from "../schemas/Instance.js"
+import type { HealthCheck, Target } from "../services/Discovery.js"
+
+const noAddress = (instance: Instance, what: string) =>
+  Effect.fail(`${instance.instanceKey} has no ${what} to be checked at`)
+
+/**
+ * `grpc.health.v1.Health/Check` on a connection of its own, closed afterwards. Healthy is who answers `SERVING`; a server
+ * without that service is not.
+ *
+ * `service` is the name that is asked for; `""`, the default, asks for the whole server. `tls` encrypts and trusts the roots
+ * that Node trusts; `false`, the default, is plain text. Nothing secret is sent.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const grpc =
+  (options: { readonly service?: string | undefined; readonly tls?: boolean | undefined } = {}): HealthCheck =>
+  (instance, { grpcAddress }) =>
+    grpcAddress === undefined
+      ? noAddress(instance, "gRPC port")
+      : HealthProbe.check(grpcAddress, { service: options.service ?? "", tls: options.tls ?? false })
+
+/**
+ * A GET of `path`, `/health` unless given. Healthy is who answers with a status of 200 to 299; the body is not read.
+ *
+ * `client` is an `HttpClient` of `@effect/platform`, with whatever headers it adds; unless given, one over `fetch`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const http = (
+  options: { readonly path?: string | undefined; readonly client?: HttpClient.HttpClient | undefined } = {}
+): HealthCheck => {
+  const { path = "/health" } = options
+  const client =
+    options.client === undefined
+      ? Effect.provide(HttpClient.HttpClient, FetchHttpClient.layer)
+      : Effect.succeed(options.client)
+  return (instance, { httpUrl }) =>
+    httpUrl === undefined
+      ? noAddress(instance, "HTTP address")
+      : client.pipe(
+          // A body that nobody reads ends with the scope, and the connection with it.
+          Effect.map((client) => HttpClient.withScope(HttpClient.filterStatusOk(client))),
+          Effect.flatMap((client) => client.get(new URL(path, httpUrl))),
+          Effect.scoped,
+          Effect.withTracerEnabled(false)
+        )
+}
+
+const portOf = ({ port, protocol }: URL): number => (port === "" ? (protocol === "https:" ? 443 : 80) : Number(port))
+
+const dialled = (target: Target) => {
+  const url = target.grpcAddress === undefined ? target.httpUrl : `http://${target.grpcAddress}`
+  if (url === undefined || !URL.canParse(url)) return undefined
+  const parsed = new URL(url)
+  return { host: parsed.hostname.replace(/^\[|\]$/g, ""), port: portOf(parsed) }
+}
+
+/**
+ * Connects, and closes the connection at once. Healthy is who accepts it. It goes to the gRPC port where the instance has
+ * one, else to the HTTP one.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const tcp = (): HealthCheck => (instance, target) => {
+  const address = dialled(target)
+  return address === undefined
+    ? noAddress(instance, "address")
+    : Effect.async<void, unknown>((resume) => {
+        const socket = connect(address)
+        socket.once("connect", () => {
+          socket.destroy()
+          resume(Effect.void)
+        })
+        socket.once("error", (cause) => resume(Effect.fail(cause)))
+        return Effect.sync(() => socket.destroy())
+      })
+}

@@ -1,0 +1,78 @@
+/**
+ * The handle of `Discovery.client`: calls with one client an instance.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Scope from "effect/Scope"
+import { AioRpcError } from "../../schemas/AioError.js"
+import type { Instance } from "../../schemas/Instance.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { Client, DiscoveryError, Target } from "../../services/Discovery.js"
+import type * as Choice from "./Choice.js"
+import * as Clients from "./Clients.js"
+import * as Use from "./Use.js"
+
+const closed = new AioRpcError({
+  method: "Discovery/client",
+  code: StatusCode.CANCELLED,
+  details: "the scope of this client has been closed"
+})
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export const make = <C, E, R>(
+  means: Use.Means,
+  locate: Effect.Effect<Choice.Choice, DiscoveryError>,
+  makeClient: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
+): Effect.Effect<Client<C, E>, never, R | Scope.Scope> =>
+  Effect.gen(function* () {
+    const clients = yield* Clients.make(makeClient)
+    let followed: Choice.Choice | undefined
+    let isClosed = false
+
+    // What a service leaves of its instances is told by its choice, and that is another one once it was dropped.
+    const listener = (instances: ReadonlyArray<Instance> | undefined): void => clients.retain(instances ?? [])
+    const follow = (choice: Choice.Choice): void => {
+      if (choice === followed) return
+      followed?.listeners.delete(listener)
+      followed = choice
+      choice.listeners.add(listener)
+      listener(choice.selection.roster.listing.instances)
+    }
+
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        isClosed = true
+        followed?.listeners.delete(listener)
+      })
+    )
+    const locateOpen = Effect.suspend(() => (isClosed ? Effect.fail(closed) : Effect.tap(locate, follow)))
+
+    return {
+      use: (f, options) =>
+        Use.use(
+          means,
+          locateOpen,
+          (pick) => {
+            let isSent = false
+            return {
+              // A scope for the client's use alone: one that `f` needs is its caller's.
+              run: Effect.acquireUseRelease(
+                Scope.make(),
+                (scope) =>
+                  Effect.flatMap(Scope.extend(clients.get(pick), scope), (client) => {
+                    isSent = true
+                    return f(client, pick.instance)
+                  }),
+                Scope.close
+              ),
+              isSent: () => isSent
+            }
+          },
+          options
+        )
+    }
+  })

@@ -1,0 +1,163 @@
+/**
+ * Calls on instances: chosen, run, reported, and tried on another instance where that is allowed.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as MetricLabel from "effect/MetricLabel"
+import * as Option from "effect/Option"
+import * as RetryBudget from "../../core/RetryBudget.js"
+import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { DiscoveryError, UseOptions } from "../../services/Discovery.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import * as Choice from "./Choice.js"
+import type { Chooser, Pick } from "./Chooser.js"
+import * as Failures from "./failures.js"
+
+/**
+ * What is done with an instance.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export interface Attempt<A, E, R> {
+  readonly run: Effect.Effect<A, E, R>
+  /** False as long as nothing can have been sent, and for good where the client for it could not be made. */
+  readonly isSent: () => boolean
+}
+
+interface Settings {
+  readonly attempts: number
+  readonly timeoutMillis: number | undefined
+}
+
+const defaultAttempts = 3
+const defaults: Settings = { attempts: defaultAttempts, timeoutMillis: undefined }
+
+const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<Settings, AioConfigError> =>
+  attempts === undefined && timeout === undefined
+    ? Either.right(defaults)
+    : Either.all({
+        attempts: Limits.number("attempts", attempts ?? defaultAttempts, { min: 1, max: 100, integer: true }),
+        timeoutMillis: timeout === undefined ? Either.right(undefined) : Limits.durationMillis("timeout", timeout, 1)
+      })
+
+const noAnswer = ({ choice, instance }: Pick, millis: number): AioRpcError =>
+  new AioRpcError({
+    method: "Discovery/use",
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `no answer from instance ${instance.instanceKey} of ${choice.project}/${choice.name} within ${Duration.format(Duration.millis(millis))}`
+  })
+
+const triedLabels = [MetricLabel.make("result", "tried")]
+const overBudgetLabels = [MetricLabel.make("result", "over budget")]
+
+/** Another instance, in flight already, where there is one and the budget allows it. */
+const another = (
+  { choice }: Pick,
+  tried: ReadonlyArray<Pick>,
+  options: UseOptions<never>,
+  { chooser, now }: Means
+): Pick | undefined => {
+  if (!RetryBudget.allows(choice.budget, now())) {
+    Metrics.failovers.unsafeUpdate(1, overBudgetLabels)
+    return undefined
+  }
+  const exclude = tried.map(({ call }) => call.candidate)
+  const next = chooser.begin(choice, { key: options.key, where: options.where, exclude })
+  if (next === undefined) return undefined
+  RetryBudget.retry(choice.budget, now())
+  Metrics.failovers.unsafeUpdate(1, triedLabels)
+  return next
+}
+
+/** Does the attempt, and tells the instance's outcome whatever comes of it. */
+const attemptOnce = <A, E, R>(
+  pick: Pick,
+  attempt: Attempt<A, E, R>,
+  timeoutMillis: number | undefined,
+  countsAsFailure: UseOptions<E>["countsAsFailure"],
+  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, Failures.Verdict], never, R> => {
+  let hasTimedOut = false
+  const judge = (exit: Exit.Exit<A, E | AioRpcError>): Failures.Verdict => {
+    if (hasTimedOut) return attempt.isSent() ? Failures.timedOut : Failures.timedOutUnsent
+    const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
+    return attempt.isSent() || Option.isNone(failure)
+      ? // What `timeout` fails with was told apart before.
+        Failures.judge(exit as Exit.Exit<A, E>, countsAsFailure)
+      : Failures.unmadeClient(failure.value)
+  }
+  const limited: Effect.Effect<A, E | AioRpcError, R> =
+    timeoutMillis === undefined
+      ? attempt.run
+      : Effect.timeoutFail(attempt.run, {
+          duration: timeoutMillis,
+          onTimeout: () => {
+            hasTimedOut = true
+            return noAnswer(pick, timeoutMillis)
+          }
+        })
+  return Effect.map(Effect.exit(restore(limited)), (exit) => {
+    let verdict = Failures.unjudged
+    try {
+      verdict = judge(exit)
+    } finally {
+      // Also where `countsAsFailure` throws, which is the caller's defect then.
+      pick.end(verdict)
+    }
+    return [exit, verdict] as const
+  })
+}
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface Means {
+  readonly chooser: Chooser
+  readonly now: () => number
+}
+
+/**
+ * `locate` finds the service, and may wait; it can be interrupted, and so can the attempts. In between nothing comes: an
+ * instance that was chosen is in flight, and reported in the end.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const use = <A, E, R>(
+  means: Means,
+  locate: Effect.Effect<Choice.Choice, DiscoveryError>,
+  attemptOn: (pick: Pick) => Attempt<A, E, R>,
+  options: UseOptions<E> = {}
+): Effect.Effect<A, E | DiscoveryError, R> => {
+  const { countsAsFailure, idempotent = false } = options
+  const settings = check(options)
+  if (Either.isLeft(settings)) return Effect.fail(settings.left)
+  const { attempts, timeoutMillis } = settings.right
+  return Effect.uninterruptibleMask((restore) => {
+    const attempt = (pick: Pick, before: ReadonlyArray<Pick>): Effect.Effect<A, E | DiscoveryError, R> =>
+      Effect.flatMap(
+        attemptOnce(pick, attemptOn(pick), timeoutMillis, countsAsFailure, restore),
+        ([exit, { again }]) => {
+          if (again === "Never" || (again === "IfIdempotent" && !idempotent)) return exit
+          const tried = [...before, pick]
+          const next = tried.length < attempts ? another(pick, tried, options, means) : undefined
+          return next === undefined ? exit : attempt(next, tried)
+        }
+      )
+    return Effect.flatMap(restore(locate), (choice) => {
+      const first = means.chooser.begin(choice, options)
+      if (first === undefined) return Effect.fail(Choice.nobody(choice))
+      RetryBudget.call(choice.budget, means.now())
+      return attempt(first, [])
+    })
+  })
+}
