@@ -75,15 +75,21 @@ export const succeeded = (refresh: Refresh, now: number, intervalMillis: number,
   tookMillis: now - refresh.startedAt
 })
 
+// Of the wait after a failure: those that a registry has failed together shall not come back together.
+const MIN_BACKOFF_JITTER = 0.8
+
 /**
- * The fetch has failed: the next one is due after 1 s, 2 s, 4 s … 60 s.
+ * The fetch has failed: the next one is due after 1 s, 2 s, 4 s … 60 s, U[0.8, 1] by `random` (0 to 1).
  *
  * @since 0.1.0
  * @category combinators
  */
-export const failed = (refresh: Refresh, now: number): Refresh => ({
+export const failed = (refresh: Refresh, now: number, random: number): Refresh => ({
   ...refresh,
-  dueAt: now + Math.min(maxBackoffMillis, floorMillis * 2 ** refresh.failures),
+  dueAt:
+    now +
+    Math.min(maxBackoffMillis, floorMillis * 2 ** refresh.failures) *
+      (MIN_BACKOFF_JITTER + (1 - MIN_BACKOFF_JITTER) * random),
   failures: refresh.failures + 1
 })
 

@@ -248,6 +248,66 @@ export const without = (view: View, name: string, instanceKey: string): View => 
   return { ...view, services: new Map(view.services).set(name, left) }
 }
 
+/**
+ * A service that whoever configured the program has given.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fixed = ({ instances, service }: ServiceWithInstances, now: number): ServiceView => ({
+  ...known(service, instances, now),
+  isStatic: true
+})
+
+/**
+ * A service as an earlier process has known it, and when (which may be before this process began).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const remembered = ({ instances, service }: ServiceWithInstances, fetchedAt: number): ServiceView => ({
+  ...known(service, instances, fetchedAt),
+  isFromDisk: true
+})
+
+const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: number): ServiceView => ({
+  service,
+  instances: Array.from(instances).sort(InstanceDiff.byKey),
+  ...held(noHolds),
+  isStatic: false,
+  isFromDisk: false,
+  fetchedAt
+})
+
+/**
+ * With these services as well, where the view has none of their names.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const add = (view: View, services: ReadonlyArray<ServiceView>): View => ({
+  ...view,
+  services: new Map([...services.map((one) => [one.service.name, one] as const), ...view.services])
+})
+
+/**
+ * Without the services on which no answer has come for so long. A view of which nothing is left has never been fetched.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const expire = (view: View, now: number, maxAgeMillis: number): View => {
+  const services = new Map<string, ServiceView>()
+  let answered = 0
+  for (const [name, service] of view.services) {
+    if (!service.isStatic && ageMillis(service, now) >= maxAgeMillis) continue
+    services.set(name, service)
+    if (!service.isStatic) answered++
+  }
+  const isForgotten = answered === 0 && view.listedAt !== undefined && now - view.listedAt >= maxAgeMillis
+  return { ...view, services, listedAt: isForgotten ? undefined : view.listedAt }
+}
+
 const held = (holds: ReadonlyMap<string, Hold>): Pick<ServiceView, "held" | "holds"> =>
   holds.size === 0 ? { held: noneHeld, holds: noHolds } : { held: new Set(holds.keys()), holds }
 

@@ -13,14 +13,15 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
-import { type AioConfigError, AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
+import { type AioConfigError, AioNoInstances } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
-import { Discovery, type DiscoveryError, type Resolved } from "../services/Discovery.js"
+import { Discovery, type DiscoveryError } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
 import * as Choice from "./discovery/Choice.js"
 import * as Chooser from "./discovery/Chooser.js"
 import * as Choosing from "./discovery/choosing.js"
+import * as Finder from "./discovery/Finder.js"
 import * as Handle from "./discovery/Handle.js"
 import * as Use from "./discovery/Use.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
@@ -47,6 +48,23 @@ export interface Options extends Choosing.Options {
    * is dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
+  /**
+   * Up to how many services of a project are fetched one by one, by their ids, which costs the registry a sixtieth of a list
+   * when it is large. Of more, or to find a name, the project is listed. Default 4; 0 (always lists) to 1,000.
+   */
+  readonly maxSingleFetches?: number | undefined
+  /**
+   * After how long a project whose services are fetched one by one is listed all the same, since there may be new names.
+   * Default 5 minutes; 1 second to 1 day.
+   */
+  readonly listInterval?: Duration.DurationInput | undefined
+  /**
+   * How long what is known is served while no refresh succeeds. Then it is forgotten, and `resolve` fails with the error of
+   * the refreshes. Default 1 day; 1 second to 1 day.
+   */
+  readonly maxStale?: Duration.DurationInput | undefined
+  /** How long after a change `watch` tells of it, together with what else has changed by then. Default 1 second; 0 to 1 day. */
+  readonly watchDebounce?: Duration.DurationInput | undefined
 }
 
 /**
@@ -56,11 +74,14 @@ export interface Options extends Choosing.Options {
 export const defaults = {
   refreshInterval: Duration.seconds(30),
   fetchTimeout: Duration.seconds(60),
-  idleTimeout: Duration.minutes(15)
+  idleTimeout: Duration.minutes(15),
+  maxSingleFetches: 4,
+  listInterval: Duration.minutes(5),
+  maxStale: Duration.days(1),
+  watchDebounce: Duration.seconds(1)
 } as const
 
-interface Settings extends ViewKeeper.Settings {
-  readonly env: string
+interface Settings extends ViewKeeper.Settings, Finder.Settings {
   readonly choosing: Chooser.Settings
 }
 
@@ -73,69 +94,22 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
       options.refreshInterval ?? defaults.refreshInterval,
       Refresh.floorMillis
     ),
+    maxSingle: Limits.number("maxSingleFetches", options.maxSingleFetches ?? defaults.maxSingleFetches, {
+      min: 0,
+      max: 1_000,
+      integer: true
+    }),
+    listIntervalMillis: Limits.durationMillis(
+      "listInterval",
+      options.listInterval ?? defaults.listInterval,
+      Refresh.floorMillis
+    ),
+    maxStaleMillis: Limits.durationMillis("maxStale", options.maxStale ?? defaults.maxStale, Refresh.floorMillis),
+    watchDebounceMillis: Limits.durationMillis("watchDebounce", options.watchDebounce ?? defaults.watchDebounce, 0),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
     choosing: Choosing.settings(options)
   })
-
-const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfigError> =>
-  Either.all([
-    Limits.text("ref.project", ref.project, { max: Limits.maxLength.project, required: true }),
-    Limits.text("ref.name", ref.name, { max: Limits.maxLength.name, required: true }),
-    Limits.text("ref.env", env, { max: Limits.maxLength.env, required: true })
-  ])
-
-/** Reads views. Nothing here waits, and nothing here is an effect. */
-const makeReader = (keeper: ViewKeeper.ViewKeeper, settings: Settings) => {
-  const all = (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
-    const found = View.find(cell.view, name)
-    if (found === undefined) return undefined
-    const ageMillis = View.ageMillis(found, keeper.now())
-    return {
-      instances: found.instances,
-      ageMillis,
-      source: Refresh.isStale(cell.refresh, ageMillis, settings.refreshIntervalMillis) ? "Stale" : "Fresh"
-    }
-  }
-  return {
-    all,
-    /** As `all`, but nothing where the list is empty. */
-    some: (cell: ViewKeeper.Cell, name: string): Resolved | undefined => {
-      const found = all(cell, name)
-      return found !== undefined && found.instances.length > 0 ? found : undefined
-    }
-  }
-}
-
-const notFound = ({ view }: ViewKeeper.Cell, name: string): AioServiceNotFound =>
-  new AioServiceNotFound({ project: view.project, name, env: view.env })
-
-/** Answers from the view; where `from` finds nothing in it, waits for news once and asks `from` again. */
-const makeAnswer =
-  (keeper: ViewKeeper.ViewKeeper, settings: Settings) =>
-  <A>(
-    ref: ServiceRef,
-    from: (cell: ViewKeeper.Cell, name: string) => A | undefined,
-    otherwise: (cell: ViewKeeper.Cell, name: string) => Effect.Effect<A, DiscoveryError>
-  ): Effect.Effect<A, DiscoveryError> => {
-    const { name, project } = ref
-    const env = ref.env ?? settings.env
-    const known = keeper.find(project, env)
-    const found = known && from(known, name)
-    if (known !== undefined && found !== undefined) {
-      known.used = true
-      known.inUse.add(name)
-      return Effect.succeed(found)
-    }
-    // Only here, off the hot path: what is in the view has a name that the registry accepts.
-    return Effect.zipRight(checkRef(ref, env), keeper.learn(project, env)).pipe(
-      Effect.flatMap((cell) => {
-        const news = from(cell, name)
-        if (news !== undefined) cell.inUse.add(name)
-        return news === undefined ? otherwise(cell, name) : Effect.succeed(news)
-      })
-    )
-  }
 
 /** What of `Discovery` chooses. `locate` finds a service that has somebody to choose. */
 const makeChoosing = (
@@ -177,25 +151,20 @@ const makeChoosing = (
 export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
-    const keeper = yield* ViewKeeper.make(settings, Chooser)
+    const keeper = yield* ViewKeeper.make(settings, Chooser, { statics: () => [], remembered: () => [] })
     const chooser = yield* Chooser.make(keeper, settings.choosing)
-    const read = makeReader(keeper, settings)
-    const answer = makeAnswer(keeper, settings)
+    const { answer, refresh, resolve, watch } = Finder.make(keeper, settings)
 
     return {
-      resolve: (ref) =>
-        Effect.suspend(() =>
-          answer(ref, read.some, (cell, name) => {
-            const none = read.all(cell, name)
-            return none === undefined ? Effect.fail(notFound(cell, name)) : Effect.succeed(none)
-          })
-        ),
+      resolve,
+      refresh,
+      watch,
       ...makeChoosing(chooser, keeper, (ref) =>
         Effect.suspend(() =>
           answer(ref, chooser.choiceOf, (cell, name) =>
             Effect.fail(
               View.find(cell.view, name) === undefined
-                ? notFound(cell, name)
+                ? Finder.notFound(cell, name)
                 : new AioNoInstances({ project: cell.view.project, name, env: cell.view.env })
             )
           )

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as MetricLabel from "effect/MetricLabel"
+import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { Connection } from "../grpc/Connection.js"
@@ -185,6 +186,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
   Effect.gen(function* () {
     const connection = yield* Connection
     const auth = yield* Auth
+    const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const deadline = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
     const policy = yield* RetryPolicy.check(options.retries)
 
@@ -243,7 +245,12 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         Effect.flatMap(call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance)), (response) =>
           Wire.decodeRegisterInstance(response, instance)
         ),
-      deregisterInstance: (key) => Effect.asVoid(call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key))),
+      deregisterInstance: (key) =>
+        Effect.zipRight(
+          call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key)),
+          Effect.asVoid(PubSub.publish(deregistered, key))
+        ),
+      deregistrations: Stream.fromPubSub(deregistered),
       heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options)),
       reconnects: connection.reconnects
     }

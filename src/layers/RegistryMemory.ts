@@ -56,7 +56,7 @@ export declare namespace RegistryMemory {
    * @since 0.1.0
    * @category models
    */
-  export type Method = Exclude<keyof Registry.Service, "reconnects">
+  export type Method = Exclude<keyof Registry.Service, "reconnects" | "deregistrations">
 
   /**
    * A call that reached the registry. A stream of heartbeats is one call without a `key` when it opens, and one with a
@@ -306,7 +306,12 @@ const makeHeartbeats =
     )
   }
 
-const makeRegistry = (catalog: Catalog.Catalog, line: Line, distortion: Distortion.Distortion): Registry.Service => {
+const makeRegistry = (
+  catalog: Catalog.Catalog,
+  line: Line,
+  distortion: Distortion.Distortion,
+  deregistered: PubSub.PubSub<LeaseKey>
+): Registry.Service => {
   // Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
   const call = <Request, Response, A>(
     method: RegistryMemory.Method,
@@ -347,7 +352,11 @@ const makeRegistry = (catalog: Catalog.Catalog, line: Line, distortion: Distorti
         (response) => Wire.decodeRegisterInstance(response, instance)
       ),
     deregisterInstance: (key) =>
-      call("deregisterInstance", { key }, Wire.encodeLeaseKey(key), catalog.deregister, () => Either.void),
+      Effect.zipRight(
+        call("deregisterInstance", { key }, Wire.encodeLeaseKey(key), catalog.deregister, () => Either.void),
+        Effect.asVoid(PubSub.publish(deregistered, key))
+      ),
+    deregistrations: Stream.fromPubSub(deregistered),
     heartbeats: makeHeartbeats(catalog, line),
     reconnects: line.reconnects
   }
@@ -364,12 +373,13 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<{ readonly registry: Registry.Service; readonly control: RegistryMemory.Control }> =>
   Effect.gen(function* () {
+    const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const catalog = Catalog.make(options.quirks)
     const line = yield* makeLine(options)
     const distortion = Distortion.make()
     const snapshot = Effect.flatMap(line.now, (now) => Effect.orDie(Wire.decodeListServices(catalog.snapshot(now))))
     return {
-      registry: makeRegistry(catalog, line, distortion),
+      registry: makeRegistry(catalog, line, distortion, deregistered),
       control: {
         ...line.orders,
         expire: (key) => Effect.sync(() => catalog.endLease(key)),

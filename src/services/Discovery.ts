@@ -8,7 +8,9 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { Outcome } from "../core/balancing/Strategy.js"
+import type { Change } from "../core/InstanceDiff.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { ServiceRef } from "../schemas/Service.js"
@@ -40,6 +42,21 @@ export declare namespace Discovery {
      * (or has no instances) and the registry is well as far as is known.
      */
     readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
+    /**
+     * As `resolve`, after asking the registry, and failing where that fails. An answer that is less than a second old stands,
+     * and so does one that is on its way.
+     */
+    readonly refresh: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
+    /**
+     * The instances of a service as they come, go and change: first the present ones as `Added`, then what the registry's
+     * answers bring, a second after it was learnt, in one chunk. A service that is gone has all of its instances removed; the
+     * stream goes on, should it come back.
+     *
+     * Nothing is queued: a consumer that is slow is told the sum of what has happened since it last asked. While the stream
+     * runs, the service counts as in use. It fails at its beginning only, as `resolve` does, and ends when the layer is
+     * closed.
+     */
+    readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>
     /**
      * One instance, and the way to say how it did. An instance that fails is left alone for a while; where none else is
      * left, one of those is given all the same.
@@ -115,8 +132,13 @@ export interface Client<out C, out E> {
 }
 
 /**
- * What is known of a service. `ageMillis` is the time since the registry's answer that it rests on; `source` is `Stale`
- * when the last refresh has failed or the next one is overdue.
+ * What is known of a service. `ageMillis` is the time since the answer of the registry that it rests on. `source` tells how
+ * far that goes:
+ *
+ * - `Fresh`: refreshed as it should be.
+ * - `Stale`: the last refresh has failed, or the next one is overdue. What was last known is served.
+ * - `Disk`: the registry has not answered since this process began; an earlier one has left this in its snapshot.
+ * - `Static`: configured (`static`, `AIO_STATIC`); the registry is not asked. Its age is 0.
  *
  * @since 0.1.0
  * @category models
@@ -124,8 +146,17 @@ export interface Client<out C, out E> {
 export interface Resolved {
   readonly instances: ReadonlyArray<Instance>
   readonly ageMillis: number
-  readonly source: "Fresh" | "Stale"
+  readonly source: "Fresh" | "Stale" | "Disk" | "Static"
 }
+
+/**
+ * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
+ * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type InstanceChange = Change
 
 /**
  * @since 0.1.0

@@ -79,14 +79,36 @@ export const leasesLost = Metric.counter("effect_aio_leases_lost_total", {
 })
 
 /**
- * Refreshes of the view, by `result` (`success`, `failure`).
+ * Refreshes of a view, by `kind` (`list`, `by-id`) and `result` (`success`, `failure`).
  *
  * @since 0.1.0
  * @category metrics
  */
 export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
-  description: "Refreshes of a discovery view, by result",
+  description: "Refreshes of a discovery view, by kind and result",
   incremental: true
+})
+
+/**
+ * How old the oldest service in use of a view was when its last refresh had ended, in seconds, by `project` and `env`: 0
+ * while all is well, and growing with each refresh that fails.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const viewAgeSeconds = Metric.gauge("effect_aio_view_age_seconds", {
+  description: "Age of a discovery view after its last refresh, by project and env"
+})
+
+/**
+ * The instances of all views, by `tier`: `listed` by the registry; `held`, which it lists no more; `disk`, from a snapshot
+ * of an earlier process; `static`, configured.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const viewInstances = Metric.gauge("effect_aio_view_instances", {
+  description: "Instances of the discovery views, by tier"
 })
 
 /**

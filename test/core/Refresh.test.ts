@@ -20,7 +20,7 @@ describe("Refresh", () => {
     const waits = (start: Refresh.Refresh) => {
       let refresh = start
       return Array.from({ length: 8 }, () => {
-        refresh = Refresh.failed(Refresh.started(refresh, 0), 0)
+        refresh = Refresh.failed(Refresh.started(refresh, 0), 0, 1)
         return Refresh.nextAt(refresh) / 1_000
       })
     }
@@ -29,8 +29,22 @@ describe("Refresh", () => {
     assert.strictEqual(waits(recovered)[0], 1)
   })
 
+  it("waits a fifth less at the least, so that those that failed together do not come back together", () => {
+    const failed = { ...Refresh.initial, startedAt: 0, failures: 3 }
+    assert.strictEqual(Refresh.nextAt(Refresh.failed(failed, 0, 0)), 6_400)
+    assert.strictEqual(Refresh.nextAt(Refresh.failed(failed, 0, 0.5)), 7_200)
+  })
+
+  it("is due at once when it is hastened, but for the second between two fetches and for a registry that fails", () => {
+    const refresh = Refresh.succeeded(Refresh.started(Refresh.initial, 0), 100, 30_000, 0.5)
+    assert.strictEqual(Refresh.nextAt(Refresh.hastened(refresh, 5_000)), 5_000)
+    assert.strictEqual(Refresh.nextAt(Refresh.hastened(refresh, 200)), 1_000)
+    const failed = Refresh.failed({ ...refresh, failures: 5 }, 100, 1)
+    assert.strictEqual(Refresh.nextAt(Refresh.hastened(failed, 5_000)), 32_100)
+  })
+
   it("never waits longer than the longest wait, however many fetches have failed", () => {
-    const refresh = Refresh.failed({ ...Refresh.initial, startedAt: 0, failures: 100_000 }, 0)
+    const refresh = Refresh.failed({ ...Refresh.initial, startedAt: 0, failures: 100_000 }, 0, 1)
     assert.strictEqual(Refresh.nextAt(refresh), Refresh.maxBackoffMillis)
   })
 
@@ -41,7 +55,7 @@ describe("Refresh", () => {
     const quick = Refresh.succeeded(Refresh.started(Refresh.initial, 0), 5, 30_000, 1)
     assert.isFalse(Refresh.isStale(quick, 34_000, 30_000))
     assert.isTrue(Refresh.isStale(quick, 34_001, 30_000))
-    assert.isTrue(Refresh.isStale(Refresh.failed(quick, 100), 100, 30_000))
+    assert.isTrue(Refresh.isStale(Refresh.failed(quick, 100, 1), 100, 30_000))
   })
 
   it("lets fetches begin once a second at most, whoever asks", () => {

@@ -1,6 +1,6 @@
-import { Effect, Layer, Stream } from "effect"
+import { Array as Arr, Effect, Hash, Layer, PubSub, Stream } from "effect"
 import { AioRpcError } from "../../src/schemas/AioError.js"
-import { InstanceId, ServiceId } from "../../src/schemas/Ids.js"
+import { InstanceId, type LeaseKey, ServiceId } from "../../src/schemas/Ids.js"
 import type { Instance } from "../../src/schemas/Instance.js"
 import type { ServiceWithInstances } from "../../src/schemas/Service.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
@@ -29,7 +29,7 @@ export const aService = (
   overrides: Partial<ServiceWithInstances["service"]> = {}
 ): ServiceWithInstances => ({
   service: {
-    id: ServiceId.make("1"),
+    id: idOf(name),
     project: "shop",
     name,
     owner: "",
@@ -48,33 +48,61 @@ export const unavailable = new AioRpcError({
   details: "scripted"
 })
 
+const notFound = new AioRpcError({
+  method: "RegistryService/GetServiceByID",
+  code: StatusCode.NOT_FOUND,
+  details: "scripted"
+})
+
+/** Each name its own: what a list answers and what a single service answers must not be mixed up. */
+export const idOf = (name: string) => ServiceId.make(String(1 + Math.abs(Hash.string(name))))
+
 type Reply = Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>
 
 /** A registry that lists what it is told to list, in the way it is told, and does nothing else. */
 export const scriptedRegistry = () => {
-  const calls: Array<ServiceFilter> = []
+  const calls: Array<ServiceFilter | { readonly id: ServiceId }> = []
   let interrupted = 0
   let reply: Reply = Effect.succeed([])
+  const deregistered = Effect.runSync(PubSub.unbounded<LeaseKey>())
+  const perId = new Map<ServiceId, Reply>()
+  const answering = (call: ServiceFilter | { readonly id: ServiceId }, special?: Reply) =>
+    Effect.suspend(() => {
+      calls.push(call)
+      return special ?? reply
+    }).pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++)))
   const unscripted = Effect.dieMessage("not scripted")
   const registry: Registry.Service = {
-    listServices: (filter = {}) =>
-      Effect.suspend(() => {
-        calls.push(filter)
-        return reply
-      }).pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++))),
+    listServices: (filter = {}) => answering(filter),
     ensureService: () => unscripted,
-    getService: () => unscripted,
+    getService: (id) =>
+      answering({ id }, perId.get(id)).pipe(
+        Effect.flatMap((services) =>
+          Effect.mapError(
+            Arr.findFirst(services, ({ service }) => service.id === id),
+            () => notFound
+          )
+        )
+      ),
     registerInstance: () => unscripted,
     deregisterInstance: () => unscripted,
+    deregistrations: Stream.fromPubSub(deregistered),
     heartbeats: () => Stream.die("not scripted"),
     reconnects: Stream.never
   }
   return {
     layer: Layer.succeed(Registry, registry),
-    calls: (): ReadonlyArray<ServiceFilter> => calls,
+    /** Lists and single services, in the order in which they were asked for. */
+    calls: (): ReadonlyArray<ServiceFilter | { readonly id: ServiceId }> => calls,
+    lists: () => calls.filter((call) => !("id" in call)).length,
+    deregisters: (key: LeaseKey) => PubSub.publish(deregistered, key),
     interrupted: () => interrupted,
     replies: (next: Reply) => {
       reply = next
+    },
+    /** How a single service is answered, from now on. */
+    repliesTo: (id: ServiceId, next: Reply) => {
+      perId.set(id, next)
     },
     answers: (...services: ReadonlyArray<ServiceWithInstances>) => {
       reply = Effect.succeed(services)

@@ -4,57 +4,36 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
-import * as MetricLabel from "effect/MetricLabel"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as FetchPlan from "../../core/FetchPlan.js"
 import * as Refresh from "../../core/Refresh.js"
 import * as View from "../../core/View.js"
 import * as Monotonic from "../../internal/monotonic.js"
-import * as Slices from "../../internal/slices.js"
-import { AioRpcError } from "../../schemas/AioError.js"
-import type { ServiceWithInstances } from "../../schemas/Service.js"
-import * as StatusCode from "../../schemas/StatusCode.js"
-import { Registry, type RegistryError } from "../../services/Registry.js"
-import * as Metrics from "../../telemetry/Metrics.js"
-import type { Choice } from "./Choice.js"
+import type { LeaseKey } from "../../schemas/Ids.js"
+import { Registry } from "../../services/Registry.js"
+import * as Cell from "./Cell.js"
+import * as Fetch from "./Fetch.js"
+import * as Gauges from "./Gauges.js"
 
 /**
- * One view and what is kept with it. Changed in single synchronous steps only, which no other fiber can come between:
- * that is why there is no lock.
- *
  * @internal
  * @since 0.1.0
  */
-export interface Cell {
-  view: View.View
-  /** The chooser's own, by service: kept here so that a pick needs no second look-up. Dropped with the cell. */
-  readonly choices: Map<string, Choice>
-  /** The services that somebody was answered for. */
-  readonly inUse: Set<string>
-  /** Has the registry ever listed a service of this project? */
-  hadServices: boolean
-  /** Set by whoever was answered; read and cleared by the keeper, so that a hit need not ask the clock. */
-  used: boolean
-  usedAt: number
-  refresh: Refresh.Refresh
-  /** There from when a fetch is asked for until it has ended; completed with its exit, and never failed itself. */
-  landing: Deferred.Deferred<FetchExit> | undefined
-  /** Completed to tell the keeper that a fetch was asked for, or is due earlier than before. */
-  wake: Deferred.Deferred<void>
-  /** How the last fetch ended. */
-  exit: FetchExit
-}
+export type { Cell } from "./Cell.js"
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export type Settings = Fetch.Settings
 
 /**
  * Who is told what becomes of a cell, in the same synchronous step.
@@ -63,46 +42,21 @@ export interface Cell {
  * @since 0.1.0
  */
 export interface Observer {
-  /** A new view has come of a fetch. */
-  readonly onView: (cell: Cell, now: number) => void
+  /** Its view is a new one. */
+  readonly onView: (cell: Cell.Cell, now: number) => void
   /** The cell was dropped: nobody has asked for it for long. */
-  readonly onDrop: (cell: Cell) => void
-}
-
-type FetchExit = Exit.Exit<void, RegistryError>
-
-/**
- * @internal
- * @since 0.1.0
- */
-export interface Settings {
-  readonly refreshIntervalMillis: number
-  readonly fetchTimeoutMillis: number
-  readonly idleTimeoutMillis: number
+  readonly onDrop: (cell: Cell.Cell) => void
 }
 
 /**
+ * What is known of a project without the registry.
+ *
  * @internal
  * @since 0.1.0
  */
-export interface ViewKeeper {
-  readonly now: () => number
-  /** The view, if there is one. */
-  readonly find: (project: string, env: string) => Cell | undefined
-  /**
-   * The view, with news: waits for the fetch that is under way, or for one that this brings about. Fetches begin at
-   * most once a second; within that second the last one's result stands. Fails only where none has ever succeeded.
-   *
-   * Once one has, nobody waits for a sick registry: where the last fetch failed, or the one under way is slow, the view is
-   * answered as it is, and a fetch is only brought about.
-   */
-  readonly learn: (project: string, env: string) => Effect.Effect<Cell, RegistryError>
-  /**
-   * To be told, synchronously, of every counted failure of a call to an instance of this cell. A connection that was not
-   * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
-   * view for good; then `onView` runs before this returns.
-   */
-  readonly reportFailure: (cell: Cell, name: string, instanceKey: string, kind: FailureKind) => void
+export interface Known {
+  readonly statics: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
 }
 
 /**
@@ -111,218 +65,174 @@ export interface ViewKeeper {
  */
 export type FailureKind = "Connection" | "Other"
 
-const METHOD = "RegistryService/ListServices"
-
-const closed: FetchExit = Exit.fail(
-  new AioRpcError({
-    method: METHOD,
-    code: StatusCode.StatusCode.CANCELLED,
-    details: "the fetch was interrupted: the Discovery layer was closed"
-  })
-)
-
-const timedOut = (millis: number) => () =>
-  new AioRpcError({
-    method: METHOD,
-    code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
-    details: `no answer within ${Duration.format(Duration.millis(millis))}`
-  })
-
-const successLabels = [MetricLabel.make("result", "success")]
-const failureLabels = [MetricLabel.make("result", "failure")]
-
-const newCell = (project: string, env: string, now: number): Cell => ({
-  view: View.empty(project, env),
-  choices: new Map(),
-  inUse: new Set(),
-  hadServices: false,
-  used: false,
-  usedAt: now,
-  refresh: Refresh.initial,
-  landing: Deferred.unsafeMake(FiberId.none),
-  wake: Deferred.unsafeMake(FiberId.none),
-  exit: closed
-})
-
-/** At most so many services that have shrunk are named: a registry that was flushed takes all of them at once. */
-const MAX_NAMED = 10
-
-/** The services in use of which the registry has just begun to list less than half, as people read it. */
-const shrunk = (cell: Cell, next: View.View): ReadonlyArray<string> => {
-  const found: Array<string> = []
-  for (const name of cell.inUse) {
-    const before = View.find(cell.view, name)
-    const after = View.find(next, name)
-    if (after === undefined) cell.inUse.delete(name)
-    else if (after.held.size > 0 && before?.held.size === 0) {
-      found.push(`${name} ${before.instances.length} → ${after.instances.length - after.held.size}`)
-    }
-  }
-  return found
-}
-
-const logShrunk = (cell: Cell, found: ReadonlyArray<string>): Effect.Effect<void> => {
-  if (found.length === 0) return Effect.void
-  const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
-  const of = `${cell.view.project} in env ${cell.view.env}`
-  return Effect.logWarning(
-    `the registry lists far fewer instances of ${of} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
-  )
-}
-
 /**
- * Takes an answer, in slices where it is long, and tells which services in use have shrunk. What was reported or
- * deregistered between two slices counts.
+ * @internal
+ * @since 0.1.0
  */
-const take = (
-  cell: Cell,
-  answer: ReadonlyArray<ServiceWithInstances>,
-  { clock, onView }: Means
-): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.suspend(() => {
-    const now = Monotonic.unsafeNow(clock)
-    const merging = View.begin(cell.view, answer, now)
-    return Effect.map(Slices.run(merging.step), () => {
-      const [view] = merging.finish(cell.view)
-      const found = shrunk(cell, view)
-      cell.view = view
-      cell.hadServices ||= view.services.size > 0
-      onView(cell, now)
-      return found
-    })
-  })
-
-const reason = (exit: Exit.Failure<void, RegistryError>): string =>
-  Option.match(Cause.failureOption(exit.cause), {
-    onSome: (error) => error.message,
-    onNone: () => Cause.pretty(exit.cause)
-  })
-
-// One line when an outage begins and one when it ends; between the two the result's age tells.
-const logTurn = (cell: Cell, exit: FetchExit, failuresBefore: number): Effect.Effect<void> => {
-  const of = `${cell.view.project} in env ${cell.view.env}`
-  if (Exit.isFailure(exit)) {
-    return failuresBefore > 0
-      ? Effect.void
-      : Effect.logWarning(
-          cell.view.listedAt === undefined
-            ? `the instances of ${of} cannot be fetched: ${reason(exit)}`
-            : `the instances of ${of} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
-        )
-  }
-  return failuresBefore === 0
-    ? Effect.void
-    : Effect.logInfo(`the instances of ${of} are fetched again, after ${failuresBefore} failed attempts`)
+export interface ViewKeeper {
+  readonly now: () => number
+  /** The view, if there is one. */
+  readonly find: (project: string, env: string) => Cell.Cell | undefined
+  /** The view, kept from now on if it was not. To be asked something in the same synchronous step, or it may be dropped. */
+  readonly open: (project: string, env: string) => Cell.Cell
+  /** All views that are kept. */
+  readonly all: () => Iterable<Cell.Cell>
+  /**
+   * Somebody is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
+   * is known of it is older than it should be, its refresh is brought forward.
+   */
+  readonly use: (cell: Cell.Cell, name: string) => void
+  /**
+   * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
+   * than a second old. Gives its exit.
+   *
+   * Nobody waits for a sick registry who can be answered without it: where the last fetch failed, or the one under way is
+   * slow, a fetch is only brought about.
+   */
+  readonly learn: (cell: Cell.Cell, name: string) => Effect.Effect<Cell.FetchExit>
+  /** As `learn`, but waits in any case. */
+  readonly refresh: (cell: Cell.Cell, name: string) => Effect.Effect<Cell.FetchExit>
+  /**
+   * To be told, synchronously, of every counted failure of a call to an instance of this cell. A connection that was not
+   * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
+   * view for good; then `onView` runs before this returns.
+   */
+  readonly reportFailure: (cell: Cell.Cell, name: string, instanceKey: string, kind: FailureKind) => void
+  /** Tells of each change of a service until it is called off. */
+  readonly watch: (cell: Cell.Cell, watcher: Cell.Watcher) => () => void
 }
-
-const land = (cell: Cell, exit: FetchExit, now: number, settings: Settings, random: number): Effect.Effect<void> => {
-  const failuresBefore = cell.refresh.failures
-  const waiting = cell.landing
-  cell.exit = Exit.isInterrupted(exit) ? closed : exit
-  cell.refresh = Exit.isSuccess(exit)
-    ? Refresh.succeeded(cell.refresh, now, settings.refreshIntervalMillis, random)
-    : Refresh.failed(cell.refresh, now)
-  cell.landing = undefined
-  Metrics.viewRefreshes.unsafeUpdate(1, Exit.isSuccess(exit) ? successLabels : failureLabels)
-  if (waiting !== undefined) Deferred.unsafeDone(waiting, Effect.succeed(cell.exit))
-  return logTurn(cell, cell.exit, failuresBefore)
-}
-
-interface Means {
-  readonly registry: Registry.Service
-  readonly clock: Clock.Clock
-  readonly settings: Settings
-  readonly onView: Observer["onView"]
-}
-
-/** Fetches once. Never fails: how it went is told to the cell. */
-const fetch = (cell: Cell, means: Means): Effect.Effect<void> => {
-  const { clock, registry, settings } = means
-  return Effect.suspend(() => {
-    cell.refresh = Refresh.started(cell.refresh, Monotonic.unsafeNow(clock))
-    cell.landing ??= Deferred.unsafeMake(FiberId.none)
-    return registry.listServices({ project: cell.view.project, env: cell.view.env })
-  }).pipe(
-    Effect.timeoutFail({
-      duration: settings.fetchTimeoutMillis,
-      onTimeout: timedOut(settings.fetchTimeoutMillis)
-    }),
-    // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
-    Effect.flatMap((answer) => take(cell, answer, means)),
-    Effect.flatMap((found) => logShrunk(cell, found)),
-    Effect.exit,
-    Effect.zip(Random.next),
-    Effect.flatMap(([exit, random]) => land(cell, exit, Monotonic.unsafeNow(clock), settings, random))
-  )
-}
-
-/**
- * When a cell is fetched again unasked. A view that never had a service has nothing that could grow old, and is
- * fetched only when it is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services
- * are gone is fetched on: the registry may have been flushed, and they will be back.
- */
-const nextFetchAt = (cell: Cell): number => (cell.hadServices ? Refresh.nextAt(cell.refresh) : Number.POSITIVE_INFINITY)
 
 /** Whoever asks for made-up names (a proxy that is scanned, say) shall not fill the memory with their empty views. */
 const MAX_IDLE_WITHOUT_SERVICES = 60_000
 
-const idleTimeoutOf = (cell: Cell, settings: Settings): number =>
+const idleTimeoutOf = (cell: Cell.Cell, settings: Settings): number =>
   cell.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
+
+/** Is somebody served with what only the registry can refresh? */
+const isInUse = (cell: Cell.Cell): boolean => {
+  for (const name of cell.uses.keys()) if (View.find(cell.view, name)?.isStatic !== true) return true
+  return false
+}
+
+/**
+ * When a cell is fetched again. A view that never had a service has nothing that could grow old, and is fetched only when it
+ * is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services are gone is fetched on:
+ * the registry may have been flushed, and they will be back.
+ */
+const nextFetchAt = (cell: Cell.Cell, settings: Settings): number => {
+  if (cell.next !== undefined) return cell.refresh.startedAt + Refresh.floorMillis
+  if (!cell.hadServices) return Number.POSITIVE_INFINITY
+  const dueAt = Refresh.nextAt(cell.refresh)
+  return isInUse(cell) || cell.view.listedAt === undefined
+    ? dueAt
+    : Math.max(dueAt, cell.view.listedAt + settings.listIntervalMillis)
+}
 
 /**
  * Waits until the next fetch. `false` when there shall be none: the cell was not used for long, and was dropped in the
  * same synchronous step that found it so, lest somebody ask a cell that has no keeper any more.
  */
-const pause = (
-  cell: Cell,
-  clock: Clock.Clock,
-  settings: Settings,
-  drop: (cell: Cell) => void
-): Effect.Effect<boolean> =>
+const pause = (cell: Cell.Cell, means: Fetch.Means, drop: (cell: Cell.Cell) => void): Effect.Effect<boolean> =>
   Effect.suspend(() => {
+    const { clock, settings } = means
     const now = Monotonic.unsafeNow(clock)
-    if (cell.used) {
-      cell.used = false
-      cell.usedAt = now
-    }
-    if (cell.landing !== undefined) return Effect.succeed(true)
+    Cell.tidy(cell, now, settings.idleTimeoutMillis)
+    const fetchAt = nextFetchAt(cell, settings)
+    if (fetchAt <= now) return Effect.succeed(true)
     const idleAt = cell.usedAt + idleTimeoutOf(cell, settings)
-    if (idleAt <= now) {
+    if (idleAt <= now && cell.next === undefined) {
       drop(cell)
       return Effect.succeed(false)
     }
-    const fetchAt = nextFetchAt(cell)
-    if (fetchAt <= now) return Effect.succeed(true)
     cell.wake = Deferred.unsafeMake(FiberId.none)
     // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
-    const millis = Math.ceil(Math.min(fetchAt, idleAt) - now)
+    const millis = Math.ceil((cell.next === undefined ? Math.min(fetchAt, idleAt) : fetchAt) - now)
     return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Deferred.await(cell.wake)).pipe(
-      Effect.zipRight(pause(cell, clock, settings, drop))
+      Effect.zipRight(pause(cell, means, drop))
     )
   })
 
-/** The cells that are kept, by env and project: two look-ups and no key to build on the hot path. */
-const makeCells = () => {
-  const cells = new Map<string, Map<string, Cell>>()
+/** What asks for news and reports: all that happens to a cell from outside. */
+const makeQuestions = (
+  { clock, onView, settings }: Fetch.Means,
+  isClosed: () => boolean
+): Pick<ViewKeeper, "use" | "learn" | "refresh" | "reportFailure"> => {
+  const now = () => Monotonic.unsafeNow(clock)
+  const wake = (cell: Cell.Cell): void => Deferred.unsafeDone(cell.wake, Effect.void)
+  const hasten = (cell: Cell.Cell): void => {
+    if (cell.current !== undefined) return
+    cell.refresh = Refresh.hastened(cell.refresh, now())
+    wake(cell)
+  }
+
+  const canBeAnswered = (cell: Cell.Cell, name: string): boolean =>
+    cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+  const isSick = ({ current, refresh }: Cell.Cell): boolean =>
+    refresh.failures > 0 || (current !== undefined && Refresh.isSlow(refresh, now()))
+
+  const nextExit = (cell: Cell.Cell, name: string, isPatient: boolean): Effect.Effect<Cell.FetchExit> => {
+    if (isClosed()) return Effect.succeed(Cell.closed)
+    const { current, last, view } = cell
+    const isImpatient = !isPatient && isSick(cell) && canBeAnswered(cell, name)
+    const unlessSick = (done: Deferred.Deferred<Cell.FetchExit>) =>
+      isImpatient ? Effect.succeed(last.exit) : Deferred.await(done)
+    if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessSick(current.done)
+    if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(cell.refresh, now())) {
+      return Effect.succeed(last.exit)
+    }
+    if (View.find(view, name) === undefined) cell.listWanted = true
+    else Cell.use(cell, name, now())
+    cell.next ??= Deferred.unsafeMake(FiberId.none)
+    wake(cell)
+    return unlessSick(cell.next)
+  }
+
+  const learn = (cell: Cell.Cell, name: string, isPatient: boolean): Effect.Effect<Cell.FetchExit> =>
+    Effect.suspend(() => {
+      cell.usedAt = now()
+      return Effect.flatMap(nextExit(cell, name, isPatient), (exit) =>
+        // Let go because there is a snapshot, which has no answer for this one.
+        canBeAnswered(cell, name) || cell.current === undefined || isClosed()
+          ? Effect.succeed(exit)
+          : learn(cell, name, isPatient)
+      )
+    })
+
   return {
-    find: (project: string, env: string): Cell | undefined => cells.get(env)?.get(project),
-    add: (cell: Cell): void => {
-      const { env, project } = cell.view
-      cells.set(env, (cells.get(env) ?? new Map<string, Cell>()).set(project, cell))
+    use: (cell, name) => {
+      Cell.use(cell, name, now())
+      const service = View.find(cell.view, name)
+      if (service === undefined || service.isStatic) return
+      // The next refresh may be due earlier than it was while nothing was in use.
+      wake(cell)
+      if (Refresh.isStale(cell.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(cell)
     },
-    drop: ({ view: { env, project } }: Cell): void => {
-      const ofEnv = cells.get(env)
-      ofEnv?.delete(project)
-      if (ofEnv?.size === 0) cells.delete(env)
-    },
-    cancelAll: (): void => {
-      for (const ofEnv of cells.values()) {
-        for (const { landing } of ofEnv.values()) {
-          if (landing !== undefined) Deferred.unsafeDone(landing, Effect.succeed(closed))
-        }
-      }
+    learn: (cell, name) => learn(cell, name, false),
+    refresh: (cell, name) => learn(cell, name, true),
+    reportFailure: (cell, name, instanceKey, kind) => {
+      const service = View.find(cell.view, name)
+      if (service === undefined || service.isStatic) return
+      if (kind === "Connection") hasten(cell)
+      if (!service.held.has(instanceKey)) return
+      cell.view = View.without(cell.view, name, instanceKey)
+      onView(cell, now(), new Set([name]))
     }
   }
+}
+
+/** What this process has deregistered itself is gone at once, whatever an answer on its way may say. */
+const depart = (cell: Cell.Cell, { instanceKey, serviceId }: LeaseKey, { clock, onView }: Fetch.Means): void => {
+  if (cell.current !== undefined) cell.departed.add(Cell.memberKey(serviceId, instanceKey))
+  for (const [name, { isStatic, service }] of cell.view.services) {
+    if (isStatic || service.id !== serviceId) continue
+    const before = cell.view
+    cell.view = View.without(before, name, instanceKey)
+    if (cell.view !== before) onView(cell, Monotonic.unsafeNow(clock), new Set([name]))
+  }
+}
+
+const wakeWatchers = (cell: Cell.Cell, changed: ReadonlySet<string>): void => {
+  for (const watcher of cell.watchers) if (changed.has(watcher.name)) watcher.wake()
 }
 
 /**
@@ -333,93 +243,97 @@ const makeCells = () => {
  */
 export const make = (
   settings: Settings,
-  { onDrop, onView }: Observer
+  observer: Observer,
+  known: Known
 ): Effect.Effect<ViewKeeper, never, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
     const scope = yield* Effect.scope
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
-    const newborn = yield* Queue.unbounded<Cell>()
-    const cells = makeCells()
+    const newborn = yield* Queue.unbounded<Cell.Cell>()
+    const cells = Cell.makeCells()
     let isClosed = false
 
-    const drop = (cell: Cell): void => {
+    const means: Fetch.Means = {
+      registry,
+      clock,
+      settings,
+      onView: (cell, now, changed) => {
+        observer.onView(cell, now)
+        wakeWatchers(cell, changed)
+      }
+    }
+    const drop = (cell: Cell.Cell): void => {
       cells.drop(cell)
-      onDrop(cell)
+      observer.onDrop(cell)
+      Gauges.drop(cell)
     }
 
     // One fiber a view, so that its fetches cannot overlap.
-    const keep = (cell: Cell): Effect.Effect<void> =>
-      fetch(cell, { clock, onView, registry, settings }).pipe(
-        Effect.zipRight(pause(cell, clock, settings, drop)),
-        Effect.flatMap((goOn) => (goOn ? keep(cell) : Effect.void))
+    const keep = (cell: Cell.Cell): Effect.Effect<void> =>
+      Effect.flatMap(pause(cell, means, drop), (goOn) =>
+        goOn ? Effect.zipRight(Fetch.run(cell, means), keep(cell)) : Effect.void
       )
 
     // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
     // layer's clock, loggers and annotations. The span that the layer was built in has ended: they are not part of it.
-    yield* Queue.take(newborn).pipe(
-      Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),
-      Effect.forever,
-      Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
-      Effect.locally(FiberRef.currentContext, Context.empty()),
-      Effect.interruptible,
-      Effect.forkIn(scope)
+    const inBackground = <A>(effect: Effect.Effect<A>) =>
+      effect.pipe(
+        Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
+        Effect.locally(FiberRef.currentContext, Context.empty()),
+        Effect.interruptible,
+        Effect.forkIn(scope)
+      )
+    yield* inBackground(
+      Queue.take(newborn).pipe(
+        Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),
+        Effect.forever
+      )
+    )
+    yield* inBackground(
+      Stream.runForEach(registry.deregistrations, (key) =>
+        Effect.sync(() => {
+          for (const cell of cells.all()) depart(cell, key, means)
+        })
+      )
     )
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
-        cells.cancelAll()
+        for (const cell of cells.all()) {
+          for (const done of [cell.current?.done, cell.next]) {
+            if (done !== undefined) Deferred.unsafeDone(done, Effect.succeed(Cell.closed))
+          }
+          for (const watcher of cell.watchers) watcher.end()
+          Gauges.drop(cell)
+        }
       })
     )
-
-    const open = (project: string, env: string): Cell => {
-      const held = cells.find(project, env)
-      if (held !== undefined) return held
-      const cell = newCell(project, env, now())
-      // A closed layer keeps nothing: the cell is only there to say so.
-      if (isClosed) return cell
-      cells.add(cell)
-      Queue.unsafeOffer(newborn, cell)
-      return cell
-    }
-
-    const nextExit = (cell: Cell): Effect.Effect<FetchExit> => {
-      if (isClosed) return Effect.succeed(closed)
-      const isSlow = cell.landing !== undefined && Refresh.isSlow(cell.refresh, now())
-      if (cell.landing === undefined) {
-        if (!Refresh.mayStart(cell.refresh, now())) return Effect.succeed(cell.exit)
-        cell.landing = Deferred.unsafeMake(FiberId.none)
-        // As of now, lest it look slow before the keeper has come to begin it.
-        cell.refresh = Refresh.started(cell.refresh, now())
-        Deferred.unsafeDone(cell.wake, Effect.void)
-      }
-      const isSick = isSlow || cell.refresh.failures > 0
-      return isSick && cell.view.listedAt !== undefined ? Effect.succeed(cell.exit) : Deferred.await(cell.landing)
-    }
 
     return {
       now,
       find: cells.find,
-      // Opening and asking are one synchronous step: between the two a keeper could find its cell idle, and leave.
-      learn: (project, env) =>
-        Effect.suspend(() => {
-          const cell = open(project, env)
-          cell.usedAt = now()
-          return Effect.flatMap(nextExit(cell), (exit) =>
-            cell.view.listedAt === undefined ? Exit.as(exit, cell) : Effect.succeed(cell)
-          )
-        }),
-      reportFailure: (cell, name, instanceKey, kind) => {
-        const service = View.find(cell.view, name)
-        if (service === undefined || service.isStatic) return
-        if (kind === "Connection" && cell.landing === undefined) {
-          cell.refresh = Refresh.hastened(cell.refresh, now())
-          Deferred.unsafeDone(cell.wake, Effect.void)
-        }
-        if (!service.held.has(instanceKey)) return
-        cell.view = View.without(cell.view, name, instanceKey)
-        onView(cell, now())
+      all: cells.all,
+      open: (project, env) => {
+        const held = cells.find(project, env)
+        if (held !== undefined) return held
+        const at = now()
+        const cell = Cell.make(project, env, at, {
+          statics: known.statics(project, env, at),
+          remembered: known.remembered(project, env, at)
+        })
+        // A closed layer keeps nothing: the cell is only there to say so.
+        if (isClosed) return cell
+        cells.add(cell)
+        Queue.unsafeOffer(newborn, cell)
+        return cell
+      },
+      ...makeQuestions(means, () => isClosed),
+      watch: (cell, watcher) => {
+        cell.watchers.add(watcher)
+        if (isClosed) watcher.end()
+        return () => cell.watchers.delete(watcher)
       }
     }
   })

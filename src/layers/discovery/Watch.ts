@@ -1,0 +1,97 @@
+/**
+ * A service as a stream of what becomes of its instances.
+ *
+ * @since 0.1.0
+ */
+import * as Chunk from "effect/Chunk"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as InstanceDiff from "../../core/InstanceDiff.js"
+import * as View from "../../core/View.js"
+import type { Instance } from "../../schemas/Instance.js"
+import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js"
+import type * as Cell from "./Cell.js"
+import type * as ViewKeeper from "./ViewKeeper.js"
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export interface Settings {
+  readonly watchDebounceMillis: number
+}
+
+/**
+ * What has changed since this subscriber was last told, as often as it asks: nothing is queued for it, and one that asks
+ * seldom gets the sum of what has happened.
+ */
+const subscribe = (
+  keeper: ViewKeeper.ViewKeeper,
+  cell: Cell.Cell,
+  name: string,
+  { watchDebounceMillis }: Settings
+): Effect.Effect<Effect.Effect<Chunk.Chunk<InstanceChange>, Option.Option<never>>, never, Scope.Scope> => {
+  let told: ReadonlyArray<Instance> = []
+  // The present set is news, and has waited long enough.
+  let changedAt: number | undefined = Number.NEGATIVE_INFINITY
+  let isEnded = false
+  let news = Deferred.unsafeMake<void>(FiberId.none)
+  const watcher: Cell.Watcher = {
+    name,
+    wake: () => {
+      changedAt ??= keeper.now()
+      Deferred.unsafeDone(news, Effect.void)
+    },
+    end: () => {
+      isEnded = true
+      Deferred.unsafeDone(news, Effect.void)
+    }
+  }
+  const pull: Effect.Effect<Chunk.Chunk<InstanceChange>, Option.Option<never>> = Effect.suspend(() => {
+    if (changedAt === undefined) {
+      return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Deferred.await(news), pull)
+    }
+    const millis = changedAt + watchDebounceMillis - keeper.now()
+    if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
+    changedAt = undefined
+    news = Deferred.unsafeMake<void>(FiberId.none)
+    const before = told
+    told = View.find(cell.view, name)?.instances ?? []
+    const changes = InstanceDiff.diff(before, told)
+    return changes.length > 0 ? Effect.succeed(Chunk.unsafeFromArray(changes)) : pull
+  })
+  return Effect.as(
+    Effect.acquireRelease(
+      Effect.sync(() => keeper.watch(cell, watcher)),
+      (stop) => Effect.sync(stop)
+    ),
+    pull
+  )
+}
+
+/**
+ * Begins with what `resolved` waits for. `open` gives the cell then.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const make = (
+  keeper: ViewKeeper.ViewKeeper,
+  settings: Settings,
+  service: {
+    readonly name: string
+    readonly resolved: Effect.Effect<unknown, DiscoveryError>
+    readonly open: () => Cell.Cell
+  }
+): Stream.Stream<InstanceChange, DiscoveryError> =>
+  Stream.unwrapScoped(
+    service.resolved.pipe(
+      Effect.flatMap(() => subscribe(keeper, service.open(), service.name, settings)),
+      Effect.map(Stream.repeatEffectChunkOption)
+    )
+  )

@@ -1,0 +1,285 @@
+import { assert, describe } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, TestClock } from "effect"
+import { atOnce, given, keys, orders, payments, tagOf } from "../support/discoveryWorld.js"
+import { anInstance, aService, idOf, unavailable } from "../support/scriptedRegistry.js"
+
+const names = (n: number) => Array.from({ length: n }, (_, i) => `s${i}`)
+const ref = (name: string) => ({ project: "shop", name })
+
+describe("DiscoveryCached is kind to the registry", () => {
+  given("200 services of one project are refreshed by one list per 30 seconds", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(...names(200).map((name) => aService(name, ["a"])))
+      yield* Effect.forEach(names(200), (name) => discovery.resolve(ref(name)), { concurrency: "unbounded" })
+      assert.strictEqual(registry.calls().length, 1)
+      yield* TestClock.adjust("10 minutes")
+      assert.strictEqual(registry.lists(), registry.calls().length)
+      assert.isAtLeast(registry.lists(), 1 + 18)
+      assert.isAtMost(registry.lists(), 1 + 22)
+    })
+  )
+
+  given(
+    "two services are refreshed by their ids, and the project listed once in 5 minutes",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(...names(200).map((name) => aService(name, ["a"])))
+        yield* Effect.forEach(names(2), (name) => discovery.resolve(ref(name)))
+        yield* TestClock.adjust("290 seconds")
+        assert.strictEqual(registry.lists(), 1)
+        assert.isAtLeast(registry.calls().length, 1 + 2 * 8)
+        assert.deepStrictEqual(registry.calls().slice(1, 3), [{ id: idOf("s0") }, { id: idOf("s1") }])
+        yield* TestClock.adjust("590 seconds")
+        assert.strictEqual(registry.lists(), 3)
+      })
+  )
+
+  given("of more than four services in use a list is made, and of four again none", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(...names(9).map((name) => aService(name, ["a"])))
+      const lists = (seconds: number, used: number) =>
+        Effect.gen(function* () {
+          const before = registry.lists()
+          for (let second = 0; second < seconds; second += 60) {
+            for (const name of names(used)) yield* discovery.resolve(ref(name))
+            yield* TestClock.adjust("60 seconds")
+          }
+          return registry.lists() - before
+        })
+      assert.isAtMost(yield* lists(240, 4), 1)
+      assert.isAtLeast(yield* lists(240, 5), 6)
+      yield* lists(900, 4)
+      assert.isAtMost(yield* lists(280, 4), 1)
+    })
+  )
+
+  given(
+    "how many are fetched singly, and how often the project is listed all the same, are options",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        yield* TestClock.adjust("100 seconds")
+        assert.strictEqual(registry.lists(), registry.calls().length)
+        assert.isAtLeast(registry.lists(), 1 + 2)
+      }),
+    { maxSingleFetches: 0, listInterval: "1 day" }
+  )
+
+  given("a name that is not in the view is looked for in a list, at once", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("50 seconds")
+      assert.strictEqual(registry.lists(), 1)
+      registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+      assert.deepStrictEqual(keys(yield* discovery.resolve(payments)), ["p"])
+      assert.strictEqual(registry.lists(), 2)
+    })
+  )
+
+  given("a name that is asked for while single services are fetched waits for the list that follows", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", []))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("2 seconds")
+      registry.replies(
+        Effect.delay(Effect.succeed([aService("orders", []), aService("payments", ["p"])]), "500 millis")
+      )
+      const first = yield* Effect.fork(discovery.resolve(orders))
+      yield* TestClock.adjust("400 millis")
+      const second = yield* Effect.fork(discovery.resolve(payments))
+      yield* TestClock.adjust("100 millis")
+      assert.deepStrictEqual(keys(yield* Fiber.join(first)), [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(keys(yield* Fiber.join(second)), ["p"])
+      assert.deepStrictEqual([registry.lists(), registry.calls().length], [2, 3])
+    })
+  )
+
+  given("a service that was not in use is answered as it is known, and refreshed within a second", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a"]), aService("payments", ["old"]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("2 minutes")
+      registry.answers(aService("orders", ["a"]), aService("payments", ["new"]))
+      const { ageMillis, instances, source } = atOnce(discovery.resolve(payments))
+      assert.deepStrictEqual([instances[0]?.instanceKey, ageMillis, source], ["old", 120_000, "Stale"])
+      yield* TestClock.adjust("1 second")
+      const next = atOnce(discovery.resolve(payments))
+      assert.deepStrictEqual([keys(next), next.source], [["new"], "Fresh"])
+      assert.strictEqual(registry.lists(), 1)
+    })
+  )
+
+  given("an unused project is not fetched for the sake of its name alone, but for new names", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a"]))
+      assert.strictEqual(yield* tagOf(discovery.resolve(payments)), "AioServiceNotFound")
+      yield* TestClock.adjust("299 seconds")
+      assert.strictEqual(registry.calls().length, 1)
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(registry.lists(), 2)
+    })
+  )
+})
+
+describe("a service that is fetched by its id", () => {
+  given("and is there no more is kept for now, and the project listed within a second", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      registry.answers()
+      yield* TestClock.adjust("35 seconds")
+      assert.deepStrictEqual(registry.calls().slice(1), [{ id: idOf("orders") }, { project: "shop", env: "test" }])
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+      yield* TestClock.adjust("100 seconds")
+      assert.strictEqual(yield* tagOf(discovery.resolve(orders)), "AioServiceNotFound")
+    })
+  )
+
+  given("and has another id since the registry lost its memory is found under that one", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+      yield* discovery.resolve(orders)
+      registry.answers(
+        aService("orders", ["b"], { id: idOf("payments") }),
+        aService("payments", ["q"], { id: idOf("orders") })
+      )
+      yield* TestClock.adjust("35 seconds")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["b"])
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(payments))), ["q"])
+    })
+  )
+
+  given("has its instances of other envs left out", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      registry.answers(aService("orders", ["a", anInstance("b", { env: "prod" }), "c"]))
+      yield* TestClock.adjust("35 seconds")
+      assert.strictEqual(registry.lists(), 1)
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a", "c"])
+    })
+  )
+
+  given("and fails alone does not keep the others from being refreshed", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+      yield* discovery.resolve(orders)
+      yield* discovery.resolve(payments)
+      registry.answers(aService("orders", ["a"]), aService("payments", ["p", "q"]))
+      registry.repliesTo(idOf("orders"), Effect.dieMessage("a bug that orders alone has"))
+      yield* TestClock.adjust("40 seconds")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(payments))), ["p", "q"])
+    })
+  )
+})
+
+describe("refresh", () => {
+  given("asks the registry, waits for it, and gives what it has told", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), ["a"])
+      yield* TestClock.adjust("1 second")
+      registry.replies(Effect.delay(Effect.succeed([aService("orders", ["b", "c"])]), "5 seconds"))
+      const refreshed = yield* Effect.fork(discovery.refresh(orders))
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(keys(yield* Fiber.join(refreshed)), ["b", "c"])
+      assert.strictEqual(registry.lists(), 1)
+    })
+  )
+
+  given("of 10,000 callers at once is one, and there is one a second at most", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      for (let second = 1; second <= 3; second++) {
+        yield* Effect.forEach(Array.from({ length: 10_000 / 3 }), () => discovery.refresh(orders), {
+          concurrency: "unbounded"
+        })
+        assert.strictEqual(registry.calls().length, second)
+        yield* TestClock.adjust("1 second")
+      }
+    })
+  )
+
+  given("fails as the registry does, and what was known stays", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("1 second")
+      registry.fails()
+      assert.strictEqual(yield* Effect.flip(discovery.refresh(orders)), unavailable)
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+      registry.answers(aService("orders", ["b"]))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), ["b"])
+    })
+  )
+
+  given("of a name that the registry does not know says so", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", []))
+      assert.strictEqual(yield* tagOf(discovery.refresh(payments)), "AioServiceNotFound")
+      assert.strictEqual(yield* tagOf(discovery.refresh({ project: "", name: "x" })), "AioConfigError")
+      assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), [])
+    })
+  )
+})
+
+describe("what is too old", () => {
+  given(
+    "is forgotten when no refresh has succeeded for a day, and found again when one does",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a"]))
+        yield* discovery.resolve(orders)
+        registry.fails()
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+        yield* TestClock.adjust("11 minutes")
+        const exit = yield* Effect.exit(discovery.resolve(orders))
+        assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === unavailable)
+        registry.answers(aService("orders", ["b"]))
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["b"])
+      }),
+    { maxStale: "30 minutes", idleTimeout: "1 hour" }
+  )
+})
+
+describe("what this process has deregistered itself", () => {
+  given("is gone at once, the last instance too, and no answer on its way brings it back", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      const serviceId = idOf("orders")
+      const mine = anInstance("mine", { serviceId })
+      registry.answers(aService("orders", [mine]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("26 seconds")
+      registry.replies(Effect.delay(Effect.succeed([aService("orders", [mine])]), "10 seconds"))
+      yield* TestClock.adjust("8 seconds")
+      assert.strictEqual(registry.calls().length, 2)
+
+      yield* registry.deregisters({ serviceId, instanceKey: "mine" })
+      yield* Effect.yieldNow()
+      const resolved = yield* Effect.fork(discovery.resolve(orders))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(keys(yield* Fiber.join(resolved)), [])
+      registry.answers(aService("orders", []))
+      yield* TestClock.adjust("40 seconds")
+      assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), [])
+
+      // Registered again, it is believed again.
+      registry.answers(aService("orders", [mine]))
+      yield* TestClock.adjust("40 seconds")
+      assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), ["mine"])
+    })
+  )
+})
