@@ -5,8 +5,13 @@
  */
 import type { Candidate, Strategy } from "./Strategy.js"
 
-// The first index whose key is after `key`; the number of candidates where there is none.
-const indexAfter = (candidates: ReadonlyArray<Candidate>, key: string): number => {
+/**
+ * The first index whose key is after `key`; the number of candidates where there is none.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const indexAfter = (candidates: ReadonlyArray<{ readonly key: string }>, key: string): number => {
   let low = 0
   let high = candidates.length
   while (low < high) {

@@ -1,0 +1,199 @@
+/**
+ * The same one for the same key.
+ *
+ * @since 0.1.0
+ */
+import * as Either from "effect/Either"
+import type { AioConfigError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import type { Balancer, Candidate, Context, Request, Strategy } from "./Strategy.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** How many times the average an instance may have in flight before its keys go to others. Default 1.25; 1 to 100. */
+  readonly boundedLoad?: number | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const defaults = { boundedLoad: 1.25 } as const
+
+// MurmurHash3's finalizer: every bit of the input changes half of the bits of the result.
+const mix = (hash: number): number => {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
+  return (mixed ^ (mixed >>> 16)) >>> 0
+}
+
+// FNV-1a over UTF-16 code units.
+const hashOf = (text: string): number => {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return mix(hash)
+}
+
+/** Keys are put into so many slots, each of which has an owner: a table of them is 512 KiB. */
+const SLOTS = 65_536
+
+/** Up to so many candidates are asked one by one, which needs no table. */
+const MAX_SCANNED = 64
+
+/** Of more newcomers than this at once, owners are found anew rather than each slot compared with each newcomer. */
+const MAX_NEWCOMERS = 8
+
+const NOBODY = -1
+
+/** Those who own slots, by rendezvous hashing: for each slot everybody has a hash, and the highest owns it. */
+interface Owners {
+  readonly candidates: ReadonlyArray<Candidate>
+  /** Of their keys. */
+  readonly hashes: Uint32Array
+  /** The index of each slot's owner, found out when it is asked for; and its hash for that slot. */
+  readonly table: { readonly owner: Int32Array; readonly highest: Uint32Array } | undefined
+}
+
+const noOwners: Owners = { candidates: [], hashes: new Uint32Array(0), table: undefined }
+
+const makeTable = () => ({ owner: new Int32Array(SLOTS).fill(NOBODY), highest: new Uint32Array(SLOTS) })
+
+/** Two equal hashes: the one whose key comes first, which is the one with the smaller index. */
+const findOwner = (slot: number, { hashes, table }: Owners): number => {
+  const seed = mix(slot + 1)
+  let owner = NOBODY
+  let highest = 0
+  for (let i = 0; i < hashes.length; i++) {
+    const hash = mix(seed ^ (hashes[i] ?? 0))
+    if (hash > highest || owner === NOBODY) {
+      owner = i
+      highest = hash
+    }
+  }
+  if (table !== undefined) {
+    table.owner[slot] = owner
+    table.highest[slot] = highest
+  }
+  return owner
+}
+
+const ownerOf = (slot: number, owners: Owners): Candidate | undefined => {
+  const known = owners.table?.owner[slot] ?? NOBODY
+  return owners.candidates[known === NOBODY ? findOwner(slot, owners) : known]
+}
+
+/** Slots of those who stay remain theirs, but for what a newcomer takes over; those of who left are free. */
+const succeed = (before: Owners, candidates: ReadonlyArray<Candidate>): Owners => {
+  const hashes = new Uint32Array(candidates.length)
+  const moved = new Int32Array(before.candidates.length).fill(NOBODY)
+  const newcomers: Array<number> = []
+  let i = 0
+  // Both are sorted by key: one walk along the two.
+  candidates.forEach((candidate, index) => {
+    while (i < before.candidates.length && (before.candidates[i]?.key ?? "") < candidate.key) i++
+    if (before.candidates[i] === candidate) {
+      moved[i] = index
+      hashes[index] = before.hashes[i] ?? 0
+    } else {
+      newcomers.push(index)
+      hashes[index] = hashOf(candidate.key)
+    }
+  })
+  if (candidates.length <= MAX_SCANNED) return { candidates, hashes, table: undefined }
+  const isTooNew = before.table === undefined || newcomers.length > MAX_NEWCOMERS
+  const owners = { candidates, hashes, table: isTooNew ? makeTable() : before.table }
+  if (!isTooNew && (newcomers.length > 0 || candidates.length < before.candidates.length)) {
+    handOver(owners, moved, newcomers)
+  }
+  return owners
+}
+
+const handOver = ({ hashes, table }: Owners, moved: Int32Array, newcomers: ReadonlyArray<number>): void => {
+  if (table === undefined) return
+  const { highest, owner } = table
+  for (let slot = 0; slot < SLOTS; slot++) {
+    const old = owner[slot] ?? NOBODY
+    const stayed = old === NOBODY ? NOBODY : (moved[old] ?? NOBODY)
+    owner[slot] = stayed
+    if (stayed === NOBODY || newcomers.length === 0) continue
+    const seed = mix(slot + 1)
+    for (const index of newcomers) {
+      const hash = mix(seed ^ (hashes[index] ?? 0))
+      const best = highest[slot] ?? 0
+      if (hash < best || (hash === best && index > (owner[slot] ?? 0))) continue
+      owner[slot] = index
+      highest[slot] = hash
+    }
+  }
+}
+
+/** So many owners are asked who has room, each the owner of another slot of the key; then one after the other. */
+const MAX_ASKS = 8
+
+const makeBalancer =
+  (boundedLoad: number) =>
+  ({ inFlight, random }: Context): Balancer => {
+    let owners = noOwners
+    return {
+      update: (candidates) => {
+        owners = succeed(owners, candidates)
+      },
+      pick: (_, { exclude, key }: Request) => {
+        const { candidates } = owners
+        const n = candidates.length
+        if (n < 2) return candidates[0]
+        const hash = key === undefined ? Math.floor(random() * 0x100000000) : hashOf(key)
+        const limit = Math.ceil((boundedLoad * (inFlight() + 1)) / n)
+        const hasRoom = (candidate: Candidate | undefined): candidate is Candidate =>
+          candidate !== undefined && candidate.inFlight < limit && exclude?.includes(candidate) !== true
+        for (let ask = 0; ask < MAX_ASKS; ask++) {
+          const owner = ownerOf((ask === 0 ? hash : mix(hash + ask)) % SLOTS, owners)
+          if (hasRoom(owner)) return owner
+        }
+        for (let i = 0; i < n; i++) {
+          const candidate = candidates[(hash + i) % n]
+          if (hasRoom(candidate)) return candidate
+        }
+        return candidates[hash % n]
+      }
+    }
+  }
+
+const make = (boundedLoad: number): Strategy => ({ name: "consistentHash", make: makeBalancer(boundedLoad) })
+
+/**
+ * The same instance for the same `key` of a pick, as long as it is there and not too busy: for caches, sessions, and whatever
+ * an instance knows of what it was asked before. When one of n leaves, only its own keys move, to all others alike; when one
+ * comes, it takes its share and nothing else moves. A pick without a key is random.
+ *
+ * Who has more than 1.25 times the average in flight (counted by `use` and scoped picks) passes a key on to the owner of
+ * another slot, always the same for one key; so does one that is excluded, or ejected.
+ *
+ * Up to 64 instances cost one hash each. With more, keys share 65,536 slots whose owners are remembered: a pick costs the same
+ * for any number, but for the first one of a slot since its owner left, which costs O(n) (20 µs at 10,000). At 10,000
+ * instances a slot is a sixth of an instance's share, so that shares differ by a third; the bounded load evens that out.
+ *
+ * Rendezvous hashing: Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit Rates, 1998. Bounded load: Mirrokni,
+ * Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018 (https://arxiv.org/abs/1608.01350); that an overflow
+ * goes to another random place instead of the next one: Chen, Coleman and Shrivastava, Revisiting Consistent Hashing with
+ * Bounded Loads, 2021 (https://arxiv.org/abs/1908.08762).
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const consistentHash: Strategy = make(defaults.boundedLoad)
+
+/**
+ * {@link consistentHash} with another bound. Left: the option makes no sense.
+ *
+ * @since 0.1.0
+ * @category strategies
+ */
+export const consistentHashWith = (options: Options): Either.Either<Strategy, AioConfigError> =>
+  Either.map(
+    Limits.number("strategy.boundedLoad", options.boundedLoad ?? defaults.boundedLoad, { min: 1, max: 100 }),
+    make
+  )

@@ -1,0 +1,18 @@
+/**
+ * @since 0.1.0
+ */
+import type { Instance } from "../../schemas/Instance.js"
+
+/**
+ * A `where` for a pick: the instances whose `meta` says all of this, such as `{ zone: "a", canary: false }`. Make it once and
+ * keep it: what is known of a subset is kept with the function.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const withMeta = (
+  meta: Readonly<Record<string, string | number | boolean>>
+): ((instance: Instance) => boolean) => {
+  const wanted = Object.entries(meta)
+  return (instance) => wanted.every(([key, value]) => instance.meta[key] === value)
+}

@@ -1,0 +1,25 @@
+import { type Balancer, type Candidate, noRequest, type Strategy } from "../../src/core/balancing/Strategy.js"
+import { aContext } from "./candidates.js"
+
+/** Numbers from 0, and less than 1, that are the same each time (Mulberry32). */
+export const dice = (seed = 1): (() => number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+export const begun = (strategy: Strategy, candidates: ReadonlyArray<Candidate>, random = dice()): Balancer => {
+  const balancer = strategy.make(aContext({ random }))
+  balancer.update(candidates)
+  return balancer
+}
+
+export const pickedKeys = (balancer: Balancer, n: number, now = 0): ReadonlyArray<string | undefined> =>
+  Array.from({ length: n }, () => balancer.pick(now, noRequest)?.key)
+
+export const counted = <A>(values: ReadonlyArray<A>): ReadonlyMap<A, number> =>
+  values.reduce((counts, value) => counts.set(value, (counts.get(value) ?? 0) + 1), new Map<A, number>())
