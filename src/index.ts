@@ -34,6 +34,8 @@ export {
 export {
   Heartbeat,
   type HeartbeatError,
+  type KeptLease,
+  type LeaseEvent,
   type LeaseState,
   type NewRegistration,
   type Registration,

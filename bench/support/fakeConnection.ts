@@ -17,6 +17,7 @@ export const make = (beforeAnswer: Effect.Effect<void> = Effect.void) => {
     deadlineMillis: 30_000,
     addresses: 1,
     reconnects: Stream.never,
+    localHost: Effect.dieMessage("not scripted"),
     channel: unusedChannel,
     unary: (method) =>
       Effect.clockWith((clock) => {

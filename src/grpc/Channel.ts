@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as grpc from "@grpc/grpc-js"
+import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Address from "../schemas/Address.js"
 import type * as Transport from "../schemas/Transport.js"
@@ -84,6 +85,18 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
  */
 export const open = (address: Address.Address, credentials: grpc.ChannelCredentials, options: Options): Channel =>
   new grpc.Channel(`dns:${Address.format(address)}`, credentials, channelOptions(options))
+
+/**
+ * The addresses that a channel dials, as far as its target tells them: `dns:host:port`, `ipv4:…` or `host:port`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const targets = (channel: Channel): ReadonlyArray<Address.Address> =>
+  Either.getOrElse(
+    Address.parse("channel", channel.getTarget().replace(/^(?:dns|ipv4|ipv6):(?:\/\/[^/]*\/)?/, "")),
+    () => []
+  )
 
 /**
  * Is the channel known to be unable to connect right now? (It goes on trying.)

@@ -18,10 +18,11 @@ import type * as AioConfig from "../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import * as Transport from "../schemas/Transport.js"
-import type * as Channel from "./Channel.js"
+import * as Channel from "./Channel.js"
 import * as ChannelPool from "./ChannelPool.js"
 import * as ChannelWatch from "./ChannelWatch.js"
 import * as Exchange from "./Exchange.js"
+import * as LocalHost from "./LocalHost.js"
 import type { Method } from "./Methods.js"
 import * as PlainClient from "./PlainClient.js"
 import * as Tls from "./Tls.js"
@@ -65,6 +66,8 @@ export declare namespace Connection {
     ) => Stream.Stream<Exchange.Answered<A, Response>, E | AioConfigError | AioRpcError | AioWireError, R>
     /** Whenever a connection has come about after there could be none, to one of the addresses. */
     readonly reconnects: Stream.Stream<void>
+    /** The address of this machine on the way to the registry, whether that answers or not. */
+    readonly localHost: Effect.Effect<string, AioRpcError>
   }
 }
 
@@ -156,20 +159,29 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forCalls.reopen(changed)
       forStreams.reopen(changed)
     }) ?? Effect.void
-    return over({ deadlineMillis, forCalls, forStreams, explain: Tls.explain(tls !== undefined) })
+    return over({
+      deadlineMillis,
+      forCalls,
+      forStreams,
+      explain: Tls.explain(tls !== undefined),
+      localHost: LocalHost.towards(addresses)
+    })
   })
 
 const over = ({
   deadlineMillis,
   explain,
   forCalls,
-  forStreams
+  forStreams,
+  localHost
 }: {
   readonly deadlineMillis: number
   readonly forCalls: ChannelPool.ChannelPool
   readonly forStreams: ChannelPool.ChannelPool
   readonly explain: (error: AioRpcError) => AioRpcError
+  readonly localHost: Effect.Effect<string, AioRpcError>
 }): Connection.Service => ({
+  localHost,
   deadlineMillis,
   addresses: forCalls.lines.length,
   channel: PlainClient.sharedChannel(forCalls),
@@ -209,7 +221,13 @@ export const fromChannel = (
       )
     )
     // Whether it is encrypted is not known here.
-    return over({ deadlineMillis, forCalls: pool, forStreams: pool, explain: (error) => error })
+    return over({
+      deadlineMillis,
+      forCalls: pool,
+      forStreams: pool,
+      explain: (error) => error,
+      localHost: Effect.suspend(() => LocalHost.towards(Channel.targets(channel)))
+    })
   })
 
 /**

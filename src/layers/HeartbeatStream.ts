@@ -1,5 +1,5 @@
 /**
- * `Heartbeat` over one `HeartbeatStream`: many leases, one stream, one timer.
+ * `Heartbeat` over `HeartbeatStream`: many leases, few streams, one timer.
  *
  * @since 0.1.0
  */
@@ -11,118 +11,125 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as Lease from "../core/Lease.js"
-import * as Monotonic from "../internal/monotonic.js"
-import { type AioConfigError, AioLeaseLost, AioRpcError } from "../schemas/AioError.js"
-import * as Limits from "../schemas/Limits.js"
+import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import { Auth } from "../services/Auth.js"
-import { Heartbeat, type HeartbeatError, type NewRegistration, type Registration } from "../services/Heartbeat.js"
+import { Heartbeat, type HeartbeatError, type NewRegistration } from "../services/Heartbeat.js"
 import { Registry } from "../services/Registry.js"
+import * as Facade from "./heartbeat/Facade.js"
 import * as LeaseEntry from "./heartbeat/LeaseEntry.js"
 import * as LeaseKeeper from "./heartbeat/LeaseKeeper.js"
+import * as SelfHost from "./heartbeat/SelfHost.js"
+import * as Settings from "./heartbeat/Settings.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** The env of instances that name none. 1 to 32 characters. */
-  readonly env: string
-}
-
-const DEFAULT_STARTUP_TIMEOUT = Duration.seconds(30)
+export type { Options } from "./heartbeat/Settings.js"
 
 /**
- * Fails with `AioConfigError` for an env that is empty or too long. Opens nothing until the first registration. Closing the
- * scope ends all leases that are still open, within 15 seconds.
+ * @since 0.1.0
+ * @category models
+ */
+export { defaults } from "./heartbeat/Settings.js"
+
+/**
+ * Fails with `AioConfigError` for an option that makes no sense. Opens nothing until the first registration. Closing the
+ * scope ends all leases that are still open, together, within the time that one may take.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
-  options: Options
+  options: Settings.Options
 ): Effect.Effect<Heartbeat.Service, AioConfigError, Registry | Auth | Scope.Scope> =>
   Effect.gen(function* () {
-    const env = yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true })
-    const keeper = yield* LeaseKeeper.make(yield* Registry, yield* Auth)
+    const settings = yield* Settings.make(options)
+    const registry = yield* Registry
+    const selfHost = SelfHost.make(registry)
+    const keeper = yield* LeaseKeeper.make(registry, yield* Auth, settings, selfHost.local)
     // Added last, and so run first: what a lease still needs is there when it ends.
     yield* Effect.addFinalizer(() => keeper.stopAll)
+
+    const check = (registration: NewRegistration) =>
+      Effect.flatMap(
+        registration.instance.host === "auto" ? selfHost.configured : Effect.succeed(registration.instance.host),
+        (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
+      )
+
+    const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
+      Effect.acquireRelease(keeper.begin(entries), () => keeper.stop(entries))
+
+    // Whoever gives up waiting for one of them finds all of them ended.
+    const start = (all: ReadonlyArray<readonly [LeaseEntry.LeaseEntry, NewRegistration]>) => {
+      const entries = all.map(([entry]) => entry)
+      const settled = Effect.forEach(all, ([entry, registration]) => settle(entry, registration), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      return Effect.zipRight(
+        keep(entries),
+        Effect.onError(settled, () => keeper.stop(entries))
+      )
+    }
+
+    const checked = (registration: NewRegistration) =>
+      Effect.map(check(registration), (entry) => [entry, registration] as const)
+
     return {
       registerSelf: (registration) =>
-        LeaseEntry.make(registration, env).pipe(
-          Effect.flatMap((entry) => Effect.acquireRelease(keeper.begin(entry), keeper.stop)),
-          Effect.tap((entry) => Effect.onError(settle(entry, registration), () => keeper.stop(entry))),
-          Effect.map(facade)
-        )
+        Effect.flatMap(checked(registration), (one) => Effect.as(start([one]), Facade.registration(keeper, one[0]))),
+      registerAll: (registrations) =>
+        Effect.flatMap(Effect.forEach(registrations, checked), (all) =>
+          Effect.as(
+            start(all),
+            all.map(([entry]) => Facade.registration(keeper, entry))
+          )
+        ),
+      keepAlive: (lease) =>
+        Effect.gen(function* () {
+          const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
+          yield* keep([entry])
+          return Facade.keptLease(keeper, entry)
+        })
     }
   })
 
 const settle = (entry: LeaseEntry.LeaseEntry, registration: NewRegistration): Effect.Effect<void, HeartbeatError> => {
   const settled = Deferred.await(entry.settled)
-  switch (registration.startup ?? "wait") {
-    case "background":
-      return Effect.void
-    case "wait":
-      return settled
-    case "fail":
-      return Effect.flatMap(
-        Effect.timeoutOption(settled, registration.startupTimeout ?? DEFAULT_STARTUP_TIMEOUT),
-        Option.match({
-          onSome: () => Effect.void,
-          onNone: () =>
-            Effect.fail(
-              entry.lastError ??
-                new AioRpcError({
-                  method: "RegistryService/RegisterInstance",
-                  code: StatusCode.DEADLINE_EXCEEDED,
-                  details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
-                })
-            )
-        })
-      )
-  }
+  if (registration.startup === "background") return Effect.void
+  return registration.startup === "fail"
+    ? Effect.flatMap(LeaseEntry.startupTimeout(registration), (millis) => within(entry, settled, millis))
+    : settled
 }
 
-const facade = (entry: LeaseEntry.LeaseEntry): Registration => {
-  const state = Effect.clockWith((clock) => Effect.sync(() => Lease.statusAt(entry.lease, Monotonic.unsafeNow(clock))))
-  // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
-  const changes = Stream.takeUntil(
-    Stream.changes(
-      Stream.mapEffect(entry.status.changes, (noted) =>
-        noted === "Live" || noted === "Suspect"
-          ? Effect.map(state, (now) => (now === "Lost" ? now : noted))
-          : Effect.succeed(noted)
-      )
-    ),
-    (told) => told === "Stopped"
+const within = (
+  entry: LeaseEntry.LeaseEntry,
+  settled: Effect.Effect<void, HeartbeatError>,
+  millis: number
+): Effect.Effect<void, HeartbeatError> =>
+  Effect.flatMap(
+    Effect.timeoutOption(settled, Duration.millis(millis)),
+    Option.match({
+      onSome: () => Effect.void,
+      onNone: () =>
+        Effect.fail(
+          entry.lastError ??
+            new AioRpcError({
+              method: "RegistryService/RegisterInstance",
+              code: StatusCode.DEADLINE_EXCEEDED,
+              details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
+            })
+        )
+    })
   )
-  return {
-    instanceKey: Effect.sync(() => entry.instanceKey),
-    state,
-    changes,
-    awaitLive: Stream.runHead(Stream.filter(changes, (state) => state === "Live" || state === "Stopped")).pipe(
-      Effect.flatMap((state) =>
-        Option.contains(state, "Live")
-          ? Effect.void
-          : Effect.fail(
-              new AioLeaseLost({
-                service: `${entry.service.project}/${entry.service.name}`,
-                instanceKey: entry.instanceKey,
-                reason: "the registration was stopped"
-              })
-            )
-      )
-    )
-  }
-}
 
 /**
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Heartbeat, AioConfigError, Registry | Auth> =>
+export const layer = (options: Settings.Options): Layer.Layer<Heartbeat, AioConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, make(options))
 
 /**
@@ -130,6 +137,6 @@ export const layer = (options: Options): Layer.Layer<Heartbeat, AioConfigError, 
  * @category layers
  */
 export const layerConfig = (
-  config: Config.Config.Wrap<Options>
+  config: Config.Config.Wrap<Settings.Options>
 ): Layer.Layer<Heartbeat, AioConfigError | ConfigError.ConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, Effect.flatMap(Config.unwrap(config), make))

@@ -252,7 +252,8 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         ),
       deregistrations: Stream.fromPubSub(deregistered),
       heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options)),
-      reconnects: connection.reconnects
+      reconnects: connection.reconnects,
+      localHost: connection.localHost
     }
   })
 

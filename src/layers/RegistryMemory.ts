@@ -56,7 +56,7 @@ export declare namespace RegistryMemory {
    * @since 0.1.0
    * @category models
    */
-  export type Method = Exclude<keyof Registry.Service, "reconnects" | "deregistrations">
+  export type Method = Exclude<keyof Registry.Service, "reconnects" | "deregistrations" | "localHost">
 
   /**
    * A call that reached the registry. A stream of heartbeats is one call without a `key` when it opens, and one with a
@@ -358,7 +358,9 @@ const makeRegistry = (
       ),
     deregistrations: Stream.fromPubSub(deregistered),
     heartbeats: makeHeartbeats(catalog, line),
-    reconnects: line.reconnects
+    reconnects: line.reconnects,
+    // It is in this process.
+    localHost: Effect.succeed("127.0.0.1")
   }
 }
 

@@ -23,7 +23,13 @@ export interface Address {
 
 const EXPECTED = "host:port, [ipv6]:port or several of them separated by commas, for example localhost:50051"
 
-const isLoopback = (host: string): boolean =>
+/**
+ * `localhost`, `127.0.0.0/8` and `::1`, without asking a resolver. Of a host without brackets.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isLoopback = (host: string): boolean =>
   /^localhost$/i.test(host) || /\.localhost$/i.test(host) || /^127(\.[0-9]{1,3}){3}$/.test(host) || host === "::1"
 
 const parseOne = (field: string, text: string): Either.Either<Address, AioConfigError> => {

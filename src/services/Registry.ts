@@ -70,6 +70,8 @@ export declare namespace Registry {
     ) => Stream.Stream<HeartbeatAck, E | RegistryError, R>
     /** Whenever the registry can be reached again after it could not, from now on. */
     readonly reconnects: Stream.Stream<void>
+    /** The address of this machine on the way to the registry, whether that answers or not. */
+    readonly localHost: Effect.Effect<string, RegistryError>
   }
 }
 

@@ -79,6 +79,29 @@ export const leasesLost = Metric.counter("effect_aio_leases_lost_total", {
 })
 
 /**
+ * Registrations that succeeded and were not the first of their lease, by `reason` (`expired`, `refused`, `dead_key`,
+ * `absent`, `service_gone`, `key_conflict`, `resumed`).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const reregistrations = Metric.counter("effect_aio_reregistrations_total", {
+  description: "Registrations that were not the first of their lease, by reason",
+  incremental: true
+})
+
+/**
+ * How long the lease that runs out first has left, in seconds, by what the registry has acknowledged; 0 if one is not held.
+ * Looked at every 5 seconds while there are leases.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const leaseSecondsLeft = Metric.gauge("effect_aio_lease_seconds_left", {
+  description: "How long the lease that runs out first has left, 0 if one is not held"
+})
+
+/**
  * Refreshes of a view, by `kind` (`list`, `by-id`) and `result` (`success`, `failure`).
  *
  * @since 0.1.0

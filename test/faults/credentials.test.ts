@@ -261,6 +261,7 @@ describe("Token, scenario 39", () => {
       deadlineMillis: 30_000,
       addresses: 1,
       reconnects: Stream.never,
+      localHost: Effect.dieMessage("not scripted"),
       channel: unused,
       exchange: () => Stream.die("not used here"),
       unary: (method) =>

@@ -65,6 +65,7 @@ const makeServer = () => {
     deadlineMillis: 30_000,
     addresses: 1,
     reconnects: Stream.never,
+    localHost: Effect.dieMessage("not scripted"),
     channel: unusedChannel,
     unary: (method, _request, options) =>
       Effect.gen(function* () {

@@ -88,7 +88,8 @@ export const scriptedRegistry = () => {
     deregisterInstance: () => unscripted,
     deregistrations: Stream.fromPubSub(deregistered),
     heartbeats: () => Stream.die("not scripted"),
-    reconnects: Stream.never
+    reconnects: Stream.never,
+    localHost: unscripted
   }
   return {
     layer: Layer.succeed(Registry, registry),

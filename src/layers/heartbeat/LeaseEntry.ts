@@ -3,43 +3,83 @@
  *
  * @since 0.1.0
  */
+import { hostname } from "node:os"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
+import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import * as Lease from "../../core/Lease.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
-import { ServiceId } from "../../schemas/Ids.js"
-import type { NewInstance } from "../../schemas/Instance.js"
+import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
+import type { NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
 import type { NewService } from "../../schemas/Service.js"
 import * as Wire from "../../schemas/Wire.js"
-import type { HeartbeatError, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
+import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
+import type { Settings } from "./Settings.js"
 
 /**
- * Mutable on purpose: it is touched by steps that run to their end, never by two fibers at once.
+ * What this process registers, and registers again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SelfRecord {
+  readonly service: NewService
+  readonly instance: Omit<NewInstance, "serviceId" | "instanceKey" | "host">
+  /** Was the key given, rather than made up? Then somebody else may have been given the same. */
+  readonly hasFixedKey: boolean
+  readonly ready: Effect.Effect<boolean> | undefined
+  readonly healthy: Effect.Effect<boolean> | undefined
+  readonly drainDelay: number
+  /** `undefined` until the way to the registry has told it. */
+  host: string | undefined
+}
+
+/**
+ * What those who watch a lease are told.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Note = LeaseState | LeaseEvent
+
+/**
+ * Mutable on purpose: it is touched by steps that run to their end, never by two fibers at once. There may be many
+ * thousands: what few of them need is `undefined` in the others.
  *
  * @since 0.1.0
  * @category models
  */
 export interface LeaseEntry {
-  readonly service: NewService
-  readonly instance: Omit<NewInstance, "serviceId" | "instanceKey">
-  /** The key that was asked for; a key that the server refuses to revive is replaced by this with a random suffix. */
+  /** `undefined` where somebody else registers and deregisters the instance. */
+  readonly record: SelfRecord | undefined
+  /** The key that was asked for; one that cannot be kept is replaced by this with a random suffix. */
   readonly baseKey: string
-  readonly status: SubscriptionRef.SubscriptionRef<LeaseState>
   /** Done when the lease is `Live` for the first time; fails with what no repetition can mend. */
   readonly settled: Deferred.Deferred<void, HeartbeatError>
   instanceKey: string
   serviceId: ServiceId | undefined
   lease: Lease.Lease
+  /** The registration that is on its way. */
   attempt: Fiber.RuntimeFiber<void> | undefined
+  /** The deregistration that a pause has asked for. */
+  pausing: Fiber.RuntimeFiber<void> | undefined
+  /** Asks `ready` and `healthy`. */
+  gates: Fiber.RuntimeFiber<void> | undefined
+  /** Done when the lease has been stopped; there once that has begun. */
+  ending: Deferred.Deferred<void> | undefined
   /** May the server hold a record under the present key? */
   maybeRegistered: boolean
+  /** Has it ever been registered? Then consumers may know it. */
+  wasRegistered: boolean
+  /** Until when the server may still carry out a registration whose outcome is not known. Monotonic milliseconds. */
+  uncertainUntil: number
   lastError: HeartbeatError | undefined
+  watchers: Set<Queue.Enqueue<Note>> | undefined
 }
 
 /** The server's limit is 128; the rest is for the suffix of a rotated key. */
@@ -70,11 +110,28 @@ const defaultKey = (host: string): Effect.Effect<string> =>
  * @since 0.1.0
  * @category accessors
  */
-export const toInstance = (entry: LeaseEntry, serviceId: ServiceId): NewInstance => ({
-  ...entry.instance,
+export const toInstance = (entry: LeaseEntry, record: SelfRecord, host: string, serviceId: ServiceId): NewInstance => ({
+  ...record.instance,
+  host,
   serviceId,
   instanceKey: entry.instanceKey
 })
+
+/**
+ * @since 0.1.0
+ * @category accessors
+ */
+export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
+  entry.serviceId === undefined ? undefined : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
+
+/**
+ * For people: `shop/orders`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const serviceName = ({ record, serviceId }: LeaseEntry): string =>
+  record === undefined ? `service ${serviceId}` : `${record.service.project}/${record.service.name}`
 
 /**
  * For people: `shop/orders as host-1234-…`.
@@ -82,64 +139,127 @@ export const toInstance = (entry: LeaseEntry, serviceId: ServiceId): NewInstance
  * @since 0.1.0
  * @category accessors
  */
-export const describe = (entry: LeaseEntry): string =>
-  `${entry.service.project}/${entry.service.name} as ${entry.instanceKey}`
+export const describe = (entry: LeaseEntry): string => `${serviceName(entry)} as ${entry.instanceKey}`
 
 /**
- * Would the two stand under one key of one service?
+ * Two leases of one identity would stand under one key of one service.
  *
  * @since 0.1.0
- * @category predicates
+ * @category accessors
  */
-export const isSameInstance = (one: LeaseEntry, other: LeaseEntry): boolean =>
-  one.baseKey === other.baseKey &&
-  one.service.project === other.service.project &&
-  one.service.name === other.service.name
+export const identity = (entry: LeaseEntry): string => `${serviceName(entry)}\u0000${entry.baseKey}`
 
-// Any id will do for checking the rest: the real one is known once the service has been ensured.
+/**
+ * Tells those who watch.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const unsafeNote = (entry: LeaseEntry, note: Note): void => {
+  if (entry.watchers !== undefined) for (const watcher of entry.watchers) watcher.unsafeOffer(note)
+}
+
+// Any id and any host will do for checking the rest: the real ones are known once the service has been ensured.
 const anyServiceId = ServiceId.make("1")
+const anyHost = "localhost"
+
+const DEFAULT_STARTUP_TIMEOUT = Duration.seconds(30)
+
+/**
+ * How long a registration with `startup: "fail"` waits, checked.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const startupTimeout = (registration: NewRegistration): Either.Either<number, AioConfigError> =>
+  Limits.durationMillis("startupTimeout", registration.startupTimeout ?? DEFAULT_STARTUP_TIMEOUT, 1)
 
 const validate = (
   registration: NewRegistration,
-  instance: LeaseEntry["instance"],
-  instanceKey: string
-): Either.Either<number, AioConfigError> =>
+  instance: SelfRecord["instance"],
+  host: string,
+  instanceKey: string,
+  ttl: Duration.DurationInput
+) =>
   Either.gen(function* () {
     yield* Wire.encodeEnsureService(registration.service)
     yield* Limits.text("instance.instanceKey", instanceKey, { max: MAX_KEY_LENGTH, required: true })
-    const ttl = yield* Limits.ttlSeconds("ttl", registration.ttl ?? Limits.defaultTtl)
-    yield* Wire.encodeRegisterInstance({ ...instance, serviceId: anyServiceId, instanceKey })
-    return ttl * 1_000
+    const seconds = yield* Limits.ttlSeconds("ttl", ttl)
+    yield* Wire.encodeRegisterInstance({ ...instance, host, serviceId: anyServiceId, instanceKey })
+    yield* startupTimeout(registration)
+    const drainDelay = yield* Limits.durationMillis("drainDelay", registration.drainDelay ?? 0, 0)
+    return { ttl: seconds * 1_000, drainDelay }
   })
 
+const entryOf = (fields: Pick<LeaseEntry, "record" | "baseKey" | "serviceId" | "lease">): Effect.Effect<LeaseEntry> =>
+  Effect.map(Deferred.make<void, HeartbeatError>(), (settled) => ({
+    ...fields,
+    settled,
+    instanceKey: fields.baseKey,
+    attempt: undefined,
+    pausing: undefined,
+    gates: undefined,
+    ending: undefined,
+    maybeRegistered: false,
+    wasRegistered: false,
+    uncertainUntil: Number.NEGATIVE_INFINITY,
+    lastError: undefined,
+    watchers: undefined
+  }))
+
 /**
- * Checks all of a registration. Fails with `AioConfigError`, and has sent nothing then.
+ * Checks all of a registration. Fails with `AioConfigError`, and has sent nothing then. `host` is what `"auto"` was found
+ * to be, or `undefined` if that is to be found on the way to the registry.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (registration: NewRegistration, defaultEnv: string): Effect.Effect<LeaseEntry, AioConfigError> =>
+export const make = (
+  registration: NewRegistration,
+  host: string | undefined,
+  phase: number,
+  settings: Settings
+): Effect.Effect<LeaseEntry, AioConfigError> =>
   Effect.gen(function* () {
-    const { instanceKey, ...described } = registration.instance
-    const instance = {
-      ...described,
-      env: described.env ?? defaultEnv,
-      ttl: registration.ttl ?? Limits.defaultTtl
-    }
-    const baseKey = instanceKey ?? (yield* defaultKey(String(instance.host)))
-    const ttl = yield* validate(registration, instance, baseKey)
-    const lease = Lease.make({ ttl })
-    return {
-      service: registration.service,
-      instance: { ...instance, ttl: Duration.millis(ttl) },
+    const { host: _, instanceKey, ...described } = registration.instance
+    const given = registration.ttl ?? settings.ttl
+    const instance = { ...described, env: described.env ?? settings.env, ttl: given }
+    const baseKey = instanceKey ?? (yield* defaultKey(String(host ?? hostname())))
+    const { drainDelay, ttl } = yield* validate(registration, instance, host ?? anyHost, baseKey, given)
+    return yield* entryOf({
+      record: {
+        service: registration.service,
+        instance: { ...instance, ttl: Duration.millis(ttl) },
+        hasFixedKey: instanceKey !== undefined,
+        ready: registration.ready,
+        healthy: registration.healthy,
+        drainDelay,
+        host
+      },
       baseKey,
-      status: yield* SubscriptionRef.make<LeaseState>(lease.status),
-      settled: yield* Deferred.make<void, HeartbeatError>(),
-      instanceKey: baseKey,
       serviceId: undefined,
-      lease,
-      attempt: undefined,
-      maybeRegistered: false,
-      lastError: undefined
-    }
+      lease: Lease.make({ ttl, phase, timing: settings.timing })
+    })
+  })
+
+/**
+ * A lease that somebody else has registered. Fails with `AioConfigError` for a key or a TTL that no lease can have.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const ofRegistered = (
+  lease: RegisteredLease,
+  phase: number,
+  settings: Settings
+): Effect.Effect<LeaseEntry, AioConfigError> =>
+  Effect.gen(function* () {
+    yield* Wire.encodeLeaseKey(lease.key)
+    const seconds = yield* Limits.ttlSeconds("ttl", lease.ttl)
+    return yield* entryOf({
+      record: undefined,
+      baseKey: lease.key.instanceKey,
+      serviceId: lease.key.serviceId,
+      lease: Lease.make({ ttl: seconds * 1_000, phase, timing: settings.timing, registers: false })
+    })
   })

@@ -3,44 +3,62 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Fiber from "effect/Fiber"
 import * as MetricLabel from "effect/MetricLabel"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { Auth } from "../../services/Auth.js"
 import type { HeartbeatError, LeaseState } from "../../services/Heartbeat.js"
-import type { Registry } from "../../services/Registry.js"
+import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as BeatPool from "./BeatPool.js"
+import * as ClockWatch from "./ClockWatch.js"
+import * as Gates from "./Gates.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import * as LeaseTimer from "./LeaseTimer.js"
+import * as OwnKeys from "./OwnKeys.js"
 import * as Registrar from "./Registrar.js"
 import * as RegistrationPace from "./RegistrationPace.js"
+import type { Settings } from "./Settings.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
 export interface LeaseKeeper {
-  /** Begins to register and keep a lease. Fails if this process keeps the same key already. */
-  readonly begin: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseEntry.LeaseEntry, AioConfigError>
-  /** Ends a lease: no beat from now on, deregistered within 15 seconds. Once; later calls do nothing. */
-  readonly stop: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+  /** Where in the interval the beats of the next lease fall: many are spread evenly. */
+  readonly nextPhase: () => number
+  /** Begins to keep leases. Fails, and begins none, if this process keeps one of their keys already. */
+  readonly begin: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void, AioConfigError>
+  /**
+   * Ends leases, together: no beat from now on, deregistered, drained, within the budget of one. Whoever comes later waits
+   * for the same end. Interrupting it interrupts the wait only.
+   */
+  readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
   readonly stopAll: Effect.Effect<void>
+  /** Returns when the instance is deregistered. Interrupting it interrupts the wait only. */
+  readonly pause: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+  readonly resume: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+  /** What the lease is at this moment, whatever stood still meanwhile. */
+  readonly state: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseState>
 }
-
-/** The longest that ending a lease may take, whatever the registry does. */
-const STOP_BUDGET = "15 seconds"
 
 /** Thousands of leases that end together must not ask the registry for it all at once. */
 const STOPS_AT_ONCE = 64
+
+/** Multiples of it, less their whole parts, fall evenly into an interval however many there are. */
+const GOLDEN_RATIO = 0.6180339887498949
 
 const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
   (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
@@ -52,6 +70,12 @@ const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
 const countState = (state: LeaseState, change: 1 | -1): void => {
   const labels = stateLabels.get(state)
   if (labels !== undefined) Metrics.leases.unsafeModify(change, labels)
+}
+
+const countRegistration = ({ wanted }: Lease.Lease): void => {
+  if (wanted !== undefined && wanted !== "first") {
+    Metrics.reregistrations.unsafeUpdate(1, [MetricLabel.make("reason", wanted)])
+  }
 }
 
 const isHopeless = (error: HeartbeatError): boolean =>
@@ -70,58 +94,44 @@ const publish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState)
     countState(from, -1)
     countState(to, 1)
     if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
-    const settled = to === "Live" ? Deferred.succeed(entry.settled, undefined) : Effect.void
-    // What the lease is by the time it is told: two changes in quick succession must not be told the wrong way round.
-    const told = Effect.suspend(() => SubscriptionRef.set(entry.status, entry.lease.status))
-    return Effect.all([told, settled, logChange(entry, from, to)], { discard: true })
+    LeaseEntry.unsafeNote(entry, to)
+    const logged = logChange(entry, from, to)
+    return to === "Live" ? Effect.zipRight(Deferred.succeed(entry.settled, undefined), logged) : logged
   })
 
-const refuseTwin = (
-  entry: LeaseEntry.LeaseEntry,
-  others: Iterable<LeaseEntry.LeaseEntry>
-): Effect.Effect<void, AioConfigError> => {
-  for (const other of others) {
-    if (LeaseEntry.isSameInstance(entry, other)) {
-      return Effect.fail(
-        new AioConfigError({
-          field: "instance.instanceKey",
-          problem: `"${entry.baseKey}" is kept alive by this process already`,
-          expected: "a key that is unique within the service"
-        })
-      )
-    }
+/** The keys that this process keeps, so that none of them is kept twice. */
+const makeIdentities = () => {
+  const held = new Set<string>()
+  const refusal = (entry: LeaseEntry.LeaseEntry) =>
+    new AioConfigError({
+      field: "instance.instanceKey",
+      problem: `"${entry.baseKey}" is kept alive by this process already`,
+      expected: "a key that is unique within the service"
+    })
+  return {
+    free: (entry: LeaseEntry.LeaseEntry): void => void held.delete(LeaseEntry.identity(entry)),
+    /** All of them, or none. */
+    take: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void, AioConfigError> =>
+      Effect.suspend(() => {
+        const taken: Array<string> = []
+        for (const entry of entries) {
+          const identity = LeaseEntry.identity(entry)
+          if (held.has(identity)) {
+            for (const other of taken) held.delete(other)
+            return Effect.fail(refusal(entry))
+          }
+          held.add(identity)
+          taken.push(identity)
+        }
+        return Effect.void
+      })
   }
-  return Effect.void
 }
 
 type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 
-const attempt = (registry: Registry.Service, dispatch: Dispatch, entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-  Effect.matchEffect(Registrar.register(registry, entry), {
-    onSuccess: () => dispatch(entry, { _tag: "Registered" }),
-    onFailure: (error) => {
-      entry.lastError = error
-      const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
-      return Effect.all(
-        [
-          entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
-          isHopeless(error) ? Deferred.fail(entry.settled, error) : Effect.void,
-          dispatch(entry, { _tag: "RegisterFailed" })
-        ],
-        { discard: true }
-      )
-    }
-  }).pipe(
-    Effect.catchAllDefect((defect) =>
-      Effect.zipRight(
-        Effect.logError("registering failed unexpectedly, and is tried again", defect),
-        dispatch(entry, { _tag: "RegisterFailed" })
-      )
-    )
-  )
-
 /** A fiber of the keeper: named in the logs, never silent when it fails, and restarted. */
-const keepRunning = (what: string, effect: Effect.Effect<never>): Effect.Effect<never> =>
+const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effect<never> =>
   Effect.forever(
     Effect.catchAllCause(effect, (cause) =>
       Effect.delay(Effect.logError(`${what} failed unexpectedly, and is started again`, cause), "1 second")
@@ -129,18 +139,33 @@ const keepRunning = (what: string, effect: Effect.Effect<never>): Effect.Effect<
   )
 
 /**
- * Keeps leases over `registry` until the scope closes.
+ * Keeps leases over `registry` until the scope closes. `localHost` is what an instance without a host is registered at.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
+export const make = (
+  registry: Registry.Service,
+  auth: Auth.Service,
+  settings: Settings,
+  localHost: Effect.Effect<string, RegistryError>
+): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
+    const now = () => Monotonic.unsafeNow(clock)
     // Attempts end after the leases have: a registration that is on its way is waited for.
     const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
+    // Waited for before the connection goes, whoever stops them.
+    const stopping = new Set<LeaseEntry.LeaseEntry>()
+    const identities = makeIdentities()
+    const registrar = Registrar.make(registry, clock, settings, localHost)
+    const hasParted = ClockWatch.make(clock, settings.clockTolerance)
+    // Open while there are leases: nothing is watched for none.
+    const occupied = Effect.unsafeMakeLatch(false)
     const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
+    const forked = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
+    let count = 0
 
     // Uninterruptible, and never waiting: an interruption between the step and what it asks for would lose an action, and
     // the lease would wait for ever for what came of it.
@@ -148,74 +173,239 @@ export const make = (registry: Registry.Service, auth: Auth.Service): Effect.Eff
 
     const step: Dispatch = (entry, event) =>
       Effect.flatMap(Random.next, (random) => {
-        const from = entry.lease.status
-        const [next, actions] = Lease.step(entry.lease, event, Monotonic.unsafeNow(clock), random)
+        const former = entry.lease
+        const [next, actions] = Lease.step(former, event, now(), random)
         entry.lease = next
+        if (event._tag === "Registered") countRegistration(former)
         timer.unsafeSchedule(entry)
         const performed = Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
-        return from === next.status ? performed : Effect.zipRight(publish(entry, from, next.status), performed)
+        return former.status === next.status
+          ? performed
+          : Effect.zipRight(publish(entry, former.status, next.status), performed)
       })
 
-    const pace = yield* RegistrationPace.make(RegistrationPace.DEFAULT_PER_SECOND)
+    const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
+      Effect.suspend(() => Effect.forEach([...entries], (entry) => dispatch(entry, event), { discard: true }))
+
+    const pace = yield* RegistrationPace.make(settings.registrationsPerSecond)
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
     const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch })
 
-    const forkAttempt = (entry: LeaseEntry.LeaseEntry, before: Effect.Effect<void>): Effect.Effect<void> =>
-      pace.pipe(
-        Effect.zipRight(before),
-        Effect.zipRight(attempt(registry, dispatch, entry)),
-        annotated,
-        Effect.interruptible,
-        Effect.forkIn(scope),
-        Effect.map((fiber) => {
-          entry.attempt = fiber
-        })
+    const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const { record } = entry
+        const { wanted } = entry.lease
+        // It never asks for a registration then.
+        if (record === undefined) return Effect.void
+        const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
+        const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
+        return Effect.matchCauseEffect(
+          pace.pipe(Effect.zipRight(before), Effect.zipRight(registrar.register(entry, record))),
+          {
+            onSuccess: () => settle(entry, { _tag: "Registered" }),
+            onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+          }
+        )
+      })
+
+    // What an attempt that was given up finds out does not concern the one that followed it.
+    const settle: Dispatch = (entry, event) =>
+      Effect.withFiberRuntime((fiber) => {
+        if (entry.attempt !== fiber) return Effect.void
+        entry.attempt = undefined
+        return dispatch(entry, event)
+      })
+
+    const failed = (entry: LeaseEntry.LeaseEntry, cause: Cause.Cause<RegistryError>): Effect.Effect<void> => {
+      const failure = Cause.failureOption(cause)
+      if (Option.isNone(failure)) {
+        return Effect.logError("registering failed unexpectedly, and is tried again", cause)
+      }
+      const error = failure.value
+      entry.lastError = error
+      const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
+      return Effect.zipRight(
+        entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
+        isHopeless(error) ? Effect.asVoid(Deferred.fail(entry.settled, error)) : Effect.void
       )
+    }
 
     const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Effect.Effect<void> => {
       switch (action) {
         case "Beat":
           return Effect.sync(() => beats.unsafeSend(entry))
         case "Register":
-          return forkAttempt(entry, Effect.void)
         case "RegisterUnderNewKey":
-          return forkAttempt(entry, Registrar.changeKey(registry, entry))
+          return Effect.map(forked(attempt(entry, action === "RegisterUnderNewKey")), (fiber) => {
+            if (fiber.unsafePoll() === null) entry.attempt = fiber
+          })
         case "Deregister":
-          // Part of `stop`, which waits for it.
-          return Effect.void
+          // That of a stop is part of it.
+          if (entry.lease.status !== "Paused") return Effect.void
+          return Effect.map(forked(deregisterPaused(entry)), (fiber) => {
+            if (fiber.unsafePoll() === null) entry.pausing = fiber
+          })
       }
     }
 
-    const stop = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    const bounded = (effect: Effect.Effect<void>) =>
+      Effect.timeoutOption(Effect.interruptible(effect), settings.stopTimeout)
+
+    const deregisterPaused = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.zipRight(
+        bounded(registrar.end(entry)),
+        Effect.suspend(() => {
+          entry.attempt = undefined
+          entry.pausing = undefined
+          return dispatch(entry, { _tag: "Deregistered" })
+        })
+      )
+
+    const end = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.suspend(() =>
+        Effect.zipRight(
+          entry.pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(entry.pausing)),
+          registrar.end(entry)
+        )
+      )
+
+    const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
       Effect.suspend(() => {
-        if (!entries.delete(entry)) return Effect.void
-        return Effect.zipRight(
-          dispatch(entry, { _tag: "Stop" }),
-          Effect.suspend(() => {
-            beats.unsafeLeave(entry)
-            return Registrar.end(registry, entry).pipe(Effect.interruptible, Effect.timeoutOption(STOP_BUDGET))
-          })
-        ).pipe(Effect.ensuring(dispatch(entry, { _tag: "Ended" })), annotated)
+        entries.delete(entry)
+        stopping.add(entry)
+        if (entries.size === 0) occupied.unsafeClose()
+        const gates = entry.gates === undefined ? Effect.void : Fiber.interruptFork(entry.gates)
+        return Effect.all([gates, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => beats.unsafeLeave(entry))], {
+          discard: true
+        })
       })
 
-    const stopAll = Effect.suspend(() => Effect.forEach(entries, stop, { concurrency: STOPS_AT_ONCE, discard: true }))
+    const ended = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        identities.free(entry)
+        stopping.delete(entry)
+        const told = dispatch(entry, { _tag: "Ended" })
+        return entry.ending === undefined ? told : Effect.zipRight(told, Deferred.succeed(entry.ending, undefined))
+      })
+
+    // For consumers to notice: whom the registry has never shown, nobody knows.
+    const drain = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        let longest = 0
+        for (const { record, wasRegistered } of leaving) {
+          if (wasRegistered) longest = Math.max(longest, record?.drainDelay ?? 0)
+        }
+        return longest > 0 ? Effect.sleep(Duration.millis(longest)) : Effect.void
+      })
+
+    const endAll = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
+      bounded(Effect.forEach(leaving, end, { concurrency: STOPS_AT_ONCE, discard: true })).pipe(
+        Effect.flatMap((within) =>
+          Option.isSome(within)
+            ? Effect.void
+            : Effect.logWarning("not all leases could be deregistered in time; what is left ends by its TTL")
+        ),
+        Effect.zipRight(drain(leaving)),
+        Effect.ensuring(Effect.forEach(leaving, ended, { discard: true }))
+      )
+
+    const stop = (all: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> => {
+      const begun = Effect.suspend(() => {
+        const leaving = all.filter(({ ending }) => ending === undefined)
+        if (leaving.length === 0) return Effect.void
+        return Effect.zipRight(
+          Effect.forEach(
+            leaving,
+            (entry) =>
+              Effect.flatMap(Deferred.make<void>(), (ending) => {
+                entry.ending = ending
+                return leave(entry)
+              }),
+            { discard: true }
+          ),
+          forked(endAll(leaving))
+        )
+      })
+      const over = Effect.suspend(() =>
+        Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Deferred.await(ending)), {
+          discard: true
+        })
+      )
+      return Effect.zipRight(Effect.uninterruptible(annotated(begun)), over)
+    }
+
+    const checkClocks = Effect.suspend(() => (hasParted() ? dispatchAll({ _tag: "Suspended" }) : Effect.void))
+
+    const measure = Effect.sync(() => {
+      let least = Number.POSITIVE_INFINITY
+      for (const { lease } of entries) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now() : 0)
+      if (least < Number.POSITIVE_INFINITY) Metrics.leaseSecondsLeft.unsafeUpdate(Math.max(0, least) / 1_000, [])
+    })
+
+    const whileOccupied = (effect: Effect.Effect<void>) => Effect.zipRight(occupied.await, effect)
 
     yield* Effect.forEach(
-      [keepRunning("the heartbeat streams", beats.run), keepRunning("the timer of the leases", timer.run)],
-      (fiber) => fiber.pipe(annotated, Effect.interruptible, Effect.forkIn(scope)),
+      [
+        keepRunning("the heartbeat streams", beats.run),
+        keepRunning("the timer of the leases", timer.run),
+        keepRunning(
+          "the watch over the clocks",
+          whileOccupied(Effect.delay(Effect.zipRight(checkClocks, measure), Duration.millis(settings.clockInterval)))
+        ),
+        keepRunning(
+          "the look for our own instances",
+          whileOccupied(
+            Effect.flatMap(Random.nextRange(0.9, 1), (jitter) =>
+              Effect.delay(
+                Effect.suspend(() => OwnKeys.look(registry, entries, dispatch)),
+                Duration.millis(settings.ownKeyInterval * jitter)
+              )
+            )
+          )
+        ),
+        keepRunning(
+          "the watch over the connection",
+          Effect.zipRight(
+            Stream.runForEach(registry.reconnects, () => dispatchAll({ _tag: "Reconnected" })),
+            Effect.never
+          )
+        )
+      ],
+      forked,
       { discard: true }
     )
 
+    const begin = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        // What happened to the clocks while nobody watched them is no matter of this lease.
+        if (entries.size === 0) hasParted()
+        entries.add(entry)
+        occupied.unsafeOpen()
+        countState(entry.lease.status, 1)
+        const { record } = entry
+        const isGated = record?.ready !== undefined || record?.healthy !== undefined
+        if (record === undefined || !isGated) return dispatch(entry, { _tag: "Ready" })
+        return Effect.map(forked(Gates.watch(entry, record, settings, (event) => dispatch(entry, event))), (fiber) => {
+          entry.gates = fiber
+        })
+      })
+
     return {
-      begin: (entry) =>
-        Effect.gen(function* () {
-          yield* refuseTwin(entry, entries)
-          entries.add(entry)
-          countState(entry.lease.status, 1)
-          yield* dispatch(entry, { _tag: "Ready" })
-          return entry
-        }),
+      nextPhase: () => (count++ * GOLDEN_RATIO) % 1,
+      begin: (beginning) =>
+        Effect.zipRight(identities.take(beginning), Effect.forEach(beginning, begin, { discard: true })),
       stop,
-      stopAll
+      stopAll: Effect.suspend(() => stop([...entries, ...stopping])),
+      pause: (entry) =>
+        Effect.zipRight(
+          dispatch(entry, { _tag: "Pause" }),
+          Effect.suspend(() => (entry.pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(entry.pausing))))
+        ),
+      resume: (entry) => dispatch(entry, { _tag: "Resume" }),
+      state: (entry) =>
+        Effect.zipRight(
+          checkClocks,
+          Effect.sync(() => Lease.statusAt(entry.lease, now()))
+        )
     }
   })

@@ -3,118 +3,219 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { type AioError, isNotFound } from "../../schemas/AioError.js"
-import type { ServiceId } from "../../schemas/Ids.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { type AioError, AioRpcError, isNotFound } from "../../schemas/AioError.js"
+import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
+import type { Instance } from "../../schemas/Instance.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import type { LeaseEvent } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import type { Settings } from "./Settings.js"
 
-/** Two tries of this long, so that a registry that is away holds up nobody's shutdown. */
-const DEREGISTER_TIMEOUT = "2 seconds"
-
-/** How long a stop waits for a registration that is on its way. */
-const REGISTER_GRACE = "2 seconds"
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Registrar {
+  /**
+   * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile
+   * is ensured once more. The former id stays until there is another: a beat on its way needs one, and is answered 0 under
+   * it.
+   */
+  readonly register: (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord) => Effect.Effect<void, RegistryError>
+  /**
+   * Goes on under another key: a random suffix rather than a counter, so that each later start of the process pays for one
+   * such change and not for one more each time. A dead key is deregistered first, which takes its ghost off the list; if
+   * that fails, so does this, and the key stays.
+   */
+  readonly changeKey: (
+    entry: LeaseEntry.LeaseEntry,
+    reason: Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
+  ) => Effect.Effect<void, RegistryError>
+  /**
+   * Takes off what the server may hold: waits a moment for a registration that is on its way, and where its outcome is not
+   * known deregisters once more after its deadline. Never fails; a record that could not be taken off ends with its TTL.
+   */
+  readonly end: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+}
 
 /** After these the server may well have stored the record, and only the answer got lost. */
 const isUncertain = (error: AioError): boolean =>
   error._tag === "AioRpcError" && (error.code === StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.UNKNOWN)
 
-const ensureAndRegister = (
-  registry: Registry.Service,
+const registerMethod = "RegistryService/RegisterInstance"
+
+const overdue = (millis: number) =>
+  new AioRpcError({
+    method: registerMethod,
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `no answer within ${Duration.format(Duration.millis(millis))}`
+  })
+
+/** Looking who is registered under our key must not hold up a stop. */
+const LOOK_TIMEOUT = "1 second"
+
+/**
+ * Is it somebody else who is listed under our key?
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isForeign = (listed: Instance, { host, instance }: LeaseEntry.SelfRecord): boolean =>
+  listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
+
+/**
+ * What is listed under our key, in our env.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const findListed = (
+  instances: ReadonlyArray<Instance>,
   entry: LeaseEntry.LeaseEntry,
-  known: ServiceId | undefined
-): Effect.Effect<void, RegistryError> =>
-  Effect.gen(function* () {
-    const serviceId = known ?? (yield* registry.ensureService(entry.service)).service.id
-    entry.serviceId = serviceId
-    yield* registry.registerInstance(LeaseEntry.toInstance(entry, serviceId)).pipe(
-      Effect.tapError((error) =>
-        Effect.sync(() => {
-          if (isUncertain(error)) entry.maybeRegistered = true
-        })
-      ),
-      Effect.onInterrupt(() =>
-        Effect.sync(() => {
-          entry.maybeRegistered = true
-        })
-      )
-    )
-    entry.maybeRegistered = true
-  })
+  record: LeaseEntry.SelfRecord
+): Instance | undefined =>
+  instances.find(({ env, instanceKey }) => instanceKey === entry.instanceKey && env === record.instance.env)
+
+const log = {
+  dead_key: (from: string, to: string) =>
+    Effect.logWarning(
+      `the registry accepts ${from} but never renews it: the key was deregistered or deleted before, and is never revived; registering as ${to}`
+    ),
+  key_conflict: (from: string, to: string) =>
+    Effect.logWarning(`${from} is left to the other process that is registered under it; registering as ${to}`),
+  resumed: (from: string, to: string) => Effect.logDebug(`${from} was deregistered; registering as ${to}`)
+}
 
 /**
- * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile is
- * ensured once more. The former id stays until there is another: a beat on its way needs one, and is answered 0 under it.
- *
  * @since 0.1.0
- * @category operations
+ * @category constructors
  */
-export const register = (
+export const make = (
   registry: Registry.Service,
-  entry: LeaseEntry.LeaseEntry
-): Effect.Effect<void, RegistryError> =>
-  Effect.catchIf(
-    Effect.suspend(() => ensureAndRegister(registry, entry, entry.serviceId)),
-    (error) => isNotFound(error),
-    () => ensureAndRegister(registry, entry, undefined)
-  )
+  clock: Clock.Clock,
+  settings: Settings,
+  localHost: Effect.Effect<string, RegistryError>
+): Registrar => {
+  const now = () => Monotonic.unsafeNow(clock)
 
-const deregister = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry) =>
-  entry.serviceId === undefined
-    ? Effect.void
-    : registry
-        .deregisterInstance({ serviceId: entry.serviceId, instanceKey: entry.instanceKey })
-        .pipe(Effect.interruptible, Effect.timeout(DEREGISTER_TIMEOUT))
+  // Interrupted or not answered in time, the server may carry it out all the same until its deadline.
+  const noteOutcome = (entry: LeaseEntry.LeaseEntry, until: number) => (exit: Exit.Exit<unknown, RegistryError>) =>
+    Effect.sync(() => {
+      if (Exit.isSuccess(exit)) {
+        entry.wasRegistered = true
+        entry.maybeRegistered = true
+        entry.uncertainUntil = Number.NEGATIVE_INFINITY
+      } else if (Option.match(Cause.failureOption(exit.cause), { onNone: () => true, onSome: isUncertain })) {
+        entry.maybeRegistered = true
+        entry.uncertainUntil = until
+      }
+    })
 
-/**
- * Takes the ghost of a key that the server will not revive off the list, and goes on under another key: a random suffix
- * rather than a counter, so that each later start of the process pays for one such change and not for one more each time.
- *
- * @since 0.1.0
- * @category operations
- */
-export const changeKey = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const former = entry.instanceKey
-    yield* Effect.ignore(deregister(registry, entry))
-    entry.instanceKey = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
-    entry.maybeRegistered = false
-    yield* Effect.logWarning(
-      `the registry accepts ${former} but never renews it: the key was deregistered or deleted before, and is never revived; registering as ${entry.instanceKey}`
-    )
-  })
-
-const awaitAttempt = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-  entry.attempt === undefined
-    ? Effect.void
-    : Fiber.await(entry.attempt).pipe(
-        Effect.interruptible,
-        Effect.timeoutOption(REGISTER_GRACE),
-        Effect.flatMap((ended) =>
-          Option.isSome(ended) || entry.attempt === undefined ? Effect.void : Fiber.interruptFork(entry.attempt)
-        )
+  const ensureAndRegister = (
+    entry: LeaseEntry.LeaseEntry,
+    record: LeaseEntry.SelfRecord,
+    known: ServiceId | undefined
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.gen(function* () {
+      const host = record.host ?? (yield* localHost)
+      record.host = host
+      const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
+      entry.serviceId = serviceId
+      const until = now() + settings.registerTimeout
+      yield* registry.registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId)).pipe(
+        Effect.timeoutFail({
+          duration: settings.registerTimeout,
+          onTimeout: () => overdue(settings.registerTimeout)
+        }),
+        Effect.onExit(noteOutcome(entry, until))
       )
+    })
 
-/**
- * What is left to do when a lease ends: wait a moment for a registration that is on its way, then deregister what the
- * server may hold. Never fails, and takes 6 seconds at the most; a record that could not be taken off ends with its TTL.
- *
- * @since 0.1.0
- * @category operations
- */
-export const end = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const wasOnItsWay = entry.lease.registering
-    yield* awaitAttempt(entry)
-    if (!entry.maybeRegistered && !wasOnItsWay) return
-    yield* Effect.retry(deregister(registry, entry), { times: 1 }).pipe(
+  const deregister = (key: LeaseKey, timeout: number) =>
+    registry.deregisterInstance(key).pipe(Effect.interruptible, Effect.timeout(timeout))
+
+  /** Two tries: a registry that is away holds up nobody's shutdown. */
+  const takeOff = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
+    Effect.retry(deregister(key, settings.deregisterTimeout), { times: 1 }).pipe(
       Effect.catchAll((error) =>
         Effect.logWarning(
           `${LeaseEntry.describe(entry)} could not be deregistered; its lease ends by itself: ${error.message}`
         )
       )
     )
-  })
+
+  const awaitAttempt = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { attempt } = entry
+      if (attempt === undefined) return Effect.void
+      return Fiber.await(attempt).pipe(
+        Effect.timeoutOption(settings.registerGrace),
+        Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Fiber.interrupt(attempt)))
+      )
+    })
+
+  // Who was given the same fixed key as somebody else must not take that one off the registry.
+  const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
+    record.hasFixedKey && entry.instanceKey === entry.baseKey
+      ? Effect.match(Effect.timeout(registry.getService(key.serviceId), LOOK_TIMEOUT), {
+          onFailure: () => false,
+          onSuccess: ({ instances }) => {
+            const listed = findListed(instances, entry, record)
+            return listed !== undefined && isForeign(listed, record)
+          }
+        })
+      : Effect.succeed(false)
+
+  return {
+    register: (entry, record) =>
+      Effect.catchIf(
+        Effect.suspend(() => ensureAndRegister(entry, record, entry.serviceId)),
+        (error) => isNotFound(error),
+        () => ensureAndRegister(entry, record, undefined)
+      ),
+    changeKey: (entry, reason) =>
+      Effect.gen(function* () {
+        const from = entry.instanceKey
+        const key = LeaseEntry.keyOf(entry)
+        if (reason === "dead_key" && key !== undefined) {
+          yield* registry.deregisterInstance(key).pipe(
+            Effect.timeoutFail({
+              duration: settings.registerTimeout,
+              onTimeout: () => overdue(settings.registerTimeout)
+            })
+          )
+        }
+        const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
+        entry.instanceKey = to
+        entry.maybeRegistered = false
+        entry.uncertainUntil = Number.NEGATIVE_INFINITY
+        LeaseEntry.unsafeNote(entry, { _tag: "KeyChanged", from, to, reason })
+        yield* log[reason](from, to)
+      }),
+    end: (entry) =>
+      Effect.gen(function* () {
+        const { record } = entry
+        if (record === undefined) return
+        yield* awaitAttempt(entry)
+        const key = LeaseEntry.keyOf(entry)
+        if (!entry.maybeRegistered || key === undefined) return
+        if (yield* isTaken(entry, record, key)) {
+          yield* Effect.logWarning(`${LeaseEntry.describe(entry)} is registered by another process, and is left to it`)
+          return
+        }
+        yield* takeOff(entry, key)
+        const left = entry.uncertainUntil - now()
+        if (left > 0) yield* Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), takeOff(entry, key))
+        entry.maybeRegistered = false
+      })
+  }
+}

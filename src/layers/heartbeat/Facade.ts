@@ -1,0 +1,81 @@
+/**
+ * What the holder of a lease sees of it.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { AioLeaseLost } from "../../schemas/AioError.js"
+import type { KeptLease, LeaseEvent, LeaseState, Registration } from "../../services/Heartbeat.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import type { LeaseKeeper } from "./LeaseKeeper.js"
+
+const isState = (note: LeaseEntry.Note): note is LeaseState => Predicate.isString(note)
+const isEvent = (note: LeaseEntry.Note): note is LeaseEvent => !isState(note)
+
+/** The present state, then all that happens, to the end. */
+const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.Note> =>
+  Stream.unwrapScoped(
+    Effect.flatMap(Queue.unbounded<LeaseEntry.Note>(), (queue) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          entry.watchers = (entry.watchers ?? new Set()).add(queue)
+          return Stream.concat(Stream.succeed(entry.lease.status), Stream.fromQueue(queue))
+        }),
+        () =>
+          Effect.sync(() => {
+            entry.watchers?.delete(queue)
+            if (entry.watchers?.size === 0) entry.watchers = undefined
+          })
+      )
+    )
+  ).pipe(Stream.takeUntil((note) => note === "Stopped"))
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease => {
+  const state = keeper.state(entry)
+  // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
+  const changes = Stream.changes(
+    Stream.mapEffect(Stream.filter(notes(entry), isState), (noted) =>
+      noted === "Live" || noted === "Suspect"
+        ? Effect.map(state, (now) => (now === "Lost" ? now : noted))
+        : Effect.succeed(noted)
+    )
+  )
+  return {
+    instanceKey: Effect.sync(() => entry.instanceKey),
+    state,
+    changes,
+    events: Stream.filter(notes(entry), isEvent),
+    stop: keeper.stop([entry]),
+    awaitLive: Stream.runHead(Stream.filter(changes, (told) => told === "Live" || told === "Stopped")).pipe(
+      Effect.flatMap((told) =>
+        Option.contains(told, "Live")
+          ? Effect.void
+          : Effect.fail(
+              new AioLeaseLost({
+                service: LeaseEntry.serviceName(entry),
+                instanceKey: entry.instanceKey,
+                reason: "the registration was stopped"
+              })
+            )
+      )
+    )
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const registration = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Registration => ({
+  ...keptLease(keeper, entry),
+  pause: keeper.pause(entry),
+  resume: keeper.resume(entry)
+})

@@ -1,0 +1,64 @@
+/**
+ * Asks an instance whether it is ready to be registered, and whether it is well.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Lease from "../../core/Lease.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import type { Settings } from "./Settings.js"
+
+/** An answer that takes longer counts as `false`. */
+const ANSWER_TIMEOUT = "5 seconds"
+
+const ask = (gate: Effect.Effect<boolean>): Effect.Effect<boolean> =>
+  Effect.map(Effect.exit(Effect.timeoutOption(gate, ANSWER_TIMEOUT)), (exit) =>
+    Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
+  )
+
+/**
+ * Tells the lease when it may begin, and from then on whether the instance is well, until it is interrupted.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const watch = (
+  entry: LeaseEntry.LeaseEntry,
+  { healthy, ready }: Pick<LeaseEntry.SelfRecord, "healthy" | "ready">,
+  settings: Settings,
+  dispatch: (event: Lease.Event) => Effect.Effect<void>
+): Effect.Effect<void> => {
+  const interval = Duration.millis(settings.gateInterval)
+  const untilReady = (gate: Effect.Effect<boolean>): Effect.Effect<void> =>
+    Effect.flatMap(ask(gate), (isReady) =>
+      isReady ? Effect.void : Effect.suspend(() => Effect.delay(untilReady(gate), interval))
+    )
+  const look = (gate: Effect.Effect<boolean>): Effect.Effect<void> =>
+    Effect.flatMap(ask(gate), (isHealthy) => {
+      const wasWithheld = entry.lease.withheld
+      return Effect.zipRight(
+        dispatch({ _tag: isHealthy ? "Healthy" : "Unhealthy" }),
+        Effect.suspend(() => logWithheld(wasWithheld))
+      )
+    })
+  let isTold = false
+  const logWithheld = (wasWithheld: boolean): Effect.Effect<void> => {
+    if (entry.lease.withheld && !isTold) {
+      isTold = true
+      const half = Duration.format(Duration.millis(entry.lease.ttl / 2))
+      return Effect.logWarning(
+        `${LeaseEntry.describe(entry)} has not been healthy for more than ${half}, and is beaten no more`
+      )
+    }
+    if (entry.lease.withheld || !isTold) return Effect.void
+    isTold = false
+    return wasWithheld ? Effect.logInfo(`${LeaseEntry.describe(entry)} is healthy again`) : Effect.void
+  }
+  return (ready === undefined ? Effect.void : untilReady(ready)).pipe(
+    Effect.zipRight(dispatch({ _tag: "Ready" })),
+    Effect.zipRight(healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(healthy), interval)))
+  )
+}

@@ -1,0 +1,146 @@
+/**
+ * The options of `HeartbeatStream`, checked, with their defaults.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as LeaseTiming from "../../core/lease/Timing.js"
+import type { AioConfigError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import { DEFAULT_PER_SECOND } from "./RegistrationPace.js"
+
+/**
+ * Durations are more than 0 and at most 1 day unless said otherwise.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** The env of instances that name none. 1 to 32 characters. */
+  readonly env: string
+  /** The TTL of registrations that name none: 3 seconds to 24 hours, whole seconds. Default 60 seconds. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** Beats in one TTL: 2 to 10. Default 3, so that two may be lost. */
+  readonly beatsPerTtl?: number | undefined
+  /** How much sooner than its turn a beat may come, as a part of the interval: 0 to 0.5. Default 0.1. */
+  readonly beatJitter?: number | undefined
+  /**
+   * The wait before a beat that was not answered is repeated: up to this, 1.6 times as long after each further failure, with
+   * full jitter. Default 500 milliseconds.
+   */
+  readonly beatDelay?: Duration.DurationInput | undefined
+  /** The longest of these waits, and never more than a sixth of the TTL. Default 5 seconds. */
+  readonly maxBeatDelay?: Duration.DurationInput | undefined
+  /** What such a wait is cut to, with full jitter, when the connection comes back. Default 2 seconds. */
+  readonly reconnectDelay?: Duration.DurationInput | undefined
+  /** The wait before the second attempt to register, doubled for each further one, with full jitter. Default 1 second. */
+  readonly registerDelay?: Duration.DurationInput | undefined
+  /** The longest of these waits. Default 30 seconds. */
+  readonly maxRegisterDelay?: Duration.DurationInput | undefined
+  /** How many attempts to register may be made in one second, however many leases want one: 1 to 10,000. Default 200. */
+  readonly registrationsPerSecond?: number | undefined
+  /** How long one registration may take before its outcome counts as unknown. Default 10 seconds. */
+  readonly registerTimeout?: Duration.DurationInput | undefined
+  /** How often the registry is asked whether it shows our own instances. Default 90 seconds. */
+  readonly ownKeyInterval?: Duration.DurationInput | undefined
+  /** How often wall clock and monotonic time are compared, to notice that the machine was suspended. Default 5 seconds. */
+  readonly clockInterval?: Duration.DurationInput | undefined
+  /** How far they may part in between. Default 2 seconds. */
+  readonly clockTolerance?: Duration.DurationInput | undefined
+  /** How often `ready` and `healthy` are asked. Default 1 second. */
+  readonly gateInterval?: Duration.DurationInput | undefined
+  /** How long a stop waits for a registration that is on its way. Default 2 seconds. */
+  readonly registerGrace?: Duration.DurationInput | undefined
+  /** How long one of the two attempts to deregister may take. Default 2 seconds. */
+  readonly deregisterTimeout?: Duration.DurationInput | undefined
+  /** How long a whole stop may take, before the drain delay. Default 15 seconds. */
+  readonly stopTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults = {
+  ttl: Limits.defaultTtl,
+  registrationsPerSecond: DEFAULT_PER_SECOND,
+  registerTimeout: Duration.seconds(10),
+  ownKeyInterval: Duration.seconds(90),
+  clockInterval: Duration.seconds(5),
+  clockTolerance: Duration.seconds(2),
+  gateInterval: Duration.seconds(1),
+  registerGrace: Duration.seconds(2),
+  deregisterTimeout: Duration.seconds(2),
+  stopTimeout: Duration.seconds(15)
+} as const
+
+/**
+ * Durations in milliseconds, but for the TTL.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Settings {
+  readonly env: string
+  readonly ttl: Duration.Duration
+  readonly timing: LeaseTiming.Timing
+  readonly registrationsPerSecond: number
+  readonly registerTimeout: number
+  readonly ownKeyInterval: number
+  readonly clockInterval: number
+  readonly clockTolerance: number
+  readonly gateInterval: number
+  readonly registerGrace: number
+  readonly deregisterTimeout: number
+  readonly stopTimeout: number
+}
+
+const millis = (field: keyof Options, value: Duration.DurationInput) => Limits.durationMillis(field, value, 1)
+
+const timing = (options: Options): Either.Either<LeaseTiming.Timing, AioConfigError> =>
+  Either.map(
+    Either.all({
+      beatsPerTtl: Limits.number("beatsPerTtl", options.beatsPerTtl ?? LeaseTiming.defaults.beatsPerTtl, {
+        min: 2,
+        max: 10
+      }),
+      beatJitter: Limits.number("beatJitter", options.beatJitter ?? LeaseTiming.defaults.beatJitter, {
+        min: 0,
+        max: 0.5
+      }),
+      beatDelay: millis("beatDelay", options.beatDelay ?? LeaseTiming.defaults.beatDelay),
+      maxBeatDelay: millis("maxBeatDelay", options.maxBeatDelay ?? LeaseTiming.defaults.maxBeatDelay),
+      reconnectDelay: millis("reconnectDelay", options.reconnectDelay ?? LeaseTiming.defaults.reconnectDelay),
+      registerDelay: millis("registerDelay", options.registerDelay ?? LeaseTiming.defaults.registerDelay),
+      maxRegisterDelay: millis("maxRegisterDelay", options.maxRegisterDelay ?? LeaseTiming.defaults.maxRegisterDelay)
+    }),
+    (given) => ({ ...LeaseTiming.defaults, ...given })
+  )
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Either.Either<Settings, AioConfigError> => {
+  const of = (field: Exclude<keyof typeof defaults, "ttl" | "registrationsPerSecond">) =>
+    millis(field, options[field] ?? defaults[field])
+  return Either.all({
+    env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
+    ttl: Either.map(Limits.ttlSeconds("ttl", options.ttl ?? defaults.ttl), Duration.seconds),
+    timing: timing(options),
+    registrationsPerSecond: Limits.number(
+      "registrationsPerSecond",
+      options.registrationsPerSecond ?? defaults.registrationsPerSecond,
+      { min: 1, max: 10_000 }
+    ),
+    registerTimeout: of("registerTimeout"),
+    ownKeyInterval: of("ownKeyInterval"),
+    clockInterval: of("clockInterval"),
+    clockTolerance: of("clockTolerance"),
+    gateInterval: of("gateInterval"),
+    registerGrace: of("registerGrace"),
+    deregisterTimeout: of("deregisterTimeout"),
+    stopTimeout: of("stopTimeout")
+  })
+}
