@@ -10,6 +10,7 @@ export * as AuthClient from "./layers/AuthClient.js"
 export * as AuthMemory from "./layers/AuthMemory.js"
 export * as Credentials from "./layers/Credentials.js"
 export * as DiscoveryCached from "./layers/DiscoveryCached.js"
+export * as HealthCheck from "./layers/HealthCheck.js"
 export * as HeartbeatStream from "./layers/HeartbeatStream.js"
 export * as RegistryGrpc from "./layers/RegistryGrpc.js"
 export * as RegistryMemory from "./layers/RegistryMemory.js"
@@ -24,11 +25,16 @@ export { type NewService, Service, type ServiceRef, ServiceWithInstances } from 
 export * as StatusCode from "./schemas/StatusCode.js"
 export { Auth, type AuthError } from "./services/Auth.js"
 export {
+  type Client,
   Discovery,
   type DiscoveryError,
+  type Explanation,
+  type InstanceExplanation,
   type Outcome,
   type Picked,
+  type PickOptions,
   type Resolved,
+  type Target,
   type UseOptions
 } from "./services/Discovery.js"
 export {

@@ -8,22 +8,17 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { constTrue } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../core/Refresh.js"
-import * as View from "../core/View.js"
-import { type AioConfigError, AioNoInstances } from "../schemas/AioError.js"
+import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
-import type { ServiceRef } from "../schemas/Service.js"
-import { Discovery, type DiscoveryError } from "../services/Discovery.js"
+import { Discovery } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
-import * as Choice from "./discovery/Choice.js"
+import * as Calls from "./discovery/Calls.js"
 import * as Chooser from "./discovery/Chooser.js"
 import * as Choosing from "./discovery/choosing.js"
 import * as Finder from "./discovery/Finder.js"
-import * as Handle from "./discovery/Handle.js"
-import * as Use from "./discovery/Use.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 /**
@@ -111,34 +106,6 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
     choosing: Choosing.settings(options)
   })
 
-/** What of `Discovery` chooses. `locate` finds a service that has somebody to choose. */
-const makeChoosing = (
-  chooser: Chooser.Chooser,
-  { now }: ViewKeeper.ViewKeeper,
-  locate: (ref: ServiceRef) => Effect.Effect<Choice.Choice, DiscoveryError>
-): Pick<Discovery.Service, "pick" | "pickScoped" | "use" | "client"> => {
-  const means: Use.Means = { chooser, now }
-  const orNobody = (choice: Choice.Choice, picked: Chooser.Pick | undefined) =>
-    picked === undefined ? Effect.fail(Choice.nobody(choice)) : Effect.succeed(picked)
-  return {
-    pick: (ref, options) => Effect.flatMap(locate(ref), (choice) => orNobody(choice, chooser.pick(choice, options))),
-    pickScoped: (ref, options) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(restore(locate(ref)), (choice) =>
-          Effect.tap(orNobody(choice, chooser.begin(choice, options)), ({ report }) => Effect.addFinalizer(report))
-        )
-      ),
-    use: (ref, f, options) =>
-      Use.use(
-        means,
-        locate(ref),
-        (pick) => ({ run: Effect.suspend(() => f(pick.instance, pick)), isSent: constTrue }),
-        options
-      ),
-    client: (ref, make) => Handle.make(means, locate(ref), make)
-  }
-}
-
 /**
  * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it.
  *
@@ -153,24 +120,9 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     const settings = yield* settingsOf(options)
     const keeper = yield* ViewKeeper.make(settings, Chooser, { statics: () => [], remembered: () => [] })
     const chooser = yield* Chooser.make(keeper, settings.choosing)
-    const { answer, refresh, resolve, watch } = Finder.make(keeper, settings)
-
-    return {
-      resolve,
-      refresh,
-      watch,
-      ...makeChoosing(chooser, keeper, (ref) =>
-        Effect.suspend(() =>
-          answer(ref, chooser.choiceOf, (cell, name) =>
-            Effect.fail(
-              View.find(cell.view, name) === undefined
-                ? Finder.notFound(cell, name)
-                : new AioNoInstances({ project: cell.view.project, name, env: cell.view.env })
-            )
-          )
-        )
-      )
-    }
+    const finder = Finder.make(keeper, settings)
+    const { refresh, resolve, watch } = finder
+    return { resolve, refresh, watch, ...Calls.make(chooser, keeper.now, finder) }
   })
 
 /**

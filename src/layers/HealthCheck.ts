@@ -14,6 +14,8 @@ import * as HealthProbe from "../grpc/HealthProbe.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { HealthCheck, Target } from "../services/Discovery.js"
 
+export type { HealthCheck } from "../services/Discovery.js"
+
 const noAddress = (instance: Instance, what: string) =>
   Effect.fail(`${instance.instanceKey} has no ${what} to be checked at`)
 

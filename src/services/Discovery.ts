@@ -14,6 +14,7 @@ import type { Change } from "../core/InstanceDiff.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { ServiceRef } from "../schemas/Service.js"
+import * as Explanation from "./Explanation.js"
 import type { RegistryError } from "./Registry.js"
 
 /**
@@ -25,7 +26,14 @@ import type { RegistryError } from "./Registry.js"
  * @since 0.1.0
  * @category tags
  */
-export class Discovery extends Context.Tag("effect-aio/Discovery")<Discovery, Discovery.Service>() {}
+export class Discovery extends Context.Tag("effect-aio/Discovery")<Discovery, Discovery.Service>() {
+  /**
+   * What `explain` gives, as lines of text.
+   *
+   * @since 0.1.0
+   */
+  static readonly renderExplanation: (explanation: Explanation.Explanation) => string = Explanation.render
+}
 
 /**
  * @since 0.1.0
@@ -92,10 +100,19 @@ export declare namespace Discovery {
       ref: ServiceRef,
       make: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
     ) => Effect.Effect<Client<C, E>, never, R | Scope.Scope>
+    /**
+     * For each listed instance, whether it is chosen from, and why or why not; for people, {@link Discovery.renderExplanation}.
+     * Changes nothing. Costs O(n), and fails as `resolve` does.
+     */
+    readonly explain: (
+      ref: ServiceRef,
+      options?: Pick<PickOptions, "where">
+    ) => Effect.Effect<Explanation.Explanation, DiscoveryError>
   }
 }
 
 export type { Outcome } from "../core/balancing/Strategy.js"
+export type { Explanation, InstanceExplanation } from "./Explanation.js"
 
 /**
  * An instance, and where to reach it by the layer's preference of networks. The addresses are those of `Address.httpUrl` and

@@ -20,6 +20,7 @@ import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Picked } from "../../services/Discovery.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import type * as Cell from "./Cell.js"
 import * as Choice from "./Choice.js"
 import * as Failures from "./failures.js"
 import * as HealthChecker from "./HealthChecker.js"
@@ -42,7 +43,9 @@ export interface Settings extends Choice.Settings {
  */
 export interface Chooser {
   /** What is kept of a service for choosing; nothing where the view has none that could be reached. */
-  readonly choiceOf: (cell: ViewKeeper.Cell, name: string) => Choice.Choice | undefined
+  readonly choiceOf: (cell: Cell.Cell, name: string) => Choice.Choice | undefined
+  /** The same for looking only: it is kept nowhere, and checks nobody's health. */
+  readonly preview: (cell: Cell.Cell, name: string) => Choice.Choice | undefined
   /** Chooses; nothing where nobody fits. */
   readonly pick: (choice: Choice.Choice, request?: Selection.Request) => Pick | undefined
   /** As `pick`, and in flight from now on: to be ended. */
@@ -129,7 +132,7 @@ const noteStrategyFailures = (means: Means, choice: Choice.Choice): void => {
  * @internal
  * @since 0.1.0
  */
-export const onView = (cell: ViewKeeper.Cell, now: number): void => {
+export const onView = (cell: Cell.Cell, now: number): void => {
   for (const [name, choice] of cell.choices) {
     const found = View.find(cell.view, name)
     Choice.update(choice, found, now)
@@ -146,7 +149,7 @@ export const onView = (cell: ViewKeeper.Cell, now: number): void => {
  * @internal
  * @since 0.1.0
  */
-export const onDrop = (cell: ViewKeeper.Cell): void => {
+export const onDrop = (cell: Cell.Cell): void => {
   for (const choice of cell.choices.values()) Choice.drop(choice)
 }
 
@@ -178,12 +181,17 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.
     const means: Means = { now: keeper.now, background: yield* makeBackground() }
     const pickLabels = labels("strategy", settings.strategy.name)
 
-    const open = (cell: ViewKeeper.Cell, name: string): Choice.Choice | undefined => {
+    const preview = (cell: Cell.Cell, name: string): Choice.Choice | undefined => {
       const found = View.find(cell.view, name)
       if (found === undefined) return undefined
       const reportFailure: Choice.Choice["reportFailure"] = (key, kind) => keeper.reportFailure(cell, name, key, kind)
       const choice = Choice.make(cell.view, name, settings, random, reportFailure)
       Choice.update(choice, found, means.now())
+      return choice
+    }
+    const open = (cell: Cell.Cell, name: string): Choice.Choice | undefined => {
+      const choice = preview(cell, name)
+      if (choice === undefined) return undefined
       cell.choices.set(name, choice)
       if (settings.health !== undefined) means.background(HealthChecker.run(choice, settings.health))
       return choice
@@ -204,6 +212,7 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.
         const choice = cell.choices.get(name) ?? open(cell, name)
         return choice === undefined || choice.selection.roster.reachable.length === 0 ? undefined : choice
       },
+      preview,
       pick,
       begin: (choice, request) => {
         const picked = pick(choice, request)

@@ -1,0 +1,80 @@
+/**
+ * What of `Discovery` chooses among instances.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import { constTrue } from "effect/Function"
+import * as Explanation from "../../core/Explanation.js"
+import * as View from "../../core/View.js"
+import type { ServiceRef } from "../../schemas/Service.js"
+import type { Discovery, DiscoveryError, Resolved } from "../../services/Discovery.js"
+import type { Explanation as Explained } from "../../services/Explanation.js"
+import type * as Cell from "./Cell.js"
+import * as Choice from "./Choice.js"
+import type * as Chooser from "./Chooser.js"
+import * as Finder from "./Finder.js"
+import * as Handle from "./Handle.js"
+import * as Use from "./Use.js"
+
+type Calls = Pick<Discovery.Service, "pick" | "pickScoped" | "use" | "client" | "explain">
+
+/**
+ * @internal
+ * @since 0.1.0
+ */
+export const make = (chooser: Chooser.Chooser, now: () => number, { answer, resolve }: Finder.Finder): Calls => {
+  const means: Use.Means = { chooser, now }
+
+  const notThere = (cell: Cell.Cell, name: string): Effect.Effect<never, DiscoveryError> =>
+    View.find(cell.view, name) === undefined
+      ? Effect.fail(Finder.notFound(cell, name))
+      : Effect.fail(Choice.nobody({ ...cell.view, name }))
+
+  const locate = (ref: ServiceRef): Effect.Effect<Choice.Choice, DiscoveryError> =>
+    Effect.suspend(() => answer(ref, chooser.choiceOf, notThere))
+
+  const orNobody = (choice: Choice.Choice, picked: Chooser.Pick | undefined) =>
+    picked === undefined ? Effect.fail(Choice.nobody(choice)) : Effect.succeed(picked)
+
+  const explain = (ref: ServiceRef, resolved: Resolved, where: Parameters<Calls["explain"]>[1]) => {
+    const explained = (cell: Cell.Cell, name: string): Explained | undefined => {
+      // Without a choice nobody has called so far: one is made for this alone.
+      const choice = cell.choices.get(name) ?? chooser.preview(cell, name)
+      if (choice === undefined) return undefined
+      const { instances, ...rest } = Explanation.explain(choice.selection, now(), where?.where)
+      return {
+        project: choice.project,
+        name,
+        env: choice.env,
+        ageMillis: resolved.ageMillis,
+        source: resolved.source,
+        ...rest,
+        instances: instances.map((instance) => ({
+          ...instance,
+          healthProblem: choice.healthProblems.get(instance.instance.instanceKey)
+        }))
+      }
+    }
+    return answer(ref, explained, notThere)
+  }
+
+  return {
+    pick: (ref, options) => Effect.flatMap(locate(ref), (choice) => orNobody(choice, chooser.pick(choice, options))),
+    pickScoped: (ref, options) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(restore(locate(ref)), (choice) =>
+          Effect.tap(orNobody(choice, chooser.begin(choice, options)), ({ report }) => Effect.addFinalizer(report))
+        )
+      ),
+    use: (ref, f, options) =>
+      Use.use(
+        means,
+        locate(ref),
+        (pick) => ({ run: Effect.suspend(() => f(pick.instance, pick)), isSent: constTrue }),
+        options
+      ),
+    client: (ref, makeClient) => Handle.make(means, locate(ref), makeClient),
+    explain: (ref, options) => Effect.flatMap(resolve(ref), (resolved) => explain(ref, resolved, options))
+  }
+}
