@@ -12,8 +12,11 @@ export interface Contestant {
 
 /** What stands in a line of the table: the default export of `bench/rows/NAME.ts`. */
 export interface Row {
-  /** What is counted: CPU of the contestant's process (user and system), or time on the wall. */
-  readonly measure: "cpu" | "time"
+  /**
+   * What is counted: CPU of the contestant's process (user and system) or time on the wall, each by operation, or the
+   * longest time that its event loop was held up at a stretch in a slice.
+   */
+  readonly measure: "cpu" | "time" | "block"
   /** Of one slice. As many as take a few tenths of a second, so that a slice is longer than what disturbs it. */
   readonly operations: number
   readonly unit: { readonly name: string; readonly nanos: number }
@@ -22,8 +25,8 @@ export interface Row {
   readonly goalKind: "ratio" | "absolute"
   /** What to try for beyond the goal. */
   readonly stretch?: number
-  /** What the value is: the subject's own, or what it takes over the reference. */
-  readonly value?: "own" | "over the reference"
+  /** What the value is: the subject's own, what it takes over the reference, or its own in the worst slice. */
+  readonly value?: "own" | "over the reference" | "worst"
   readonly subject: Contestant
   readonly reference: Contestant
   /** A server that both sides ask, in a process of its own that is not measured. Gives its address. */
@@ -34,4 +37,6 @@ export interface Row {
 export interface Cost {
   readonly cpuNanos: number
   readonly timeNanos: number
+  /** Watched only in rows that measure it: watching takes a timer every millisecond. */
+  readonly blockNanos: number
 }

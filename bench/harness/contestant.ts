@@ -2,6 +2,8 @@
  * The process of a contestant, or of a row's server: `contestant.js ROW_FILE subject|reference|server ADDRESS`. Says that
  * it is ready, then answers every message with what that slice took.
  */
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { setTimeout } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
 import type { Cost, Row } from "./Row.js"
 
@@ -10,13 +12,26 @@ const { default: row }: { readonly default: Row } = await import(pathToFileURL(f
 
 const say = (message: unknown): void => void process.send?.(message)
 
+const watched = async (work: () => Promise<void>): Promise<number> => {
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  // Before and after, so that its timer is there to be late, and has been.
+  await setTimeout(5)
+  delay.reset()
+  await work()
+  await setTimeout(5)
+  delay.disable()
+  return delay.max
+}
+
 const cost = async (work: () => Promise<void>): Promise<Cost> => {
+  if (row.measure === "block") return { cpuNanos: 0, timeNanos: 0, blockNanos: await watched(work) }
   const cpu = process.cpuUsage()
   const time = process.hrtime.bigint()
   await work()
   const timeNanos = Number(process.hrtime.bigint() - time)
   const { system, user } = process.cpuUsage(cpu)
-  return { cpuNanos: (system + user) * 1_000, timeNanos }
+  return { cpuNanos: (system + user) * 1_000, timeNanos, blockNanos: 0 }
 }
 
 // An exit, not an end of its own accord: keeps alive nothing, and lets --cpu-prof write its file.

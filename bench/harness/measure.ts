@@ -55,7 +55,7 @@ const runRound = async (workers: ReadonlyArray<Worker>, number: number, operatio
   return costs
 }
 
-const nothing: Cost = { cpuNanos: 0, timeNanos: 0 }
+const nothing: Cost = { cpuNanos: 0, timeNanos: 0, blockNanos: 0 }
 
 const runRounds = async (workers: ReadonlyArray<Worker>, row: Row, options: Options) => {
   let operations = options.operations ?? row.operations
@@ -80,14 +80,16 @@ const toResult = (
   row: Row,
   { operations, rounds }: { readonly operations: number; readonly rounds: ReadonlyArray<Round> }
 ): Result => {
-  const each = (cost: Cost) => (row.measure === "cpu" ? cost.cpuNanos : cost.timeNanos) / operations / row.unit.nanos
+  const each = (cost: Cost) =>
+    (row.measure === "block"
+      ? cost.blockNanos
+      : (row.measure === "cpu" ? cost.cpuNanos : cost.timeNanos) / operations) / row.unit.nanos
   const ratio = summarize(rounds.map(([subject, reference]) => each(subject) / each(reference)))
   const itself = summarize(rounds.map(([, reference, again]) => each(again) / each(reference)))
-  const value = summarize(
-    rounds.map(([subject, reference]) =>
-      row.value === "over the reference" ? each(subject) - each(reference) : each(subject)
-    )
-  ).median
+  const values = rounds.map(([subject, reference]) =>
+    row.value === "over the reference" ? each(subject) - each(reference) : each(subject)
+  )
+  const value = row.value === "worst" ? Math.max(...values) : summarize(values).median
   return {
     name,
     value: rounded(value),

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import * as grpc from "@grpc/grpc-js"
 import * as ProtoLoader from "@grpc/proto-loader"
 import type { Contestant, Slice } from "../harness/Row.js"
+import { countInstances } from "./lists.js"
 import { INSTANCE_KEY, SERVICE_ID } from "./registryServer.js"
 
 const DEADLINE_MILLIS = 30_000
@@ -53,6 +54,11 @@ export const authenticate = async (address: string): Promise<string> => {
   return access_token
 }
 
+const connect = (address: string, options: grpc.ClientOptions = {}) => {
+  const Registry = load("registry.proto", "xiaozhizhang.registry.v1.RegistryService")
+  return new Registry(address, grpc.credentials.createInsecure(), options)
+}
+
 interface Answer {
   readonly service: { readonly instances: ReadonlyArray<{ readonly instance_key: string }> }
 }
@@ -62,9 +68,7 @@ export const contestant = (concurrency: number): Contestant => ({
   name: "bare grpc-js",
   start: async (address): Promise<Slice> => {
     const token = await authenticate(address)
-    const Registry = load("registry.proto", "xiaozhizhang.registry.v1.RegistryService")
-    const client = new Registry(address, grpc.credentials.createInsecure())
-    const getService = unary<Answer>(client, "GetServiceByID")
+    const getService = unary<Answer>(connect(address), "GetServiceByID")
     const call = () => getService({ id: SERVICE_ID }, token)
     strictEqual((await call()).service.instances[0]?.instance_key, INSTANCE_KEY)
     return async (operations) => {
@@ -73,6 +77,23 @@ export const contestant = (concurrency: number): Contestant => ({
         while (left-- > 0) await call()
       }
       await Promise.all(Array.from({ length: concurrency }, lane))
+    }
+  }
+})
+
+interface ListAnswer {
+  readonly services: ReadonlyArray<{ readonly instances: ReadonlyArray<unknown> }>
+}
+
+/** The reference of the rows with long lists: one after the other. */
+export const lister = (instances: number): Contestant => ({
+  name: "bare grpc-js",
+  start: async (address): Promise<Slice> => {
+    const token = await authenticate(address)
+    const list = unary<ListAnswer>(connect(address, { "grpc.max_receive_message_length": -1 }), "ListServices")
+    return async (operations) => {
+      for (let done = 0; done < operations; done++)
+        strictEqual(countInstances((await list({}, token)).services), instances)
     }
   }
 })

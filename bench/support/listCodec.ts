@@ -5,7 +5,7 @@ import * as Methods from "../../src/grpc/Methods.js"
 import * as Slices from "../../src/internal/slices.js"
 import * as Wire from "../../src/schemas/Wire.js"
 import type { Contestant, Row } from "../harness/Row.js"
-import { type ListOptions, renewed } from "./lists.js"
+import { countInstances, type ListOptions, renewed } from "./lists.js"
 
 const repeated = (name: string, list: ListOptions, decode: (bytes: Buffer) => Promise<number>): Contestant => ({
   name,
@@ -19,15 +19,12 @@ const repeated = (name: string, list: ListOptions, decode: (bytes: Buffer) => Pr
   }
 })
 
-const count = (services: ReadonlyArray<{ readonly instances: ReadonlyArray<unknown> }>): number =>
-  services.reduce((sum, { instances }) => sum + instances.length, 0)
-
 const read = (bytes: Buffer): Effect.Effect<number, unknown> =>
   Effect.suspend(() => {
     const reading = Wire.readListServices(bytes)
     return Effect.zipRight(
       Slices.run(reading.step),
-      Effect.suspend(() => Either.map(reading.result(), ({ value }) => count(value)))
+      Effect.suspend(() => Either.map(reading.result(), ({ value }) => countInstances(value)))
     )
   })
 
@@ -40,6 +37,6 @@ export const row = (goal: number, list: ListOptions): Row => ({
   goalKind: "ratio",
   subject: repeated("bytes to domain", list, (bytes) => Effect.runPromise(read(bytes))),
   reference: repeated("bytes to plain objects, proto-loader", list, async (bytes) =>
-    count(Methods.registry.listServices.deserialize(bytes).services)
+    countInstances(Methods.registry.listServices.deserialize(bytes).services)
   )
 })

@@ -66,21 +66,26 @@ export const encodeResponse = (serviceName: string, rpc: string, message: object
 
 const identity = (bytes: Buffer) => bytes
 
-export const serve = (): Promise<string> => {
+/** `list` gives the answer to `ListServices`, each time anew. */
+export const serve = (list: () => Buffer = () => Buffer.alloc(0)): Promise<string> => {
   const token = makeToken(Math.floor(Date.now() / 1_000), 86_400)
   const header = `Bearer ${token.access_token}`
   const tokenBytes = encodeResponse(Methods.serviceNames.auth, "AuthenticateClient", token)
   const serviceBytes = encodeResponse(Methods.serviceNames.registry, "GetServiceByID", { service })
 
   const authenticate: grpc.handleUnaryCall<Buffer, Buffer> = (_, callback) => callback(null, tokenBytes)
-  const getService: grpc.handleUnaryCall<Buffer, Buffer> = (call, callback) =>
-    call.metadata.get("authorization")[0] === header
-      ? callback(null, serviceBytes)
-      : callback({ code: grpc.status.UNAUTHENTICATED, details: "not the token" }, null)
+  const authenticated =
+    (answer: () => Buffer): grpc.handleUnaryCall<Buffer, Buffer> =>
+    (call, callback) =>
+      call.metadata.get("authorization")[0] === header
+        ? callback(null, answer())
+        : callback({ code: grpc.status.UNAUTHENTICATED, details: "not the token" }, null)
+  const getService = authenticated(() => serviceBytes)
 
   const server = new grpc.Server()
   server.register(Methods.auth.authenticateClient.path, authenticate, identity, identity, "unary")
   server.register(Methods.registry.getServiceByID.path, getService, identity, identity, "unary")
+  server.register(Methods.registry.listServices.path, authenticated(list), identity, identity, "unary")
   return new Promise((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) =>
       error === null ? resolve(`127.0.0.1:${port}`) : reject(error)
