@@ -45,12 +45,34 @@ export const meaning = (code: number, details: string): number => {
   }
 }
 
+// grpc-js's words, on either side: a server says so of a request.
+const TOO_LARGE = /^Received message larger than max \((\d+) vs (\d+)\)$/
+
+const tooLarge = (details: string, requestBytes: number): string | undefined => {
+  const [, size, limit] = TOO_LARGE.exec(details) ?? []
+  if (size === undefined) return undefined
+  return size === String(requestBytes)
+    ? `the request has ${size} bytes, and the server accepts ${limit}`
+    : `the answer has ${size} bytes, and ${limit} are accepted: set maxReceiveBytes to more (on a channel of your own: grpc.max_receive_message_length), or ask for less, one project in one env`
+}
+
 /**
+ * The failure that a status tells of. An answer beyond the receive limit says what to set; it is `RESOURCE_EXHAUSTED`, as
+ * grpc-js has it, and not retried. `requestBytes` is the size of what was sent: a server has the same words for that.
+ *
  * @since 0.1.0
  * @category conversions
  */
-export const toError = (method: string, status: { readonly code: number; readonly details: string }): AioRpcError =>
-  new AioRpcError({ method, code: meaning(status.code, status.details), details: firstLine(status.details) })
+export const toError = (
+  method: string,
+  status: { readonly code: number; readonly details: string },
+  requestBytes = 0
+): AioRpcError =>
+  new AioRpcError({
+    method,
+    code: meaning(status.code, status.details),
+    details: tooLarge(status.details, requestBytes) ?? firstLine(status.details)
+  })
 
 /**
  * Did the server say it, or did this side of the wire? A status of the server proves that the connection works.

@@ -124,7 +124,7 @@ const send = <Request, Response>(
         end(
           status.code === grpc.status.OK
             ? decode(method, answer)
-            : Exit.fail(explain(Status.toError(method.name, status)))
+            : Exit.fail(explain(Status.toError(method.name, status, bytes.length)))
         )
       }
     })

@@ -240,6 +240,32 @@ describe("a unary call", () => {
     })
   )
 
+  it.scopedLive("that the server finds too large does not blame the limit of this side", () =>
+    Effect.gen(function* () {
+      const details = "Received message larger than max (2000 vs 1000)"
+      const server = yield* grpcServer({
+        unary: { [echo.path]: (_, reply) => reply({ code: StatusCode.RESOURCE_EXHAUSTED, details }) }
+      })
+      const connection = yield* connectTo(server)
+      const error = rpcError(yield* Effect.flip(connection.unary(echo, Buffer.alloc(2_000), { deadline: soon() })))
+      assert.strictEqual(error.details, "the request has 2000 bytes, and the server accepts 1000")
+    })
+  )
+
+  it.scopedLive(
+    "that a connection going away ends with RESOURCE_EXHAUSTED is UNAVAILABLE, which no limit has to do with",
+    () =>
+      Effect.gen(function* () {
+        const details = "Bandwidth exhausted or memory limit exceeded"
+        const server = yield* grpcServer({
+          unary: { [echo.path]: (_, reply) => reply({ code: StatusCode.RESOURCE_EXHAUSTED, details }) }
+        })
+        const connection = yield* connectTo(server)
+        const error = rpcError(yield* Effect.flip(connection.unary(echo, hello, { deadline: soon() })))
+        assert.deepStrictEqual([error.code, error.details], [StatusCode.UNAVAILABLE, details])
+      })
+  )
+
   it.scopedLive("whose answer is larger than is accepted fails with RESOURCE_EXHAUSTED, and the next succeeds", () =>
     Effect.gen(function* () {
       const server = yield* grpcServer({
@@ -250,6 +276,7 @@ describe("a unary call", () => {
         Effect.suspend(() => connection.unary(echo, Buffer.from(String(size)), { deadline: soon() }))
       const error = rpcError(yield* Effect.flip(ask(1_001)))
       assert.strictEqual(error.code, StatusCode.RESOURCE_EXHAUSTED)
+      assert.match(error.details, /^the answer has 1001 bytes, and 1000 are accepted: set maxReceiveBytes to more/)
       assert.isFalse(error.isRetryable)
       assert.strictEqual((yield* ask(1_000)).length, 1_000)
     })
