@@ -185,12 +185,7 @@ const over = ({
   deadlineMillis,
   addresses: forCalls.lines.length,
   channel: PlainClient.sharedChannel(forCalls),
-  unary: (method, request, callOptions) =>
-    Effect.suspend(() => {
-      const line = forCalls.next(callOptions.route?.line)
-      if (callOptions.route !== undefined) callOptions.route.line = line
-      return Unary.unary(line, method, request, callOptions, explain)
-    }),
+  unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
   exchange: (method, token, requests, encode, options) =>
     Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode, options), (error) =>
       error instanceof AioRpcError ? explain(error) : error

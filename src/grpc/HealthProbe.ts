@@ -72,13 +72,10 @@ export const check = (
     const credentials = options.tls ? grpc.credentials.createSsl() : grpc.credentials.createInsecure()
     const { status } = yield* Effect.acquireUseRelease(
       Effect.sync(() => Channel.open(parsed, credentials, transport)),
-      (channel) =>
-        Unary.unary(
-          ChannelPool.fixedLine(channel, clock, transport.silentCalls, () => {}),
-          method,
-          { service: options.service },
-          { deadline: Deadline.after(MAX_MILLIS) }
-        ),
+      (channel) => {
+        const line = ChannelPool.fixedLine(channel, clock, transport.silentCalls, () => {})
+        return Unary.unary(() => line, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })
+      },
       (channel) => Effect.sync(() => channel.close())
     )
     if (status === "SERVING") return

@@ -5,6 +5,8 @@
  */
 
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as MetricLabel from "effect/MetricLabel"
@@ -82,18 +84,20 @@ export interface Observation {
 }
 
 /**
- * Begins a client span with OpenTelemetry's names for rpcs. It is ended by a plain function, so that a call costs one effect
- * and not one for each end that it may come to.
+ * Begins a client span with OpenTelemetry's names for rpcs, and hands it on. It is ended by a plain function, so that a call
+ * costs one effect and not one for each end that it may come to.
  *
  * @since 0.1.0
  * @category tracing
  */
-export const begin = (
+export const begin = <A, E>(
   method: Pick<Method<never, unknown>, "path" | "name">,
-  root: boolean
-): Effect.Effect<Observation> =>
-  Effect.clockWith((clock) =>
-    Effect.map(
+  root: boolean,
+  use: (observation: Observation) => Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.withFiberRuntime((fiber) => {
+    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+    return Effect.flatMap(
       Effect.makeSpan(method.path.slice(1), {
         kind: "client",
         captureStackTrace: false,
@@ -103,7 +107,7 @@ export const begin = (
       (span) => {
         const began = clock.unsafeCurrentTimeNanos()
         let isOver = false
-        return {
+        return use({
           traceparent: traceparent(span),
           end: (exit) => {
             if (isOver) return
@@ -115,7 +119,7 @@ export const begin = (
             // A tracer is handed the exit, and an answer may be a token.
             span.end(now, Exit.isSuccess(exit) ? Exit.void : exit)
           }
-        }
+        })
       }
     )
-  )
+  })

@@ -75,8 +75,17 @@ const decode = <Request, Response>(
   }
 }
 
+/** The line for an attempt, and not the one given if there is another. */
+type NextLine = ChannelPool.ChannelPool["next"]
+
+const lineFor = (next: NextLine, route: Route | undefined): ChannelPool.Line => {
+  const line = next(route?.line)
+  if (route !== undefined) route.line = line
+  return line
+}
+
 const send = <Request, Response>(
-  line: ChannelPool.Line,
+  next: NextLine,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -103,6 +112,7 @@ const send = <Request, Response>(
       end(Exit.fail(unsendable(method.name)))
       return
     }
+    const line = lineFor(next, options.route)
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
       // bring down the process when nobody listens.
@@ -138,7 +148,7 @@ const send = <Request, Response>(
   })
 
 /**
- * Sends one request and waits for its answer until the deadline. Interrupting it cancels the call on the wire. One client
+ * Sends one request on the next line and waits for its answer until the deadline. Interrupting it cancels the call on the wire. One client
  * span, one duration metric.
  *
  * Fails with `AioRpcError` for every status but OK, and with `AioWireError` for bytes that are no such message.
@@ -147,12 +157,12 @@ const send = <Request, Response>(
  * @category calls
  */
 export const unary = <Request, Response>(
-  line: ChannelPool.Line,
+  next: NextLine,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
   explain: Explain = identity
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  Effect.flatMap(Telemetry.begin(method, options.root === true), (observation) =>
-    send(line, method, request, options, explain, observation)
+  Telemetry.begin(method, options.root === true, (observation) =>
+    send(next, method, request, options, explain, observation)
   )

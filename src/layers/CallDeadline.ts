@@ -19,16 +19,20 @@ export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/
 }) {}
 
 /**
- * When a call that begins now has to be over: by its own deadline, given here or by {@link withDeadline}, or else by the
- * layer's.
+ * Tells a call that begins now when it has to be over: by its own deadline, given here or by {@link withDeadline}, or else
+ * by the layer's. One step for all of it, since every call takes it.
  *
  * @since 0.1.0
- * @category accessors
+ * @category combinators
  */
-export const fromNow = (layerMillis: number, given?: Duration.DurationInput): Effect.Effect<Deadline.Deadline> =>
-  Effect.map(CallDeadline, (around) => {
-    const own = given ?? around
-    return Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own))
+export const within = <A, E>(
+  layerMillis: number,
+  call: (deadline: Deadline.Deadline) => Effect.Effect<A, E>,
+  given?: Duration.DurationInput
+): Effect.Effect<A, E> =>
+  Effect.withFiberRuntime((fiber) => {
+    const own = given ?? Context.get(fiber.currentContext, CallDeadline)
+    return call(Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own)))
   })
 
 /**

@@ -13,7 +13,7 @@ import * as Deadline from "../grpc/Deadline.js"
 import type { Method } from "../grpc/Methods.js"
 import * as PlainClient from "../grpc/PlainClient.js"
 import { AioConfigError } from "../schemas/AioError.js"
-import { Auth } from "../services/Auth.js"
+import { Auth, type AuthError } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
 import * as CallDeadline from "./CallDeadline.js"
 import * as TokenReplay from "./TokenReplay.js"
@@ -72,19 +72,33 @@ export const unary = <Request, Response>(
         )
       }
       const route = {}
-      return Effect.flatMap(CallDeadline.fromNow(connection.deadlineMillis, options.deadline), (deadline) =>
-        TokenReplay.unary(auth, { deadline }, TokenReplay.tokenBefore(auth, deadline, method.name), (token) =>
-          connection.unary(method, request, { deadline, token: token.value, metadata: options.metadata, route })
-        )
+      return CallDeadline.within(
+        connection.deadlineMillis,
+        (deadline) =>
+          TokenReplay.unary(
+            auth,
+            { deadline, method: method.name },
+            ({ value: token }) =>
+              connection.unary(method, request, { deadline, token, metadata: options.metadata, route }),
+            asItIs()
+          ),
+        options.deadline
       )
     })
 }
 
+const asItIs = <A, E>(): TokenReplay.Handlers<A, E, A, E | AuthError> => ({
+  answered: Effect.succeed,
+  failed: Effect.fail
+})
+
 const runner =
   (auth: Auth.Service): AuthorizedCall.Runner =>
   ({ deadline, isRepeatable, method }, attempt) => {
-    const token = TokenReplay.tokenBefore(auth, deadline, nameOf(method))
-    return isRepeatable ? TokenReplay.unary(auth, { deadline }, token, attempt) : TokenReplay.once(auth, token, attempt)
+    const state = { deadline, method: nameOf(method) }
+    return Effect.suspend(() =>
+      isRepeatable ? TokenReplay.unary(auth, state, attempt, asItIs()) : TokenReplay.once(auth, state, attempt)
+    )
   }
 
 /**

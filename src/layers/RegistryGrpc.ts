@@ -34,8 +34,7 @@ import {
   type HeartbeatAck,
   type HeartbeatOptions,
   Registry,
-  type RegistryError,
-  type ServiceFilter
+  type RegistryError
 } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import * as CallDeadline from "./CallDeadline.js"
@@ -54,28 +53,6 @@ export interface Options {
    */
   readonly retries?: RetryPolicy.RetryPolicy | undefined
 }
-
-/**
- * What is idempotent is sent again after `UNAVAILABLE`, as long as the deadline lets it. Entered only after a first failure,
- * so that a call that succeeds pays nothing for it.
- */
-const retrying = <A>(
-  attempt: Effect.Effect<A, RegistryError>,
-  deadline: Deadline.Deadline,
-  policy: RetryPolicy.Settings,
-  repetition = 0
-): Effect.Effect<A, RegistryError> =>
-  Effect.catchIf(
-    attempt,
-    (error) => error._tag === "AioRpcError" && error.isRetryable && repetition < policy.times,
-    (error) =>
-      Effect.flatMap(Random.next, (random) => {
-        const delay = RetryPolicy.delayMillis(policy, repetition, random)
-        return Deadline.after(delay) >= deadline
-          ? Effect.fail(error)
-          : Effect.delay(retrying(attempt, deadline, policy, repetition + 1), Duration.millis(delay))
-      })
-  )
 
 /** Many instances lack the same field, if any: each is counted, and the metric is told once of all of them. */
 const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
@@ -111,12 +88,14 @@ const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effec
 const listServices = Methods.inBytes(Methods.registry.listServices)
 const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
 
-/** In slices, so that beats and calls go on meanwhile. */
+/** In slices, so that beats and calls go on meanwhile; in one go what is small. */
 const readInSlices = <A>(reading: Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
-  Effect.zipRight(
-    Slices.run(reading.step),
-    Effect.suspend(() => decoded(reading.result()))
-  )
+  reading.step()
+    ? decoded(reading.result())
+    : Effect.zipRight(
+        Slices.run(reading.step),
+        Effect.suspend(() => decoded(reading.result()))
+      )
 
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
@@ -178,6 +157,47 @@ const toAcks = (
   return Either.right(Chunk.unsafeFromArray(acks))
 }
 
+// The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
+// the deadline and the cancellation of the call (grpc-node#1985). All of this library's calls are idempotent, and are
+// sent again after `UNAVAILABLE` as long as the deadline lets them.
+const caller =
+  (connection: Connection.Service, auth: Auth.Service, policy: RetryPolicy.Settings) =>
+  <Request, Response, A>(
+    deadline: Deadline.Deadline,
+    method: Methods.Method<Request, Response>,
+    request: Either.Either<Request, AioConfigError>,
+    answered: (response: Response) => Effect.Effect<A, RegistryError>
+  ): Effect.Effect<A, RegistryError> => {
+    if (Either.isLeft(request)) return Effect.fail(request.left)
+    const message = request.right
+    const state = { deadline, method: method.name }
+    const route = {}
+    const attempt = (repetition: number): Effect.Effect<A, RegistryError> =>
+      TokenReplay.unary(
+        auth,
+        state,
+        ({ value: token }) => connection.unary(method, message, { deadline, token, route }),
+        {
+          answered,
+          failed: (error) =>
+            error._tag === "AioRpcError" && error.isRetryable && repetition < policy.times
+              ? again(error, repetition)
+              : Effect.fail(error)
+        }
+      )
+    const again = (error: AioRpcError, repetition: number): Effect.Effect<A, RegistryError> =>
+      Effect.flatMap(Random.next, (random) => {
+        const delay = RetryPolicy.delayMillis(policy, repetition, random)
+        return Deadline.after(delay) >= deadline
+          ? Effect.fail(error)
+          : Effect.delay(
+              Effect.suspend(() => attempt(repetition + 1)),
+              Duration.millis(delay)
+            )
+      })
+    return attempt(0)
+  }
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -187,37 +207,18 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const connection = yield* Connection
     const auth = yield* Auth
     const deregistered = yield* PubSub.unbounded<LeaseKey>()
-    const deadline = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
+    const deadlineMillis = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
     const policy = yield* RetryPolicy.check(options.retries)
+    const callBefore = caller(connection, auth, policy)
 
-    // The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
-    // the deadline and the cancellation of the call (grpc-node#1985).
-    const call = <Request, Response>(
+    const call = <Request, Response, A>(
       method: Methods.Method<Request, Response>,
       request: Either.Either<Request, AioConfigError>,
-      given?: Deadline.Deadline
-    ): Effect.Effect<Response, RegistryError> =>
-      Effect.flatMap(given === undefined ? CallDeadline.fromNow(deadline) : Effect.succeed(given), (until) => {
-        if (Either.isLeft(request)) return Effect.fail(request.left)
-        const message = request.right
-        const route = {}
-        return retrying(
-          TokenReplay.unary(auth, { deadline: until }, TokenReplay.tokenBefore(auth, until, method.name), (token) =>
-            connection.unary(method, message, { deadline: until, token: token.value, route })
-          ),
-          until,
-          policy
-        )
-      })
+      answered: (response: Response) => Effect.Effect<A, RegistryError>
+    ): Effect.Effect<A, RegistryError> =>
+      CallDeadline.within(deadlineMillis, (deadline) => callBefore(deadline, method, request, answered))
 
-    const ensure = (service: NewService, until: Deadline.Deadline): Effect.Effect<EnsuredService, RegistryError> =>
-      Effect.flatMap(call(Methods.registry.ensureService, Wire.encodeEnsureService(service), until), (response) =>
-        decoded(Wire.decodeEnsureService(response))
-      )
-    const list = (filter: ServiceFilter, until?: Deadline.Deadline) =>
-      Effect.flatMap(call(listServices, Wire.encodeListServices(filter), until), (bytes) =>
-        readInSlices(Wire.readListServices(bytes))
-      )
+    const answeredList = (bytes: Buffer) => readInSlices(Wire.readListServices(bytes))
 
     const openHeartbeats =
       (options: HeartbeatOptions | undefined) =>
@@ -233,21 +234,29 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     return {
       // One deadline for all that it takes.
       ensureService: (service) =>
-        Effect.flatMap(CallDeadline.fromNow(deadline), (until) =>
-          ensured(service, ensure(service, until), list({ project: service.project }, until), policy)
+        CallDeadline.within(deadlineMillis, (deadline) =>
+          ensured(
+            service,
+            Effect.suspend(() =>
+              callBefore(deadline, Methods.registry.ensureService, Wire.encodeEnsureService(service), (response) =>
+                decoded(Wire.decodeEnsureService(response))
+              )
+            ),
+            Effect.suspend(() =>
+              callBefore(deadline, listServices, Wire.encodeListServices({ project: service.project }), answeredList)
+            ),
+            policy
+          )
         ),
-      listServices: (filter = {}) => list(filter),
+      listServices: (filter = {}) => call(listServices, Wire.encodeListServices(filter), answeredList),
       getService: (id) =>
-        Effect.flatMap(call(getServiceByID, Wire.encodeServiceId("id", id)), (bytes) =>
-          readInSlices(Wire.readGetServiceByID(bytes))
-        ),
+        call(getServiceByID, Wire.encodeServiceId("id", id), (bytes) => readInSlices(Wire.readGetServiceByID(bytes))),
       registerInstance: (instance) =>
-        Effect.flatMap(call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance)), (response) =>
+        call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance), (response) =>
           Wire.decodeRegisterInstance(response, instance)
         ),
       deregisterInstance: (key) =>
-        Effect.zipRight(
-          call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key)),
+        call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key), () =>
           Effect.asVoid(PubSub.publish(deregistered, key))
         ),
       deregistrations: Stream.fromPubSub(deregistered),

@@ -187,6 +187,38 @@ describe("Transport", () => {
   )
 
   live(
+    "rule 3: a call that finds the registry away, and has no token yet, succeeds when it is back within its retries",
+    Effect.gen(function* () {
+      const { credentials, port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      const aio = yield* Aio.make({
+        address: proxy.address,
+        ...credentials,
+        env: "test",
+        retries: { times: 10, delay: "400 millis", factor: 1 }
+      })
+      yield* proxy.refuse(true)
+      const call = yield* Effect.fork(aio.registry.listServices())
+      yield* Effect.sleep("300 millis")
+      yield* proxy.refuse(false)
+      assert.deepStrictEqual(yield* call, [])
+    })
+  )
+
+  live(
+    "rule 3: as many retries as are asked for, and no more",
+    Effect.gen(function* () {
+      const { address, control, credentials } = yield* ControlPlane
+      const aio = yield* Aio.make({ address, ...credentials, env: "test", retries: { times: 1, delay: "10 millis" } })
+      yield* aio.registry.listServices()
+      yield* control.clearJournal
+      yield* control.failNext({ code: 14, details: "away", count: 5, method: "listServices" })
+      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), UNAVAILABLE)
+      assert.lengthOf(yield* control.calls, 2)
+    })
+  )
+
+  live(
     "rule 3: EnsureService after INTERNAL is asked again, and the caller sees nothing of it",
     Effect.gen(function* () {
       const { control } = yield* ControlPlane

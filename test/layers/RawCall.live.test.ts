@@ -82,7 +82,7 @@ describe("Aio.unary", () => {
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
       const list = Aio.unary(ListServices)
-      yield* list({})
+      yield* Effect.retry(list({}), { times: 20 })
       yield* control.hang(true, "listServices")
       const elapsed = (call: Effect.Effect<unknown, unknown, Connection | Auth>) =>
         Effect.map(Effect.timed(Effect.exit(call)), ([duration]) => Duration.toMillis(duration))
