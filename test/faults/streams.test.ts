@@ -1,0 +1,203 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Effect,
+  ExecutionStrategy,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Random,
+  Redacted,
+  Schedule,
+  Scope,
+  Stream
+} from "effect"
+import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registration, Registry, RegistryMemory } from "effect-aio"
+import * as ControlPlane from "effect-aio/ControlPlane"
+import * as RegistryStore from "../../src/control-plane/RegistryStore.js"
+import type { Registry as RegistryService } from "../../src/services/Registry.js"
+import * as FaultProxy from "../support/faultProxy.js"
+import * as ManualClock from "../support/manualClock.js"
+
+const quiet = Logger.remove(Logger.defaultLogger)
+
+const register = (heartbeat: Heartbeat.Service, count: number, ttl: `${number} seconds`) =>
+  Effect.forEach(
+    Array.from({ length: count }, (_, i) => `orders-${i}`),
+    (instanceKey) =>
+      heartbeat.registerSelf({
+        service: { project: "shop", name: "orders" },
+        instance: { host: "127.0.0.1", httpPort: 80, instanceKey },
+        ttl
+      }),
+    { concurrency: "unbounded" }
+  )
+
+const states = (registrations: ReadonlyArray<Registration>) =>
+  Effect.map(
+    Effect.forEach(registrations, ({ state }) => state),
+    (all) => [...new Set(all)]
+  )
+
+/** Ends as soon as one of the leases is in one of the states. */
+const enters = (registrations: ReadonlyArray<Registration>, bad: ReadonlyArray<string>) =>
+  Effect.fork(
+    Effect.raceAll(
+      registrations.map(({ changes }) => Stream.runHead(Stream.filter(changes, (state) => bad.includes(state))))
+    )
+  )
+
+/** Looks again until it is so. */
+const until = (what: string, isSo: Effect.Effect<boolean>, within: `${number} seconds`) =>
+  isSo.pipe(
+    Effect.filterOrFail(
+      (so) => so,
+      () => `not so within ${within}: ${what}`
+    ),
+    Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo(within)))
+  )
+
+const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
+
+const methodsCalled = (control: ControlPlane.ControlPlane.Control) =>
+  Effect.map(control.calls, (calls) => calls.map(({ method }) => method))
+
+describe("Heartbeat, scenario 33", () => {
+  it.scopedLive(
+    "the registry is rolled: the streams move within 5 s, no lease is late, the old process can end",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* RegistryStore.makeMemory()
+        const signingSecret = Redacted.make("one for both")
+        const replica = ControlPlane.make({ clients: [credentials], signingSecret, store, shutdownGrace: "30 seconds" })
+        const dying = yield* Scope.make()
+        const old = yield* Scope.extend(replica, dying)
+        const other = yield* replica
+        const client = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
+        const aio = yield* Aio.make({ address: `${old.address},${other.address}`, ...credentials, env: "test" }).pipe(
+          Scope.extend(client)
+        )
+        const registrations = yield* Scope.extend(register(aio.heartbeat, 20, "9 seconds"), client)
+        const streamsOf = (plane: ControlPlane.ControlPlane.Service) =>
+          Effect.map(
+            plane.control.calls,
+            (calls) => calls.filter(({ key, method }) => method === "heartbeats" && Option.isNone(key)).length
+          )
+        assert.isAtLeast(yield* streamsOf(old), 1)
+        assert.isAtLeast(yield* streamsOf(other), 1)
+        const late = yield* enters(registrations, ["Suspect", "Lost"])
+        yield* old.control.drain
+        const ended = yield* Effect.fork(Scope.close(dying, Exit.void))
+        yield* until("the old process has ended", Effect.map(Fiber.poll(ended), Option.isSome), "5 seconds")
+        yield* other.control.clearJournal
+        yield* Effect.sleep("4 seconds")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(late)))
+        assert.deepStrictEqual(yield* states(registrations), ["Live"])
+        const methods = yield* methodsCalled(other.control)
+        assert.isAtLeast(methods.filter((method) => method === "heartbeats").length, 20)
+        assert.notInclude(methods, "registerInstance")
+        yield* Scope.close(client, Exit.void)
+      }).pipe(Effect.provide(quiet)),
+    40_000
+  )
+})
+
+describe("Heartbeat, scenario 9", () => {
+  it.scopedLive(
+    "TCP goes half-open: found by the missing answer, new streams on a new connection, and no lease is lost",
+    () =>
+      Effect.gen(function* () {
+        const plane = yield* ControlPlane.make({ clients: [credentials], shutdownGrace: "50 millis" })
+        const proxy = yield* FaultProxy.make(plane.port)
+        const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test", deadline: "2 seconds" })
+        const registrations = yield* register(aio.heartbeat, 20, "9 seconds")
+        const lost = yield* enters(registrations, ["Lost"])
+        const before = (yield* proxy.connections).ever
+        yield* proxy.blackHole("both")
+        yield* until(
+          "another connection is tried",
+          Effect.map(proxy.connections, ({ ever }) => ever > before),
+          "8 seconds"
+        )
+        // The hole closes for connections to come; those that lost something stay in it, with no FIN and no RST.
+        yield* proxy.restore
+        yield* plane.control.clearJournal
+        yield* until(
+          "all leases are live",
+          Effect.map(states(registrations), (all) => all.join() === "Live"),
+          "8 seconds"
+        )
+        assert.isTrue(Option.isNone(yield* Fiber.poll(lost)))
+        const methods = yield* methodsCalled(plane.control)
+        assert.include(methods, "heartbeats")
+        assert.notInclude(methods, "registerInstance")
+      }).pipe(Effect.provide(quiet)),
+    40_000
+  )
+})
+
+describe("Heartbeat, scenario 34", () => {
+  it.live(
+    "every beat takes 3 s, register 6 s, for two minutes, 200 leases: none lost, no pile-up, nothing registered twice",
+    () =>
+      Effect.gen(function* () {
+        const clock = ManualClock.make()
+        const { control, registry } = yield* RegistryMemory.make()
+        const open = { now: 0, most: 0 }
+        const counted: RegistryService.Service = {
+          ...registry,
+          heartbeats: (beats, options) =>
+            Stream.acquireRelease(
+              Effect.sync(() => {
+                open.now++
+                open.most = Math.max(open.most, open.now)
+              }),
+              () => Effect.sync(() => open.now--)
+            ).pipe(Stream.flatMap(() => registry.heartbeats(beats, options)))
+        }
+        const layer = HeartbeatStream.layer({ env: "test" }).pipe(
+          Layer.provide(Layer.succeed(Registry, counted)),
+          Layer.provide(AuthMemory.layer())
+        )
+        const body = Effect.gen(function* () {
+          const registering = yield* Effect.fork(register(yield* Heartbeat, 200, "60 seconds"))
+          yield* clock.advance("10 seconds")
+          const registrations = yield* Fiber.join(registering)
+          yield* clock.advance("20 seconds")
+          assert.strictEqual(open.now, 16)
+          const lost = yield* enters(registrations, ["Lost"])
+
+          yield* control.setLatency("3 seconds", "heartbeats")
+          yield* control.setLatency("6 seconds", "registerInstance")
+          yield* control.clearJournal
+          yield* clock.advance("2 minutes")
+          assert.isTrue(Option.isNone(yield* Fiber.poll(lost)))
+          assert.deepStrictEqual(yield* states(registrations), ["Live"])
+          assert.isAbove(open.most, 32)
+          assert.isAtMost(open.most, 64)
+          const calls = yield* control.calls
+          const beats = calls.filter(({ key, method }) => method === "heartbeats" && Option.isSome(key)).length
+          // Every lease in each of its six intervals, and hardly more: nothing was sent again that had only to wait.
+          assert.isAtLeast(beats, 200 * 5)
+          assert.isAtMost(beats, 200 * 7.5)
+          assert.notInclude(
+            calls.map(({ method }) => method),
+            "registerInstance"
+          )
+
+          yield* control.setLatency(0)
+          yield* clock.advance("3 minutes")
+          assert.strictEqual(open.now, 16)
+          assert.deepStrictEqual(yield* states(registrations), ["Live"])
+        })
+        yield* body.pipe(
+          Effect.scoped,
+          Effect.provide(layer),
+          Effect.withClock(clock.clock),
+          Effect.withRandom(Random.make("34"))
+        )
+      }).pipe(Effect.provide(quiet)),
+    40_000
+  )
+})
