@@ -11,8 +11,11 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../core/Refresh.js"
+import * as View from "../core/View.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
+import type { ServiceWithInstances } from "../schemas/Service.js"
+import * as StaticInstances from "../schemas/StaticInstances.js"
 import { Discovery } from "../services/Discovery.js"
 import type { Registry } from "../services/Registry.js"
 import * as Calls from "./discovery/Calls.js"
@@ -60,6 +63,12 @@ export interface Options extends Choosing.Options {
   readonly maxStale?: Duration.DurationInput | undefined
   /** How long after a change `watch` tells of it, together with what else has changed by then. Default 1 second; 0 to 1 day. */
   readonly watchDebounce?: Duration.DurationInput | undefined
+  /**
+   * Services that are served as given here and marked so (`Static`), whatever the registry says of them, in every env:
+   * `shop/payments=127.0.0.1:8080`, several separated by commas, or a list of instances. The registry is not asked for them.
+   * Default none.
+   */
+  readonly static?: StaticInstances.StaticInstances | undefined
 }
 
 /**
@@ -77,6 +86,7 @@ export const defaults = {
 } as const
 
 interface Settings extends ViewKeeper.Settings, Finder.Settings {
+  readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly choosing: Chooser.Settings
 }
 
@@ -103,6 +113,7 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
     watchDebounceMillis: Limits.durationMillis("watchDebounce", options.watchDebounce ?? defaults.watchDebounce, 0),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
+    statics: StaticInstances.make("static", options.static ?? []),
     choosing: Choosing.settings(options)
   })
 
@@ -118,7 +129,10 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
 export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
-    const keeper = yield* ViewKeeper.make(settings, Chooser, { statics: () => [], remembered: () => [] })
+    const keeper = yield* ViewKeeper.make(settings, Chooser, {
+      statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
+      remembered: () => []
+    })
     const chooser = yield* Chooser.make(keeper, settings.choosing)
     const finder = Finder.make(keeper, settings)
     const { refresh, resolve, watch } = finder

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { AioConfigError } from "./AioError.js"
 import type { RetryPolicy } from "./RetryPolicy.js"
+import type { StaticInstances } from "./StaticInstances.js"
 import * as TextFile from "./TextFile.js"
 import type { TokenPolicy } from "./TokenPolicy.js"
 import type { Transport } from "./Transport.js"
@@ -103,6 +104,11 @@ export interface Common extends Transport {
    * long. Default: finer judgement, by the `outlier` option of discovery. 0 (never) to 1 day.
    */
   readonly cooldown?: Duration.DurationInput | undefined
+  /**
+   * Services that are served as given here, and not looked up: `shop/payments=127.0.0.1:8080`, several separated by commas,
+   * or a list of instances. Default none.
+   */
+  readonly static?: StaticInstances | undefined
 }
 
 /**
@@ -202,6 +208,11 @@ export const environment = {
   cooldown: {
     names: ["AIO_COOLDOWN"],
     description: "how long an instance that was reported as failed is left alone, for example 30 seconds"
+  },
+  static: {
+    names: ["AIO_STATIC"],
+    description:
+      "services that are not looked up, for example shop/payments=127.0.0.1:8080, several separated by commas"
   }
 } as const
 
@@ -241,7 +252,8 @@ const common = {
   tls,
   deadline: optional(key(environment.deadline, Config.duration)),
   refreshInterval: optional(key(environment.refreshInterval, Config.duration)),
-  cooldown: optional(key(environment.cooldown, Config.duration))
+  cooldown: optional(key(environment.cooldown, Config.duration)),
+  static: optional(key(environment.static, Config.string))
 }
 
 const auth: Config.Config<"token" | "disabled"> = Config.withDefault(

@@ -326,6 +326,7 @@ export const make = (
         // A closed layer keeps nothing: the cell is only there to say so.
         if (isClosed) return cell
         cells.add(cell)
+        Gauges.update(cell, at)
         Queue.unsafeOffer(newborn, cell)
         return cell
       },
