@@ -1,16 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Fiber } from "effect"
+import { Effect, Fiber } from "effect"
 import * as Slices from "../../src/internal/slices.js"
-
-/** A clock on which every look takes a millisecond. */
-const busyClock = (): Clock.Clock => {
-  let nanos = 0n
-  const look = () => {
-    nanos += 1_000_000n
-    return nanos
-  }
-  return { ...Clock.make(), unsafeCurrentTimeNanos: look, currentTimeNanos: Effect.sync(look) }
-}
+import { busyClock } from "../support/busyClock.js"
 
 /** Counts its steps, and what else had its turn before each. */
 const work = (steps: number) => {
@@ -45,7 +36,7 @@ describe("work in slices", () => {
   it.effect("lets the event loop have its turn after every two milliseconds", () =>
     Effect.gen(function* () {
       const { end, step, turns } = work(6)
-      yield* Effect.withClock(Slices.run(step), busyClock())
+      yield* Effect.withClock(Slices.run(step), busyClock(1).clock)
       yield* end
       assert.deepStrictEqual(turns, [0, 0, 1, 1, 2, 2])
     })
@@ -57,7 +48,7 @@ describe("work in slices", () => {
       const fiber = yield* Effect.fork(
         Effect.withClock(
           Slices.run(() => ++steps < 0),
-          busyClock()
+          busyClock(1).clock
         )
       )
       yield* Effect.promise(() => new Promise(setImmediate))
