@@ -40,7 +40,7 @@ export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connectio
  * @since 0.1.0
  * @category models
  */
-export type Options = AioConfig.AioConfig & DiscoveryOptions
+export type Options = AioConfig.AioConfig & DiscoveryOptions & HeartbeatOptions
 
 /**
  * What discovery can be told beside: how instances are chosen and checked, and how the view of them is kept.
@@ -50,8 +50,18 @@ export type Options = AioConfig.AioConfig & DiscoveryOptions
  */
 export interface DiscoveryOptions extends Omit<DiscoveryCached.Options, keyof AioConfig.Common> {}
 
-const overRegistry = (options: DiscoveryCached.Options) =>
-  Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer({ env: options.env }))
+/**
+ * What the keeping of leases can be told beside.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HeartbeatOptions {
+  readonly heartbeat?: Omit<HeartbeatStream.Options, "env"> | undefined
+}
+
+const overRegistry = (options: DiscoveryCached.Options & HeartbeatOptions) =>
+  Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer({ ...options.heartbeat, env: options.env }))
 
 /** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
 const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" | "token">): AioConfig.TokenPolicy => ({
@@ -63,7 +73,9 @@ const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" |
 type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
 
 const overConnection = (
-  options: DiscoveryOptions & (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
+  options: DiscoveryOptions &
+    HeartbeatOptions &
+    (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
 ) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
