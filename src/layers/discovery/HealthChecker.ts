@@ -71,7 +71,8 @@ const watch = (choice: Choice.Choice, key: string, settings: Settings): Effect.E
       roster: { networks }
     } = choice.selection
     let health = Health.initial
-    let picks = choice.picks
+    // Somebody has just begun to call.
+    let picks = -1
 
     const check = Effect.suspend(() => {
       const entry = Roster.find(roster, key)
