@@ -1,0 +1,4 @@
+import { leastRequest } from "../../src/core/balancing/Balancing.js"
+import { pickRow } from "../support/picking.js"
+
+export default pickRow(leastRequest, 100)

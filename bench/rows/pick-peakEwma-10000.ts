@@ -1,0 +1,4 @@
+import { peakEwma } from "../../src/core/balancing/Balancing.js"
+import { pickRow } from "../support/picking.js"
+
+export default pickRow(peakEwma, 10_000)

@@ -1,0 +1,4 @@
+import { roundRobin } from "../../src/core/balancing/Balancing.js"
+import { pickRow } from "../support/picking.js"
+
+export default pickRow(roundRobin, 10_000)
