@@ -1,5 +1,5 @@
-/** Does that many operations, and ends when all of them are done. */
-export type Slice = (operations: number) => Promise<void>
+/** Does that many operations, and ends when all of them are done; with what it has to tell, in nanoseconds, where it has. */
+export type Slice = (operations: number) => Promise<number | void>
 
 export interface Contestant {
   readonly name: string
@@ -14,9 +14,9 @@ export interface Contestant {
 export interface Row {
   /**
    * What is counted: CPU of the contestant's process (user and system) or time on the wall, each by operation, or the
-   * longest time that its event loop was held up at a stretch in a slice.
+   * longest time that its event loop was held up at a stretch in a slice, or what the slice itself tells: a latency, say.
    */
-  readonly measure: "cpu" | "time" | "block"
+  readonly measure: "cpu" | "time" | "block" | "told"
   /** Of one slice. As many as take a few tenths of a second, so that a slice is longer than what disturbs it. */
   readonly operations: number
   readonly unit: { readonly name: string; readonly nanos: number }
@@ -39,4 +39,7 @@ export interface Cost {
   readonly timeNanos: number
   /** Watched only in rows that measure it: watching takes a timer every millisecond. */
   readonly blockNanos: number
+  readonly toldNanos: number
 }
+
+export const nothing: Cost = { cpuNanos: 0, timeNanos: 0, blockNanos: 0, toldNanos: 0 }

@@ -5,14 +5,14 @@
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout } from "node:timers/promises"
 import { pathToFileURL } from "node:url"
-import type { Cost, Row } from "./Row.js"
+import { type Cost, nothing, type Row } from "./Row.js"
 
 const [, , file = "", role = "", address = ""] = process.argv
 const { default: row }: { readonly default: Row } = await import(pathToFileURL(file).href)
 
 const say = (message: unknown): void => void process.send?.(message)
 
-const watched = async (work: () => Promise<void>): Promise<number> => {
+const watched = async (work: () => Promise<number | void>): Promise<number> => {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   delay.enable()
   // Before and after, so that its timer is there to be late, and has been.
@@ -24,14 +24,14 @@ const watched = async (work: () => Promise<void>): Promise<number> => {
   return delay.max
 }
 
-const cost = async (work: () => Promise<void>): Promise<Cost> => {
-  if (row.measure === "block") return { cpuNanos: 0, timeNanos: 0, blockNanos: await watched(work) }
+const cost = async (work: () => Promise<number | void>): Promise<Cost> => {
+  if (row.measure === "block") return { ...nothing, blockNanos: await watched(work) }
   const cpu = process.cpuUsage()
   const time = process.hrtime.bigint()
-  await work()
+  const told = await work()
   const timeNanos = Number(process.hrtime.bigint() - time)
   const { system, user } = process.cpuUsage(cpu)
-  return { cpuNanos: (system + user) * 1_000, timeNanos, blockNanos: 0 }
+  return { cpuNanos: (system + user) * 1_000, timeNanos, blockNanos: 0, toldNanos: told ?? 0 }
 }
 
 // An exit, not an end of its own accord: keeps alive nothing, and lets --cpu-prof write its file.

@@ -1,4 +1,4 @@
-import type { Cost, Row } from "./Row.js"
+import { type Cost, nothing, type Row } from "./Row.js"
 import { summarize } from "./statistics.js"
 import { type Place, Worker } from "./Worker.js"
 
@@ -55,8 +55,6 @@ const runRound = async (workers: ReadonlyArray<Worker>, number: number, operatio
   return costs
 }
 
-const nothing: Cost = { cpuNanos: 0, timeNanos: 0, blockNanos: 0 }
-
 const runRounds = async (workers: ReadonlyArray<Worker>, row: Row, options: Options) => {
   let operations = options.operations ?? row.operations
   let took = 0
@@ -80,10 +78,13 @@ const toResult = (
   row: Row,
   { operations, rounds }: { readonly operations: number; readonly rounds: ReadonlyArray<Round> }
 ): Result => {
-  const each = (cost: Cost) =>
-    (row.measure === "block"
-      ? cost.blockNanos
-      : (row.measure === "cpu" ? cost.cpuNanos : cost.timeNanos) / operations) / row.unit.nanos
+  const nanos = {
+    cpu: (cost: Cost) => cost.cpuNanos / operations,
+    time: (cost: Cost) => cost.timeNanos / operations,
+    block: (cost: Cost) => cost.blockNanos,
+    told: (cost: Cost) => cost.toldNanos
+  }[row.measure]
+  const each = (cost: Cost) => nanos(cost) / row.unit.nanos
   const ratio = summarize(rounds.map(([subject, reference]) => each(subject) / each(reference)))
   const itself = summarize(rounds.map(([, reference, again]) => each(again) / each(reference)))
   const values = rounds.map(([subject, reference]) =>
