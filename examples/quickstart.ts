@@ -77,15 +77,15 @@ const discover = (servers: { readonly b: Server }) =>
     const discovery = yield* Discovery
     const call = (n: number) =>
       discovery
-        .use(service, (instance) =>
-          Effect.tapError(get(instance), () =>
-            line(`call ${n}`, red(`no answer from ${nameOf(instance)}, which is left alone for now: try again`))
-          )
+        .use(
+          service,
+          (instance) =>
+            Effect.tapError(get(instance), () =>
+              line(`call ${n}`, red(`no answer from ${nameOf(instance)}, so another one is asked`))
+            ),
+          { idempotent: true }
         )
-        .pipe(
-          Effect.retry({ times: 2 }),
-          Effect.flatMap((answer) => line(`call ${n}`, answer))
-        )
+        .pipe(Effect.flatMap((answer) => line(`call ${n}`, answer)))
     yield* Effect.forEach([1, 2, 3, 4, 5, 6], call)
     yield* servers.b.die
     yield* line("b dies", "its lease is still renewed, so the registry goes on listing it")

@@ -13,11 +13,12 @@ const program = Effect.gen(function* () {
     instance: { host: "10.0.1.7", httpPort: 8080, meta: { version: "1.4.2" } }
   })
 
-  // One of the instances of shop/payments. One that fails is left alone for 30 seconds.
-  const ask = discovery.use({ project: "shop", name: "payments" }, (payments) =>
-    HttpClient.get(`${Address.httpUrl(payments)}/health`)
+  // One of the instances of shop/payments; another one if that fails. A failing one is left alone for a while.
+  const { status } = yield* discovery.use(
+    { project: "shop", name: "payments" },
+    (payments) => HttpClient.get(`${Address.httpUrl(payments)}/health`),
+    { idempotent: true }
   )
-  const { status } = yield* Effect.retry(ask, { times: 2 })
   yield* Console.log(`payments answers ${status}`)
 })
 

@@ -85,13 +85,15 @@ describe.concurrent("npm run demo", () => {
         assert.notMatch(run.stdout, /c[ks]_[0-9a-f]{16}/)
         assert.include(run.stdout, "<redacted>")
         assert.match(run.stdout, /quickstart +3 instances/)
-        // Each server answers twice, then b dies, is called once more, and never again.
+        // Each server answers twice, then b dies. It is called once more, or twice where the first call finds a connection that
+        // is breaking rather than none, and then never again.
         const [before = "", after = ""] = run.stdout.split("b dies")
         for (const name of ["a", "b", "c"])
           assert.lengthOf(before.match(new RegExp(`hello from ${name}`, "g")) ?? [], 2)
         assert.lengthOf(after.match(/hello from [ac]/g) ?? [], 6)
         assert.notInclude(after, "hello from b")
-        assert.lengthOf(after.match(/no answer from b/g) ?? [], 1)
+        assert.oneOf((after.match(/no answer from b/g) ?? []).length, [1, 2])
+        assert.notInclude(after.split("call 11")[1] ?? "", "no answer")
         assert.lengthOf(run.stdout.match(/^ +renewed /gm) ?? [], 5)
         assert.match(run.stdout, /quickstart +0 instances/)
       }),
