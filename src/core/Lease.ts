@@ -77,6 +77,15 @@ const delayAfter = (lease: Lease, random: number): number =>
   (lease.outOfTurn ? 1 - lease.phase : 1) *
   (1 - lease.timing.beatJitter + lease.timing.beatJitter * random)
 
+/** Beats for which a process is woken together, as steps of an interval: 0.1 s for a TTL of 60 s. */
+const STEPS = 200
+
+/** A wake-up costs more than a beat: the beats of many leases fall due at whole steps, and rather sooner than later. */
+const together = (at: number, lease: Lease): number => {
+  const step = interval(lease.ttl, lease.timing) / STEPS
+  return Math.floor(at / step) * step
+}
+
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
   const deadline = Math.max(lease.deadline, sentAt + lease.ttl)
   const held: Lease = { ...lease, failures: 0, setbacks: 0, registeredSince: false, refusals: 0 }
@@ -91,7 +100,7 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
       deadline,
       wanted,
       nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt,
-      nextBeatAt: sentAt + delayAfter(held, random)
+      nextBeatAt: together(sentAt + delayAfter(held, random), held)
     },
     []
   ]

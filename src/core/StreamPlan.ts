@@ -123,9 +123,13 @@ const mostOutstanding = (settings: Settings, stream: Candidate, millisPerBeat: n
   return isSlow ? settings.maxOutstandingWhenSlow : MAX_OUTSTANDING
 }
 
+/** So many beats that fall due together take one stream together: sixteen on one cost a fraction of one on each of sixteen. */
+const BATCH = 16
+
 /**
- * The stream for the next beat: the one with the fewest outstanding among those that may have more, the first of them from
- * `start` on. `-1` if the beat has to wait.
+ * The stream for the next beat: the one with the fewest outstanding among those that may have more, counted in batches of
+ * 16 where streams are quick. Among equals each takes 16 beats in its turn; `sent` is the number of beats before this one.
+ * `-1` if the beat has to wait.
  *
  * @since 0.1.0
  * @category accessors
@@ -134,18 +138,22 @@ export const choose = (
   settings: Settings,
   streams: ReadonlyArray<Candidate>,
   millisPerBeat: number,
-  start: number,
+  sent: number,
   now: number
 ): number => {
+  const start = Math.floor(sent / BATCH)
   let chosen = -1
   let fewest = Number.POSITIVE_INFINITY
   for (let offset = 0; offset < streams.length; offset++) {
     const index = (start + offset) % streams.length
     const stream = streams[index]
-    if (stream === undefined || stream.outstanding >= fewest) continue
-    if (stream.outstanding >= mostOutstanding(settings, stream, millisPerBeat, now)) continue
+    if (stream === undefined) continue
+    const { outstanding } = stream
+    const most = mostOutstanding(settings, stream, millisPerBeat, now)
+    const before = most < BATCH ? outstanding : Math.floor(outstanding / BATCH)
+    if (outstanding >= most || before >= fewest) continue
     chosen = index
-    fewest = stream.outstanding
+    fewest = before
   }
   return chosen
 }

@@ -28,6 +28,18 @@ export const make = <A>(): TimerQueue<A> => ({ heap: [] })
 export const nextAt = <A>(queue: TimerQueue<A>): number => queue.heap[0]?.at ?? Number.POSITIVE_INFINITY
 
 /**
+ * Takes away what is due first as long as it is out of date, so that nobody is woken for it.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const dropOutdated = <A>(queue: TimerQueue<A>, isOutdated: (value: A, at: number) => boolean): void => {
+  for (let first = queue.heap[0]; first !== undefined && isOutdated(first.value, first.at); first = queue.heap[0]) {
+    take(queue, Number.POSITIVE_INFINITY)
+  }
+}
+
+/**
  * @since 0.1.0
  * @category operations
  */

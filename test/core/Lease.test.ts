@@ -422,7 +422,7 @@ rule("A look at the list", [
     status: "Live",
     asks: ["Register"],
     wanted: "absent",
-    wakesAt: 30_001
+    wakesAt: 30_000
   },
   {
     sentence: "goes on asking for it when that failed",

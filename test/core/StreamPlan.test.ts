@@ -20,8 +20,8 @@ const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): 
 })
 
 /** The choice at instant 0, where no head has waited yet. */
-const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerBeat = 1, start = 0, now = 0) =>
-  StreamPlan.choose(settings, streams, millisPerBeat, start, now)
+const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerBeat = 1, sent = 0, now = 0) =>
+  StreamPlan.choose(settings, streams, millisPerBeat, sent, now)
 
 describe("StreamPlan: how many streams", () => {
   const rows: ReadonlyArray<readonly [leases: number, millisPerBeat: number, streams: number, why: string]> = [
@@ -87,16 +87,26 @@ describe("StreamPlan: how many streams", () => {
 })
 
 describe("StreamPlan: which stream", () => {
-  it("is the one with the fewest beats outstanding", () => {
-    assert.strictEqual(choose([stream(2), stream(1), stream(3)]), 1)
+  it("is the one with the fewest beats outstanding, where answers take their time", () => {
+    assert.strictEqual(choose([stream(2), stream(1), stream(3)], 101), 1)
   })
 
-  it("is each in its turn where they are alike", () => {
+  it("is the one with the fewest batches of 16 outstanding, where answers are quick", () => {
+    assert.strictEqual(choose([stream(15), stream(1)]), 0)
+    assert.strictEqual(choose([stream(16), stream(15)]), 1)
+  })
+
+  it("is each in its turn where they are alike, for 16 beats", () => {
     const alike = [stream(0), stream(0), stream(0)]
     assert.deepStrictEqual(
-      [0, 1, 2, 3].map((start) => choose(alike, 1, start)),
-      [0, 1, 2, 0]
+      [0, 15, 16, 32, 47, 48].map((sent) => choose(alike, 1, sent)),
+      [0, 0, 1, 2, 2, 0]
     )
+  })
+
+  it("takes 32 beats at the most where answers are quick, and the rest wait", () => {
+    assert.strictEqual(choose([stream(31)]), 0)
+    assert.strictEqual(choose([stream(32)]), -1)
   })
 
   it("is none where there is none", () => {
@@ -130,7 +140,7 @@ describe("StreamPlan: which stream", () => {
         (outstanding, start, beats) => {
           const streams = outstanding.map((count) => ({ ...stream(count), outstanding: count }))
           for (let sent = 0; sent < beats; sent++) {
-            const index = choose(streams, 3_000, start % streams.length)
+            const index = choose(streams, 3_000, start)
             const chosen = streams[index]
             if (chosen === undefined) {
               assert.isTrue(streams.every((one) => one.outstanding >= 4))

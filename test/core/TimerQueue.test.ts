@@ -30,6 +30,15 @@ describe("TimerQueue", () => {
     )
   })
 
+  it("drops what is out of date as far as something that is not", () => {
+    const queue = TimerQueue.make<number>()
+    for (const at of [5, 1, 3, 2, 4]) TimerQueue.add(queue, at, at)
+    TimerQueue.dropOutdated(queue, (value, at) => value === at && value !== 3)
+    assert.deepStrictEqual(drain(queue, 10), [3, 4, 5])
+    TimerQueue.dropOutdated(queue, () => true)
+    assert.strictEqual(TimerQueue.nextAt(queue), Number.POSITIVE_INFINITY)
+  })
+
   it("stays in order when adding and taking alternate", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.array(FastCheck.oneof(FastCheck.nat(100), FastCheck.constant("take"))), (steps) => {

@@ -78,11 +78,12 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     let beatsPerMilli = 0
     let millisPerBeat = 0
     let surplusSince = Number.POSITIVE_INFINITY
-    let turn = 0
+    let sent = 0
     let round = leases.values()
 
     const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, beatsPerMilli, millisPerBeat })
-    const staying = () => count(streams, ({ isLeaving }) => !isLeaving)
+    const stays = ({ isLeaving }: BeatStream): boolean => !isLeaving
+    const staying = () => count(streams, stays)
     const unproven = () => count(streams, ({ isProven }) => !isProven)
 
     const letGo = (stream: BeatStream) => {
@@ -96,9 +97,8 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       for (const stream of streams) if (at >= stream.renewAt) stream.isLeaving = true
       const present = staying()
       surplusSince = present > target ? Math.min(surplusSince, at) : Number.POSITIVE_INFINITY
-      for (const stream of streams.slice(0, StreamPlan.surplus(present, target, surplusSince, at))) {
-        stream.isLeaving = true
-      }
+      const ending = StreamPlan.surplus(present, target, surplusSince, at)
+      if (ending > 0) for (const stream of streams.filter(stays).slice(0, ending)) stream.isLeaving = true
       let working = count(streams, ({ isProven }) => isProven)
       for (const stream of streams) {
         if (!stream.isLeaving || (stream.isProven && working <= target)) continue
@@ -116,21 +116,25 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
         return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
       })
 
+    const needsAnother = (at: number): boolean => staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)
+
+    /** Gives a beat to one of the streams there are, if it may have more. */
+    const place = (entry: LeaseEntry, at: number): boolean => {
+      const stream = streams[StreamPlan.choose(settings, streams, millisPerBeat, sent, at)]
+      if (stream === undefined) return false
+      sent++
+      stream.unsafeSend(entry)
+      return true
+    }
+
     /** Gives the beats that wait to streams, and opens streams for them as long as there are too few. */
     const assign = Effect.gen(function* () {
       const at = now()
       prune(at)
       for (const entry of waiting) {
-        if (staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)) {
-          waiting.delete(entry)
-          ;(yield* open(at)).unsafeSend(entry)
-          continue
-        }
-        const index = StreamPlan.choose(settings, streams, millisPerBeat, turn, at)
-        if (index < 0) return
-        turn = index + 1
+        if (needsAnother(at)) (yield* open(at)).unsafeSend(entry)
+        else if (!place(entry, at)) return
         waiting.delete(entry)
-        streams[index]?.unsafeSend(entry)
       }
     })
 
@@ -246,6 +250,10 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
           leases.add(entry)
           beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease.ttl)
         }
+        // The usual case, without waking the fiber that opens and ends streams.
+        const at = now()
+        if (waiting.size === 0) prune(at)
+        if (waiting.size === 0 && !needsAnother(at) && place(entry, at)) return
         waiting.add(entry)
         wake.unsafeOpen()
       },

@@ -178,7 +178,10 @@ export const make = (
         entry.lease = next
         if (event._tag === "Registered") countRegistration(former)
         timer.unsafeSchedule(entry)
-        const performed = Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
+        const performed =
+          actions.length === 0
+            ? Effect.void
+            : Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
         return former.status === next.status
           ? performed
           : Effect.zipRight(publish(entry, former.status, next.status), performed)

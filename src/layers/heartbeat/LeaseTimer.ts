@@ -34,15 +34,21 @@ export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.
     const rescheduled = Effect.unsafeMakeLatch(false)
     const now = () => Monotonic.unsafeNow(clock)
 
-    const wakeDue = Effect.gen(function* () {
-      for (let due = TimerQueue.take(queue, now()); due !== undefined; due = TimerQueue.take(queue, now())) {
-        // A lease whose plans have changed since stands in the queue again, at another instant.
-        if (Lease.wakeAt(due.value.lease) <= due.at) yield* onDue(due.value)
-      }
+    // A lease whose plans have changed since stands in the queue again, at another instant.
+    const isOutdated = (entry: LeaseEntry, at: number): boolean => Lease.wakeAt(entry.lease) > at
+
+    const wakeDue = Effect.suspend(() => {
+      const at = now()
+      const all: Array<{ readonly at: number; readonly value: LeaseEntry }> = []
+      for (let due = TimerQueue.take(queue, at); due !== undefined; due = TimerQueue.take(queue, at)) all.push(due)
+      return Effect.forEach(all, (due) => (isOutdated(due.value, due.at) ? Effect.void : onDue(due.value)), {
+        discard: true
+      })
     })
 
     const waitForNext = Effect.suspend(() => {
       rescheduled.unsafeClose()
+      TimerQueue.dropOutdated(queue, isOutdated)
       const left = Math.min(TimerQueue.nextAt(queue) - now(), LONGEST_SLEEP_MILLIS)
       return left === LONGEST_SLEEP_MILLIS
         ? rescheduled.await
