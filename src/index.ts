@@ -14,6 +14,7 @@ export * as HealthCheck from "./layers/HealthCheck.js"
 export * as HeartbeatStream from "./layers/HeartbeatStream.js"
 export * as RegistryGrpc from "./layers/RegistryGrpc.js"
 export * as RegistryMemory from "./layers/RegistryMemory.js"
+export * as SnapshotStore from "./layers/SnapshotStore.js"
 export type { AccessToken } from "./schemas/AccessToken.js"
 export * as Address from "./schemas/Address.js"
 export * as AioConfig from "./schemas/AioConfig.js"
@@ -22,6 +23,7 @@ export * from "./schemas/Ids.js"
 export { Endpoint, Instance, type Lease, type NewInstance, Port } from "./schemas/Instance.js"
 export { JsonObject, type JsonValue } from "./schemas/Json.js"
 export { type NewService, Service, type ServiceRef, ServiceWithInstances } from "./schemas/Service.js"
+export type { StaticInstance, StaticInstances } from "./schemas/StaticInstances.js"
 export * as StatusCode from "./schemas/StatusCode.js"
 export { Auth, type AuthError } from "./services/Auth.js"
 export {
@@ -29,6 +31,7 @@ export {
   Discovery,
   type DiscoveryError,
   type Explanation,
+  type InstanceChange,
   type InstanceExplanation,
   type Outcome,
   type Picked,

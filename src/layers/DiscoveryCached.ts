@@ -22,6 +22,7 @@ import * as Calls from "./discovery/Calls.js"
 import * as Chooser from "./discovery/Chooser.js"
 import * as Choosing from "./discovery/choosing.js"
 import * as Finder from "./discovery/Finder.js"
+import * as Snapshot from "./discovery/Snapshot.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 /**
@@ -69,6 +70,11 @@ export interface Options extends Choosing.Options {
    * Default none.
    */
   readonly static?: StaticInstances.StaticInstances | undefined
+  /**
+   * Where what is known of the services in use is kept for the next process, which uses it (marked as `Disk`) should it find
+   * the registry away when it starts. Whatever is wrong with it, on the disk or in it, is a warning and no more. Default none.
+   */
+  readonly snapshot?: Snapshot.Options | undefined
 }
 
 /**
@@ -87,8 +93,22 @@ export const defaults = {
 
 interface Settings extends ViewKeeper.Settings, Finder.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
+  readonly snapshot: Snapshot.Settings | undefined
   readonly choosing: Chooser.Settings
 }
+
+const snapshotOf = ({
+  maxStale = defaults.maxStale,
+  snapshot
+}: Options): Either.Either<Snapshot.Settings | undefined, AioConfigError> =>
+  snapshot === undefined
+    ? Either.right(undefined)
+    : Either.all({
+        store: Either.right(snapshot.store),
+        key: Limits.text("snapshot.key", snapshot.key ?? Snapshot.defaults.key, { max: 200, required: true }),
+        debounceMillis: Limits.durationMillis("snapshot.debounce", snapshot.debounce ?? Snapshot.defaults.debounce, 0),
+        maxStaleMillis: Limits.durationMillis("maxStale", maxStale, Refresh.floorMillis)
+      })
 
 const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
   Either.all({
@@ -114,6 +134,7 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
     statics: StaticInstances.make("static", options.static ?? []),
+    snapshot: snapshotOf(options),
     choosing: Choosing.settings(options)
   })
 
@@ -129,10 +150,13 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
 export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
+    const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
     const keeper = yield* ViewKeeper.make(settings, Chooser, {
       statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
-      remembered: () => []
+      remembered: snapshot?.remembered ?? (() => []),
+      note: snapshot?.note ?? (() => undefined)
     })
+    if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const chooser = yield* Chooser.make(keeper, settings.choosing)
     const finder = Finder.make(keeper, settings)
     const { refresh, resolve, watch } = finder

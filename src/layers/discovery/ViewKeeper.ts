@@ -49,12 +49,13 @@ export interface Observer {
 }
 
 /**
- * What is known of a project without the registry.
+ * What is known of a project without the registry, and who is told that more is known now.
  *
  * @internal
  * @since 0.1.0
  */
 export interface Known {
+  readonly note: (isChanged: boolean) => void
   readonly statics: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
   readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
 }
@@ -262,6 +263,7 @@ export const make = (
       onView: (cell, now, changed) => {
         observer.onView(cell, now)
         wakeWatchers(cell, changed)
+        known.note(changed.size > 0)
       }
     }
     const drop = (cell: Cell.Cell): void => {

@@ -1,0 +1,77 @@
+/**
+ * A store for the snapshot of discovery: a directory, in which each key is a file.
+ *
+ * `KeyValueStore.layerFileSystem` of `@effect/platform` writes into the file that is read, with the mode that the process
+ * happens to have. A process that is killed meanwhile leaves half a file, and everybody on the machine may read it.
+ *
+ * @since 0.1.0
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as KeyValueStore from "@effect/platform/KeyValueStore"
+import * as Path from "@effect/platform/Path"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+import * as Random from "effect/Random"
+
+const SUFFIX = ".tmp"
+
+const ifThere = <A>(effect: Effect.Effect<A, PlatformError>): Effect.Effect<Option.Option<A>, PlatformError> =>
+  Effect.catchIf(
+    Effect.asSome(effect),
+    (error) => error._tag === "SystemError" && error.reason === "NotFound",
+    () => Effect.succeedNone
+  )
+
+/** Whoever reads finds the former text or the new one, each whole: it is written beside, forced to the disk, and renamed. */
+const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.Effect<void, PlatformError> =>
+  Effect.flatMap(Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER), (random) => {
+    const beside = `${path}.${random.toString(36)}${SUFFIX}`
+    return Effect.scoped(
+      Effect.flatMap(fs.open(beside, { flag: "wx", mode: 0o600 }), (file) =>
+        Effect.zipRight(file.writeAll(new TextEncoder().encode(text)), file.sync)
+      )
+    ).pipe(
+      Effect.zipRight(fs.rename(beside, path)),
+      Effect.onError(() => Effect.ignore(fs.remove(beside)))
+    )
+  })
+
+/**
+ * Makes the directory, for this user alone (0700), unless it is there. A key is replaced as a whole or not at all, and its
+ * file is for this user alone (0600). Several processes may share a directory: the last one to write wins.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  directory: string
+): Effect.Effect<KeyValueStore.KeyValueStore, PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
+    const pathOf = (key: string) => path.join(directory, `${encodeURIComponent(key)}.snapshot`)
+    const files = Effect.map(fs.readDirectory(directory), (names) => names.filter((name) => name.endsWith(".snapshot")))
+    return KeyValueStore.makeStringOnly({
+      get: (key) => ifThere(fs.readFileString(pathOf(key))),
+      set: (key, text) => replace(fs, pathOf(key), text),
+      remove: (key) => Effect.asVoid(ifThere(fs.remove(pathOf(key)))),
+      clear: Effect.flatMap(files, (names) =>
+        Effect.forEach(names, (name) => ifThere(fs.remove(path.join(directory, name))), { discard: true })
+      ),
+      size: Effect.map(files, ({ length }) => length)
+    })
+  })
+
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  directory: string
+): Layer.Layer<KeyValueStore.KeyValueStore, PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Layer.effect(KeyValueStore.KeyValueStore, make(directory))
