@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, type Scope } from "effect"
-import { Aio, type AioError, StatusCode } from "effect-aio"
+import { Cause, Duration, Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schedule, type Scope } from "effect"
+import { Aio, type AioError, Metrics, StatusCode } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
 import * as Connection from "../../src/grpc/Connection.js"
 import * as Deadline from "../../src/grpc/Deadline.js"
@@ -26,6 +26,9 @@ const clientBehindProxy = (options: { readonly deadline?: Duration.DurationInput
     return { aio, proxy }
   })
 
+const replacements = (reason: string) =>
+  Effect.map(Metric.value(Metric.tagged(Metrics.channelReplacements, "reason", reason)), ({ count }) => count)
+
 const codeOf = (exit: Exit.Exit<unknown, AioError>): number | undefined => {
   const failure = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
   return failure?._tag === "AioRpcError" ? failure.code : undefined
@@ -40,8 +43,10 @@ const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | S
 
 describe("Transport", () => {
   live(
-    "rule 2: on a half-open connection two calls end at their deadline, and the third finds another connection",
+    "rule 2, scenario 9: on a half-open connection two calls end at their deadline, and the third finds another connection",
     Effect.gen(function* () {
+      const silent = replacements("silent")
+      const before = yield* silent
       const { aio, proxy } = yield* clientBehindProxy()
       yield* untilItWorks(aio.registry.listServices())
       yield* proxy.blackHole("both")
@@ -52,6 +57,7 @@ describe("Transport", () => {
       assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
       assert.deepStrictEqual(yield* aio.registry.listServices(), [])
       assert.strictEqual((yield* proxy.connections).ever, 2)
+      assert.isAbove(yield* silent, before)
     })
   )
 
@@ -148,10 +154,12 @@ describe("Transport", () => {
           { deadline: Deadline.after(300) }
         )
       )
+      const before = yield* replacements("connecting")
       assert.strictEqual(codeOf(yield* Effect.exit(authenticate)), DEADLINE_EXCEEDED)
       yield* Effect.sleep("1 second")
       assert.strictEqual(codeOf(yield* Effect.exit(authenticate)), DEADLINE_EXCEEDED)
       assert.strictEqual((yield* proxy.connections).ever, 2)
+      assert.isAbove(yield* replacements("connecting"), before)
       yield* proxy.mute(false)
       const answered = yield* Effect.retry(authenticate, {
         while: (error) => error._tag === "AioRpcError" && error.code === DEADLINE_EXCEEDED,

@@ -20,6 +20,7 @@ import { AioConfigError, AioRpcError, type Auth, AuthClient, Credentials, Metric
 import { Connection } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import type * as Messages from "../../src/schemas/Messages.js"
+import { collectSpans } from "../support/spans.js"
 
 const { INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } = StatusCode.StatusCode
 
@@ -416,6 +417,117 @@ describe("AuthClient", () => {
       yield* TestClock.adjust("54 minutes")
       yield* auth.token
       assert.lengthOf(server.asked, 1)
+    }))
+
+  test("rule 7: so does a JWT that does not say when it expires", (server, auth) =>
+    Effect.gen(function* () {
+      const { access_token } = jwt(0, 3_600)
+      const [header] = access_token.split(".")
+      server.answer = {
+        access_token: `${header}.${base64Url({ iat: 0 })}.sig`,
+        expires_at: "3600",
+        token_type: "Bearer"
+      }
+      yield* auth.token
+      yield* TestClock.adjust("54 minutes")
+      yield* auth.token
+      assert.lengthOf(server.asked, 1)
+      server.answer = undefined
+      yield* TestClock.adjust("7 minutes")
+      yield* auth.token
+      assert.isAbove(server.asked.length, 1)
+    }))
+
+  test("rule 7: an expires_at in milliseconds is a typed error that says so, and the token is not used", (server, auth) =>
+    Effect.gen(function* () {
+      server.answer = { access_token: "opaque-token", expires_at: "1795447616000", token_type: "Bearer" }
+      const error = yield* Effect.flip(auth.token)
+      assert.strictEqual(error._tag, "AioWireError")
+      assert.match(error.message, /expires_at: .*look like milliseconds \(got 1795447616000\)$/)
+      assert.isUndefined(auth.unsafeFresh())
+    }))
+
+  test("rule 7: the skew of the clocks is a gauge", (server, auth) =>
+    Effect.gen(function* () {
+      server.skewSeconds = 600
+      yield* auth.token
+      assert.strictEqual((yield* Metric.value(Metrics.clockSkewSeconds)).value, 600)
+    }))
+
+  test("rule 7: two tokens that are equal to the byte are told apart", (server, auth) =>
+    Effect.gen(function* () {
+      server.answer = { access_token: "opaque", expires_at: "3600", token_type: "Bearer" }
+      const first = yield* auth.token
+      yield* TestClock.adjust("10 seconds")
+      yield* auth.invalidate(first)
+      const second = yield* auth.token
+      assert.strictEqual(Redacted.value(second.value), Redacted.value(first.value))
+      assert.notStrictEqual(second.generation, first.generation)
+      yield* auth.invalidate(first)
+      assert.strictEqual(yield* auth.token, second)
+      assert.lengthOf(server.asked, 2)
+    }))
+
+  test("rule 2: who waits for a token is bound by its own deadline alone, and the others go on waiting", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "5 seconds"
+      const short = yield* Effect.fork(Effect.timeoutOption(auth.token, "1 second"))
+      const long = yield* Effect.fork(Effect.timeoutOption(auth.token, "6 seconds"))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Option.isNone(yield* Fiber.join(short)))
+      yield* TestClock.adjust("4 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.join(long)))
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("rule 9: a fresh token costs no rpc, no span and no wait", (server, auth) =>
+    Effect.gen(function* () {
+      const first = yield* auth.token
+      const { spans, tracer } = collectSpans()
+      const asked = Effect.replicateEffect(auth.token, 1_000)
+      const again = yield* asked.pipe(Effect.withSpan("all of them"), Effect.withTracer(tracer))
+      assert.isTrue(again.every((token) => token === first))
+      assert.strictEqual(Effect.runSync(auth.token), first)
+      assert.strictEqual(auth.unsafeFresh(), first)
+      assert.deepStrictEqual(
+        spans.map(({ name }) => name),
+        ["all of them"]
+      )
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  test("counts acquisitions by kind and result", (server, auth) =>
+    Effect.gen(function* () {
+      const count = (kind: string, result: string) =>
+        Metrics.tokenRefreshes.pipe(
+          Metric.tagged("kind", kind),
+          Metric.tagged("result", result),
+          Metric.value,
+          Effect.map(({ count }) => count)
+        )
+      const counts = Effect.all([
+        count("authenticate", "success"),
+        count("authenticate", "failure"),
+        count("renew", "success"),
+        count("renew", "failure")
+      ])
+      const before = yield* counts
+      server.authenticate = rpcError(UNAVAILABLE)
+      yield* Effect.flip(auth.token)
+      server.authenticate = undefined
+      yield* TestClock.adjust("3 seconds")
+      yield* auth.token
+      server.renew = rpcError(UNAVAILABLE)
+      yield* TestClock.adjust("3597 seconds")
+      yield* auth.token
+      server.renew = undefined
+      yield* TestClock.adjust("2 seconds")
+      yield* auth.token
+      const after = yield* counts
+      assert.deepStrictEqual(
+        after.map((one, index) => one - (before[index] ?? 0) > 0),
+        [true, true, true, true]
+      )
     }))
 
   for (const expires_at of ["0", "-1", "5"]) {
