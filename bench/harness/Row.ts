@@ -19,14 +19,18 @@ export interface Row {
   readonly measure: "cpu" | "time" | "block" | "told"
   /** Of one slice. As many as take a few tenths of a second, so that a slice is longer than what disturbs it. */
   readonly operations: number
+  /** How many nanoseconds it has, or bytes where bytes are told. */
   readonly unit: { readonly name: string; readonly nanos: number }
   readonly goal: number
   /** `ratio`: of subject to reference. `absolute`: of the value, in the row's unit. */
   readonly goalKind: "ratio" | "absolute"
   /** What to try for beyond the goal. */
   readonly stretch?: number
-  /** What the value is: the subject's own, what it takes over the reference, or its own in the worst slice. */
-  readonly value?: "own" | "over the reference" | "worst"
+  /**
+   * What the value is: the subject's own, what it takes over the reference, its own in the worst slice, or by how much its
+   * own of the last five slices is above that of the first five.
+   */
+  readonly value?: "own" | "over the reference" | "worst" | "growth"
   readonly subject: Contestant
   readonly reference: Contestant
   /** A server that both sides ask, in a process of its own that is not measured. Gives its address. */

@@ -73,6 +73,17 @@ const runRounds = async (workers: ReadonlyArray<Worker>, row: Row, options: Opti
 
 const rounded = (value: number): number => Number(value.toPrecision(4))
 
+const valueOf = (row: Row, values: ReadonlyArray<number>): number => {
+  switch (row.value) {
+    case "worst":
+      return Math.max(...values)
+    case "growth":
+      return summarize(values.slice(-5)).median - summarize(values.slice(0, 5)).median
+    default:
+      return summarize(values).median
+  }
+}
+
 const toResult = (
   name: string,
   row: Row,
@@ -90,7 +101,7 @@ const toResult = (
   const values = rounds.map(([subject, reference]) =>
     row.value === "over the reference" ? each(subject) - each(reference) : each(subject)
   )
-  const value = row.value === "worst" ? Math.max(...values) : summarize(values).median
+  const value = valueOf(row, values)
   return {
     name,
     value: rounded(value),

@@ -6,8 +6,12 @@
 import * as Effect from "effect/Effect"
 import * as Monotonic from "./monotonic.js"
 
-/** Timers, sockets and other fibers have their turn: `Effect.yieldNow` is a microtask, and lets in none of the first two. */
-const turn: Effect.Effect<void> = Effect.async((resume) => {
+/**
+ * Timers, sockets and other fibers have their turn: `Effect.yieldNow` is a microtask, and lets in none of the first two.
+ *
+ * @internal
+ */
+export const turn: Effect.Effect<void> = Effect.async((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
 })

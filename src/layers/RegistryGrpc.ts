@@ -88,14 +88,18 @@ const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effec
 const listServices = Methods.inBytes(Methods.registry.listServices)
 const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
 
-/** In slices, so that beats and calls go on meanwhile; in one go what is small. */
-const readInSlices = <A>(reading: Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
-  reading.step()
-    ? decoded(reading.result())
-    : Effect.zipRight(
-        Slices.run(reading.step),
-        Effect.suspend(() => decoded(reading.result()))
-      )
+/** Putting the pieces of a large answer together has already taken grpc-js some milliseconds when it is handed out. */
+const LARGE_BYTES = 1024 * 1024
+
+/** In slices, so that beats and calls go on meanwhile. */
+const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
+  Effect.suspend(() => {
+    const reading = read(bytes)
+    return (bytes.length < LARGE_BYTES ? Effect.void : Slices.turn).pipe(
+      Effect.zipRight(Slices.run(reading.step)),
+      Effect.zipRight(Effect.suspend(() => decoded(reading.result())))
+    )
+  })
 
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
@@ -218,7 +222,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     ): Effect.Effect<A, RegistryError> =>
       CallDeadline.within(deadlineMillis, (deadline) => callBefore(deadline, method, request, answered))
 
-    const answeredList = (bytes: Buffer) => readInSlices(Wire.readListServices(bytes))
+    const answeredList = (bytes: Buffer) => readInSlices(bytes, Wire.readListServices)
 
     const openHeartbeats =
       (options: HeartbeatOptions | undefined) =>
@@ -250,7 +254,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         ),
       listServices: (filter = {}) => call(listServices, Wire.encodeListServices(filter), answeredList),
       getService: (id) =>
-        call(getServiceByID, Wire.encodeServiceId("id", id), (bytes) => readInSlices(Wire.readGetServiceByID(bytes))),
+        call(getServiceByID, Wire.encodeServiceId("id", id), (bytes) => readInSlices(bytes, Wire.readGetServiceByID)),
       registerInstance: (instance) =>
         call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance), (response) =>
           Wire.decodeRegisterInstance(response, instance)
