@@ -15,6 +15,8 @@ import type { Entry } from "./Roster.js"
 export interface Availability {
   readonly choosable: ReadonlyArray<Entry>
   readonly isPanicking: boolean
+  /** Who may be `choosable`: only those in rotation, those without hard evidence too, or everyone. */
+  readonly admits: "InRotation" | "Soft" | "Everyone"
   readonly due: Array<Entry>
 }
 
@@ -41,12 +43,13 @@ export const of = (
     if (healthy.length === 0) continue
     const available = means.out === 0 ? healthy : healthy.filter(isIn)
     if (available.length > 0 && available.length >= means.panicBelow * healthy.length) {
-      return { choosable: available, isPanicking: false, due: dueOf(members, rank, means.out) }
+      const due = dueOf(members, rank, means.out)
+      return { choosable: available, isPanicking: false, admits: "InRotation", due }
     }
     const notHard = healthy.filter(hasNoHardEvidence)
     if (notHard.length > 0) {
       const isPanicking = notHard.length > available.length
-      return { choosable: notHard, isPanicking, due: dueOf(members, rank, means.out) }
+      return { choosable: notHard, isPanicking, admits: "Soft", due: dueOf(members, rank, means.out) }
     }
   }
   return nobodyLeft(members, means.out)
@@ -56,7 +59,16 @@ export const of = (
  * @since 0.1.0
  * @category constructors
  */
-export const none: Availability = { choosable: [], isPanicking: false, due: [] }
+export const none: Availability = { choosable: [], isPanicking: false, admits: "InRotation", due: [] }
+
+/**
+ * Would it still be choosable, after what has happened to it since?
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const isAdmitted = ({ admits }: Availability, { standing }: Entry): boolean =>
+  standing.phase === "In" || admits === "Everyone" || (admits === "Soft" && standing.evidence === "Soft")
 
 const isHealthy = ({ health }: Entry): boolean => health !== "Unhealthy"
 const isIn = ({ standing }: Entry): boolean => standing.phase === "In"
@@ -73,6 +85,7 @@ const nobodyLeft = (members: ReadonlyArray<Entry>, out: number): Availability =>
   return {
     choosable: among.filter((entry) => entry.rank === rank),
     isPanicking: true,
+    admits: willing.length > 0 ? "Soft" : "Everyone",
     due: out === 0 ? [] : members.filter(({ standing }) => standing.phase === "Due")
   }
 }

@@ -15,6 +15,11 @@ import type { Instance } from "../schemas/Instance.js"
 export const hasAddress = (instance: Instance): boolean =>
   hasAddressOfItsOwn(instance) || (hasPort(instance) && instance.endpoints.length > 0)
 
+const isOn =
+  ({ endpoints }: Instance) =>
+  (network: string): boolean =>
+    endpoints.some((endpoint) => endpoint.network === network)
+
 const hasPort = ({ grpcPort, httpPort }: Instance): boolean => httpPort !== undefined || grpcPort !== undefined
 
 const hasAddressOfItsOwn = (instance: Instance): boolean =>
@@ -31,7 +36,7 @@ const hasAddressOfItsOwn = (instance: Instance): boolean =>
 export const rankOf = (instance: Instance, networks: ReadonlyArray<string>): number => {
   if (networks.length === 0) return hasAddress(instance) ? 0 : -1
   if (hasPort(instance) && instance.endpoints.length > 0) {
-    const rank = networks.findIndex((network) => instance.endpoints.some((endpoint) => endpoint.network === network))
+    const rank = networks.findIndex(isOn(instance))
     if (rank !== -1) return rank
   }
   return hasAddressOfItsOwn(instance) ? networks.length : -1

@@ -210,7 +210,7 @@ export interface Table {
   listedOut: number
   /** Tells what came before and what after, without a clock. */
   marks: number
-  /** Grows with every change of somebody's phase or evidence. */
+  /** Grows with every change of somebody's phase, evidence or health. */
   version: number
   /** When {@link sweep} has something to do; infinite in good times. */
   nextChangeAt: number
@@ -466,6 +466,8 @@ export const beginProbe = (table: Table, standing: Standing, now: number): numbe
  */
 export const sweep = (table: Table, now: number): void => {
   if (now < table.nextChangeAt) return
+  // When ten thousand end within seconds, they are not gone through for each of them.
+  const soonest = now + table.out.size * SWEEP_MILLIS
   let next = Number.POSITIVE_INFINITY
   for (const standing of table.out) {
     if (standing.phase === "Due") continue
@@ -473,5 +475,8 @@ export const sweep = (table: Table, now: number): void => {
     else if (standing.isListed && table.settings.probe) setPhase(table, standing, "Due")
     else readmit(table, standing, now)
   }
-  table.nextChangeAt = next
+  table.nextChangeAt = Math.max(next, soonest)
 }
+
+/** For each that is out, so long at least lies between two sweeps. */
+const SWEEP_MILLIS = 0.01

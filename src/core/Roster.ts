@@ -73,7 +73,7 @@ export interface Roster {
   readonly gone: Map<string, Entry>
   /** How many are unhealthy: none, most of the time, which spares looking for them. */
   unhealthy: number
-  /** Grows with every change but those that `table.version` tells. */
+  /** Grows with every list. */
   version: number
 }
 
@@ -181,5 +181,5 @@ export const setHealth = (roster: Roster, key: string, health: Health): void => 
   if (health === "Unhealthy") roster.unhealthy++
   if (entry.health === "Unhealthy") roster.unhealthy--
   entry.health = health
-  roster.version++
+  roster.table.version++
 }

@@ -91,6 +91,7 @@ export interface Group {
   /** Of the roster and of the table, when `members` and `availability` were found out. */
   rosterVersion: number
   tableVersion: number
+  computedAt: number
   /** The strategy threw when it was told whom to choose among, so that it is not asked until it is told anew. */
   isBroken: boolean
 }
@@ -172,6 +173,7 @@ const makeGroup = (selection: Selection, where: Group["where"]): Group => {
     availability: Availability.none,
     rosterVersion: 0,
     tableVersion: 0,
+    computedAt: 0,
     isBroken: false
   }
 }
@@ -191,8 +193,9 @@ export const update = (selection: Selection, listing: Roster.Listing, now: numbe
  * Chooses an instance; `undefined` where nobody fits: nobody is listed, nobody has an address, or `where` and `exclude` leave
  * nobody. That all are ejected or unhealthy is no reason.
  *
- * Costs the same however many instances there are (but for `consistentHash`, see there), except after something has changed:
- * a new list, an ejection, somebody taken back. Then whom to choose among is found out anew, once.
+ * Costs the same however many instances there are (but for `consistentHash`, see there), except after something has changed.
+ * Then whom to choose among is found out anew, once: after a new list at once, after an ejection or a return at once with up
+ * to 64 instances, else after one in 64 or after 0.01 ms for each instance. Meanwhile an ejected one is passed over.
  *
  * @since 0.1.0
  * @category combinators
@@ -293,8 +296,20 @@ export const groupFor = (selection: Selection, now: number, where: Group["where"
   if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
   selection.everyone ??= makeGroup(selection, undefined)
   const group = where === undefined ? selection.everyone : subset(selection, where)
-  if (group.tableVersion !== outliers.version || group.rosterVersion !== roster.version) recompute(selection, group)
+  if (isWorthRecomputing(group, outliers.version, roster.version, now)) recompute(selection, group, now)
   return group
+}
+
+/** Of very many instances one that is ejected is passed over meanwhile, and one that is back can wait a moment. */
+const MEMBERS_PER_CHANGE = 64
+const WAIT_MILLIS_PER_MEMBER = 0.01
+
+const isWorthRecomputing = (group: Group, tableVersion: number, rosterVersion: number, now: number): boolean => {
+  if (group.rosterVersion !== rosterVersion) return true
+  const changes = tableVersion - group.tableVersion
+  if (changes === 0) return false
+  const { length } = group.members
+  return changes * MEMBERS_PER_CHANGE >= length || now >= group.computedAt + length * WAIT_MILLIS_PER_MEMBER
 }
 
 /**
@@ -333,7 +348,7 @@ const subset = (selection: Selection, where: (instance: Instance) => boolean): G
   return group
 }
 
-const recompute = (selection: Selection, group: Group): void => {
+const recompute = (selection: Selection, group: Group, now: number): void => {
   const { options, outliers, roster } = selection
   const { where } = group
   if (group.rosterVersion !== roster.version) {
@@ -341,6 +356,7 @@ const recompute = (selection: Selection, group: Group): void => {
   }
   group.rosterVersion = roster.version
   group.tableVersion = outliers.version
+  group.computedAt = now
   group.availability = Availability.of(group.members, {
     networks: options.networks.length,
     panicBelow: options.outlier.panicBelow,
@@ -364,30 +380,32 @@ const strategyFailed = (selection: Selection, error: unknown): void => {
 
 const takeDue = ({ availability }: Group, { exclude }: Request): Roster.Entry | undefined => {
   const { due } = availability
-  for (let i = due.length - 1; i >= 0; i--) {
-    const entry = due[i]
-    // Another group may have taken it meanwhile.
-    if (entry?.standing.phase === "Due" && !isExcluded(entry, exclude)) return entry
-  }
-  return undefined
+  // Those that another group, or a pick before, has taken meanwhile.
+  while (due.length > 0 && due.at(-1)?.standing.phase !== "Due") due.pop()
+  return due.findLast((entry) => entry.standing.phase === "Due" && !isExcluded(entry, exclude))
 }
 
 const isExcluded = (entry: Roster.Entry, exclude: ReadonlyArray<Balancing.Candidate> | undefined): boolean =>
   exclude?.includes(entry) === true
 
-/** How often a strategy is asked that gives somebody excluded, before anybody else is taken. */
+/** How often a strategy is asked that gives somebody who does not fit, before anybody else is taken. */
 const MAX_ASKS = 4
 
 const choose = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
-  const { exclude } = request
-  if (exclude === undefined || exclude.length === 0) return ask(selection, group, now, request)
+  let asked: Balancing.Request = request
   for (let asks = 0; asks < MAX_ASKS; asks++) {
-    const entry = ask(selection, group, now, request)
-    if (entry === undefined || !isExcluded(entry, exclude)) return entry
+    const entry = ask(selection, group, now, asked)
+    if (entry === undefined || fits(selection, group, entry, request)) return entry
+    asked = { key: request.key, exclude: [...(asked.exclude ?? []), entry] }
   }
-  const others = group.availability.choosable.filter((entry) => !isExcluded(entry, exclude))
+  if (group.tableVersion !== selection.outliers.version) recompute(selection, group, now)
+  const others = group.availability.choosable.filter((entry) => !isExcluded(entry, request.exclude))
   return others[Math.floor(selection.context.random() * others.length)]
 }
+
+const fits = ({ outliers }: Selection, group: Group, entry: Roster.Entry, { exclude }: Request): boolean =>
+  !isExcluded(entry, exclude) &&
+  (group.tableVersion === outliers.version || Availability.isAdmitted(group.availability, entry))
 
 const ask = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
   const { balancer, isBroken, standIn } = group

@@ -414,6 +414,40 @@ describe("Selection", () => {
     })
   })
 
+  describe("of very many instances", () => {
+    const many = Array.from({ length: 500 }, (_, i) => `i-${String(i).padStart(3, "0")}`)
+    const strategies = [
+      Balancing.roundRobin,
+      Balancing.weightedRoundRobin,
+      Balancing.peakEwma,
+      Balancing.consistentHash
+    ]
+
+    it.each(strategies.map((strategy) => [strategy.name, strategy] as const))(
+      "%s never gives one that cannot be reached as long as others can, while one after the other fails",
+      (_, strategy) => {
+        const world = selectionAmong(many, { strategy, random: dice() })
+        const failed = new Set<string>()
+        for (let i = 0; failed.size < many.length; i++) {
+          const call = world.pick(0, { key: `user-${i}` })
+          const key = call?.candidate.key ?? ""
+          assert.isFalse(failed.has(key), `${key} after ${failed.size}`)
+          failed.add(key)
+          world.end(call, "Unreachable", 0)
+        }
+        assert.isDefined(world.pick(0))
+      }
+    )
+
+    it("one that is back is chosen after a moment", () => {
+      const world = selectionAmong(many, { random: dice() })
+      world.reports("i-007", "Unreachable", 0)
+      assert.notInclude(world.keysAt(10, 500), "i-007")
+      for (const call of [36_000, 36_100].map((now) => world.pick(now))) world.end(call, "Success", 36_100)
+      assert.include(world.keysAt(36_200, 500), "i-007")
+    })
+  })
+
   it("reaches every listed instance in the end, whatever has been reported before, once all of them answer", () => {
     const report = FastCheck.record({
       outcome: FastCheck.constantFrom<Balancing.Outcome>(

@@ -18,6 +18,7 @@ import {
   Scope,
   TestClock
 } from "effect"
+import * as Balancing from "../../src/core/balancing/Balancing.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import type { ServiceRef } from "../../src/schemas/Service.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
@@ -595,6 +596,10 @@ describe("DiscoveryCached", () => {
       ["refreshInterval", { env: "test", refreshInterval: "999 millis" }],
       ["refreshInterval", { env: "test", refreshInterval: Duration.infinity }],
       ["cooldown", { env: "test", cooldown: "2 days" }],
+      ["cooldown", { env: "test", cooldown: "30 seconds", outlier: {} }],
+      ["outlier.jitter", { env: "test", outlier: { jitter: 0.5 } }],
+      ["slowStart.from", { env: "test", slowStart: { from: 0 } }],
+      ["balancing.decay", { env: "test", balancing: Balancing.peakEwmaWith({ decay: 0 }) }],
       ["fetchTimeout", { env: "test", fetchTimeout: 0 }],
       ["idleTimeout", { env: "test", idleTimeout: 0 }]
     ]

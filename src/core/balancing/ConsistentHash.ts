@@ -194,6 +194,6 @@ export const consistentHash: Strategy = make(defaults.boundedLoad)
  */
 export const consistentHashWith = (options: Options): Either.Either<Strategy, AioConfigError> =>
   Either.map(
-    Limits.number("strategy.boundedLoad", options.boundedLoad ?? defaults.boundedLoad, { min: 1, max: 100 }),
+    Limits.number("balancing.boundedLoad", options.boundedLoad ?? defaults.boundedLoad, { min: 1, max: 100 }),
     make
   )

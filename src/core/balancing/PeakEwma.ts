@@ -77,4 +77,4 @@ export const peakEwma: Strategy = make(Duration.toMillis(defaults.decay))
  * @category strategies
  */
 export const peakEwmaWith = (options: Options): Either.Either<Strategy, AioConfigError> =>
-  Either.map(Limits.durationMillis("strategy.decay", options.decay ?? defaults.decay, 1), make)
+  Either.map(Limits.durationMillis("balancing.decay", options.decay ?? defaults.decay, 1), make)

@@ -21,8 +21,11 @@ import type * as HealthChecker from "./HealthChecker.js"
  * @category models
  */
 export interface Options {
-  /** How an instance is chosen: a strategy of `Balancing`, or one of your own. Default `Balancing.roundRobin`. */
-  readonly balancing?: Strategy | undefined
+  /**
+   * How an instance is chosen: a strategy of `Balancing`, or one of your own; or what a strategy with options gives, such as
+   * `Balancing.peakEwmaWith({ decay: "5 seconds" })`. Default `Balancing.roundRobin`.
+   */
+  readonly balancing?: Strategy | Either.Either<Strategy, AioConfigError> | undefined
   /** How an instance that appears while others are known warms up. Defaults there. */
   readonly slowStart?: SlowStart.Options | undefined
   /** When an instance that fails is left alone, and for how long. Defaults there. */
@@ -99,10 +102,12 @@ const wrong = (field: string, problem: string, expected: string): Checked<never>
   Either.left(new AioConfigError({ field, problem, expected }))
 
 const strategyOf = ({ balancing = defaults.balancing }: Options): Checked<Strategy> =>
-  // Configuration may come from where no compiler looks.
-  Predicate.isObject(balancing) && Predicate.isFunction(balancing.make) && Predicate.isString(balancing.name)
-    ? Either.right(balancing)
-    : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
+  Either.flatMap(Either.isEither(balancing) ? balancing : Either.right(balancing), (strategy) =>
+    // Configuration may come from where no compiler looks.
+    Predicate.isObject(strategy) && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
+      ? Either.right(strategy)
+      : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
+  )
 
 const outlierOf = ({ cooldown, outlier }: Options): Checked<Outlier.Settings> => {
   if (cooldown === undefined) return Outlier.settings(outlier)

@@ -117,7 +117,7 @@ describe("consistentHash", () => {
 
   it("says which bound makes no sense", () => {
     const error = Either.getOrThrow(Either.flip(consistentHashWith({ boundedLoad: 0.5 })))
-    assert.include(error.message, "strategy.boundedLoad")
+    assert.include(error.message, "balancing.boundedLoad")
     assert.isTrue(Either.isRight(consistentHashWith({ boundedLoad: 2 })))
   })
 })

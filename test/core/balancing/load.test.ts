@@ -93,6 +93,6 @@ describe("peakEwma", () => {
     const one = measured("a", 100)
     begun(Either.getOrThrow(peakEwmaWith({ decay: "1 second" })), [one]).ended?.(one, "Success", 10, 10_000)
     assert.closeTo(one.latencyMillis, 10, 0.05)
-    assert.include(Either.getOrThrow(Either.flip(peakEwmaWith({ decay: 0 }))).message, "strategy.decay")
+    assert.include(Either.getOrThrow(Either.flip(peakEwmaWith({ decay: 0 }))).message, "balancing.decay")
   })
 })
