@@ -34,27 +34,56 @@ const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.Note> =>
     )
   ).pipe(Stream.takeUntil((note) => note === "Stopped"))
 
-/**
- * @since 0.1.0
- * @category constructors
- */
-export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease => {
-  const state = keeper.state(entry)
-  // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
-  const changes = Stream.changes(
-    Stream.mapEffect(Stream.filter(notes(entry), isState), (noted) =>
-      noted === "Live" || noted === "Suspect"
-        ? Effect.map(state, (now) => (now === "Lost" ? now : noted))
-        : Effect.succeed(noted)
+/** Made up when they are asked for: of ten thousand leases hardly one is watched, and each of these would weigh a KiB. */
+class Facade implements Registration {
+  readonly #keeper: LeaseKeeper
+  readonly #entry: LeaseEntry.LeaseEntry
+
+  constructor(keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry) {
+    this.#keeper = keeper
+    this.#entry = entry
+  }
+
+  get instanceKey() {
+    const entry = this.#entry
+    return Effect.sync(() => entry.instanceKey)
+  }
+
+  get state() {
+    return this.#keeper.state(this.#entry)
+  }
+
+  get changes() {
+    const { state } = this
+    // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
+    return Stream.changes(
+      Stream.mapEffect(Stream.filter(notes(this.#entry), isState), (noted) =>
+        noted === "Live" || noted === "Suspect"
+          ? Effect.map(state, (now) => (now === "Lost" ? now : noted))
+          : Effect.succeed(noted)
+      )
     )
-  )
-  return {
-    instanceKey: Effect.sync(() => entry.instanceKey),
-    state,
-    changes,
-    events: Stream.filter(notes(entry), isEvent),
-    stop: keeper.stop([entry]),
-    awaitLive: Stream.runHead(Stream.filter(changes, (told) => told === "Live" || told === "Stopped")).pipe(
+  }
+
+  get events() {
+    return Stream.filter(notes(this.#entry), isEvent)
+  }
+
+  get stop() {
+    return this.#keeper.stop([this.#entry])
+  }
+
+  get pause() {
+    return this.#keeper.pause(this.#entry)
+  }
+
+  get resume() {
+    return this.#keeper.resume(this.#entry)
+  }
+
+  get awaitLive() {
+    const entry = this.#entry
+    return Stream.runHead(Stream.filter(this.changes, (told) => told === "Live" || told === "Stopped")).pipe(
       Effect.flatMap((told) =>
         Option.contains(told, "Live")
           ? Effect.void
@@ -74,8 +103,11 @@ export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Ke
  * @since 0.1.0
  * @category constructors
  */
-export const registration = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Registration => ({
-  ...keptLease(keeper, entry),
-  pause: keeper.pause(entry),
-  resume: keeper.resume(entry)
-})
+export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease => new Facade(keeper, entry)
+
+/**
+ * @since 0.1.0
+ * @category constructors
+ */
+export const registration = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Registration =>
+  new Facade(keeper, entry)
