@@ -88,9 +88,9 @@ class AuthorizedCall implements Intercepted {
       this.run(call, (token) => this.attempt(token)),
       {
         onExit: Exit.match({
-          onSuccess: (status) => this.end(status),
+          onSuccess: (status) => this.endSoon(status),
           onFailure: (cause) =>
-            this.end(
+            this.endSoon(
               this.failed !== undefined && Cause.squash(cause) === this.failed.error
                 ? this.failed.status
                 : { ...toStatus(cause), metadata: new grpc.Metadata() }
@@ -145,6 +145,11 @@ class AuthorizedCall implements Intercepted {
     const error = new AioRpcError({ method, code: status.code, details: status.details })
     this.failed = { error, status }
     return Effect.fail(error)
+  }
+
+  // What is called back is not ours, and may throw: not within the turn of a fiber, which would take others down with it.
+  private endSoon(status: grpc.StatusObject): void {
+    queueMicrotask(() => this.end(status))
   }
 
   private end(status: grpc.StatusObject): void {
