@@ -25,9 +25,7 @@ import * as Finder from "./discovery/Finder.js"
 import * as Snapshot from "./discovery/Snapshot.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
-export type { Options as SlowStartOptions } from "../core/balancing/SlowStart.js"
-export type { Options as OutlierOptions } from "../core/Outlier.js"
-export type { HealthOptions, Options as ChoosingOptions, RetryBudgetOptions } from "./discovery/choosing.js"
+export type { HealthOptions, RetryBudgetOptions } from "./discovery/choosing.js"
 
 /**
  * @since 0.1.0

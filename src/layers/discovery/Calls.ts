@@ -8,7 +8,7 @@ import { constTrue } from "effect/Function"
 import * as Explanation from "../../core/Explanation.js"
 import * as View from "../../core/View.js"
 import type { ServiceRef } from "../../schemas/Service.js"
-import type { Discovery, DiscoveryError, Resolved } from "../../services/Discovery.js"
+import type { Discovery, DiscoveryError, PickOptions, Resolved } from "../../services/Discovery.js"
 import type { Explanation as Explained } from "../../services/Explanation.js"
 import type * as Cell from "./Cell.js"
 import * as Choice from "./Choice.js"
@@ -23,7 +23,7 @@ type Calls = Pick<Discovery.Service, "pick" | "pickScoped" | "use" | "client" | 
  * @internal
  * @since 0.1.0
  */
-export const make = (chooser: Chooser.Chooser, now: () => number, { answer, resolve }: Finder.Finder): Calls => {
+export const make = (chooser: Chooser.Chooser, now: () => number, { answer, find, resolve }: Finder.Finder): Calls => {
   const means: Use.Means = { chooser, now }
 
   const notThere = (cell: Cell.Cell, name: string): Effect.Effect<never, DiscoveryError> =>
@@ -36,6 +36,9 @@ export const make = (chooser: Chooser.Chooser, now: () => number, { answer, reso
 
   const orNobody = (choice: Choice.Choice, picked: Chooser.Pick | undefined) =>
     picked === undefined ? Effect.fail(Choice.nobody(choice)) : Effect.succeed(picked)
+
+  const pickFrom = (choice: Choice.Choice, options: PickOptions | undefined) =>
+    orNobody(choice, chooser.pick(choice, options))
 
   const explain = (ref: ServiceRef, resolved: Resolved, where: Parameters<Calls["explain"]>[1]) => {
     const explained = (cell: Cell.Cell, name: string): Explained | undefined => {
@@ -60,7 +63,14 @@ export const make = (chooser: Chooser.Chooser, now: () => number, { answer, reso
   }
 
   return {
-    pick: (ref, options) => Effect.flatMap(locate(ref), (choice) => orNobody(choice, chooser.pick(choice, options))),
+    pick: (ref, options) =>
+      Effect.suspend(() => {
+        // The hot path: nothing but this step where the view has the service.
+        const choice = find(ref, chooser.choiceOf)
+        return choice === undefined
+          ? Effect.flatMap(locate(ref), (choice) => pickFrom(choice, options))
+          : pickFrom(choice, options)
+      }),
     pickScoped: (ref, options) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(restore(locate(ref)), (choice) =>

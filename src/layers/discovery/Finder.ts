@@ -32,6 +32,8 @@ export interface Settings extends Watch.Settings {
  * @since 0.1.0
  */
 export interface Finder {
+  /** What `from` finds in the view of the ref's project, now. Marks the service as in use. */
+  readonly find: <A>(ref: ServiceRef, from: (cell: Cell.Cell, name: string) => A | undefined) => A | undefined
   /**
    * What `from` finds in the view of the ref's project; where it finds nothing, waits for news once and asks `from` again. What
    * it does not find then, `otherwise` tells: the view has been fetched, or the service is in it.
@@ -108,22 +110,26 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Finder 
       return Either.isLeft(checked) ? Effect.fail(checked.left) : ask(keeper.open(ref.project, env), ref.name)
     })
 
+  const find: Finder["find"] = (ref, from) => {
+    const { name, project } = ref
+    const known = keeper.find(project, ref.env ?? settings.env)
+    const found = known && from(known, name)
+    if (known === undefined || found === undefined) return undefined
+    const use = known.uses.get(name)
+    if (use === undefined) keeper.use(known, name)
+    else use.asked = true
+    return found
+  }
+
   const answer = <A, E>(
     ref: ServiceRef,
     from: (cell: Cell.Cell, name: string) => A | undefined,
     otherwise: (cell: Cell.Cell, name: string) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | DiscoveryError> => {
-    const { name, project } = ref
-    const known = keeper.find(project, ref.env ?? settings.env)
-    const found = known && from(known, name)
-    if (known !== undefined && found !== undefined) {
-      const use = known.uses.get(name)
-      if (use === undefined) keeper.use(known, name)
-      else use.asked = true
-      return Effect.succeed(found)
-    }
+    const found = find(ref, from)
+    if (found !== undefined) return Effect.succeed(found)
     // Only here, off the hot path: what is in the view has a name that the registry accepts.
-    return opened(ref, (cell): Effect.Effect<A, E | DiscoveryError> => {
+    return opened(ref, (cell, name): Effect.Effect<A, E | DiscoveryError> => {
       const configured = from(cell, name)
       if (configured !== undefined) {
         keeper.use(cell, name)
@@ -144,6 +150,7 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Finder 
   const resolve: Finder["resolve"] = (ref) => Effect.suspend(() => answer(ref, some, allOrNotFound))
 
   return {
+    find,
     answer,
     resolve,
     refresh: (ref) =>
