@@ -101,19 +101,19 @@ export const httpUrl = (instance: Instance, network?: string): string | undefine
   if (host !== undefined && instance.httpPort !== undefined)
     return withScheme(format({ host, port: instance.httpPort }))
   if (instance.endpoint !== "") return withScheme(instance.endpoint)
-  return instance.httpPort === undefined
+  return instance.httpPort === undefined || instance.host === ""
     ? undefined
     : withScheme(format({ host: instance.host, port: instance.httpPort }))
 }
 
 /**
  * Where an instance serves gRPC: on `network`, the endpoint with the smallest priority there, else its host; with its gRPC
- * port. `undefined` where it has no gRPC port.
+ * port. `undefined` where it has no gRPC port, or no host for it.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const grpcAddress = (instance: Instance, network?: string): string | undefined =>
-  instance.grpcPort === undefined
-    ? undefined
-    : format({ host: hostOn(instance, network) ?? instance.host, port: instance.grpcPort })
+export const grpcAddress = (instance: Instance, network?: string): string | undefined => {
+  const host = hostOn(instance, network) ?? instance.host
+  return instance.grpcPort === undefined || host === "" ? undefined : format({ host, port: instance.grpcPort })
+}

@@ -144,6 +144,7 @@ describe("the address where an instance serves HTTP", () => {
     ["its host where the network has none", { endpoints, httpPort: 80 }, "tailscale", "http://10.0.0.1:80"],
     ["its endpoint where it has no port", { endpoints, endpoint: "10.9.9.9:81" }, "internal", "http://10.9.9.9:81"],
     ["nothing without port and endpoint", { endpoints }, "internal", undefined],
+    ["nothing without a host to go with its port", { host: "", httpPort: 80 }, undefined, undefined],
     ["nothing for a gRPC port alone", { grpcPort: 50_051 }, undefined, undefined],
     ["brackets round an IPv6 host", { host: "fd00::1", httpPort: 80 }, undefined, "http://[fd00::1]:80"],
     ["no more brackets than there are", { host: "[fd00::1]", httpPort: 80 }, undefined, "http://[fd00::1]:80"]
@@ -164,6 +165,7 @@ describe("the address where an instance serves gRPC", () => {
     ["the smallest priority of the network", { grpcPort: 1, endpoints }, "internal", "[fd00::3]:1"],
     ["no more brackets than there are", { grpcPort: 1, host: "[fd00::3]" }, undefined, "[fd00::3]:1"],
     ["its host where the network has none", { grpcPort: 1, endpoints }, "external", "10.0.0.1:1"],
+    ["nothing without a host to go with its port", { host: "", grpcPort: 1 }, undefined, undefined],
     ["nothing without a gRPC port", { httpPort: 80, endpoint: "a:1", endpoints }, undefined, undefined]
   ]
 

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-export { cooldown, type Options as OutlierOptions } from "../Outlier.js"
+export { cooldown, type Options as OutlierOptions } from "../OutlierOptions.js"
 export { consistentHash, consistentHashWith, type Options as ConsistentHashOptions } from "./ConsistentHash.js"
 export { leastRequest } from "./LeastRequest.js"
 export { type Options as PeakEwmaOptions, peakEwma, peakEwmaWith } from "./PeakEwma.js"
