@@ -14,17 +14,20 @@ const freeze = (value: unknown): void => {
   for (const part of Object.values(value)) freeze(part)
 }
 
-/** What there is room for; all is forgotten when it is full. */
-const bounded = <Texts extends { readonly clear: () => void }>(texts: Texts) => {
-  let characters = 0
-  return {
-    texts,
-    makeRoom: (text: string): void => {
-      characters += text.length
-      if (characters <= MAX_CHARACTERS) return
-      texts.clear()
-      characters = text.length
-    }
+/**
+ * Was this text here before? A table of hashes (Java's `String.hashCode`), each in the place of its last bits until another
+ * one wants it: the texts themselves are not kept, which would cost more than decoding them. Wrong now and then, either way:
+ * then a text is remembered a time too early, or too late.
+ */
+const makeSeen = (): ((text: string) => boolean) => {
+  const hashes = new Int32Array(65_536)
+  return (text) => {
+    let hash = 1
+    for (let i = 0; i < text.length; i++) hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0
+    const place = hash & (hashes.length - 1)
+    if (hashes[place] === hash) return true
+    hashes[place] = hash
+    return false
   }
 }
 
@@ -33,27 +36,27 @@ const bounded = <Texts extends { readonly clear: () => void }>(texts: Texts) => 
  * a bad text is told of each time.
  *
  * A value is remembered, and frozen since everybody is then given the same one, when its text comes a second time. Most
- * texts of a large registry's first list never come twice in it, and those that come once shall not push out the others.
+ * texts of a large registry's first list never come twice in it. All is forgotten when the memo is full.
  *
  * @since 0.1.0
  * @category combinators
  */
 export const memoize = <A>(decode: (text: string) => A | undefined): ((text: string) => A | undefined) => {
-  const seen = bounded(new Set<string>())
-  const known = bounded(new Map<string, A>())
+  const seen = makeSeen()
+  const memo = new Map<string, A>()
+  let characters = 0
   return (text) => {
-    const remembered = known.texts.get(text)
-    if (remembered !== undefined) return remembered
+    const known = memo.get(text)
+    if (known !== undefined) return known
     const decoded = decode(text)
-    if (decoded === undefined || text.length > MAX_LENGTH) return decoded
-    if (seen.texts.has(text)) {
-      freeze(decoded)
-      known.makeRoom(text)
-      known.texts.set(text, decoded)
-    } else {
-      seen.makeRoom(text)
-      seen.texts.add(text)
+    if (decoded === undefined || text.length > MAX_LENGTH || !seen(text)) return decoded
+    characters += text.length
+    if (characters > MAX_CHARACTERS) {
+      memo.clear()
+      characters = text.length
     }
+    freeze(decoded)
+    memo.set(text, decoded)
     return decoded
   }
 }

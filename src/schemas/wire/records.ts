@@ -60,6 +60,7 @@ const WireEndpoint = Schema.Struct({
   priority: Schema.optionalWith(Schema.Int, { default: () => 0 })
 })
 
+const isWireService = accepts(WireService)
 const decodeService_ = Schema.decodeUnknownEither(WireService)
 const isWireInstance = accepts(WireInstance)
 const decodeInstance_ = Schema.decodeUnknownEither(WireInstance)
@@ -168,7 +169,7 @@ const portOf = (field: string, text: string, skip: Skip): number | undefined => 
  * @category decoding
  */
 export const serviceOf = (raw: unknown, skip: Skip): Either.Either<Service, AioWireError> =>
-  Either.map(hard("Service", decodeService_(raw), raw), (wire) => ({
+  Either.map(isWireService(raw) ? Either.right(raw) : hard("Service", decodeService_(raw), raw), (wire) => ({
     id: wire.id,
     project: wire.project,
     name: wire.name,
