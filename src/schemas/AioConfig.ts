@@ -10,11 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import { AioConfigError } from "./AioError.js"
-import type { RetryPolicy } from "./RetryPolicy.js"
+import * as RetryPolicy from "./RetryPolicy.js"
 import type { StaticInstances } from "./StaticInstances.js"
 import * as TextFile from "./TextFile.js"
-import type { TokenPolicy } from "./TokenPolicy.js"
-import type { Transport } from "./Transport.js"
+import * as TokenPolicy from "./TokenPolicy.js"
+import * as Transport from "./Transport.js"
 
 export type { RetryPolicy } from "./RetryPolicy.js"
 export type { TokenPolicy } from "./TokenPolicy.js"
@@ -81,7 +81,7 @@ export interface ServerTls {
  * @since 0.1.0
  * @category models
  */
-export interface Common extends Transport {
+export interface Common extends Transport.Transport {
   /** `host:port`, or several separated by commas (or as a list). */
   readonly address: string | ReadonlyArray<string>
   /** The env that instances are registered in and looked for, unless a call names another. 1 to 32 characters. */
@@ -96,7 +96,7 @@ export interface Common extends Transport {
   /** How long one call may take, the token and all attempts included. Default 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
   /** How often and after how long a call to the registry is sent again after `UNAVAILABLE`. */
-  readonly retries?: RetryPolicy | undefined
+  readonly retries?: RetryPolicy.RetryPolicy | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
   readonly refreshInterval?: Duration.DurationInput | undefined
   /**
@@ -124,7 +124,7 @@ export interface WithToken extends Common {
   /** A value, or an effect that is run for each authentication (see `Credentials`). */
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
   /** When the token is renewed, and what happens when it cannot be. */
-  readonly token?: TokenPolicy | undefined
+  readonly token?: TokenPolicy.TokenPolicy | undefined
 }
 
 /**
@@ -150,6 +150,9 @@ export type AioConfig = WithToken | WithoutToken
  * @category models
  */
 export const defaults = {
+  ...Transport.defaults,
+  token: TokenPolicy.defaults,
+  retries: RetryPolicy.defaults,
   allowInsecure: false,
   tls: false,
   deadline: Duration.seconds(30),

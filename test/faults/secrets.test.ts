@@ -3,7 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Inspectable, Layer, Logger, LogLevel, Metric, Option, Redacted, Tracer } from "effect"
 import { Aio, type AioError } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
+import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
+
+const { ListServices } = Methods.serviceDefinition(Methods.serviceNames.registry)
 
 const SECRET = "cs_the_one_secret_of_this_test"
 const KEY = "ck_the_one_key_of_this_test"
@@ -70,7 +73,7 @@ describe("the secret and the token", () => {
         const aio = yield* Aio.make({ ...options, deadline: "500 millis" })
         ears.hear(aio)
 
-        const attempt = <A>(effect: Effect.Effect<A, AioError>) =>
+        const attempt = <A, R>(effect: Effect.Effect<A, AioError, R>) =>
           Effect.map(Effect.exit(effect), (exit) => {
             ears.hear(exit)
             if (Exit.isFailure(exit)) {
@@ -96,6 +99,11 @@ describe("the secret and the token", () => {
           aio.discovery.use({ project: "shop", name: "orders" }, (one) => Effect.sync(() => ears.hear(one)))
         )
         yield* attempt(aio.discovery.resolve({ project: "shop", name: "nothing" }))
+        const raw = Effect.gen(function* () {
+          ears.hear(yield* Aio.clientOptions, yield* Aio.interceptor, yield* Aio.callCredentials)
+          if (ListServices !== undefined) yield* attempt(Aio.unary(ListServices)({}))
+        })
+        yield* Effect.provide(raw, yield* Layer.build(Layer.orDie(Aio.layer(options))))
         yield* control.refuseTokens(true)
         yield* attempt(aio.registry.listServices())
         yield* control.refuseTokens(false)

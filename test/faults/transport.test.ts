@@ -12,7 +12,9 @@ const { DEADLINE_EXCEEDED, UNAVAILABLE } = StatusCode.StatusCode
 
 const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), Logger.remove(Logger.defaultLogger))
 
-const clientBehindProxy = (options: { readonly deadline?: Duration.DurationInput } = {}) =>
+const clientBehindProxy = (
+  options: { readonly deadline?: Duration.DurationInput; readonly refreshInterval?: Duration.DurationInput } = {}
+) =>
   Effect.gen(function* () {
     const { credentials, port } = yield* ControlPlane
     const proxy = yield* FaultProxy.make(port)
@@ -21,7 +23,8 @@ const clientBehindProxy = (options: { readonly deadline?: Duration.DurationInput
       ...credentials,
       env: "test",
       deadline: options.deadline ?? "400 millis",
-      silenceTimeout: "600 millis"
+      silenceTimeout: "600 millis",
+      refreshInterval: options.refreshInterval
     })
     return { aio, proxy }
   })
@@ -316,18 +319,36 @@ describe("Transport", () => {
     "scenario 8: a registry that answers late costs each call its deadline, and no pick from the cache a moment",
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
-      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
+      const { aio } = yield* clientBehindProxy({ deadline: "5 seconds", refreshInterval: "1 second" })
       yield* aio.heartbeat.registerSelf({
         service: { project: "shop", name: "orders" },
-        instance: { host: "127.0.0.1", httpPort: 80 }
+        instance: { host: "127.0.0.1", httpPort: 80 },
+        ttl: "3 seconds"
       })
       const ref = { project: "shop", name: "orders" }
       yield* aio.discovery.pick(ref)
-      yield* control.setLatency("2 seconds")
+      yield* control.setLatency("1500 millis")
       const slow = yield* clientBehindProxy({ deadline: "300 millis" })
       assert.strictEqual(codeOf(yield* Effect.exit(slow.aio.registry.listServices())), DEADLINE_EXCEEDED)
       const [elapsed] = yield* Effect.timed(Effect.replicateEffect(aio.discovery.pick(ref), 1_000, { discard: true }))
       assert.isBelow(Duration.toMillis(elapsed), 500)
+
+      yield* Effect.sleep("1 second")
+      yield* control.clearJournal
+      yield* Effect.replicateEffect(Effect.delay(Effect.exit(aio.discovery.resolve(ref)), "25 millis"), 150, {
+        discard: true
+      })
+      const calls = yield* control.calls
+      const fetches = calls.filter(({ method }) => method === "listServices" || method === "getService")
+      const gaps = fetches.slice(1).map(({ at }, index) => at - (fetches[index]?.at ?? 0))
+      assert.isAbove(fetches.length, 0)
+      assert.isTrue(
+        gaps.every((gap) => gap >= 1_400),
+        `one fetch at a time: ${gaps}`
+      )
+      // A beat is overdue after a second, and its stream is opened anew: one after the other, and not for each beat.
+      const streams = calls.filter(({ key, method }) => method === "heartbeats" && Option.isNone(key))
+      assert.isAtMost(streams.length, 5)
     })
   )
 

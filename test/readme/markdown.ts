@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 
 export const root = fileURLToPath(new URL("../../", import.meta.url))
 
-export interface Block {
+interface Block {
   readonly language: string
   readonly text: string
   /** The line of the file that the text begins on, from 1. */
