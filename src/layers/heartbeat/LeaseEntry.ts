@@ -66,6 +66,8 @@ export interface LeaseEntry {
   lease: Lease.Lease
   /** The registration that is on its way. */
   attempt: Fiber.RuntimeFiber<void> | undefined
+  /** It has sent the registration, and awaits the answer. */
+  sending: boolean
   /** The deregistration that a pause has asked for. */
   pausing: Fiber.RuntimeFiber<void> | undefined
   /** Asks `ready` and `healthy`. */
@@ -197,6 +199,7 @@ const entryOf = (fields: Pick<LeaseEntry, "record" | "baseKey" | "serviceId" | "
     settled,
     instanceKey: fields.baseKey,
     attempt: undefined,
+    sending: false,
     pausing: undefined,
     gates: undefined,
     ending: undefined,

@@ -3,29 +3,26 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Fiber from "effect/Fiber"
-import * as MetricLabel from "effect/MetricLabel"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioConfigError } from "../../schemas/AioError.js"
-import * as StatusCode from "../../schemas/StatusCode.js"
 import type { Auth } from "../../services/Auth.js"
-import type { HeartbeatError, LeaseState } from "../../services/Heartbeat.js"
+import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
-import * as Metrics from "../../telemetry/Metrics.js"
+import * as Attempts from "./Attempts.js"
 import * as BeatPool from "./BeatPool.js"
 import * as ClockWatch from "./ClockWatch.js"
+import * as Endings from "./Endings.js"
 import * as Gates from "./Gates.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import * as LeaseReport from "./LeaseReport.js"
 import * as LeaseTimer from "./LeaseTimer.js"
 import * as OwnKeys from "./OwnKeys.js"
 import * as Registrar from "./Registrar.js"
@@ -54,50 +51,8 @@ export interface LeaseKeeper {
   readonly state: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseState>
 }
 
-/** Thousands of leases that end together must not ask the registry for it all at once. */
-const STOPS_AT_ONCE = 64
-
 /** Multiples of it, less their whole parts, fall evenly into an interval however many there are. */
 const GOLDEN_RATIO = 0.6180339887498949
-
-const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
-  (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
-    state,
-    [MetricLabel.make("state", state)]
-  ])
-)
-
-const countState = (state: LeaseState, change: 1 | -1): void => {
-  const labels = stateLabels.get(state)
-  if (labels !== undefined) Metrics.leases.unsafeModify(change, labels)
-}
-
-const countRegistration = ({ wanted }: Lease.Lease): void => {
-  if (wanted !== undefined && wanted !== "first") {
-    Metrics.reregistrations.unsafeUpdate(1, [MetricLabel.make("reason", wanted)])
-  }
-}
-
-const isHopeless = (error: HeartbeatError): boolean =>
-  error._tag === "AioConfigError" ||
-  error._tag === "AioCredentialsRejected" ||
-  (error._tag === "AioRpcError" && StatusCode.isHopeless(error.code))
-
-const logChange = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
-  const line = `lease of ${LeaseEntry.describe(entry)}: ${from} -> ${to}`
-  if (to === "Suspect" || to === "Lost") return Effect.logWarning(line)
-  return to === "Stopped" ? Effect.logDebug(line) : Effect.logInfo(line)
-}
-
-const publish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    countState(from, -1)
-    countState(to, 1)
-    if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
-    LeaseEntry.unsafeNote(entry, to)
-    const logged = logChange(entry, from, to)
-    return to === "Live" ? Effect.zipRight(Deferred.succeed(entry.settled, undefined), logged) : logged
-  })
 
 /** The keys that this process keeps, so that none of them is kept twice. */
 const makeIdentities = () => {
@@ -156,8 +111,6 @@ export const make = (
     // Attempts end after the leases have: a registration that is on its way is waited for.
     const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
-    // Waited for before the connection goes, whoever stops them.
-    const stopping = new Set<LeaseEntry.LeaseEntry>()
     const identities = makeIdentities()
     const registrar = Registrar.make(registry, clock, settings, localHost)
     const hasParted = ClockWatch.make(clock, settings.clockTolerance)
@@ -176,7 +129,7 @@ export const make = (
         const former = entry.lease
         const [next, actions] = Lease.step(former, event, now(), random)
         entry.lease = next
-        if (event._tag === "Registered") countRegistration(former)
+        if (event._tag === "Registered") LeaseReport.countRegistration(former)
         timer.unsafeSchedule(entry)
         const performed =
           actions.length === 0
@@ -184,7 +137,7 @@ export const make = (
             : Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
         return former.status === next.status
           ? performed
-          : Effect.zipRight(publish(entry, former.status, next.status), performed)
+          : Effect.zipRight(LeaseReport.publish(entry, former.status, next.status), performed)
       })
 
     const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
@@ -194,44 +147,19 @@ export const make = (
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
     const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch })
 
-    const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const { record } = entry
-        const { wanted } = entry.lease
-        // It never asks for a registration then.
-        if (record === undefined) return Effect.void
-        const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
-        const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
-        return Effect.matchCauseEffect(
-          pace.pipe(Effect.zipRight(before), Effect.zipRight(registrar.register(entry, record))),
-          {
-            onSuccess: () => settle(entry, { _tag: "Registered" }),
-            onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
-          }
-        )
-      })
-
-    // What an attempt that was given up finds out does not concern the one that followed it.
-    const settle: Dispatch = (entry, event) =>
-      Effect.withFiberRuntime((fiber) => {
-        if (entry.attempt !== fiber) return Effect.void
-        entry.attempt = undefined
-        return dispatch(entry, event)
-      })
-
-    const failed = (entry: LeaseEntry.LeaseEntry, cause: Cause.Cause<RegistryError>): Effect.Effect<void> => {
-      const failure = Cause.failureOption(cause)
-      if (Option.isNone(failure)) {
-        return Effect.logError("registering failed unexpectedly, and is tried again", cause)
-      }
-      const error = failure.value
-      entry.lastError = error
-      const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
-      return Effect.zipRight(
-        entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
-        isHopeless(error) ? Effect.asVoid(Deferred.fail(entry.settled, error)) : Effect.void
-      )
-    }
+    const attempt = Attempts.make(registrar, pace, dispatch)
+    const endings = Endings.make({
+      registrar,
+      stopTimeout: settings.stopTimeout,
+      dispatch,
+      forked,
+      onLeave: (entry) => {
+        entries.delete(entry)
+        if (entries.size === 0) occupied.unsafeClose()
+        beats.unsafeLeave(entry)
+      },
+      onEnded: identities.free
+    })
 
     const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Effect.Effect<void> => {
       switch (action) {
@@ -245,105 +173,17 @@ export const make = (
         case "Deregister":
           // That of a stop is part of it.
           if (entry.lease.status !== "Paused") return Effect.void
-          return Effect.map(forked(deregisterPaused(entry)), (fiber) => {
+          return Effect.map(forked(endings.deregisterPaused(entry)), (fiber) => {
             if (fiber.unsafePoll() === null) entry.pausing = fiber
           })
       }
     }
 
-    const bounded = (effect: Effect.Effect<void>) =>
-      Effect.timeoutOption(Effect.interruptible(effect), settings.stopTimeout)
-
-    const deregisterPaused = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-      Effect.zipRight(
-        bounded(registrar.end(entry)),
-        Effect.suspend(() => {
-          entry.attempt = undefined
-          entry.pausing = undefined
-          return dispatch(entry, { _tag: "Deregistered" })
-        })
-      )
-
-    const end = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-      Effect.suspend(() =>
-        Effect.zipRight(
-          entry.pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(entry.pausing)),
-          registrar.end(entry)
-        )
-      )
-
-    const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        entries.delete(entry)
-        stopping.add(entry)
-        if (entries.size === 0) occupied.unsafeClose()
-        const gates = entry.gates === undefined ? Effect.void : Fiber.interruptFork(entry.gates)
-        return Effect.all([gates, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => beats.unsafeLeave(entry))], {
-          discard: true
-        })
-      })
-
-    const ended = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        identities.free(entry)
-        stopping.delete(entry)
-        const told = dispatch(entry, { _tag: "Ended" })
-        return entry.ending === undefined ? told : Effect.zipRight(told, Deferred.succeed(entry.ending, undefined))
-      })
-
-    // For consumers to notice: whom the registry has never shown, nobody knows.
-    const drain = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        let longest = 0
-        for (const { record, wasRegistered } of leaving) {
-          if (wasRegistered) longest = Math.max(longest, record?.drainDelay ?? 0)
-        }
-        return longest > 0 ? Effect.sleep(Duration.millis(longest)) : Effect.void
-      })
-
-    const endAll = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
-      bounded(Effect.forEach(leaving, end, { concurrency: STOPS_AT_ONCE, discard: true })).pipe(
-        Effect.flatMap((within) =>
-          Option.isSome(within)
-            ? Effect.void
-            : Effect.logWarning("not all leases could be deregistered in time; what is left ends by its TTL")
-        ),
-        Effect.zipRight(drain(leaving)),
-        Effect.ensuring(Effect.forEach(leaving, ended, { discard: true }))
-      )
-
-    const stop = (all: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> => {
-      const begun = Effect.suspend(() => {
-        const leaving = all.filter(({ ending }) => ending === undefined)
-        if (leaving.length === 0) return Effect.void
-        return Effect.zipRight(
-          Effect.forEach(
-            leaving,
-            (entry) =>
-              Effect.flatMap(Deferred.make<void>(), (ending) => {
-                entry.ending = ending
-                return leave(entry)
-              }),
-            { discard: true }
-          ),
-          forked(endAll(leaving))
-        )
-      })
-      const over = Effect.suspend(() =>
-        Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Deferred.await(ending)), {
-          discard: true
-        })
-      )
-      return Effect.zipRight(Effect.uninterruptible(annotated(begun)), over)
-    }
+    const stop = (ending: ReadonlyArray<LeaseEntry.LeaseEntry>) => annotated(endings.stop(ending))
 
     const checkClocks = Effect.suspend(() => (hasParted() ? dispatchAll({ _tag: "Suspended" }) : Effect.void))
 
-    const measure = Effect.sync(() => {
-      let least = Number.POSITIVE_INFINITY
-      for (const { lease } of entries) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now() : 0)
-      if (least < Number.POSITIVE_INFINITY) Metrics.leaseSecondsLeft.unsafeUpdate(Math.max(0, least) / 1_000, [])
-    })
+    const measure = Effect.sync(() => LeaseReport.measure(entries, now()))
 
     const whileOccupied = (effect: Effect.Effect<void>) => Effect.zipRight(occupied.await, effect)
 
@@ -384,7 +224,7 @@ export const make = (
         if (entries.size === 0) hasParted()
         entries.add(entry)
         occupied.unsafeOpen()
-        countState(entry.lease.status, 1)
+        LeaseReport.countState(entry.lease.status, 1)
         const { record } = entry
         const isGated = record?.ready !== undefined || record?.healthy !== undefined
         if (record === undefined || !isGated) return dispatch(entry, { _tag: "Ready" })
@@ -398,7 +238,7 @@ export const make = (
       begin: (beginning) =>
         Effect.zipRight(identities.take(beginning), Effect.forEach(beginning, begin, { discard: true })),
       stop,
-      stopAll: Effect.suspend(() => stop([...entries, ...stopping])),
+      stopAll: Effect.suspend(() => stop([...entries, ...endings.stopping])),
       pause: (entry) =>
         Effect.zipRight(
           dispatch(entry, { _tag: "Pause" }),

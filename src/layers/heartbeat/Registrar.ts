@@ -72,13 +72,8 @@ const LOOK_TIMEOUT = "1 second"
 export const isForeign = (listed: Instance, { host, instance }: LeaseEntry.SelfRecord): boolean =>
   listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
 
-/**
- * What is listed under our key, in our env.
- *
- * @since 0.1.0
- * @category accessors
- */
-export const findListed = (
+/** What is listed under our key, in our env. */
+const findListed = (
   instances: ReadonlyArray<Instance>,
   entry: LeaseEntry.LeaseEntry,
   record: LeaseEntry.SelfRecord
@@ -110,6 +105,7 @@ export const make = (
   // Interrupted or not answered in time, the server may carry it out all the same until its deadline.
   const noteOutcome = (entry: LeaseEntry.LeaseEntry, until: number) => (exit: Exit.Exit<unknown, RegistryError>) =>
     Effect.sync(() => {
+      entry.sending = false
       if (Exit.isSuccess(exit)) {
         entry.wasRegistered = true
         entry.maybeRegistered = true
@@ -131,6 +127,7 @@ export const make = (
       const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
       entry.serviceId = serviceId
       const until = now() + settings.registerTimeout
+      entry.sending = true
       yield* registry.registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId)).pipe(
         Effect.timeoutFail({
           duration: settings.registerTimeout,
@@ -157,6 +154,8 @@ export const make = (
     Effect.suspend(() => {
       const { attempt } = entry
       if (attempt === undefined) return Effect.void
+      // What waits for its turn, or for the service, has sent nothing that would have to be taken back.
+      if (!entry.sending) return Fiber.interrupt(attempt)
       return Fiber.await(attempt).pipe(
         Effect.timeoutOption(settings.registerGrace),
         Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Fiber.interrupt(attempt)))

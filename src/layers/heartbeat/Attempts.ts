@@ -1,0 +1,75 @@
+/**
+ * Attempts to register, in their turn, and what comes of them.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Lease from "../../core/Lease.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import type { HeartbeatError } from "../../services/Heartbeat.js"
+import type { RegistryError } from "../../services/Registry.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import type { Registrar } from "./Registrar.js"
+
+type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+
+const isHopeless = (error: HeartbeatError): boolean =>
+  error._tag === "AioConfigError" ||
+  error._tag === "AioCredentialsRejected" ||
+  (error._tag === "AioRpcError" && StatusCode.isHopeless(error.code))
+
+/**
+ * One attempt, which ends by telling the lease how it ended. `turn` is waited for first.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  registrar: Registrar,
+  turn: Effect.Effect<void>,
+  dispatch: Dispatch
+): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
+  const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { record } = entry
+      const { wanted } = entry.lease
+      // It never asks for a registration then.
+      if (record === undefined) return Effect.void
+      const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
+      const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
+      return Effect.matchCauseEffect(
+        turn.pipe(Effect.zipRight(before), Effect.zipRight(registrar.register(entry, record))),
+        {
+          onSuccess: () => settle(entry, { _tag: "Registered" }),
+          onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+        }
+      )
+    })
+
+  // What an attempt that was given up finds out does not concern the one that followed it.
+  const settle: Dispatch = (entry, event) =>
+    Effect.withFiberRuntime((fiber) => {
+      if (entry.attempt !== fiber) return Effect.void
+      entry.attempt = undefined
+      return dispatch(entry, event)
+    })
+
+  const failed = (entry: LeaseEntry.LeaseEntry, cause: Cause.Cause<RegistryError>): Effect.Effect<void> => {
+    const failure = Cause.failureOption(cause)
+    if (Option.isNone(failure)) {
+      return Effect.logError("registering failed unexpectedly, and is tried again", cause)
+    }
+    const error = failure.value
+    entry.lastError = error
+    const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
+    return Effect.zipRight(
+      entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
+      isHopeless(error) ? Effect.asVoid(Deferred.fail(entry.settled, error)) : Effect.void
+    )
+  }
+
+  return attempt
+}
