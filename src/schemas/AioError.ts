@@ -141,8 +141,9 @@ export class AioServiceNotFound extends Schema.TaggedError<AioServiceNotFound>("
 }
 
 /**
- * The service exists, and its list of instances is empty. Never raised because instances are thought to be unhealthy:
- * then one of them is chosen all the same.
+ * The service exists, and nobody of it can be chosen: its list of instances is empty, or none of the `listed` has an address
+ * and fits what was asked for. Never raised because instances are thought to be unhealthy: then one of them is chosen all the
+ * same.
  *
  * @since 0.1.0
  * @category errors
@@ -150,13 +151,18 @@ export class AioServiceNotFound extends Schema.TaggedError<AioServiceNotFound>("
 export class AioNoInstances extends Schema.TaggedError<AioNoInstances>("effect-aio/AioNoInstances")("AioNoInstances", {
   project: Schema.String,
   name: Schema.String,
-  env: Schema.String
+  env: Schema.String,
+  /** How many instances there are all the same. */
+  listed: Schema.optional(Schema.Number)
 }) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `${this.project}/${this.name} has no instance in env ${this.env}`
+    const { env, listed = 0, name, project } = this
+    return listed === 0
+      ? `${project}/${name} has no instance in env ${env}`
+      : `none of the ${listed} instances of ${project}/${name} in env ${env} has an address and fits what was asked for`
   }
 }
 

@@ -6,7 +6,6 @@
 import * as Effect from "effect/Effect"
 import { constTrue } from "effect/Function"
 import * as Explanation from "../../core/Explanation.js"
-import * as View from "../../core/View.js"
 import type { ServiceRef } from "../../schemas/Service.js"
 import type { Discovery, DiscoveryError, PickOptions, Resolved } from "../../services/Discovery.js"
 import type { Explanation as Explained } from "../../services/Explanation.js"
@@ -26,10 +25,10 @@ type Calls = Pick<Discovery.Service, "pick" | "pickScoped" | "use" | "client" | 
 export const make = (chooser: Chooser.Chooser, now: () => number, { answer, find, resolve }: Finder.Finder): Calls => {
   const means: Use.Means = { chooser, now }
 
-  const notThere = (cell: Cell.Cell, name: string): Effect.Effect<never, DiscoveryError> =>
-    View.find(cell.view, name) === undefined
-      ? Effect.fail(Finder.notFound(cell, name))
-      : Effect.fail(Choice.nobody({ ...cell.view, name }))
+  const notThere = (cell: Cell.Cell, name: string): Effect.Effect<never, DiscoveryError> => {
+    const choice = cell.choices.get(name) ?? chooser.preview(cell, name)
+    return Effect.fail(choice === undefined ? Finder.notFound(cell, name) : Choice.nobody(choice))
+  }
 
   const locate = (ref: ServiceRef): Effect.Effect<Choice.Choice, DiscoveryError> =>
     Effect.suspend(() => answer(ref, chooser.choiceOf, notThere))
@@ -40,12 +39,12 @@ export const make = (chooser: Chooser.Chooser, now: () => number, { answer, find
   const pickFrom = (choice: Choice.Choice, options: PickOptions | undefined) =>
     orNobody(choice, chooser.pick(choice, options))
 
-  const explain = (ref: ServiceRef, resolved: Resolved, where: Parameters<Calls["explain"]>[1]) => {
+  const explain = (ref: ServiceRef, resolved: Resolved, where: PickOptions["where"]) => {
     const explained = (cell: Cell.Cell, name: string): Explained | undefined => {
       // Without a choice nobody has called so far: one is made for this alone.
       const choice = cell.choices.get(name) ?? chooser.preview(cell, name)
       if (choice === undefined) return undefined
-      const { instances, ...rest } = Explanation.explain(choice.selection, now(), where?.where)
+      const { instances, ...rest } = Explanation.explain(choice.selection, now(), where)
       return {
         project: choice.project,
         name,
@@ -85,6 +84,6 @@ export const make = (chooser: Chooser.Chooser, now: () => number, { answer, find
         options
       ),
     client: (ref, makeClient) => Handle.make(means, locate(ref), makeClient),
-    explain: (ref, options) => Effect.flatMap(resolve(ref), (resolved) => explain(ref, resolved, options))
+    explain: (ref, options) => Effect.flatMap(resolve(ref), (resolved) => explain(ref, resolved, options?.where))
   }
 }

@@ -71,8 +71,8 @@ export const make = (
  * @internal
  * @since 0.1.0
  */
-export const nobody = ({ env, name, project }: Pick<Choice, "env" | "name" | "project">): AioNoInstances =>
-  new AioNoInstances({ project, name, env })
+export const nobody = ({ env, name, project, selection }: Choice): AioNoInstances =>
+  new AioNoInstances({ project, name, env, listed: selection.roster.entries.length })
 
 const noListing: Roster.Listing = { instances: [] }
 

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Metric, Scope, TestClock } from "effect"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
+import * as Aio from "../../../src/layers/Aio.js"
 import * as DiscoveryCached from "../../../src/layers/DiscoveryCached.js"
 import { Discovery } from "../../../src/services/Discovery.js"
 import * as Metrics from "../../../src/telemetry/Metrics.js"
@@ -220,4 +221,12 @@ describe("options of choosing", () => {
       })
     )
   }
+
+  it.effect("are those of Aio.layer as well", () =>
+    Effect.gen(function* () {
+      const options = { address: "127.0.0.1:1", env: "test", auth: "disabled", retryBudget: { share: 2 } } as const
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Aio.layer(options))))
+      assert.deepInclude(error, { _tag: "AioConfigError", field: "retryBudget.share" })
+    })
+  )
 })

@@ -126,7 +126,9 @@ describe("use of several instances", () => {
       yield* TestClock.adjust("2 seconds")
       yield* use()
       assert.strictEqual(yield* tagOf(use({ where: () => false })), "AioNoInstances")
-      assert.strictEqual(yield* tagOf(discovery.pick(orders, { where: () => false })), "AioNoInstances")
+      const error = yield* Effect.flip(discovery.pick(orders, { where: () => false }))
+      assert.deepInclude(error, { _tag: "AioNoInstances", listed: 1 })
+      assert.match(error.message, /^none of the 1 instances of shop\/orders in env test /)
     })
   )
 

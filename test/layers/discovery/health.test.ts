@@ -13,7 +13,7 @@ const world = () => {
     Effect.suspend(() => {
       asked.push(instanceKey)
       if (hanging.has(instanceKey)) return Effect.uninterruptible(Effect.never)
-      return sick.has(instanceKey) ? Effect.fail(new Error(`${instanceKey} is ill`)) : Effect.void
+      return sick.has(instanceKey) ? Effect.fail(`${instanceKey} is ill`) : Effect.void
     })
   return { asked, sick, hanging, check }
 }
