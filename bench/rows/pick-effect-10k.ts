@@ -54,16 +54,13 @@ const row: Row = {
   reference: {
     name: "two bare Effect.sync",
     start: async () => {
-      let count = 0
-      const add = Effect.sync(() => {
-        count++
-      })
+      const nothing = Effect.sync(() => {})
       return (operations) =>
         Effect.runPromise(
           Effect.gen(function* () {
             for (let done = 0; done < operations; done++) {
-              yield* add
-              yield* add
+              yield* nothing
+              yield* nothing
             }
           })
         )
