@@ -19,6 +19,8 @@ export interface Row {
   readonly measure: "cpu" | "time" | "block" | "told"
   /** Of one slice. As many as take a few tenths of a second, so that a slice is longer than what disturbs it. */
   readonly operations: number
+  /** At most so many slices, and half as many to warm up, where one takes long. */
+  readonly slices?: number
   /** How many nanoseconds it has, or bytes where bytes are told. */
   readonly unit: { readonly name: string; readonly nanos: number }
   readonly goal: number

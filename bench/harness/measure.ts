@@ -56,18 +56,20 @@ const runRound = async (workers: ReadonlyArray<Worker>, number: number, operatio
 }
 
 const runRounds = async (workers: ReadonlyArray<Worker>, row: Row, options: Options) => {
+  const slices = Math.min(options.slices, row.slices ?? options.slices)
+  const warmup = Math.min(options.warmup, Math.ceil((row.slices ?? 2 * options.warmup) / 2))
   let operations = options.operations ?? row.operations
   let took = 0
-  for (let number = 0; number < options.warmup; number++) {
+  for (let number = 0; number < warmup; number++) {
     const startedAt = performance.now()
     await runRound(workers, number, operations)
     took = performance.now() - startedAt
   }
-  if (options.operations === undefined && took * options.slices > BUDGET_MILLIS) {
-    operations = Math.max(1, Math.floor((operations * BUDGET_MILLIS) / (took * options.slices)))
+  if (options.operations === undefined && took * slices > BUDGET_MILLIS) {
+    operations = Math.max(1, Math.floor((operations * BUDGET_MILLIS) / (took * slices)))
   }
   const rounds: Array<Round> = []
-  for (let number = 0; number < options.slices; number++) rounds.push(await runRound(workers, number, operations))
+  for (let number = 0; number < slices; number++) rounds.push(await runRound(workers, number, operations))
   return { operations, rounds }
 }
 

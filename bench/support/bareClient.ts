@@ -12,7 +12,7 @@ import { INSTANCE_KEY, SERVICE_ID } from "./registryServer.js"
 
 const DEADLINE_MILLIS = 30_000
 
-const load = (file: string, service: string) => {
+export const load = (file: string, service: string) => {
   const definition = ProtoLoader.loadSync(join(process.cwd(), "proto", file), {
     keepCase: true,
     longs: String,
@@ -31,7 +31,7 @@ type Unary<Response> = (
   callback: (error: grpc.ServiceError | null, response: Response) => void
 ) => void
 
-const unary =
+export const unary =
   <Response>(client: grpc.Client, name: string) =>
   (request: object, token: string): Promise<Response> => {
     // A generated client has its rpcs as methods that no type knows.
