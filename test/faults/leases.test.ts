@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, TestClock } from "effect"
 import {
   AioConfigError,
   AuthMemory,
@@ -15,6 +15,7 @@ import {
 import {
   beatsSent,
   callsTo,
+  collected,
   control,
   listed,
   listedKeys,
@@ -28,15 +29,6 @@ import {
 import * as ManualClock from "../support/manualClock.js"
 
 const { INTERNAL } = StatusCode.StatusCode
-
-/** What a registration is told, from now on. */
-const collected = <A>(stream: Stream.Stream<A>) =>
-  Effect.gen(function* () {
-    const seen: Array<A> = []
-    yield* Effect.forkScoped(Stream.runForEach(stream, (value) => Effect.sync(() => seen.push(value))))
-    yield* Effect.yieldNow()
-    return seen
-  })
 
 const away = Effect.flatMap(control, (memory) => memory.setFailure(Option.some(unavailable)))
 const back = Effect.flatMap(control, (memory) => memory.setFailure(Option.none()))

@@ -1,18 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  ConfigProvider,
-  Effect,
-  Exit,
-  Fiber,
-  Layer,
-  Logger,
-  Metric,
-  Option,
-  Random,
-  Scope,
-  Stream,
-  TestClock
-} from "effect"
+import { ConfigProvider, Effect, Exit, Fiber, Layer, Logger, Metric, Option, Random, Scope, TestClock } from "effect"
 import {
   Aio,
   AioConfigError,
@@ -28,6 +15,7 @@ import {
 import {
   beatsSent,
   callsTo,
+  collected,
   control,
   listed,
   listedKeys,
@@ -38,14 +26,6 @@ import {
   unavailable
 } from "../support/leaseWorld.js"
 import * as ManualClock from "../support/manualClock.js"
-
-const collected = <A>(stream: Stream.Stream<A>) =>
-  Effect.gen(function* () {
-    const seen: Array<A> = []
-    yield* Effect.forkScoped(Stream.runForEach(stream, (value) => Effect.sync(() => seen.push(value))))
-    yield* Effect.yieldNow()
-    return seen
-  })
 
 /** A registration in a scope of its own, and its end, forked. */
 const inScope = <A, E>(registered: Effect.Effect<A, E, Scope.Scope | Heartbeat>) =>
@@ -302,6 +282,19 @@ describe("A stop", () => {
       const closing = yield* second.close
       yield* TestClock.adjust("15 seconds")
       assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
+    })
+  )
+
+  test(
+    "does not wait for a registration that has sent nothing yet: one that ensures its service, say",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.setLatency("1 hour", "ensureService")
+      const { close, registration } = yield* inScope(registerSelf({ ...orders, startup: "background" }))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(yield* close)
+      assert.strictEqual(yield* registration.state, "Stopped")
+      assert.lengthOf(yield* callsTo("registerInstance", "deregisterInstance"), 0)
     })
   )
 

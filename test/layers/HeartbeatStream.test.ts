@@ -1,61 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, PubSub, Random, Scope, Stream, TestClock } from "effect"
+import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, PubSub, Scope, Stream, TestClock } from "effect"
 import {
   type AccessToken,
-  Aio,
   AioCredentialsRejected,
-  AioRpcError,
   Auth,
   AuthMemory,
-  Heartbeat,
   HeartbeatStream,
   type LeaseState,
   type NewRegistration,
   Registry,
-  RegistryMemory,
-  StatusCode
+  RegistryMemory
 } from "effect-aio"
-
-const orders: NewRegistration = {
-  service: { project: "shop", name: "orders" },
-  instance: { host: "10.0.0.1", httpPort: 8080 }
-}
-
-const unavailable = new AioRpcError({
-  method: "RegistryService/RegisterInstance",
-  code: StatusCode.StatusCode.UNAVAILABLE,
-  details: "No connection established"
-})
-
-/** The layers outlive the test's own scope, as an app's do. */
-const test = <A, E>(
-  sentence: string,
-  body: Effect.Effect<A, E, Scope.Scope | Heartbeat | RegistryMemory.RegistryMemory>
-) =>
-  it.effect(sentence, () =>
-    Effect.scoped(body).pipe(
-      Effect.provide(Layer.merge(Aio.layerMemory, Logger.remove(Logger.defaultLogger))),
-      Effect.withRandom(Random.make("heartbeat"))
-    )
-  )
-
-const registerSelf = (registration: NewRegistration = orders) =>
-  Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerSelf(registration))
-
-const control = RegistryMemory.RegistryMemory
-
-const callsTo = (method: RegistryMemory.RegistryMemory.Method) =>
-  Effect.map(
-    Effect.flatMap(control, (memory) => memory.calls),
-    (calls) => calls.filter((call) => call.method === method)
-  )
-
-const beatsSent = Effect.map(callsTo("heartbeats"), (calls) => calls.filter(({ key }) => Option.isSome(key)))
-
-const listedKeys = Effect.map(
-  Effect.flatMap(control, (memory) => memory.snapshot),
-  (services) => services.flatMap(({ instances }) => instances.map(({ instanceKey }) => instanceKey))
-)
+import {
+  beatsSent,
+  callsTo,
+  control,
+  listedKeys,
+  orders,
+  registerSelf,
+  test,
+  unavailable
+} from "../support/leaseWorld.js"
 
 describe("HeartbeatStream", () => {
   test(
@@ -137,51 +102,6 @@ describe("HeartbeatStream", () => {
   )
 
   test(
-    "goes on trying while the registry is down at the start, and is live within 8 seconds of its return",
-    Effect.gen(function* () {
-      const memory = yield* control
-      yield* memory.setFailure(Option.some(unavailable))
-      const registration = yield* registerSelf({ ...orders, startup: "background" })
-      yield* TestClock.adjust("45 seconds")
-      assert.strictEqual(yield* registration.state, "Registering")
-      yield* memory.setFailure(Option.none())
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(yield* registration.state, "Live")
-    })
-  )
-
-  test(
-    "is lost exactly a TTL after the last acknowledged beat was sent, when the registry is away",
-    Effect.gen(function* () {
-      const memory = yield* control
-      const registration = yield* registerSelf()
-      yield* memory.setFailure(Option.some(unavailable))
-      yield* TestClock.adjust("59999 millis")
-      assert.strictEqual(yield* registration.state, "Suspect")
-      yield* TestClock.adjust("1 millis")
-      assert.strictEqual(yield* registration.state, "Lost")
-    })
-  )
-
-  test(
-    "comes back under the same key, once, after an outage of ten minutes, and does not hammer meanwhile",
-    Effect.gen(function* () {
-      const memory = yield* control
-      const registration = yield* registerSelf()
-      const key = yield* registration.instanceKey
-      yield* memory.setFailure(Option.some(unavailable))
-      yield* TestClock.adjust("9 minutes")
-      yield* memory.clearJournal
-      yield* TestClock.adjust("1 minute")
-      assert.isAtMost((yield* memory.calls).length, 16)
-      yield* memory.setFailure(Option.none())
-      yield* TestClock.adjust("30 seconds")
-      assert.strictEqual(yield* registration.state, "Live")
-      assert.deepStrictEqual(yield* listedKeys, [key])
-    })
-  )
-
-  test(
     "registers again within one beat when the registry has lost everything, and ensures the service again",
     Effect.gen(function* () {
       const memory = yield* control
@@ -191,38 +111,6 @@ describe("HeartbeatStream", () => {
       assert.strictEqual(yield* registration.state, "Live")
       assert.deepStrictEqual(yield* listedKeys, [yield* registration.instanceKey])
       assert.lengthOf(yield* callsTo("ensureService"), 2)
-    })
-  )
-
-  test(
-    "takes a new key when the registry refuses to revive the old one, and leaves no ghost",
-    Effect.gen(function* () {
-      const memory = yield* control
-      const fixed = { ...orders, instance: { ...orders.instance, instanceKey: "orders-fixed" } }
-      yield* Effect.scoped(registerSelf(fixed))
-      const registration = yield* registerSelf(fixed)
-      assert.strictEqual(yield* registration.state, "Live")
-      const key = yield* registration.instanceKey
-      assert.match(key, /^orders-fixed~[a-z0-9]{4}$/)
-      assert.deepStrictEqual(yield* listedKeys, [key])
-      const registered = (yield* memory.calls).filter(({ method }) => method === "registerInstance")
-      assert.lengthOf(registered, 4)
-    })
-  )
-
-  test(
-    "keeps its key while the registry's database is down, and is live again when it is up",
-    Effect.gen(function* () {
-      const memory = yield* control
-      const registration = yield* registerSelf()
-      const key = yield* registration.instanceKey
-      yield* memory.databaseDown(true)
-      yield* TestClock.adjust("3 minutes")
-      assert.strictEqual(yield* registration.state, "Lost")
-      yield* memory.databaseDown(false)
-      yield* TestClock.adjust("31 seconds")
-      assert.strictEqual(yield* registration.state, "Live")
-      assert.strictEqual(yield* registration.instanceKey, key)
     })
   )
 
@@ -328,21 +216,6 @@ describe("HeartbeatStream", () => {
       yield* memory.clearJournal
       yield* TestClock.adjust("5 minutes")
       assert.lengthOf(yield* memory.calls, 0)
-    })
-  )
-
-  test(
-    "with startup fail, fails with the registry's error after its own limit",
-    Effect.gen(function* () {
-      const memory = yield* control
-      yield* memory.setFailure(Option.some(unavailable))
-      const failed = yield* Effect.fork(
-        Effect.flip(Effect.scoped(registerSelf({ ...orders, startup: "fail", startupTimeout: "10 seconds" })))
-      )
-      yield* TestClock.adjust("9 seconds")
-      assert.isTrue(Option.isNone(yield* Fiber.poll(failed)))
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual((yield* Fiber.join(failed))._tag, "AioRpcError")
     })
   )
 

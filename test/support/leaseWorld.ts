@@ -1,5 +1,5 @@
 import { it } from "@effect/vitest"
-import { Effect, Layer, Logger, LogLevel, Option, Random, type Scope } from "effect"
+import { Effect, Layer, Logger, LogLevel, Option, Random, type Scope, Stream } from "effect"
 import {
   Aio,
   AioRpcError,
@@ -73,3 +73,12 @@ export const listed = Effect.map(
 )
 
 export const listedKeys = Effect.map(listed, (instances) => instances.map(({ instanceKey }) => instanceKey))
+
+/** What a registration is told, from now on. */
+export const collected = <A>(stream: Stream.Stream<A>) =>
+  Effect.gen(function* () {
+    const seen: Array<A> = []
+    yield* Effect.forkScoped(Stream.runForEach(stream, (value) => Effect.sync(() => seen.push(value))))
+    yield* Effect.yieldNow()
+    return seen
+  })

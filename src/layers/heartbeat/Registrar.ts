@@ -47,9 +47,13 @@ export interface Registrar {
   readonly end: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
 }
 
+/** Its deadline has passed, and so the server will not carry it out any more: it has done so, or never will. */
+const isOverdue = (error: AioError): boolean =>
+  error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
+
 /** After these the server may well have stored the record, and only the answer got lost. */
 const isUncertain = (error: AioError): boolean =>
-  error._tag === "AioRpcError" && (error.code === StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.UNKNOWN)
+  isOverdue(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
 
 const registerMethod = "RegistryService/RegisterInstance"
 
@@ -110,9 +114,11 @@ export const make = (
         entry.wasRegistered = true
         entry.maybeRegistered = true
         entry.uncertainUntil = Number.NEGATIVE_INFINITY
-      } else if (Option.match(Cause.failureOption(exit.cause), { onNone: () => true, onSome: isUncertain })) {
+      } else {
+        const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+        if (failure !== undefined && !isUncertain(failure)) return
         entry.maybeRegistered = true
-        entry.uncertainUntil = until
+        entry.uncertainUntil = failure !== undefined && isOverdue(failure) ? Number.NEGATIVE_INFINITY : until
       }
     })
 
