@@ -98,6 +98,9 @@ const watch = (choice: Choice.Choice, key: string, settings: Settings): Effect.E
     )
   })
 
+/** A few milliseconds' worth. */
+const BEGUN_AT_ONCE = 200
+
 /**
  * Ends when the choice is dropped.
  *
@@ -117,8 +120,12 @@ export const run = (choice: Choice.Choice, settings: Settings): Effect.Effect<vo
           choice.healthProblems.delete(key)
           yield* FiberMap.remove(watchers, key)
         }
+        let begun = 0
         for (const key of listed) {
-          if (!FiberMap.unsafeHas(watchers, key)) yield* FiberMap.run(watchers, key, watch(choice, key, settings))
+          if (FiberMap.unsafeHas(watchers, key)) continue
+          yield* FiberMap.run(watchers, key, watch(choice, key, settings))
+          // Through a timer, which lets everything else go on; `yieldNow` does not.
+          if (++begun % BEGUN_AT_ONCE === 0) yield* Effect.sleep(0)
         }
       })
 

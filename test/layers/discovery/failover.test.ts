@@ -1,6 +1,7 @@
 import { HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Metric, Option, TestClock } from "effect"
+import { peakEwma } from "../../../src/core/balancing/PeakEwma.js"
 import { roundRobin } from "../../../src/core/balancing/RoundRobin.js"
 import { AioRpcError } from "../../../src/schemas/AioError.js"
 import type { Instance } from "../../../src/schemas/Instance.js"
@@ -158,6 +159,27 @@ describe("use of several instances", () => {
   )
 })
 
+describe("a held instance", () => {
+  given("goes for good with its first counted failure", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a", "b", "c"]))
+      yield* discovery.pick(orders)
+      registry.answers(aService("orders", ["a"]))
+      yield* TestClock.adjust("40 seconds")
+      const held = Effect.map(discovery.explain(orders), ({ instances }) =>
+        instances.filter(({ isHeld }) => isHeld).map(({ instance }) => instance.instanceKey)
+      )
+      assert.deepStrictEqual(yield* held, ["b", "c"])
+      const { called, use } = calls(world, { b: internal })
+      for (let i = 0; i < 3; i++) yield* Effect.exit(use())
+      assert.include(called, "b")
+      assert.deepStrictEqual(yield* held, ["c"])
+      assert.notInclude(yield* pickedKeys(discovery, 6), "b")
+    })
+  )
+})
+
 describe("use with a timeout", () => {
   given("counts its expiry against the instance, and names it", ({ discovery, registry }) =>
     Effect.gen(function* () {
@@ -246,6 +268,47 @@ describe("interruption from outside", () => {
         yield* Fiber.interrupt(running)
       }
       assert.strictEqual(new Set(yield* pickedKeys(world.discovery, 2)).size, 2)
+    })
+  )
+
+  given(
+    "feeds the latency with the time it lasted",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a", "dead"]))
+        const call = discovery.use(orders, ({ instanceKey }) => (instanceKey === "dead" ? Effect.never : Effect.void))
+        let interrupted = 0
+        for (let i = 0; i < 20; i++) {
+          const running = yield* Effect.fork(call)
+          yield* TestClock.adjust("100 millis")
+          if (Option.isSome(yield* Fiber.poll(running))) continue
+          interrupted++
+          yield* TestClock.adjust("2 seconds")
+          yield* Fiber.interrupt(running)
+        }
+        const { instances } = yield* discovery.explain(orders)
+        assert.isAtLeast(instances[1]?.latencyMillis ?? 0, 2_000)
+        // Once it is known to be slow, the other one is chosen whenever the two are drawn.
+        assert.isAtLeast(interrupted, 1)
+        assert.isAtMost(interrupted, 10)
+      }),
+    { balancing: peakEwma }
+  )
+
+  given("leaves nothing in flight when 10,000 calls are interrupted at once", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a", "b", "c"]))
+      yield* discovery.resolve(orders)
+      const inFlight = Effect.map(discovery.explain(orders), ({ instances }) => instances.map((one) => one.inFlight))
+      const running = yield* Effect.fork(
+        Effect.forEach(Array.from({ length: 9_999 }), () => discovery.use(orders, () => Effect.never), {
+          concurrency: "unbounded"
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* inFlight, [3_333, 3_333, 3_333])
+      yield* Fiber.interrupt(running)
+      assert.deepStrictEqual(yield* inFlight, [0, 0, 0])
     })
   )
 
