@@ -56,7 +56,8 @@ const closed = new AioRpcError({
 })
 
 /**
- * Fails with `AioConfigError` for an empty key or secret, and for a policy that makes no sense. Asks the server for nothing until the first token is wanted.
+ * Fails with `AioConfigError` for an empty key or secret, and for a policy that makes no sense. Asks the server for nothing
+ * until the first token is wanted.
  *
  * @since 0.1.0
  * @category constructors
