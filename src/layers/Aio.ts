@@ -17,7 +17,7 @@ import type { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import { Discovery } from "../services/Discovery.js"
 import { Heartbeat } from "../services/Heartbeat.js"
-import { Registry } from "../services/Registry.js"
+import { Registry, type RegistryError } from "../services/Registry.js"
 import * as AuthClient from "./AuthClient.js"
 import * as AuthMemory from "./AuthMemory.js"
 import * as DiscoveryCached from "./DiscoveryCached.js"
@@ -43,6 +43,17 @@ export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connectio
 export type Options = AioConfig.AioConfig & DiscoveryOptions & HeartbeatOptions
 
 /**
+ * {@link Options}, and the layer is ready only when the registry has answered.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OptionsWithStartup = AioConfig.AioConfig &
+  Omit<DiscoveryOptions, "startup"> &
+  HeartbeatOptions &
+  Pick<DiscoveryCached.OptionsWithStartup, "startup">
+
+/**
  * What discovery can be told beside: how instances are chosen and checked, and how the view of them is kept.
  *
  * @since 0.1.0
@@ -60,8 +71,10 @@ export interface HeartbeatOptions {
   readonly heartbeat?: Omit<HeartbeatStream.Options, "env"> | undefined
 }
 
-const overRegistry = (options: DiscoveryCached.Options & HeartbeatOptions) =>
-  Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer({ ...options.heartbeat, env: options.env }))
+const overRegistry = <E>(
+  discovery: Layer.Layer<Discovery, E, Registry>,
+  options: HeartbeatOptions & Pick<AioConfig.Common, "env">
+) => Layer.merge(discovery, HeartbeatStream.layer({ ...options.heartbeat, env: options.env }))
 
 /** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
 const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" | "token">): AioConfig.TokenPolicy => ({
@@ -72,24 +85,23 @@ const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" |
 /** What is the business of whoever opens the channel. */
 type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
 
-const overConnection = (
-  options: DiscoveryOptions &
-    HeartbeatOptions &
-    (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
-) => {
+type OverConnection = HeartbeatOptions &
+  (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
+
+const overConnection = <E>(discovery: Layer.Layer<Discovery, E, Registry>, options: OverConnection) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
       ? AuthClient.layerDisabled
       : AuthClient.layer({ ...options, token: tokenPolicy(options) })
-  return overRegistry(options).pipe(
+  return overRegistry(discovery, options).pipe(
     Layer.provideMerge(RegistryGrpc.layer({ retries: options.retries })),
     Layer.provideMerge(auth)
   )
 }
 
 /**
- * A client of the registry at `options.address`. Builds without asking the registry for anything, so that an app starts
- * while the registry is away; fails with `AioConfigError` for options that make no sense. Closing it ends all leases,
+ * A client of the registry at `options.address`. Builds without asking the registry for anything (unless there is a
+ * `startup`), so that an app starts while the registry is away; fails with `AioConfigError` for options that make no sense. Closing it ends all leases,
  * then closes the connection.
  *
  * Call it once and share the value: two calls make two clients, with two connections.
@@ -107,8 +119,13 @@ const overConnection = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
-  Layer.provideMerge(overConnection(options), Connection.layer(options))
+export function layer(options: OptionsWithStartup): Layer.Layer<Aio, RegistryError>
+export function layer(options: Options): Layer.Layer<Aio, AioConfigError>
+export function layer(options: Options | OptionsWithStartup): Layer.Layer<Aio, RegistryError> {
+  const discovery: Layer.Layer<Discovery, RegistryError, Registry> =
+    options.startup === undefined ? DiscoveryCached.layer(options) : DiscoveryCached.layer(options)
+  return Layer.provideMerge(overConnection(discovery, options), Connection.layer(options))
+}
 
 /**
  * {@link layer} over a channel that you opened, and close. Whether it is encrypted is yours to see to: key, secret and
@@ -119,10 +136,10 @@ export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
  */
 export const layerFromChannel = (
   channel: Channel.Channel,
-  options: Parameters<typeof overConnection>[0]
+  options: OverConnection & DiscoveryOptions
 ): Layer.Layer<Aio, AioConfigError> =>
   Layer.provideMerge(
-    overConnection(options),
+    overConnection(DiscoveryCached.layer(options), options),
     Layer.effect(Connection.Connection, Connection.fromChannel(channel, options))
   )
 
@@ -159,9 +176,10 @@ export const layerFromEnv: Layer.Layer<Aio, AioConfigError> = Layer.unwrapEffect
 export const layerMemory: Layer.Layer<
   Exclude<Aio, Connection.Connection> | RegistryMemory.RegistryMemory,
   AioConfigError
-> = overRegistry({
-  env: "test"
-}).pipe(Layer.provideMerge(RegistryMemory.layer()), Layer.provideMerge(AuthMemory.layer()))
+> = overRegistry(DiscoveryCached.layer({ env: "test" }), { env: "test" }).pipe(
+  Layer.provideMerge(RegistryMemory.layer()),
+  Layer.provideMerge(AuthMemory.layer())
+)
 
 /**
  * The four services as plain values, for an app that talks to two control planes.

@@ -17,12 +17,13 @@ import * as Limits from "../schemas/Limits.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import { Discovery } from "../services/Discovery.js"
-import type { Registry } from "../services/Registry.js"
+import type { Registry, RegistryError } from "../services/Registry.js"
 import * as Calls from "./discovery/Calls.js"
 import * as Chooser from "./discovery/Chooser.js"
 import * as Choosing from "./discovery/choosing.js"
 import * as Finder from "./discovery/Finder.js"
 import * as Snapshot from "./discovery/Snapshot.js"
+import * as Startup from "./discovery/Startup.js"
 import * as ViewKeeper from "./discovery/ViewKeeper.js"
 
 export type { HealthOptions, RetryBudgetOptions } from "./discovery/choosing.js"
@@ -77,7 +78,24 @@ export interface Options extends Choosing.Options {
    * the registry away when it starts. Whatever is wrong with it, on the disk or in it, is a warning and no more. Default none.
    */
   readonly snapshot?: Snapshot.Options | undefined
+  /** The layer is built without asking the registry for anything: see {@link OptionsWithStartup}. */
+  readonly startup?: undefined
 }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface OptionsWithStartup extends Omit<Options, "startup"> {
+  /** The layer is ready only when the registry has answered for these, or a snapshot has; see there what happens otherwise. */
+  readonly startup: Startup.Startup
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type { Startup, StartupRef } from "./discovery/Startup.js"
 
 /**
  * @since 0.1.0
@@ -96,6 +114,7 @@ export const defaults = {
 interface Settings extends ViewKeeper.Settings, Finder.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly snapshot: Snapshot.Settings | undefined
+  readonly startup: Startup.Settings | undefined
   readonly choosing: Chooser.Settings
 }
 
@@ -112,7 +131,7 @@ const snapshotOf = ({
         maxStaleMillis: Limits.durationMillis("maxStale", maxStale, Refresh.floorMillis)
       })
 
-const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
+const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Either.Either<Settings, AioConfigError> =>
   Either.all({
     env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
     // Not below the floor between two fetches: a view could not be fresher.
@@ -137,11 +156,13 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
     statics: StaticInstances.make("static", options.static ?? []),
     snapshot: snapshotOf(options),
+    startup: Startup.settings(startup),
     choosing: Choosing.settings(options)
   })
 
 /**
- * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it.
+ * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it, unless
+ * there is a `startup`, which fails with the registry's error.
  *
  * Fetches belong to the scope: interrupting a caller ends none of them; closing the scope ends all, and whoever waits
  * for the first of a view then fails with `AioRpcError` `CANCELLED`.
@@ -149,8 +170,14 @@ const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
-  Effect.gen(function* () {
+export function make(
+  options: OptionsWithStartup
+): Effect.Effect<Discovery.Service, RegistryError, Registry | Scope.Scope>
+export function make(options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope>
+export function make(
+  options: Options | OptionsWithStartup
+): Effect.Effect<Discovery.Service, RegistryError, Registry | Scope.Scope> {
+  return Effect.gen(function* () {
     const settings = yield* settingsOf(options)
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
     const keeper = yield* ViewKeeper.make(settings, Chooser, {
@@ -161,16 +188,21 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const chooser = yield* Chooser.make(keeper, settings.choosing)
     const finder = Finder.make(keeper, settings)
+    if (settings.startup !== undefined) yield* Startup.wait(finder.first, settings.startup)
     const { refresh, resolve, watch } = finder
     return { resolve, refresh, watch, ...Calls.make(chooser, keeper.now, finder) }
   })
+}
 
 /**
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<Discovery, AioConfigError, Registry> =>
-  Layer.scoped(Discovery, make(options))
+export function layer(options: OptionsWithStartup): Layer.Layer<Discovery, RegistryError, Registry>
+export function layer(options: Options): Layer.Layer<Discovery, AioConfigError, Registry>
+export function layer(options: Options | OptionsWithStartup): Layer.Layer<Discovery, RegistryError, Registry> {
+  return Layer.scoped(Discovery, options.startup === undefined ? make(options) : make(options))
+}
 
 /**
  * @since 0.1.0
@@ -179,4 +211,7 @@ export const layer = (options: Options): Layer.Layer<Discovery, AioConfigError, 
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
 ): Layer.Layer<Discovery, AioConfigError | ConfigError.ConfigError, Registry> =>
-  Layer.scoped(Discovery, Effect.flatMap(Config.unwrap(config), make))
+  Layer.scoped(
+    Discovery,
+    Effect.flatMap(Config.unwrap(config), (options: Options) => make(options))
+  )

@@ -13,7 +13,9 @@ import { type AioConfigError, AioServiceNotFound } from "../../schemas/AioError.
 import * as Limits from "../../schemas/Limits.js"
 import type { ServiceRef } from "../../schemas/Service.js"
 import type { DiscoveryError, InstanceChange, Resolved } from "../../services/Discovery.js"
+import type { RegistryError } from "../../services/Registry.js"
 import type * as Cell from "./Cell.js"
+import type { StartupRef } from "./Startup.js"
 import type * as ViewKeeper from "./ViewKeeper.js"
 import * as Watch from "./Watch.js"
 
@@ -43,6 +45,8 @@ export interface Finder {
     from: (cell: Cell.Cell, name: string) => A | undefined,
     otherwise: (cell: Cell.Cell, name: string) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | DiscoveryError>
+  /** Waits until the registry has answered for a project, or until a service of it is known otherwise. */
+  readonly first: (ref: StartupRef) => Effect.Effect<void, RegistryError>
   readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
   readonly refresh: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
   readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>
@@ -147,11 +151,25 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Finder 
     })
   }
 
+  const first: Finder["first"] = ({ env = settings.env, name = "", project }) =>
+    Effect.suspend(() => {
+      const cell = keeper.open(project, env)
+      const isKnown = () => {
+        if (View.find(cell.view, name) !== undefined) keeper.use(cell, name)
+        return cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+      }
+      if (isKnown()) return Effect.void
+      return Effect.flatMap(keeper.learn(cell, name), (exit) =>
+        isKnown() || Exit.isSuccess(exit) ? Effect.void : Effect.failCause(exit.cause)
+      )
+    })
+
   const resolve: Finder["resolve"] = (ref) => Effect.suspend(() => answer(ref, some, allOrNotFound))
 
   return {
     find,
     answer,
+    first,
     resolve,
     refresh: (ref) =>
       opened(
