@@ -45,7 +45,7 @@ export interface Options {
   /** When all streams have to move: the token they were opened with has been replaced, say. */
   readonly moves: Stream.Stream<unknown>
   readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
-  readonly settings?: StreamPlan.Settings | undefined
+  readonly settings: StreamPlan.Settings
 }
 
 const resultLabels = {
@@ -66,7 +66,7 @@ const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number
  */
 export const make = (options: Options): Effect.Effect<BeatPool> =>
   Effect.gen(function* () {
-    const { moves, onEvent, registry, settings = StreamPlan.defaults } = options
+    const { moves, onEvent, registry, settings } = options
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     const leases = new Set<LeaseEntry>()

@@ -145,7 +145,7 @@ export const make = (
 
     const pace = yield* RegistrationPace.make(settings.registrationsPerSecond)
     const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
-    const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch })
+    const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch, settings: settings.streams })
 
     const attempt = Attempts.make(registrar, pace, dispatch)
     const endings = Endings.make({

@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as LeaseTiming from "../../core/lease/Timing.js"
+import * as StreamPlan from "../../core/StreamPlan.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import { DEFAULT_PER_SECOND } from "./RegistrationPace.js"
@@ -40,6 +41,18 @@ export interface Options {
   readonly maxRegisterDelay?: Duration.DurationInput | undefined
   /** How many attempts to register may be made in one second, however many leases want one: 1 to 10,000. Default 200. */
   readonly registrationsPerSecond?: number | undefined
+  /** One heartbeat stream for so many leases: 1 to 10,000. Default 8. */
+  readonly leasesPerStream?: number | undefined
+  /** At most so many streams while beats are answered in time: 1 to 1,000. Default 16. */
+  readonly maxStreams?: number | undefined
+  /** At most so many while they are not: 1 to 1,000. Default 64, which carry 800 leases of 60 s at 3 s a beat. */
+  readonly maxStreamsWhenSlow?: number | undefined
+  /** Answers that take longer make streams slow ones. Default 100 milliseconds. */
+  readonly slowAnswer?: Duration.DurationInput | undefined
+  /** At most so many unanswered beats on a slow stream: 1 to 100. Default 4. */
+  readonly maxOutstandingWhenSlow?: number | undefined
+  /** How long a stream lives, give or take a tenth, so that load spreads over the replicas again. Default 20 minutes. */
+  readonly streamLife?: Duration.DurationInput | undefined
   /** How long one registration may take before its outcome counts as unknown. Default 10 seconds. */
   readonly registerTimeout?: Duration.DurationInput | undefined
   /** How often the registry is asked whether it shows our own instances. Default 90 seconds. */
@@ -86,6 +99,7 @@ export interface Settings {
   readonly ttl: Duration.Duration
   readonly timing: LeaseTiming.Timing
   readonly registrationsPerSecond: number
+  readonly streams: StreamPlan.Settings
   readonly registerTimeout: number
   readonly ownKeyInterval: number
   readonly clockInterval: number
@@ -118,6 +132,22 @@ const timing = (options: Options): Either.Either<LeaseTiming.Timing, AioConfigEr
     (given) => ({ ...LeaseTiming.defaults, ...given })
   )
 
+const streams = (options: Options): Either.Either<StreamPlan.Settings, AioConfigError> => {
+  const { defaults } = StreamPlan
+  const whole = (
+    field: "leasesPerStream" | "maxStreams" | "maxStreamsWhenSlow" | "maxOutstandingWhenSlow",
+    max: number
+  ) => Limits.number(field, options[field] ?? defaults[field], { min: 1, max, integer: true })
+  return Either.all({
+    leasesPerStream: whole("leasesPerStream", 10_000),
+    maxStreams: whole("maxStreams", 1_000),
+    maxStreamsWhenSlow: whole("maxStreamsWhenSlow", 1_000),
+    maxOutstandingWhenSlow: whole("maxOutstandingWhenSlow", 100),
+    slowMillis: millis("slowAnswer", options.slowAnswer ?? defaults.slowMillis),
+    lifeMillis: millis("streamLife", options.streamLife ?? defaults.lifeMillis)
+  })
+}
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -134,6 +164,7 @@ export const make = (options: Options): Either.Either<Settings, AioConfigError> 
       options.registrationsPerSecond ?? defaults.registrationsPerSecond,
       { min: 1, max: 10_000 }
     ),
+    streams: streams(options),
     registerTimeout: of("registerTimeout"),
     ownKeyInterval: of("ownKeyInterval"),
     clockInterval: of("clockInterval"),
