@@ -1,5 +1,6 @@
 import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, TestClock } from "effect"
+import { Cause, Effect, Exit, Fiber, Metric, MetricLabel, TestClock } from "effect"
+import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, tagOf } from "../support/discoveryWorld.js"
 import { anInstance, aService, idOf, unavailable } from "../support/scriptedRegistry.js"
 
@@ -280,6 +281,59 @@ describe("what this process has deregistered itself", () => {
       registry.answers(aService("orders", [mine]))
       yield* TestClock.adjust("40 seconds")
       assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), ["mine"])
+    })
+  )
+})
+
+describe("the metrics", () => {
+  const gauge = (metric: Metric.Metric.Gauge<number>, ...labels: ReadonlyArray<readonly [string, string]>) =>
+    Effect.map(
+      Metric.value(
+        Metric.taggedWithLabels(
+          metric,
+          labels.map(([key, value]) => MetricLabel.make(key, value))
+        )
+      ),
+      ({ value }) => value
+    )
+  const tiers = Effect.all(["listed", "held", "static"].map((tier) => gauge(Metrics.viewInstances, ["tier", tier])))
+
+  given(
+    "count the instances by tier, of the views that are kept",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        const before = yield* tiers
+        const since = Effect.map(tiers, (now) => now.map((count, i) => count - (before[i] ?? 0)))
+        registry.answers(aService("orders", ["a", "b", "c"]), aService("payments", ["p"]))
+        yield* discovery.resolve(orders)
+        assert.deepStrictEqual(yield* since, [4, 0, 1])
+        registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+        yield* TestClock.adjust("40 seconds")
+        assert.deepStrictEqual(yield* since, [2, 2, 1])
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(yield* since, [0, 0, 0])
+      }),
+    { static: "shop/fixed=h:1" }
+  )
+
+  given("tell the age of a view that cannot be refreshed, and of none that was made up", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      const project = "aged"
+      const age = gauge(Metrics.viewAgeSeconds, ["project", project], ["env", "test"])
+      registry.answers(aService("orders", ["a"], { project }))
+      yield* discovery.resolve({ project, name: "orders" })
+      assert.strictEqual(yield* age, 0)
+      registry.fails()
+      yield* TestClock.adjust("10 minutes")
+      assert.isAtLeast(yield* age, 530)
+      assert.isAtMost(yield* age, 600)
+      registry.answers(aService("orders", ["a"], { project }))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* age, 0)
+
+      yield* Effect.exit(discovery.resolve({ project: "made-up", name: "x" }))
+      const known = Metric.unsafeSnapshot().flatMap(({ metricKey }) => metricKey.tags.map(({ value }) => value))
+      assert.notInclude(known, "made-up")
     })
   )
 })
