@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import { constUndefined, identity } from "effect/Function"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/RetryBudget.js"
@@ -48,7 +49,7 @@ const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<Settings
         timeoutMillis: timeout === undefined ? Either.right(undefined) : Limits.durationMillis("timeout", timeout, 1)
       })
 
-const noAnswer = ({ choice, instance }: Pick, millis: number): AioRpcError =>
+const noAnswer = ({ choice, instance }: Pick, millis = 0): AioRpcError =>
   new AioRpcError({
     method: "Discovery/use",
     code: StatusCode.DEADLINE_EXCEEDED,
@@ -85,26 +86,21 @@ const attemptOnce = <A, E, R>(
   countsAsFailure: UseOptions<E>["countsAsFailure"],
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, Failures.Verdict], never, R> => {
-  let hasTimedOut = false
-  const judge = (exit: Exit.Exit<A, E | AioRpcError>): Failures.Verdict => {
-    if (hasTimedOut) return attempt.isSent() ? Failures.timedOut : Failures.timedOutUnsent
+  const judge = (exit: Exit.Exit<A, E> | undefined): Failures.Verdict => {
+    if (exit === undefined) return attempt.isSent() ? Failures.timedOut : Failures.timedOutUnsent
     const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
     return attempt.isSent() || Option.isNone(failure)
-      ? // What `timeout` fails with was told apart before.
-        Failures.judge(exit as Exit.Exit<A, E>, countsAsFailure)
+      ? Failures.judge(exit, countsAsFailure)
       : Failures.unmadeClient(failure.value)
   }
-  const limited: Effect.Effect<A, E | AioRpcError, R> =
+  const run = Effect.exit(attempt.run)
+  const limited =
     timeoutMillis === undefined
-      ? attempt.run
-      : Effect.timeoutFail(attempt.run, {
-          duration: timeoutMillis,
-          onTimeout: () => {
-            hasTimedOut = true
-            return noAnswer(pick, timeoutMillis)
-          }
-        })
-  return Effect.map(Effect.exit(restore(limited)), (exit) => {
+      ? run
+      : Effect.timeoutTo(run, { duration: timeoutMillis, onSuccess: identity, onTimeout: constUndefined })
+  // Twice the exit: an interruption from outside passes by the inner one.
+  return Effect.map(Effect.exit(restore(limited)), (outer) => {
+    const exit = Exit.isFailure(outer) ? Exit.failCause(outer.cause) : outer.value
     let verdict = Failures.unjudged
     try {
       verdict = judge(exit)
@@ -112,7 +108,7 @@ const attemptOnce = <A, E, R>(
       // Also where `countsAsFailure` throws, which is the caller's defect then.
       pick.end(verdict)
     }
-    return [exit, verdict] as const
+    return [exit ?? Exit.fail(noAnswer(pick, timeoutMillis)), verdict] as const
   })
 }
 
