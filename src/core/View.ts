@@ -59,20 +59,25 @@ export interface Hold {
 }
 
 /**
- * The answers that confirm that a held instance is gone are at least so far apart: 10 seconds.
+ * When a held instance is believed to be gone.
  *
  * @since 0.1.0
  * @category models
  */
-export const confirmationMillis = 10_000
+export interface HoldLimits {
+  /** The answers that confirm it are at least so far apart. */
+  readonly confirmationMillis: number
+  /** No longer is it held against the registry's answers, whatever its lease. */
+  readonly maxHoldMillis: number
+}
 
 /**
- * No longer is an instance held against the registry's answers, whatever its lease: 5 minutes.
+ * 10 seconds and 5 minutes.
  *
  * @since 0.1.0
  * @category models
  */
-export const maxHoldMillis = 300_000
+export const holdLimits: HoldLimits = { confirmationMillis: 10_000, maxHoldMillis: 300_000 }
 
 const noHolds: ReadonlyMap<string, Hold> = new Map()
 const noneHeld: ReadonlySet<string> = new Set()
@@ -123,6 +128,7 @@ export interface MergeOptions {
   readonly asked?: ReadonlySet<string> | undefined
   /** Has it left since the registry was asked? Then the answer is out of date as far as it goes. */
   readonly hasLeft?: ((instance: Instance) => boolean) | undefined
+  readonly limits?: HoldLimits | undefined
 }
 
 /**
@@ -175,7 +181,7 @@ export const begin = (
   view: View,
   answer: ReadonlyArray<ServiceWithInstances>,
   now: number,
-  { asked, hasLeft = () => false }: MergeOptions = {}
+  { asked, hasLeft = () => false, limits = holdLimits }: MergeOptions = {}
 ): Merging => {
   const answered = new Map<string, ServiceWithInstances>()
   const merged = new Map<string, ServiceView>()
@@ -187,7 +193,13 @@ export const begin = (
     const before = find(from, name)
     const after = before?.isStatic
       ? before
-      : mergeService(before, answered.get(name), now, (instance) => instance.env === view.env && !hasLeft(instance))
+      : mergeService(
+          before,
+          answered.get(name),
+          now,
+          limits,
+          (instance) => instance.env === view.env && !hasLeft(instance)
+        )
     if (after === undefined) merged.delete(name)
     else merged.set(name, after)
     if (InstanceDiff.isNothing(before?.instances ?? [], after?.instances ?? [])) changed.delete(name)
@@ -315,6 +327,7 @@ const mergeService = (
   before: ServiceView | undefined,
   answer: ServiceWithInstances | undefined,
   now: number,
+  limits: HoldLimits,
   counts: (instance: Instance) => boolean
 ): ServiceView | undefined => {
   const found = new Map<string, Instance>()
@@ -323,7 +336,7 @@ const mergeService = (
     const twin = found.get(instance.instanceKey)
     if (twin === undefined || isOlder(twin, instance)) found.set(instance.instanceKey, instance)
   }
-  const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now)
+  const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now, limits)
   for (const known of before?.instances ?? []) {
     const listed = found.get(known.instanceKey)
     if (holds.has(known.instanceKey) || (listed !== undefined && isOlder(listed, known))) {
@@ -339,9 +352,10 @@ const mergeService = (
 const holdMissing = (
   { fetchedAt, holds, instances }: ServiceView,
   listed: ReadonlyMap<string, Instance>,
-  now: number
+  now: number,
+  limits: HoldLimits
 ): ReadonlyMap<string, Hold> => {
-  const isInDoubt = 2 * listed.size < instances.length
+  const isInDoubt = limits.maxHoldMillis > 0 && 2 * listed.size < instances.length
   if (!isInDoubt && holds.size === 0) return noHolds
   const still = new Map<string, Hold>()
   for (const { instanceKey, ttlSeconds } of instances) {
@@ -349,7 +363,7 @@ const holdMissing = (
     const hold = holds.get(instanceKey)
     if (hold === undefined) {
       if (isInDoubt) still.set(instanceKey, { shownAt: fetchedAt, heldAt: now, confirmedAt: undefined })
-    } else if (!isOver(hold, ttlSeconds, now)) {
+    } else if (!isOver(hold, ttlSeconds, now, limits)) {
       still.set(instanceKey, hold.confirmedAt === undefined ? { ...hold, confirmedAt: now } : hold)
     }
   }
@@ -357,7 +371,12 @@ const holdMissing = (
 }
 
 /** Is a held instance gone, now that one more answer lacks it? */
-const isOver = ({ confirmedAt, heldAt, shownAt }: Hold, ttlSeconds: number, now: number): boolean =>
+const isOver = (
+  { confirmedAt, heldAt, shownAt }: Hold,
+  ttlSeconds: number,
+  now: number,
+  { confirmationMillis, maxHoldMillis }: HoldLimits
+): boolean =>
   now - heldAt >= maxHoldMillis ||
   (confirmedAt !== undefined &&
     now - confirmedAt >= confirmationMillis &&

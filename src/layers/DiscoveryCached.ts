@@ -65,6 +65,13 @@ export interface Options extends Choosing.Options {
    * the refreshes. Default 1 day; 1 second to 1 day.
    */
   readonly maxStale?: Duration.DurationInput | undefined
+  /**
+   * A service that shrinks to nothing, or to less than half, is doubted: the missing instances are kept until two further
+   * answers agree, which are at least so far apart, and their leases must have run out. Default 10 seconds; 0 to 1 day.
+   */
+  readonly holdConfirmation?: Duration.DurationInput | undefined
+  /** How long at the most they are kept against the registry's answers. Default 5 minutes; 0 (never) to 1 day. */
+  readonly maxHold?: Duration.DurationInput | undefined
   /** How long after a change `watch` tells of it, together with what else has changed by then. Default 1 second; 0 to 1 day. */
   readonly watchDebounce?: Duration.DurationInput | undefined
   /**
@@ -108,7 +115,9 @@ export const defaults = {
   maxSingleFetches: 4,
   listInterval: Duration.minutes(5),
   maxStale: Duration.days(1),
-  watchDebounce: Duration.seconds(1)
+  watchDebounce: Duration.seconds(1),
+  holdConfirmation: Duration.millis(View.holdLimits.confirmationMillis),
+  maxHold: Duration.millis(View.holdLimits.maxHoldMillis)
 } as const
 
 interface Settings extends ViewKeeper.Settings, Finder.Settings {
@@ -151,6 +160,12 @@ const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Eith
       Refresh.floorMillis
     ),
     maxStaleMillis: Limits.durationMillis("maxStale", options.maxStale ?? defaults.maxStale, Refresh.floorMillis),
+    confirmationMillis: Limits.durationMillis(
+      "holdConfirmation",
+      options.holdConfirmation ?? defaults.holdConfirmation,
+      0
+    ),
+    maxHoldMillis: Limits.durationMillis("maxHold", options.maxHold ?? defaults.maxHold, 0),
     watchDebounceMillis: Limits.durationMillis("watchDebounce", options.watchDebounce ?? defaults.watchDebounce, 0),
     fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
     idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),

@@ -233,6 +233,21 @@ describe("refresh", () => {
   )
 })
 
+describe("a service that shrinks", () => {
+  given(
+    "is believed at once where that is asked for",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", ["a", "b", "c"]))
+        yield* discovery.resolve(orders)
+        yield* TestClock.adjust("1 second")
+        registry.answers(aService("orders", ["a"]))
+        assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), ["a"])
+      }),
+    { maxHold: 0 }
+  )
+})
+
 describe("what is too old", () => {
   given(
     "is forgotten when no refresh has succeeded for a day, and found again when one does",

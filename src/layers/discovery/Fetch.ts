@@ -31,7 +31,7 @@ import * as Gauges from "./Gauges.js"
  * @internal
  * @since 0.1.0
  */
-export interface Settings extends FetchPlan.Settings {
+export interface Settings extends FetchPlan.Settings, View.HoldLimits {
   readonly refreshIntervalMillis: number
   readonly fetchTimeoutMillis: number
   readonly idleTimeoutMillis: number
@@ -97,12 +97,12 @@ const take = (
   cell: Cell.Cell,
   answer: ReadonlyArray<ServiceWithInstances>,
   asked: ReadonlySet<string> | undefined,
-  { clock, onView }: Means
+  { clock, onView, settings }: Means
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = Monotonic.unsafeNow(clock)
     const hasLeft = ({ instanceKey, serviceId }: LeaseKey) => cell.departed.has(Cell.memberKey(serviceId, instanceKey))
-    const merging = View.begin(cell.view, answer, now, { asked, hasLeft })
+    const merging = View.begin(cell.view, answer, now, { asked, hasLeft, limits: settings })
     return Effect.flatMap(Slices.run(merging.step), () => {
       const [view, changed] = merging.finish(cell.view)
       const found = shrunk(cell, view)
