@@ -1,6 +1,6 @@
 import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Scope } from "effect"
 import { Aio, type Registration, Registry, StatusCode } from "effect-aio"
 import {
   ControlPlane,
@@ -39,7 +39,12 @@ const eventually = <E, R>(what: string, check: Effect.Effect<boolean, E, R>, wit
   Effect.repeat(check, {
     until: (isSo) => isSo,
     schedule: Schedule.spaced("50 millis")
-  }).pipe(Effect.timeoutFail({ duration: within, onTimeout: () => new Error(`not ${what} within ${within}`) }))
+  }).pipe(
+    Effect.timeoutFail({
+      duration: within,
+      onTimeout: () => new Cause.TimeoutException(`not ${what} within ${within}`)
+    })
+  )
 
 const isListed = (count: number) => Effect.map(listedKeys, (keys) => keys.length === count)
 

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { Deferred, Effect } from "effect"
+import { Cause, Deferred, Effect } from "effect"
 
 export interface Exited {
   readonly code: number | null
@@ -11,7 +11,7 @@ export interface Exited {
 export interface Program {
   readonly kill: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** Waits until it has said this, on either of its outputs; fails with all that it has said when it does not in time. */
-  readonly says: (text: string) => Effect.Effect<void, Error>
+  readonly says: (text: string) => Effect.Effect<void, Cause.TimeoutException>
   readonly output: () => string
   readonly exited: Effect.Effect<Exited>
 }
@@ -51,7 +51,7 @@ export const start = (file: string, env: Record<string, string>) =>
         says: (text) =>
           Effect.timeoutFail(heard(text), {
             duration: "60 seconds",
-            onTimeout: () => new Error(`never said "${text}", but:\n${output}`)
+            onTimeout: () => new Cause.TimeoutException(`never said "${text}", but:\n${output}`)
           }),
         output: () => output,
         exited: Deferred.await(exited)
