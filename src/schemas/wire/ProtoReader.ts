@@ -21,6 +21,24 @@ export class Malformed extends Error {
 
 const MAX_GROUPS = 100
 
+/** How many integers are remembered: a power of two. */
+const INTEGERS = 64
+
+/**
+ * Where a text was, and what it was: most instances have the env of the one before them, and often its JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class LastText {
+  /** @since 0.1.0 */
+  start = 0
+  /** @since 0.1.0 */
+  length = 0
+  /** @since 0.1.0 */
+  text = ""
+}
+
 /**
  * Where one is in the bytes, and where the message that is being read ends: no field reaches beyond that. Every method
  * throws {@link Malformed} for what is not there.
@@ -69,16 +87,35 @@ export class ProtoReader {
   }
 
   /**
-   * An `int64` as a decimal string, exact.
+   * A text that is often the same as `last`, of the same bytes: then it is the same string, and costs no memory.
+   *
+   * @since 0.1.0
+   */
+  textLike(last: LastText): string {
+    const length = this.length()
+    const start = this.position
+    if (length === last.length && this.repeats(last.start, length)) {
+      this.position += length
+    } else {
+      last.text = this.bytes.toString("utf8", start, start + length)
+      last.start = start
+      last.length = length
+      this.position = start + length
+    }
+    return last.text
+  }
+
+  /**
+   * An `int64` as a decimal string, exact. One that came shortly before is the same string.
    *
    * @since 0.1.0
    */
   int64(): string {
     const low = this.bits28()
-    if (!this.goesOn) return String(low)
+    if (!this.goesOn) return this.decimal(low, low)
     const middle = this.bits28()
     // 56 bits, of which a number holds 53.
-    if (!this.goesOn && middle < 2 ** 25) return String(middle * TWO_TO_28 + low)
+    if (!this.goesOn && middle < 2 ** 25) return this.decimal(low, middle * TWO_TO_28 + low)
     const high = this.goesOn ? this.bits28() : 0
     if (this.goesOn || high > 0x3fff) throw new Malformed("an integer of more than ten bytes", this.position)
     return String(BigInt.asIntN(64, (BigInt(high) << 56n) | (BigInt(middle) << 28n) | BigInt(low)))
@@ -107,6 +144,26 @@ export class ProtoReader {
 
   /** Did the last four bytes of a varint say that there are more? */
   private goesOn = false
+
+  // Times, ports and the ids of services come again and again.
+  private readonly integers = new Float64Array(INTEGERS)
+  private readonly decimals: Array<string> = new Array(INTEGERS).fill("0")
+
+  private decimal(low: number, integer: number): string {
+    const place = low & (INTEGERS - 1)
+    if (this.integers[place] !== integer) {
+      this.integers[place] = integer
+      this.decimals[place] = String(integer)
+    }
+    return this.decimals[place] ?? ""
+  }
+
+  /** From the end: what differs in JSON written by one program is seldom its beginning. */
+  private repeats(start: number, length: number): boolean {
+    const { bytes, position } = this
+    for (let i = length - 1; i >= 0; i--) if (bytes[position + i] !== bytes[start + i]) return false
+    return true
+  }
 
   private byte(): number {
     if (this.position >= this.end) throw new Malformed("the bytes end in the middle of a field", this.position)

@@ -14,7 +14,7 @@ import type { Instance } from "../Instance.js"
 import type * as Messages from "../Messages.js"
 import type { ServiceWithInstances } from "../Service.js"
 import type { Decoded } from "./decode.js"
-import { ProtoReader } from "./ProtoReader.js"
+import { LastText, ProtoReader } from "./ProtoReader.js"
 import { instanceOf, serviceOf, serviceWithInstancesOf } from "./records.js"
 
 /**
@@ -84,73 +84,81 @@ const readService = (reader: ProtoReader): Messages.Service => {
   return service
 }
 
-const readInstance = (reader: ProtoReader): Messages.Instance => {
-  const instance: Mutable<Messages.Instance> = {
-    id: "0",
-    service_id: "0",
-    instance_key: "",
-    env: "",
-    host: "",
-    endpoint: "",
-    meta_json: "",
-    ttl_seconds: "0",
-    last_heartbeat_at: "0",
-    created_at: "0",
-    endpoints_json: "",
-    http_port: "0",
-    grpc_port: "0",
-    updated_at: "0"
-  }
-  while (reader.position < reader.end) {
-    const tag = reader.tag()
-    switch (tag) {
-      case (1 << 3) | VARINT:
-        instance.id = reader.int64()
-        break
-      case (2 << 3) | VARINT:
-        instance.service_id = reader.int64()
-        break
-      case (3 << 3) | BYTES:
-        instance.instance_key = reader.text()
-        break
-      case (4 << 3) | BYTES:
-        instance.env = reader.text()
-        break
-      case (5 << 3) | BYTES:
-        instance.host = reader.text()
-        break
-      case (6 << 3) | BYTES:
-        instance.endpoint = reader.text()
-        break
-      case (7 << 3) | BYTES:
-        instance.meta_json = reader.text()
-        break
-      case (8 << 3) | VARINT:
-        instance.ttl_seconds = reader.int64()
-        break
-      case (9 << 3) | VARINT:
-        instance.last_heartbeat_at = reader.int64()
-        break
-      case (10 << 3) | VARINT:
-        instance.created_at = reader.int64()
-        break
-      case (11 << 3) | BYTES:
-        instance.endpoints_json = reader.text()
-        break
-      case (12 << 3) | VARINT:
-        instance.http_port = reader.int64()
-        break
-      case (13 << 3) | VARINT:
-        instance.grpc_port = reader.int64()
-        break
-      case (14 << 3) | VARINT:
-        instance.updated_at = reader.int64()
-        break
-      default:
-        reader.skip(tag)
+const noInstance: Messages.Instance = {
+  id: "0",
+  service_id: "0",
+  instance_key: "",
+  env: "",
+  host: "",
+  endpoint: "",
+  meta_json: "",
+  ttl_seconds: "0",
+  last_heartbeat_at: "0",
+  created_at: "0",
+  endpoints_json: "",
+  http_port: "0",
+  grpc_port: "0",
+  updated_at: "0"
+}
+
+/** Gives one and the same record each time, written over: whoever wants to keep anything of it copies it. */
+const instanceReader = (): ((reader: ProtoReader) => Messages.Instance) => {
+  const instance: Mutable<Messages.Instance> = { ...noInstance }
+  const env = new LastText()
+  const meta = new LastText()
+  return (reader) => {
+    Object.assign(instance, noInstance)
+    while (reader.position < reader.end) {
+      const tag = reader.tag()
+      switch (tag) {
+        case (1 << 3) | VARINT:
+          instance.id = reader.int64()
+          break
+        case (2 << 3) | VARINT:
+          instance.service_id = reader.int64()
+          break
+        case (3 << 3) | BYTES:
+          instance.instance_key = reader.text()
+          break
+        case (4 << 3) | BYTES:
+          instance.env = reader.textLike(env)
+          break
+        case (5 << 3) | BYTES:
+          instance.host = reader.text()
+          break
+        case (6 << 3) | BYTES:
+          instance.endpoint = reader.text()
+          break
+        case (7 << 3) | BYTES:
+          instance.meta_json = reader.textLike(meta)
+          break
+        case (8 << 3) | VARINT:
+          instance.ttl_seconds = reader.int64()
+          break
+        case (9 << 3) | VARINT:
+          instance.last_heartbeat_at = reader.int64()
+          break
+        case (10 << 3) | VARINT:
+          instance.created_at = reader.int64()
+          break
+        case (11 << 3) | BYTES:
+          instance.endpoints_json = reader.text()
+          break
+        case (12 << 3) | VARINT:
+          instance.http_port = reader.int64()
+          break
+        case (13 << 3) | VARINT:
+          instance.grpc_port = reader.int64()
+          break
+        case (14 << 3) | VARINT:
+          instance.updated_at = reader.int64()
+          break
+        default:
+          reader.skip(tag)
+      }
     }
+    return instance
   }
-  return instance
 }
 
 /** Reads a nested message that begins here, and goes on behind it. */
@@ -175,7 +183,11 @@ const newEntry = (): Entry => {
   return { service: null, instances: [], skipped, skip: (error) => void skipped.push(error) }
 }
 
-const readEntryField = (reader: ProtoReader, entry: Entry): void => {
+const readEntryField = (
+  reader: ProtoReader,
+  entry: Entry,
+  readInstance: (reader: ProtoReader) => Messages.Instance
+): void => {
   const tag = reader.tag()
   if (tag === ((1 << 3) | BYTES)) {
     entry.service = nested(reader, readService)
@@ -198,6 +210,7 @@ const readEntries = (
   onEntry: (entry: Either.Either<ServiceWithInstances, AioWireError>, skipped: ReadonlyArray<AioWireError>) => void
 ) => {
   const reader = new ProtoReader(bytes)
+  const readInstance = instanceReader()
   let entry: Entry | undefined
   let failure: AioWireError | undefined
 
@@ -217,7 +230,7 @@ const readEntries = (
     const pauseAt = reader.position + STEP_BYTES
     while (reader.position < pauseAt) {
       if (entry !== undefined) {
-        if (reader.position < reader.end) readEntryField(reader, entry)
+        if (reader.position < reader.end) readEntryField(reader, entry, readInstance)
         else endEntry(entry)
       } else if (reader.position < bytes.length) {
         const tag = reader.tag()

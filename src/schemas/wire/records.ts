@@ -132,7 +132,23 @@ const endpointsOf = (text: string, skip: Skip): ReadonlyArray<Endpoint> =>
 
 const noEndpoints: ReadonlyArray<Endpoint> = Object.freeze([])
 
+// Any character but quotes, backslashes and what JSON wants escaped: without escapes, what is between the quotes is the string.
+const ONE_ENDPOINT =
+  /^\[\{"host":"([ !#-[\]-\uffff]+)","network":"([ !#-[\]-\uffff]*)","priority":(-?(?:0|[1-9][0-9]{0,8}))\}\]$/
+
+/**
+ * One endpoint, written as Go's `json.Marshal` and `JSON.stringify` write it: in a third of the time that `JSON.parse`
+ * takes, which looks up every short string among all that there are. `undefined` for anything else.
+ */
+const oneEndpoint = (text: string): Endpoint | undefined => {
+  const [, host, network, priority] = ONE_ENDPOINT.exec(text) ?? []
+  const endpoint = { host, network, priority: Number(priority) }
+  return isWholeEndpoint(endpoint) ? endpoint : undefined
+}
+
 const partialEndpoints = (text: string, skip: Skip): ReadonlyArray<Endpoint> => {
+  const one = oneEndpoint(text)
+  if (one !== undefined) return [one]
   const parsed = parseJson(text)
   if (parsed === null) return noEndpoints
   if (!Array.isArray(parsed)) {
@@ -148,7 +164,8 @@ const partialEndpoints = (text: string, skip: Skip): ReadonlyArray<Endpoint> => 
       endpoints.push(endpoint)
     }
   }
-  return endpoints
+  // As long as it must be: V8 leaves room for sixteen more in what was pushed into, for as long as it lives.
+  return endpoints.slice()
 }
 
 const endpointOf = (element: unknown): Endpoint | undefined =>

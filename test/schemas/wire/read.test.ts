@@ -20,7 +20,17 @@ const get = (bytes: Buffer) => shown(readAll(Wire.readGetServiceByID(bytes)))
 // ---------------------------------------------------------------------------------------------------------------------
 
 const int64 = FastCheck.oneof(
-  FastCheck.constantFrom("0", "1", "-1", "65535", "9007199254740993", "9223372036854775807", "-9223372036854775808"),
+  FastCheck.constantFrom(
+    "0",
+    "1",
+    "-1",
+    "65535",
+    "64",
+    "268435520",
+    "9007199254740993",
+    "9223372036854775807",
+    "-9223372036854775808"
+  ),
   FastCheck.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   FastCheck.integer({ min: -70_000, max: 70_000 }).map(String)
 )
@@ -146,6 +156,45 @@ describe("reading a list from its bytes", () => {
       compared++
     }
     assert.isAbove(compared, 20)
+  })
+
+  it("finds in an `endpoints_json` what JSON.parse finds in it, whether it is written as most are or a character is wrong", () => {
+    const endpointsOf = (endpoints_json: string) =>
+      Either.map(
+        list(encodeList({ services: [{ service: { id: "7" }, instances: [{ ...keyed, endpoints_json }] }] })),
+        ({ value }) => value[0]?.instances[0]?.endpoints
+      )
+    const keyed = { service_id: "7", instance_key: "orders-1" }
+    const string = FastCheck.oneof(
+      FastCheck.string(),
+      FastCheck.string({ unit: "binary" }),
+      FastCheck.constant('a"\\\n')
+    )
+    const endpoint = FastCheck.record({
+      host: FastCheck.oneof(string, FastCheck.constant("10.0.0.1")),
+      network: string,
+      priority: FastCheck.oneof(FastCheck.integer(), FastCheck.constantFrom(0, 1, 1e9, 1e21, 0.5))
+    })
+    const spoilt = FastCheck.tuple(
+      endpoint,
+      FastCheck.nat(),
+      FastCheck.constantFrom("", "-", "0", ",", '"', "\\", "\n", "]")
+    )
+    FastCheck.assert(
+      FastCheck.property(endpoint, spoilt, (good, [another, at, character]) => {
+        const text = JSON.stringify([good])
+        // What cannot be written as UTF-8 has arrived as U+FFFD.
+        const parsed = JSON.parse(Buffer.from(text).toString())
+        const isKept = good.host !== "" && Number.isSafeInteger(good.priority)
+        assert.deepStrictEqual(endpointsOf(text), Either.right(isKept ? parsed : []))
+        const whole = JSON.stringify([another])
+        const place = at % whole.length
+        const wrong = whole.slice(0, place) + character + whole.slice(place + 1)
+        // With a space before it, it is written as none is.
+        assert.deepStrictEqual(endpointsOf(wrong), endpointsOf(` ${wrong}`))
+      }),
+      { numRuns: 2_000 }
+    )
   })
 
   it("passes over fields that it does not know, wherever they stand", () => {
