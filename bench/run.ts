@@ -1,11 +1,12 @@
 /** `npm run bench -- [NAME…] [options]`: see README.md. */
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
 import { join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
 import { measure, type Result } from "./harness/measure.js"
 import type { Row } from "./harness/Row.js"
+import * as Readme from "./harness/readme.js"
 import * as Report from "./harness/report.js"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
@@ -16,7 +17,7 @@ const { positionals, values } = parseArgs({
     slices: { type: "string", default: "50" },
     warmup: { type: "string", default: "10" },
     operations: { type: "string" },
-    out: { type: "string", default: join(root, "bench/results.json") },
+    out: { type: "string" },
     "cpu-prof": { type: "string" }
   }
 })
@@ -67,5 +68,10 @@ for (const name of chosen) {
   results.push(await measure(place, name, row, options))
   console.log(`${name}: ${((performance.now() - startedAt) / 1_000).toFixed(0)} s, load ${load()}`)
 }
-Report.write(resolve(values.out), results, rows)
+const kept = join(root, "bench/results.json")
+const written = Report.write(values.out === undefined ? kept : resolve(values.out), results, rows)
+if (values.out === undefined) {
+  const readme = join(root, "README.md")
+  writeFileSync(readme, Readme.update(readFileSync(readme, "utf8"), written))
+}
 console.log(`\n${Report.table(results)}`)

@@ -40,11 +40,16 @@ export const table = (results: ReadonlyArray<Result>): string => {
     .join("\n")
 }
 
-/** Replaces the entries of the rows that were run, and leaves those of other rows that still exist. */
-export const write = (file: string, results: ReadonlyArray<Result>, rows: ReadonlyArray<string>): void => {
+/** Replaces the entries of the rows that were run, and leaves those of other rows that still exist. Gives all of them. */
+export const write = (
+  file: string,
+  results: ReadonlyArray<Result>,
+  rows: ReadonlyArray<string>
+): ReadonlyArray<Result> => {
   const before: ReadonlyArray<Result> = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : []
   const after = rows.flatMap(
     (name) => results.find((one) => one.name === name) ?? before.find((one) => one.name === name) ?? []
   )
   writeFileSync(file, `${JSON.stringify(after, null, 2)}\n`)
+  return after
 }

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { AioConfig, AioError } from "effect-aio"
+import type { Result } from "../../bench/harness/measure.js"
+import * as Bench from "../../bench/harness/readme.js"
 import { document, read } from "./markdown.js"
 import { metricNames } from "./metricNames.js"
 
@@ -37,6 +39,11 @@ describe("README.md", () => {
       metricNames().filter((name) => !hasRow(name)),
       []
     )
+  })
+
+  it("shows the figures of bench/results.json", () => {
+    const results: ReadonlyArray<Result> = JSON.parse(read("bench/results.json"))
+    assert.include(readme, Bench.table(results))
   })
 
   it("asks for the versions that package.json asks for", () => {
