@@ -236,9 +236,11 @@ class ReplacingLine implements Line {
     successor.watchConnectivityState(state, soon(), () => this.whenReady(successor, isKept || isKeptReported))
   }
 
+  // Forgotten first: closing it tells the watch over it at once, and who asks it to connect then has it live for ever.
   private dropSuccessor(): void {
-    this.successor?.close()
+    const dropped = this.successor
     this.successor = undefined
+    dropped?.close()
   }
 
   private replace(reason: Reason): void {

@@ -1,7 +1,9 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Either, Fiber, Queue, Stream } from "effect"
+import { Deferred, Effect, Either, Fiber, Option, Queue, Stream } from "effect"
+import type * as Transport from "../../src/schemas/Transport.js"
 import { asValues, certificateFiles, makeAuthority } from "../support/certificates.js"
+import * as FaultProxy from "../support/faultProxy.js"
 import { expectNothingUncaught } from "../support/uncaught.js"
 import { tcpServer } from "../support/wireServers.js"
 import { connect, eventually, logged, tlsServer, type World } from "./world.js"
@@ -21,6 +23,24 @@ const world = (latency = 0) =>
     const tls = { ...(yield* files.writeBoth(own)), ca: { value: certificate }, reloadInterval: "20 millis" } as const
     return { ...(yield* connect(server.address, tls)), server, files, own }
   })
+
+/** The same behind a proxy that can hurt it. */
+const proxied = (options: Transport.Transport = {}) =>
+  Effect.gen(function* () {
+    const { certificate } = yield* authority
+    const server = yield* tlsServer({ server: yield* named("registry"), clientCa: certificate })
+    const proxy = yield* FaultProxy.make(server.port)
+    const files = yield* certificateFiles
+    const own = yield* files.writeBoth(yield* named("orders-7"))
+    const tls = { ...own, ca: { value: certificate }, reloadInterval: "20 millis" } as const
+    return { ...(yield* connect(proxy.address, tls, options)), proxy, files }
+  })
+
+const connectionsEver = (proxy: FaultProxy.FaultProxy, count: number) =>
+  eventually(
+    `${count} connections`,
+    Effect.map(proxy.connections, ({ ever }) => ever >= count)
+  )
 
 const isNow = (name: string, who: World["who"]) =>
   eventually(
@@ -176,6 +196,44 @@ describe("certificates that change on disk", () => {
         yield* isNow("orders-9", who)
       })
     )
+  )
+
+  it.scopedLive("once more, before the first could be used, are used, and what they replaced is closed for good", () =>
+    logged((lines) =>
+      Effect.gen(function* () {
+        const { files, proxy, who } = yield* proxied()
+        yield* isNow("orders-7", who)
+        yield* proxy.mute(true)
+        yield* files.writeBoth(yield* named("orders-8"))
+        yield* connectionsEver(proxy, 2)
+        yield* files.writeBoth(yield* named("orders-9"))
+        yield* connectionsEver(proxy, 3)
+        yield* proxy.mute(false)
+        yield* isNow("orders-9", who)
+        assert.deepStrictEqual(warnings(lines), [])
+        // One to begin with, one for each change.
+        yield* Effect.sleep("1500 millis")
+        assert.deepStrictEqual(yield* proxy.connections, { now: 1, ever: 3 })
+      })
+    )
+  )
+
+  it.scopedLive("while the connection has fallen silent leave one connection, which works", () =>
+    Effect.gen(function* () {
+      const { files, proxy, who } = yield* proxied({ silenceTimeout: "500 millis" })
+      yield* isNow("orders-7", who)
+      yield* proxy.blackHole("both")
+      yield* files.writeBoth(yield* named("orders-8"))
+      yield* connectionsEver(proxy, 2)
+      const calls = Effect.all([Effect.exit(who), Effect.exit(who), Effect.exit(who)], { concurrency: 3 })
+      const exits = yield* Effect.timeoutOption(Effect.disconnect(calls), "12 seconds")
+      assert.isTrue(Option.isSome(exits))
+      yield* proxy.restore
+      yield* isNow("orders-8", who)
+      // The silent one, the one with the new certificate that was under way, and the one that took the place of both.
+      yield* Effect.sleep("1500 millis")
+      assert.strictEqual((yield* proxy.connections).ever, 3)
+    })
   )
 
   it.scopedLive("are used when the former connection is lost", () =>

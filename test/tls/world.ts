@@ -3,6 +3,7 @@ import { Effect, Either, HashMap, Logger, LogLevel, Redacted, type Scope, Stream
 import * as Connection from "../../src/grpc/Connection.js"
 import * as Deadline from "../../src/grpc/Deadline.js"
 import type * as AioConfig from "../../src/schemas/AioConfig.js"
+import type * as Transport from "../../src/schemas/Transport.js"
 import type { Issued } from "../support/certificates.js"
 import { bytesMethod } from "../support/wireServers.js"
 
@@ -75,8 +76,8 @@ export interface World {
   readonly connection: Connection.Connection.Service
 }
 
-export const connect = (address: string, tls: boolean | AioConfig.Tls) =>
-  Effect.map(Connection.make({ address, tls }), (connection) => ({
+export const connect = (address: string, tls: boolean | AioConfig.Tls, options: Transport.Transport = {}) =>
+  Effect.map(Connection.make({ ...options, address, tls }), (connection) => ({
     connection,
     who: Effect.suspend(() => connection.unary(who, Buffer.alloc(0), { deadline: Deadline.after(5_000) })).pipe(
       Effect.map(String)
