@@ -51,7 +51,8 @@ export const before = <A, E, R>(
   deadline: Deadline,
   method: string
 ): Effect.Effect<A, E | AioRpcError, R> =>
-  Effect.timeoutFail(effect, {
+  // Within a finalizer nothing is interrupted, and so nothing timed out, that is not told that it may be.
+  Effect.timeoutFail(Effect.interruptible(effect), {
     duration: Math.max(0, deadline - after(0)),
     onTimeout: () =>
       new AioRpcError({

@@ -299,6 +299,20 @@ describe("Transport", () => {
   )
 
   live(
+    "rule 3: a call that cannot be interrupted, as in a finalizer, ends at its deadline while there is no token",
+    Effect.gen(function* () {
+      const { control } = yield* ControlPlane
+      const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
+      yield* control.hang(true)
+      const [elapsed, exit] = yield* Effect.timed(
+        Effect.exit(Effect.uninterruptible(Aio.withDeadline("300 millis")(aio.registry.listServices())))
+      )
+      assert.strictEqual(codeOf(exit), DEADLINE_EXCEEDED)
+      assert.isBelow(Duration.toMillis(elapsed), 5_000)
+    })
+  )
+
+  live(
     "rule 4: interrupting a call cancels it on the server",
     Effect.gen(function* () {
       const { control } = yield* ControlPlane
