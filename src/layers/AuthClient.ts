@@ -119,11 +119,22 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
       )
     )
 
-    // `cachedWithTTL` alone would not do for callers: it keeps failures and defects, starts again when its first caller is
+    // `cachedWithTTL` (here with the means to forget) alone would not do for callers: it keeps failures and defects, starts again when its first caller is
     // interrupted, and has one TTL for all tokens. Run by the service's own fiber only, those habits are what is wanted:
     // one acquisition in that time at most, and a failure remembered for as long.
     const acquireInterval = Duration.millis(policy.acquireIntervalMillis)
-    const acquire = yield* Effect.cachedWithTTL(renewOrAuthenticate, acquireInterval)
+    let askedAt = Number.NEGATIVE_INFINITY
+    const ask = Effect.suspend(() => {
+      askedAt = Monotonic.unsafeNow(clock)
+      return renewOrAuthenticate
+    })
+    const [remembered, forget] = yield* Effect.cachedInvalidateWithTTL(ask, acquireInterval)
+    // It counts by the wall clock: when that is set back by a day, its answer would be the same for a day.
+    const acquire = Effect.suspend(() =>
+      Monotonic.unsafeNow(clock) - askedAt < policy.acquireIntervalMillis
+        ? remembered
+        : Effect.zipRight(forget, remembered)
+    )
 
     // A token that was dropped meanwhile is what the cache gives again: wait for the next.
     const acquireAnother: Effect.Effect<TokenLife.TokenLife, AuthError> = Effect.flatMap(acquire, (acquired) =>

@@ -1,3 +1,4 @@
+import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import {
@@ -121,6 +122,22 @@ const test = (
       yield* Scope.close(scope, Exit.void)
     }).pipe(Effect.withRandom(Random.make("auth")), Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
+
+/** A wall clock that is set as told, over a monotonic one that is TestClock's. */
+const withWallClock =
+  (wall: (monotonicMillis: number) => number) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) => {
+      const now = () => wall(clock.unsafeCurrentTimeMillis())
+      return Effect.withClock(effect, {
+        ...clock,
+        unsafeCurrentTimeMillis: now,
+        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+        currentTimeMillis: Effect.sync(now),
+        currentTimeNanos: clock.currentTimeNanos,
+        sleep: (duration) => clock.sleep(duration)
+      })
+    })
 
 const spin = (steps: number): Effect.Effect<void> =>
   steps === 0 ? Effect.void : Effect.flatMap(Effect.void, () => spin(steps - 1))
@@ -699,6 +716,62 @@ describe("AuthClient", () => {
         assert.strictEqual((yield* auth.token).generation, 1)
       }),
     { clientSecret: Effect.suspend(() => (reads++ === 0 ? Effect.never : Effect.succeed(Redacted.make(SECRET)))) }
+  )
+
+  it.effect(
+    "rule 7: a wall clock that is set back by a day does not make the client keep a token that is no good",
+    () =>
+      Effect.gen(function* () {
+        const { layer, server } = makeServer()
+        const wall = withWallClock((monotonicMillis) => monotonicMillis + (monotonicMillis < 5_000 ? 86_400_000 : 0))
+        const make = AuthClient.make({ clientKey: "ck", clientSecret: Redacted.make(SECRET) })
+        const auth = yield* wall(Effect.provide(make, layer))
+        const generation = Effect.map(
+          tokenAfter(wall(auth.token), 2_000),
+          Exit.map((token) => token.generation)
+        )
+        const first = yield* wall(auth.token)
+        yield* TestClock.adjust("10 seconds")
+        yield* auth.invalidate(first)
+        assert.deepStrictEqual(yield* generation, Exit.succeed(2))
+        yield* TestClock.adjust("59 minutes")
+        yield* generation
+        assert.deepStrictEqual(yield* generation, Exit.succeed(3))
+        assert.lengthOf(server.asked, 3)
+      }).pipe(
+        Effect.scoped,
+        Effect.withRandom(Random.make("auth")),
+        Effect.provide(Logger.remove(Logger.defaultLogger))
+      )
+  )
+
+  test(
+    "a source of credentials that hangs and cannot be interrupted hangs neither its callers nor the end of the layer",
+    (_server, auth, scope) =>
+      Effect.gen(function* () {
+        const waiting = yield* Effect.fork(Effect.flip(auth.token))
+        yield* TestClock.adjust("10 seconds")
+        assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioConfigError")
+        yield* TestClock.adjust("1 second")
+        const again = yield* Effect.fork(Effect.flip(auth.token))
+        yield* TestClock.adjust("1 second")
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual((yield* Fiber.join(again))._tag, "AioRpcError")
+      }),
+    { clientSecret: Effect.uninterruptible(Effect.never) }
+  )
+
+  test(
+    "a source of credentials that throws is a typed error that does not quote what was thrown",
+    (_server, auth) =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(auth.token)
+        const shown = `${exit} ${inspect(exit, { depth: 20, showHidden: true })}`
+        assert.notInclude(shown, SECRET)
+        const error = yield* Effect.flip(auth.token)
+        assert.match(error.message, /^clientSecret threw a SyntaxError/)
+      }),
+    { clientSecret: Effect.sync(() => Redacted.make(JSON.parse(SECRET))) }
   )
 
   let isReadable = true

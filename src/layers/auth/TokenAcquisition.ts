@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as MetricLabel from "effect/MetricLabel"
+import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as TokenLife from "../../core/TokenLife.js"
@@ -50,15 +51,42 @@ const required = (field: string, value: string): Effect.Effect<void, AioConfigEr
         new AioConfigError({ field, problem: "is empty", expected: "the value that the control plane issued" })
       )
 
+// What a source throws may quote what it read: `JSON.parse` does. Only what kind of thing it was is told.
+const readSource = <A>(
+  field: "clientKey" | "clientSecret",
+  source: A | Effect.Effect<A, AioConfigError>
+): Effect.Effect<A, AioConfigError> =>
+  Effect.isEffect(source)
+    ? Effect.catchAllDefect(source, (defect) =>
+        Effect.fail(
+          new AioConfigError({
+            field,
+            problem: `threw a ${Predicate.isError(defect) ? defect.constructor.name : "value"}, not shown since it may hold a secret`,
+            expected: "a source of credentials that fails with AioConfigError"
+          })
+        )
+      )
+    : Effect.succeed(source)
+
+const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+  Effect.gen(function* () {
+    const clientKey = yield* readSource("clientKey", options.clientKey)
+    const clientSecret = yield* readSource("clientSecret", options.clientSecret)
+    yield* required("clientKey", clientKey)
+    yield* required("clientSecret", Redacted.value(clientSecret))
+    return { clientKey, clientSecret }
+  })
+
 /**
- * The credentials, read anew where they are effects. Bounded, since a mount that hangs must not hang authentication with it.
+ * The credentials, read anew where they are effects. Bounded, since a mount that hangs must not hang authentication with
+ * it, and left alone where it cannot be interrupted.
  *
  * @since 0.1.0
  * @category operations
  */
 export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
-    ? Effect.timeoutFail(readNow(options), {
+    ? Effect.timeoutFail(Effect.disconnect(readNow(options)), {
         duration: options.policy.acquireDeadlineMillis,
         onTimeout: () =>
           new AioConfigError({
@@ -68,15 +96,6 @@ export const readCredentials = (options: Options): Effect.Effect<Credentials, Ai
           })
       })
     : readNow(options)
-
-const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
-  Effect.gen(function* () {
-    const clientKey = Effect.isEffect(options.clientKey) ? yield* options.clientKey : options.clientKey
-    const clientSecret = Effect.isEffect(options.clientSecret) ? yield* options.clientSecret : options.clientSecret
-    yield* required("clientKey", clientKey)
-    yield* required("clientSecret", Redacted.value(clientSecret))
-    return { clientKey, clientSecret }
-  })
 
 /**
  * @since 0.1.0
