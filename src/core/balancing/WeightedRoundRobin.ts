@@ -93,9 +93,14 @@ const make = (context: Context): Balancer => {
     update: (candidates) => {
       if (isUnchanged(known, candidates)) return
       known = candidates.map((candidate) => [candidate, candidate.weight])
+      const before = { byMagnitude, total }
       byMagnitude = strataOf(candidates, byMagnitude, last, context)
       strata = Array.from(byMagnitude.values())
       total = strata.reduce((sum, stratum) => sum + stratum.total, 0)
+      // Or of ten thousand that have become ten, one stratum would be owed a thousand picks.
+      for (const [magnitude, stratum] of byMagnitude) {
+        if (before.byMagnitude.has(magnitude)) stratum.current *= total / before.total
+      }
     },
     pick: () => {
       const stratum = heaviestDue()

@@ -112,4 +112,15 @@ describe("weightedRoundRobin", () => {
     balancer.update([...world.slice(0, 1), aCandidate("b", { weight: 3 })])
     assert.deepStrictEqual(Object.fromEntries(counted(pickedKeys(balancer, 400))), { a: 100, b: 300 })
   })
+  it("keeps the shares when of very many only a few are left", () => {
+    const many = Array.from({ length: 4_000 }, (_, i) =>
+      aCandidate(String(i).padStart(4, "0"), { weight: 1 + 3 * (i % 2) })
+    )
+    for (let seed = 1; seed <= 20; seed++) {
+      const balancer = begun(weightedRoundRobin, many, dice(seed))
+      pickedKeys(balancer, 100 + seed)
+      balancer.update(many.slice(0, 2))
+      assert.closeTo(counted(pickedKeys(balancer, 100)).get("0001") ?? 0, 80, 2)
+    }
+  })
 })
