@@ -5,6 +5,7 @@
  */
 import type { Instance } from "../schemas/Instance.js"
 import * as SlowStart from "./balancing/SlowStart.js"
+import * as Group from "./Group.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import type { Entry } from "./Roster.js"
@@ -93,10 +94,12 @@ export const explain = (
 ): Explanation => {
   const { options, roster } = selection
   const group = Selection.groupFor(selection, now, where)
+  Group.settle(selection, group, now)
   const { choosable, isPanicking } = group.availability
   const chosen = new Set(choosable)
   const members = new Set(group.members)
   const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
+  const oldest = SlowStart.oldestOf(choosable)
   const explainOne = (entry: Entry): InstanceExplanation => {
     const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = entry
     return {
@@ -109,8 +112,8 @@ export const explain = (
       weight,
       inFlight,
       latencyMillis: latencyAt === Number.NEGATIVE_INFINITY ? undefined : latencyMillis,
-      warmth: SlowStart.shareOf(entry, options.slowStart, now),
-      score: Selection.scoreOf(selection, group, entry, now)
+      warmth: SlowStart.shareOf(entry, oldest, options.slowStart, now),
+      score: Group.scoreOf(selection, group, entry, now)
     }
   }
   return {

@@ -30,6 +30,8 @@ export class Entry implements Candidate {
   latencyMillis = 0
   latencyAt = Number.NEGATIVE_INFINITY
   health: Health = "Unknown"
+  /** Where it stands among the roster's `entries`, or stood when it was listed last. */
+  index = 0
   constructor(
     public instance: Instance,
     /** As {@link Networks.rankOf} tells. */
@@ -115,6 +117,9 @@ export const update = (roster: Roster, listing: Listing, now: number): void => {
     } else entries.push(comeBack(roster, instance) ?? enter(roster, instance, isFirst ? -Infinity : now, now))
   }
   for (let old = before[i]; old !== undefined; old = before[++i]) leave(roster, old)
+  entries.forEach((entry, index) => {
+    entry.index = index
+  })
   for (const entry of gone.values()) if (!Outlier.isRemembered(entry.standing)) gone.delete(entry.key)
   roster.listing = listing
   roster.entries = entries

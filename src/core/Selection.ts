@@ -3,44 +3,14 @@
  *
  * @since 0.1.0
  */
-
 import type { Instance } from "../schemas/Instance.js"
-import * as Availability from "./Availability.js"
-import { roundRobin } from "./balancing/RoundRobin.js"
-import * as SlowStart from "./balancing/SlowStart.js"
 import * as Balancing from "./balancing/Strategy.js"
+import * as Group from "./Group.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import * as Roster from "./Roster.js"
 
-/**
- * How to choose.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Options {
-  readonly strategy: Balancing.Strategy
-  readonly slowStart: SlowStart.Settings
-  readonly outlier: Outlier.Settings
-  /** The preferred network first. Empty: no preference. */
-  readonly networks: ReadonlyArray<string>
-}
-
-/**
- * What is asked of a pick.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Request extends Balancing.Request {
-  /**
-   * Only those for which this holds. It is asked once for each instance and list, and the answers are kept with the
-   * function: hand in the same one each time, not a new one for each pick, which costs O(n) then and has no position. Those
-   * that were used last are kept, 16 for a service. Must not throw.
-   */
-  readonly where?: ((instance: Instance) => boolean) | undefined
-}
+export type { Options, Request, StrategyFailures } from "./Group.js"
 
 /**
  * One service's choosing. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
@@ -49,51 +19,15 @@ export interface Request extends Balancing.Request {
  * @since 0.1.0
  * @category models
  */
-export interface Selection {
-  readonly options: Options
-  readonly context: Balancing.Context
-  readonly outliers: Outlier.Table
-  readonly roster: Roster.Roster
+export interface Selection extends Group.Means {
   /** For picks without `where`, from the first of them on. */
-  everyone: Group | undefined
-  /** For picks with one: by that function, the one used first is dropped first. */
-  readonly subsets: Map<(instance: Instance) => boolean, Group>
+  everyone: Group.Group | undefined
+  /** For picks with one: by that function; the one that was not asked for longest is dropped first. */
+  readonly subsets: Map<(instance: Instance) => boolean, Group.Group>
   /** All calls that were begun and have not ended. */
   inFlight: number
-  strategyFailures: StrategyFailures | undefined
-}
-
-/**
- * How often the strategy has thrown or given somebody that was not among its candidates, and what it threw first. Round-robin
- * stood in each time.
- *
- * @since 0.1.0
- * @category models
- */
-export interface StrategyFailures {
-  readonly first: unknown
-  count: number
-}
-
-/**
- * Those who fit one `where`, and the strategy's work among them.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Group {
-  readonly where: ((instance: Instance) => boolean) | undefined
-  readonly balancer: Balancing.Balancer
-  /** Stands in where the strategy fails. */
-  readonly standIn: Balancing.Balancer
-  members: ReadonlyArray<Roster.Entry>
-  availability: Availability.Availability
-  /** Of the roster and of the table, when `members` and `availability` were found out. */
-  rosterVersion: number
-  tableVersion: number
-  computedAt: number
-  /** The strategy threw when it was told whom to choose among, so that it is not asked until it is told anew. */
-  isBroken: boolean
+  /** How often somebody was asked for with a `where`. */
+  questions: number
 }
 
 /**
@@ -122,7 +56,7 @@ class Given implements Call {
     readonly candidate: Roster.Entry,
     readonly startedAt: number,
     readonly network: string | undefined,
-    readonly group: Group,
+    readonly group: Group.Group,
     readonly mark: number,
     readonly probe: number
   ) {}
@@ -140,7 +74,7 @@ class Given implements Call {
  * @since 0.1.0
  * @category constructors
  */
-export const make = (options: Options, random: () => number): Selection => {
+export const make = (options: Group.Options, random: () => number): Selection => {
   const outliers = Outlier.make(options.outlier, random)
   const context: Balancing.Context = { random, inFlight: () => selection.inFlight }
   const selection: Selection = {
@@ -151,31 +85,10 @@ export const make = (options: Options, random: () => number): Selection => {
     everyone: undefined,
     subsets: new Map(),
     inFlight: 0,
+    questions: 0,
     strategyFailures: undefined
   }
   return selection
-}
-
-const makeGroup = (selection: Selection, where: Group["where"]): Group => {
-  const { context, options } = selection
-  const standIn = roundRobin.make(context)
-  let balancer = standIn
-  try {
-    balancer = SlowStart.slowStart(options.strategy, options.slowStart).make(context)
-  } catch (error) {
-    strategyFailed(selection, error)
-  }
-  return {
-    where,
-    balancer,
-    standIn,
-    members: [],
-    availability: Availability.none,
-    rosterVersion: 0,
-    tableVersion: 0,
-    computedAt: 0,
-    isBroken: false
-  }
 }
 
 /**
@@ -200,11 +113,15 @@ export const update = (selection: Selection, listing: Roster.Listing, now: numbe
  * @since 0.1.0
  * @category combinators
  */
-export const pick = (selection: Selection, now: number, request: Request = Balancing.noRequest): Call | undefined => {
+export const pick = (
+  selection: Selection,
+  now: number,
+  request: Group.Request = Balancing.noRequest
+): Call | undefined => {
   const { options, outliers } = selection
   const group = groupFor(selection, now, request.where)
-  const due = group.availability.due.length > 0 ? takeDue(group, request) : undefined
-  const entry = due ?? choose(selection, group, now, request)
+  const due = group.availability.due.length > 0 ? Group.takeDue(group, request) : undefined
+  const entry = due ?? Group.choose(selection, group, now, request)
   if (entry === undefined) return undefined
   const probe = due === undefined ? 0 : Outlier.beginProbe(outliers, due.standing, now)
   const network = Networks.networkOf(entry.rank, options.networks)
@@ -249,7 +166,7 @@ export const end = (
     try {
       group.balancer.ended(candidate, outcome, lastedMillis, now)
     } catch (error) {
-      strategyFailed(selection, error)
+      Group.strategyFailed(selection, error)
     }
   }
   return Outlier.record(selection.outliers, candidate.standing, { outcome, lastedMillis, mark, probe }, now)
@@ -270,7 +187,7 @@ export const setHealth = (selection: Selection, key: string, health: Roster.Heal
  * @since 0.1.0
  * @category combinators
  */
-export const takeStrategyFailures = (selection: Selection): StrategyFailures | undefined => {
+export const takeStrategyFailures = (selection: Selection): Group.StrategyFailures | undefined => {
   const { strategyFailures } = selection
   if (strategyFailures !== undefined) selection.strategyFailures = undefined
   return strategyFailures
@@ -291,134 +208,29 @@ export const isIdle = ({ inFlight, roster }: Selection): boolean =>
  * @internal
  * @since 0.1.0
  */
-export const groupFor = (selection: Selection, now: number, where: Group["where"]): Group => {
-  const { outliers, roster } = selection
+export const groupFor = (selection: Selection, now: number, where: Group.Group["where"]): Group.Group => {
+  const { outliers } = selection
   if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
-  selection.everyone ??= makeGroup(selection, undefined)
+  selection.everyone ??= Group.make(selection, undefined)
   const group = where === undefined ? selection.everyone : subset(selection, where)
-  if (isWorthRecomputing(group, outliers.version, roster.version, now)) recompute(selection, group, now)
+  Group.refresh(selection, group, now)
   return group
-}
-
-/** Of very many instances one that is ejected is passed over meanwhile, and one that is back can wait a moment. */
-const MEMBERS_PER_CHANGE = 64
-const WAIT_MILLIS_PER_MEMBER = 0.01
-
-const isWorthRecomputing = (group: Group, tableVersion: number, rosterVersion: number, now: number): boolean => {
-  if (group.rosterVersion !== rosterVersion) return true
-  const changes = tableVersion - group.tableVersion
-  if (changes === 0) return false
-  const { length } = group.members
-  return changes * MEMBERS_PER_CHANGE >= length || now >= group.computedAt + length * WAIT_MILLIS_PER_MEMBER
-}
-
-/**
- * What the strategy goes by; `undefined` where it goes by nothing of the kind, or throws.
- *
- * @internal
- * @since 0.1.0
- */
-export const scoreOf = (
-  selection: Selection,
-  { balancer }: Group,
-  candidate: Balancing.Candidate,
-  now: number
-): number | undefined => {
-  try {
-    return balancer.score?.(candidate, now)
-  } catch (error) {
-    strategyFailed(selection, error)
-    return undefined
-  }
 }
 
 const MAX_SUBSETS = 16
 
-const subset = (selection: Selection, where: (instance: Instance) => boolean): Group => {
-  const known = selection.subsets.get(where)
-  if (known !== undefined) return known
-  if (selection.subsets.size >= MAX_SUBSETS) {
-    for (const first of selection.subsets.keys()) {
-      selection.subsets.delete(first)
-      break
-    }
-  }
-  const group = makeGroup(selection, where)
-  selection.subsets.set(where, group)
+const subset = (selection: Selection, where: (instance: Instance) => boolean): Group.Group => {
+  const { subsets } = selection
+  const known = subsets.get(where)
+  if (known === undefined && subsets.size >= MAX_SUBSETS) dropOldest(subsets)
+  const group = known ?? Group.make(selection, where)
+  if (known === undefined) subsets.set(where, group)
+  group.askedAt = ++selection.questions
   return group
 }
 
-const recompute = (selection: Selection, group: Group, now: number): void => {
-  const { options, outliers, roster } = selection
-  const { where } = group
-  if (group.rosterVersion !== roster.version) {
-    group.members = where === undefined ? roster.reachable : roster.reachable.filter(({ instance }) => where(instance))
-  }
-  group.rosterVersion = roster.version
-  group.tableVersion = outliers.version
-  group.computedAt = now
-  group.availability = Availability.of(group.members, {
-    networks: options.networks.length,
-    panicBelow: options.outlier.panicBelow,
-    unhealthy: roster.unhealthy,
-    out: outliers.out.size
-  })
-  group.standIn.update(group.availability.choosable)
-  try {
-    group.balancer.update(group.availability.choosable)
-    group.isBroken = false
-  } catch (error) {
-    group.isBroken = true
-    strategyFailed(selection, error)
-  }
-}
-
-const strategyFailed = (selection: Selection, error: unknown): void => {
-  if (selection.strategyFailures === undefined) selection.strategyFailures = { first: error, count: 1 }
-  else selection.strategyFailures.count++
-}
-
-const takeDue = ({ availability }: Group, { exclude }: Request): Roster.Entry | undefined => {
-  const { due } = availability
-  // Those that another group, or a pick before, has taken meanwhile.
-  while (due.length > 0 && due.at(-1)?.standing.phase !== "Due") due.pop()
-  return due.findLast((entry) => entry.standing.phase === "Due" && !isExcluded(entry, exclude))
-}
-
-const isExcluded = (entry: Roster.Entry, exclude: ReadonlyArray<Balancing.Candidate> | undefined): boolean =>
-  exclude?.includes(entry) === true
-
-/** How often a strategy is asked that gives somebody who does not fit, before anybody else is taken. */
-const MAX_ASKS = 4
-
-const choose = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
-  let asked: Balancing.Request = request
-  for (let asks = 0; asks < MAX_ASKS; asks++) {
-    const entry = ask(selection, group, now, asked)
-    if (entry === undefined || fits(selection, group, entry, request)) return entry
-    asked = { key: request.key, exclude: [...(asked.exclude ?? []), entry] }
-  }
-  if (group.tableVersion !== selection.outliers.version) recompute(selection, group, now)
-  const others = group.availability.choosable.filter((entry) => !isExcluded(entry, request.exclude))
-  return others[Math.floor(selection.context.random() * others.length)]
-}
-
-const fits = ({ outliers }: Selection, group: Group, entry: Roster.Entry, { exclude }: Request): boolean =>
-  !isExcluded(entry, exclude) &&
-  (group.tableVersion === outliers.version || Availability.isAdmitted(group.availability, entry))
-
-const ask = (selection: Selection, group: Group, now: number, request: Request): Roster.Entry | undefined => {
-  const { balancer, isBroken, standIn } = group
-  if (!isBroken) {
-    try {
-      const picked = balancer.pick(now, request)
-      if (picked instanceof Roster.Entry && picked.standing.isListed) return picked
-      if (group.availability.choosable.length === 0) return undefined
-      strategyFailed(selection, new Error("the strategy gave nobody of its candidates"))
-    } catch (error) {
-      strategyFailed(selection, error)
-    }
-  }
-  const instead = standIn.pick(now, request)
-  return instead instanceof Roster.Entry ? instead : undefined
+const dropOldest = (subsets: Selection["subsets"]): void => {
+  let oldest = Number.POSITIVE_INFINITY
+  for (const { askedAt } of subsets.values()) oldest = Math.min(oldest, askedAt)
+  for (const [where, { askedAt }] of subsets) if (askedAt === oldest) subsets.delete(where)
 }

@@ -230,6 +230,22 @@ describe("Selection", () => {
       for (let i = 0; i < 100; i++) w.keyAt(0, { where: () => i >= 0 })
       assert.isAtMost(w.selection.subsets.size, 16)
     })
+
+    it("keeps the predicate that is used again and again, whatever others are used once in between", () => {
+      const w = world()
+      let asked = 0
+      const kept = () => {
+        asked++
+        return true
+      }
+      const keys: Array<string | undefined> = []
+      for (let i = 0; i < 60; i++) {
+        keys.push(w.keyAt(0, { where: kept }))
+        w.keyAt(0, { where: () => i >= 0 })
+      }
+      assert.strictEqual(asked, 6)
+      assert.deepStrictEqual(Array.from(counted(keys).values()), Array(6).fill(10))
+    })
   })
 
   describe("exclude", () => {
@@ -351,6 +367,32 @@ describe("Selection", () => {
       assert.isUndefined(Selection.takeStrategyFailures(world.selection))
     })
 
+    it("gives instances of another service is counted, and round robin stands in", () => {
+      const shared: Array<Balancing.Candidate> = []
+      const mixedUp = failing({ update: (candidates) => void shared.push(...candidates), pick: () => shared[0] })
+      const theirs = selectionAmong(["x"], { strategy: mixedUp })
+      assert.strictEqual(theirs.keyAt(0), "x")
+      const ours = selectionAmong(["a", "b"], { strategy: mixedUp })
+      assert.deepStrictEqual(ours.keysAt(0, 3), ["a", "b", "a"])
+      assert.strictEqual(Selection.takeStrategyFailures(ours.selection)?.count, 3)
+    })
+
+    it("goes on giving one that it may no longer choose is counted, and round robin stands in", () => {
+      let first: Balancing.Candidate | undefined
+      const learn: Balancing.Balancer["update"] = ([one]) => {
+        first ??= one
+      }
+      const stuck = failing({ update: learn, pick: () => first })
+      const world = selectionAmong(["a", "b", "c"], { strategy: stuck })
+      world.end(world.pick(0), "Unreachable", 0)
+      assert.deepStrictEqual(world.keysAt(1, 3), ["b", "c", "b"])
+      assert.strictEqual(Selection.takeStrategyFailures(world.selection)?.count, 3)
+      const notA = ({ instanceKey }: Instance) => instanceKey !== "a"
+      const other = selectionAmong(["a", "b", "c"], { strategy: stuck })
+      first = other.pick(0)?.candidate
+      assert.notInclude(other.keysAt(0, 4, { where: notA }), "a")
+    })
+
     it("throws when it hears of the end of a call does not keep it from being recorded", () => {
       const world = selectionAmong(["a", "b", "c"], { strategy: failing({ ended: boom }), random: dice() })
       world.reports("a", "Unreachable", 0)
@@ -407,10 +449,38 @@ describe("Selection", () => {
       assert.isAtMost(Math.max(...old) - Math.min(...old), 1)
     })
 
-    it("gives newcomers all there is when there are only newcomers", () => {
+    it("is not for those who come all at once, as after an outage: they take turns", () => {
+      const world = selectionAmong(["z"], { slowStart: {}, random: dice() })
+      world.lists([], 10)
+      for (const n of [2, 3, 4, 8]) {
+        world.lists([], 100_000 * n)
+        world.lists(letters(n), 100_000 * n + 1)
+        for (let round = 0; round < 20; round++) {
+          assert.sameMembers(world.keysAt(100_000 * n + 1 + round * 10, n), letters(n))
+        }
+      }
+    })
+
+    it("lets newcomers have no more than their share where they stand side by side", () => {
+      const world = selectionAmong(letters(10), { slowStart: {}, random: dice() })
+      world.lists(letters(20), 100_000)
+      const counts = counted(world.keysAt(100_000, 20_000))
+      const late = letters(20)
+        .slice(10)
+        .reduce((sum, key) => sum + (counts.get(key) ?? 0), 0)
+      assert.closeTo(late / 20_000, 1 / 11, 0.01)
+    })
+
+    it("measures those who come one soon after the other by the first of them", () => {
       const world = selectionAmong([], { slowStart: {}, random: dice() })
-      world.lists(["a", "b"], 10)
-      assert.deepStrictEqual(Array.from(counted(world.keysAt(10, 1_000)).keys()).sort(), ["a", "b"])
+      world.lists(letters(5), 100_000)
+      world.lists(letters(10), 105_000)
+      // The last five are 5 s old, the first five 10 s.
+      const counts = counted(world.keysAt(110_000, 20_000))
+      const late = letters(10)
+        .slice(5)
+        .reduce((sum, key) => sum + (counts.get(key) ?? 0), 0)
+      assert.closeTo(late / 20_000, 1 / 3, 0.03)
     })
   })
 

@@ -47,24 +47,39 @@ export const settings = (options: Options = {}, field = "slowStart"): Either.Eit
     from: Limits.number(`${field}.from`, options.from ?? defaults.from, { min: 0.001, max: 1 })
   })
 
+const warmthAt = (elapsed: number, { from, windowMillis }: Settings): number =>
+  elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
+
 /**
- * Which share of its calls an instance gets now: `from` at first, then as much of the window as has passed, 1 when it has.
+ * When the first of them was seen; infinitely far ahead where there is none.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const shareOf = ({ since }: Candidate, { from, windowMillis }: Settings, now: number): number => {
-  const elapsed = now - since
-  return elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
-}
+export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
+  candidates.reduce((oldest, { since }) => Math.min(oldest, since), Number.POSITIVE_INFINITY)
 
-/** So often a strategy is asked for somebody else; when it always gives somebody new, somebody new has to do. */
-const MAX_ASKS = 4
+/**
+ * Which share of its calls an instance gets now: `from` at first, then as much of the window as has passed, 1 when it has. It is
+ * measured by the `oldest` of those to choose among: those who are new alike are treated alike.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const shareOf = ({ since }: Candidate, oldest: number, settings: Settings, now: number): number =>
+  since <= oldest ? 1 : warmthAt(now - since, settings) / warmthAt(now - oldest, settings)
+
+/**
+ * So often a strategy is asked for somebody else; when it always gives somebody new, somebody new has to do. Enough to get past
+ * many newcomers that stand side by side.
+ */
+const MAX_ASKS = 32
 
 /**
  * A strategy that gives newcomers their share by and by: caches fill and code is compiled before the load comes. The share
  * of what `strategy` gives them is let through, and it is asked again for the rest; one that insists (as `consistentHash`
- * does for a key, or any with one candidate) is left its way. Everybody else is treated as `strategy` does.
+ * does for a key, or any with one candidate) is left its way. Everybody else is treated as `strategy` does; and so is
+ * everybody where all came at once, as after an outage.
  *
  * Window and share are those of Envoy's slow start, at its default aggression of 1 and minimum weight of 10 %:
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
@@ -78,17 +93,19 @@ export const slowStart = (strategy: Strategy, settings: Settings): Strategy => (
     const balancer = strategy.make(context)
     // From when on everybody is warm, so that in the ordinary case there is nothing to ask.
     let warmAt = Number.NEGATIVE_INFINITY
+    let oldest = Number.POSITIVE_INFINITY
     return {
       update: (candidates) => {
-        warmAt = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
-        warmAt += settings.windowMillis
+        oldest = oldestOf(candidates)
+        const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
+        warmAt = newest === oldest ? Number.NEGATIVE_INFINITY : newest + settings.windowMillis
         balancer.update(candidates)
       },
       pick: (now, request) => {
         let picked = balancer.pick(now, request)
         if (now >= warmAt) return picked
         for (let asks = 1; asks < MAX_ASKS && picked !== undefined; asks++) {
-          const share = shareOf(picked, settings, now)
+          const share = shareOf(picked, oldest, settings, now)
           if (share === 1 || context.random() < share) return picked
           picked = balancer.pick(now, request)
         }
