@@ -22,7 +22,7 @@ export type FetchPlan = "List" | ReadonlyMap<string, ServiceId>
 export interface Settings {
   /** Up to how many services in use are asked for one by one. */
   readonly maxSingle: number
-  /** A list is due so long after the last one, in any case: there may be new names. */
+  /** A list is due so long after the last attempt at one, in any case: there may be new names. */
   readonly listIntervalMillis: number
 }
 
@@ -35,14 +35,34 @@ export interface Settings {
 export const covers = (plan: FetchPlan, name: string): boolean => plan === "List" || plan.has(name)
 
 /**
+ * When a list is due though nobody wants one. `triedAt`: when the last one was asked for. One that has failed is not tried
+ * again before its time: it may be too long, or too much for the registry, where single services are not.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const listDueAt = (
+  view: View.View,
+  triedAt: number,
+  { listIntervalMillis }: Pick<Settings, "listIntervalMillis">
+): number =>
+  view.listedAt === undefined ? Number.NEGATIVE_INFINITY : Math.max(view.listedAt, triedAt) + listIntervalMillis
+
+/**
  * What the next fetch asks for. `inUse` are the names of the services that somebody asks for; one that has left the view may
  * come back, under another id, and only a list can tell.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (view: View.View, inUse: Iterable<string>, now: number, settings: Settings): FetchPlan => {
-  if (view.listedAt === undefined || now - view.listedAt >= settings.listIntervalMillis) return "List"
+export const make = (
+  view: View.View,
+  inUse: Iterable<string>,
+  now: number,
+  listTriedAt: number,
+  settings: Settings
+): FetchPlan => {
+  if (listDueAt(view, listTriedAt, settings) <= now) return "List"
   const single = new Map<string, ServiceId>()
   for (const name of inUse) {
     const known = View.find(view, name)

@@ -10,11 +10,13 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Path from "@effect/platform/Path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 
+const SNAPSHOT = ".snapshot"
 const SUFFIX = ".tmp"
 
 const ifThere = <A>(effect: Effect.Effect<A, PlatformError>): Effect.Effect<Option.Option<A>, PlatformError> =>
@@ -38,25 +40,58 @@ const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.
     )
   })
 
+/** What is written by nobody any more: nobody takes that long. */
+const LEFTOVER_MILLIS = 3_600_000
+
+/** A process that is killed while it writes leaves a file behind that nobody asks for again. */
+const removeLeftovers = (fs: FileSystem.FileSystem, paths: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.forEach(
+      paths,
+      (path) =>
+        Effect.ignore(
+          Effect.flatMap(fs.stat(path), ({ mtime }) =>
+            Option.exists(mtime, (date) => now - date.getTime() >= LEFTOVER_MILLIS) ? fs.remove(path) : Effect.void
+          )
+        ),
+      { discard: true }
+    )
+  )
+
 /**
- * Makes the directory, for this user alone (0700), unless it is there. A key is replaced as a whole or not at all, and its
- * file is for this user alone (0600). Several processes may share a directory: the last one to write wins.
+ * Touches nothing yet, but for what processes have left behind that were killed in the middle of writing. The directory is
+ * made when something is first written, for this user alone (0700), unless it is there: where it cannot be made, or written
+ * to, that is what `set` fails with. A key is replaced as a whole or not at all, and its file is for this user alone (0600).
+ * Several processes may share a directory: the last one to write wins.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   directory: string
-): Effect.Effect<KeyValueStore.KeyValueStore, PlatformError, FileSystem.FileSystem | Path.Path> =>
+): Effect.Effect<KeyValueStore.KeyValueStore, never, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
-    yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
-    const pathOf = (key: string) => path.join(directory, `${encodeURIComponent(key)}.snapshot`)
-    const files = Effect.map(fs.readDirectory(directory), (names) => names.filter((name) => name.endsWith(".snapshot")))
+    const pathOf = (key: string) => path.join(directory, `${encodeURIComponent(key)}${SNAPSHOT}`)
+    const names = Effect.map(
+      ifThere(fs.readDirectory(directory)),
+      Option.getOrElse((): ReadonlyArray<string> => [])
+    )
+    const files = Effect.map(names, (names) => names.filter((name) => name.endsWith(SNAPSHOT)))
+    const isLeftover = (name: string) => name.endsWith(SUFFIX) && name.includes(`${SNAPSHOT}.`)
+    yield* Effect.flatMap(
+      Effect.orElseSucceed(names, () => []),
+      (names) =>
+        removeLeftovers(
+          fs,
+          names.filter(isLeftover).map((name) => path.join(directory, name))
+        )
+    )
     return KeyValueStore.makeStringOnly({
       get: (key) => ifThere(fs.readFileString(pathOf(key))),
-      set: (key, text) => replace(fs, pathOf(key), text),
+      set: (key, text) =>
+        Effect.zipRight(fs.makeDirectory(directory, { recursive: true, mode: 0o700 }), replace(fs, pathOf(key), text)),
       remove: (key) => Effect.asVoid(ifThere(fs.remove(pathOf(key)))),
       clear: Effect.flatMap(files, (names) =>
         Effect.forEach(names, (name) => ifThere(fs.remove(path.join(directory, name))), { discard: true })
@@ -73,5 +108,5 @@ export const make = (
  */
 export const layer = (
   directory: string
-): Layer.Layer<KeyValueStore.KeyValueStore, PlatformError, FileSystem.FileSystem | Path.Path> =>
+): Layer.Layer<KeyValueStore.KeyValueStore, never, FileSystem.FileSystem | Path.Path> =>
   Layer.effect(KeyValueStore.KeyValueStore, make(directory))

@@ -113,14 +113,14 @@ export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
 })
 
 /**
- * How old the oldest service in use of a view was when its last refresh had ended, in seconds, by `project` and `env`: 0
- * while all is well, and growing with each refresh that fails.
+ * How old the oldest service in use of a view is, in seconds, by `project` and `env`. Told when a refresh has ended, and
+ * every 15 seconds while one is under way or has failed: 0 while all is well, and growing during an outage.
  *
  * @since 0.1.0
  * @category metrics
  */
 export const viewAgeSeconds = Metric.gauge("effect_aio_view_age_seconds", {
-  description: "Age of a discovery view after its last refresh, by project and env"
+  description: "Age of a discovery view, by project and env: 0 after each refresh, growing while none succeeds"
 })
 
 /**

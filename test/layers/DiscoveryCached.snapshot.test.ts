@@ -146,6 +146,25 @@ describe("the snapshot", () => {
   )
 
   given(
+    "does not keep a refresh from waiting for the registry's answer, or for its failure",
+    Effect.gen(function* () {
+      const disk = yield* aSnapshot
+      const { discovery, registry } = yield* aProcess(disk)
+      registry.replies(Effect.delay(Effect.succeed([aService("orders", ["c"])]), "8 seconds"))
+      const refreshed = yield* Effect.fork(discovery.refresh(orders))
+      yield* TestClock.adjust("8 seconds")
+      const resolved = yield* Fiber.join(refreshed)
+      assert.deepStrictEqual([keys(resolved), resolved.source], [["c"], "Fresh"])
+
+      const other = yield* aProcess(disk)
+      other.registry.replies(Effect.delay(Effect.fail(unavailable), "8 seconds"))
+      const failed = yield* Effect.fork(Effect.flip(other.discovery.refresh(orders)))
+      yield* TestClock.adjust("8 seconds")
+      assert.strictEqual(yield* Fiber.join(failed), unavailable)
+    })
+  )
+
+  given(
     "outlives a second start without the registry",
     Effect.gen(function* () {
       const disk = yield* aSnapshot
@@ -274,6 +293,24 @@ describe("the snapshot", () => {
       assert.include(text, '"name":"orders"')
       assert.notInclude(text, '"name":"payments"')
       assert.notInclude(text, '"name":"fixed"')
+    })
+  )
+
+  given(
+    "is written at the end when the process ends in the middle of writing it",
+    Effect.gen(function* () {
+      const disk = aStore()
+      const { discovery, end, registry } = yield* aProcess(disk)
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      disk.set = Effect.sleep("1 second")
+      yield* TestClock.adjust("5500 millis")
+      assert.strictEqual(disk.writes, 0)
+      const ending = yield* Effect.fork(end)
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(ending)
+      assert.strictEqual(disk.writes, 1)
+      assert.include(disk.texts.get(KEY), '"instanceKey":"a"')
     })
   )
 

@@ -240,15 +240,50 @@ describe("DiscoveryCached", () => {
         yield* TestClock.adjust("59 seconds")
         assert.deepStrictEqual(keys(yield* Fiber.join(first)), [])
 
-        // The refresh has failed: nobody waits for the next ones, one of which was brought about by the unknown name.
+        // The refresh has failed: nobody waits for the next one, a list because of the unknown name.
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
+        yield* TestClock.adjust("1 second")
         assert.strictEqual(registry.calls().length, 3)
         assert.strictEqual(registry.lists(), 2)
         assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
-        yield* TestClock.adjust("60 seconds")
-        assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
-        yield* TestClock.adjust("0 millis")
+        yield* TestClock.adjust("62 seconds")
         assert.strictEqual(registry.calls().length, 4)
         assert.deepStrictEqual(keys(atOnce(discovery.resolve(empty))), [])
+      })
+    )
+
+    given("a name that is not in the view does not disturb the registry more often than the backoff allows", (world) =>
+      Effect.gen(function* () {
+        const { discovery, registry } = world
+        registry.answers(aService("orders", ["a"]), aService("empty", []))
+        yield* discovery.resolve(orders)
+        registry.fails()
+        yield* TestClock.adjust("5 minutes")
+        const before = registry.calls().length
+        for (let second = 0; second < 120; second++) {
+          assert.strictEqual(atOnce(tagOf(discovery.resolve(payments))), "AioServiceNotFound")
+          assert.strictEqual(atOnce(tagOf(discovery.pick({ ...orders, name: "empty" }))), "AioNoInstances")
+          yield* TestClock.adjust("1 second")
+        }
+        assert.isAtMost(registry.calls().length - before, 3)
+      })
+    )
+
+    given("a project without services is found again by who asks for it", ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* tagOf(discovery.resolve(orders)), "AioServiceNotFound")
+        registry.fails()
+        for (let second = 0; second < 50; second++) {
+          yield* TestClock.adjust("1 second")
+          yield* Effect.exit(discovery.resolve(orders))
+        }
+        assert.isAtMost(registry.calls().length, 1 + 8)
+        registry.answers(aService("orders", ["a"]))
+        for (let second = 0; second < 60; second++) {
+          yield* Effect.exit(discovery.resolve(orders))
+          yield* TestClock.adjust("1 second")
+        }
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
       })
     )
 
@@ -260,7 +295,7 @@ describe("DiscoveryCached", () => {
         yield* TestClock.adjust("2 minutes")
         registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
         assert.strictEqual(atOnce(tagOf(discovery.resolve(payments))), "AioServiceNotFound")
-        yield* TestClock.adjust("0 millis")
+        yield* TestClock.adjust("1 minute")
         assert.deepStrictEqual(keys(atOnce(discovery.resolve(payments))), ["p"])
       })
     )

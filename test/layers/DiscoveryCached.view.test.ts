@@ -1,11 +1,14 @@
 import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Metric, MetricLabel, TestClock } from "effect"
+import { AioRpcError } from "../../src/schemas/AioError.js"
+import { StatusCode } from "../../src/schemas/StatusCode.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, tagOf } from "../support/discoveryWorld.js"
 import { anInstance, aService, idOf, unavailable } from "../support/scriptedRegistry.js"
 
 const names = (n: number) => Array.from({ length: n }, (_, i) => `s${i}`)
 const ref = (name: string) => ({ project: "shop", name })
+const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED", syscall: "connect" })
 
 describe("DiscoveryCached is kind to the registry", () => {
   given("200 services of one project are refreshed by one list per 30 seconds", ({ discovery, registry }) =>
@@ -124,6 +127,68 @@ describe("DiscoveryCached is kind to the registry", () => {
       assert.strictEqual(registry.calls().length, 1)
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual(registry.lists(), 2)
+    })
+  )
+})
+
+describe("a list that fails where single services do not", () => {
+  given("does not keep these from being refreshed: it is tried again when it would be due", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      registry.fails(
+        new AioRpcError({
+          method: "RegistryService/ListServices",
+          code: StatusCode.RESOURCE_EXHAUSTED,
+          details: "the answer has 70000000 bytes, and 67108864 are accepted"
+        })
+      )
+      registry.repliesTo(idOf("orders"), Effect.succeed([aService("orders", ["a", "b"])]))
+      yield* TestClock.adjust("14 minutes")
+      const { ageMillis, instances, source } = atOnce(discovery.resolve(orders))
+      assert.deepStrictEqual([instances.length, source], [2, "Fresh"])
+      assert.isAtMost(ageMillis, 35_000)
+      assert.strictEqual(registry.lists(), 1 + 2)
+    })
+  )
+})
+
+describe("what becomes known while a fetch is under way", () => {
+  given("brings the next one forward: a connection that failed", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a", "b"]))
+      yield* discovery.resolve(orders)
+      registry.replies(Effect.delay(Effect.succeed([aService("orders", ["a", "b"])]), "2 seconds"))
+      yield* TestClock.adjust("5 seconds")
+      const refreshed = yield* Effect.fork(discovery.refresh(orders))
+      yield* TestClock.adjust("1 second")
+      registry.answers(aService("orders", ["b"]))
+      yield* Effect.ignore(discovery.use(orders, () => Effect.fail(refused), { attempts: 1 }))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(refreshed)
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["b"])
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(registry.calls().length, 3)
+    })
+  )
+
+  given("brings the next one forward: a service that was not in use, and of which little was known", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a"]), aService("payments", ["old"]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("2 minutes")
+      registry.replies(
+        Effect.delay(Effect.succeed([aService("orders", ["a"]), aService("payments", ["new"])]), "500 millis")
+      )
+      const refreshed = yield* Effect.fork(discovery.refresh(orders))
+      yield* TestClock.adjust("200 millis")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(payments))), ["old"])
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(refreshed)
+      const next = atOnce(discovery.resolve(payments))
+      assert.deepStrictEqual([keys(next), next.source], [["new"], "Fresh"])
     })
   )
 })
@@ -329,6 +394,21 @@ describe("the metrics", () => {
         assert.deepStrictEqual(yield* since, [0, 0, 0])
       }),
     { static: "shop/fixed=h:1" }
+  )
+
+  given("tell the age of a view while a refresh hangs, and between those that fail", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      const project = "hung"
+      const age = gauge(Metrics.viewAgeSeconds, ["project", project], ["env", "test"])
+      registry.answers(aService("orders", ["a"], { project }))
+      yield* discovery.resolve({ project, name: "orders" })
+      registry.hangs()
+      for (let seconds = 10; seconds <= 600; seconds += 10) {
+        yield* TestClock.adjust("10 seconds")
+        // The refresh was due after 33 s at the latest; until then all is well.
+        if (seconds >= 50) assert.isAtLeast(yield* age, seconds - 15)
+      }
+    })
   )
 
   given("tell the age of a view that cannot be refreshed, and of none that was made up", ({ discovery, registry }) =>

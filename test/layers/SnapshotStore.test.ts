@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { FileSystem, KeyValueStore } from "@effect/platform"
@@ -74,6 +74,39 @@ describe("SnapshotStore", () => {
       )
       for (const text of seen) assert.include(texts, Option.getOrThrow(text))
       assert.deepStrictEqual(readdirSync(path), ["key.snapshot"])
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("does not keep a program from starting where its directory cannot be made", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "file")
+      writeFileSync(path, "not a directory")
+      const store = yield* SnapshotStore.make(join(path, "below"))
+      assert.strictEqual((yield* Effect.flip(store.set("key", "text")))._tag, "SystemError")
+      rmSync(path)
+      yield* store.set("key", "text")
+      assert.deepStrictEqual(yield* store.get("key"), Option.some("text"))
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("takes away what processes have left that were killed while they wrote, and nothing else", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const anHourAgo = new Date(Date.now() - 3_700_000)
+      for (const name of ["key.snapshot.abc.tmp", "key.snapshot", "other.tmp", "notes.txt"]) {
+        writeFileSync(join(path, name), "text")
+        utimesSync(join(path, name), anHourAgo, anHourAgo)
+      }
+      writeFileSync(join(path, "key.snapshot.now.tmp"), "somebody is writing")
+      const store = yield* SnapshotStore.make(path)
+      yield* store.set("new", "text")
+      assert.deepStrictEqual(readdirSync(path).sort(), [
+        "key.snapshot",
+        "key.snapshot.now.tmp",
+        "new.snapshot",
+        "notes.txt",
+        "other.tmp"
+      ])
     }).pipe(Effect.provide(NodeContext.layer))
   )
 })

@@ -36,6 +36,10 @@ export interface Cell {
   refresh: Refresh.Refresh
   /** A name was asked for that only a list can tell of. */
   listWanted: boolean
+  /** When the last list was asked for. */
+  listTriedAt: number
+  /** News was asked for while a fetch was under way that may have been answered before: another one is to follow. */
+  hastenedMeanwhile: boolean
   /** The fetch that is under way. */
   current: Fetch | undefined
   /** There from when a fetch is asked for until it has begun. Completed with its exit, and never failed itself. */
@@ -120,6 +124,15 @@ export const closed: FetchExit = Exit.fail(
 )
 
 /**
+ * Given to who waits for a fetch that is not over: whoever can be answered from a snapshot is not to wait for it. Known by
+ * its identity.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const released: FetchExit = Exit.succeed(undefined)
+
+/**
  * @internal
  * @since 0.1.0
  */
@@ -138,6 +151,8 @@ export const make = (
   usedAt: now,
   refresh: Refresh.initial,
   listWanted: false,
+  listTriedAt: Number.NEGATIVE_INFINITY,
+  hastenedMeanwhile: false,
   current: undefined,
   next: undefined,
   last: { plan: new Map(), exit: closed },

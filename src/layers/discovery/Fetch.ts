@@ -169,7 +169,7 @@ const recallSoon = (cell: Cell.Cell, means: Means): Effect.Effect<never> =>
     const log = recall(cell, means)
     if (current !== undefined) {
       cell.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
-      Deferred.unsafeDone(current.done, Effect.succeed(cell.last.exit))
+      Deferred.unsafeDone(current.done, Effect.succeed(Cell.released))
     }
     return log
   }).pipe(Effect.delay(Duration.millis(recallAfterMillis)), Effect.zipRight(Effect.never))
@@ -229,7 +229,7 @@ const land = (
   cell.refresh = isSuccess
     ? Refresh.succeeded(cell.refresh, now, means.settings.refreshIntervalMillis, random)
     : Refresh.failed(cell.refresh, now, random)
-  if (cell.listWanted) cell.refresh = Refresh.hastened(cell.refresh, now)
+  if (cell.listWanted || cell.hastenedMeanwhile) cell.refresh = Refresh.hastened(cell.refresh, now)
   const waiting = cell.current?.done ?? fetch.done
   cell.current = undefined
   const labels = refreshLabels[fetch.plan === "List" ? "list" : "single"]
@@ -245,11 +245,13 @@ const land = (
 const begin = (cell: Cell.Cell, { clock, settings }: Means): Cell.Fetch => {
   const now = Monotonic.unsafeNow(clock)
   Cell.tidy(cell, now, settings.idleTimeoutMillis)
-  const plan = cell.listWanted ? "List" : FetchPlan.make(cell.view, cell.uses.keys(), now, settings)
+  const plan = cell.listWanted ? "List" : FetchPlan.make(cell.view, cell.uses.keys(), now, cell.listTriedAt, settings)
+  if (plan === "List") cell.listTriedAt = now
   const fetch = { plan, done: cell.next ?? Deferred.unsafeMake(FiberId.none) }
   cell.current = fetch
   cell.next = undefined
   cell.listWanted = false
+  cell.hastenedMeanwhile = false
   cell.refresh = Refresh.started(cell.refresh, now)
   cell.departed.clear()
   return fetch
@@ -266,7 +268,12 @@ export const run = (cell: Cell.Cell, means: Means): Effect.Effect<void> =>
     const fetch = begin(cell, means)
     const millis = means.settings.fetchTimeoutMillis
     const answer = Effect.timeoutFail(ask(cell, fetch.plan, means), { duration: millis, onTimeout: timedOut(millis) })
-    return (cell.remembered.length === 0 ? answer : Effect.raceFirst(answer, recallSoon(cell, means))).pipe(
+    const age = Gauges.follow(cell, means.clock)
+    const meanwhile =
+      cell.remembered.length === 0
+        ? age
+        : Effect.zipRight(Effect.all([age, recallSoon(cell, means)], { concurrency: 2, discard: true }), Effect.never)
+    return Effect.raceFirst(answer, meanwhile).pipe(
       // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
       Effect.exit,
       Effect.zip(Random.next),

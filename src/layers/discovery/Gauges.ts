@@ -3,7 +3,11 @@
  *
  * @since 0.1.0
  */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as MetricLabel from "effect/MetricLabel"
+import * as Monotonic from "../../internal/monotonic.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Cell from "./Cell.js"
 
@@ -49,14 +53,45 @@ const ageMillis = (cell: Cell.Cell, now: number): number => {
 }
 
 /**
- * A fetch has ended, well or not. Projects that never had a service, made up by somebody, leave no trace.
+ * So often the age is told while a fetch is under way, or fetches fail: an outage is to be seen before the first fetch has
+ * ended, and between those that fail. 15 seconds, as metrics are collected.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const followMillis = 15_000
+
+/**
+ * The view is as old as it is by now. Projects that never had a service, made up by somebody, leave no trace.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const age = (cell: Cell.Cell, now: number): void => {
+  if (cell.hadServices) Metrics.viewAgeSeconds.unsafeUpdate(ageMillis(cell, now) / 1_000, ageLabels(cell))
+}
+
+/**
+ * {@link age}, every {@link followMillis}.
+ *
+ * @internal
+ * @since 0.1.0
+ */
+export const follow = (cell: Cell.Cell, clock: Clock.Clock): Effect.Effect<never> =>
+  Effect.sync(() => age(cell, Monotonic.unsafeNow(clock))).pipe(
+    Effect.delay(Duration.millis(followMillis)),
+    Effect.forever
+  )
+
+/**
+ * A fetch has ended, well or not.
  *
  * @internal
  * @since 0.1.0
  */
 export const update = (cell: Cell.Cell, now: number): void => {
   report(cell, count(cell))
-  if (cell.hadServices) Metrics.viewAgeSeconds.unsafeUpdate(ageMillis(cell, now) / 1_000, ageLabels(cell))
+  age(cell, now)
 }
 
 /**

@@ -12,6 +12,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
@@ -189,22 +190,23 @@ const collect = (
   return lines
 }
 
-/** Writes, and tells of a failure, but of one only until it is over. Never fails. */
+/** Writes, and tells of a failure, but of one only until it is over. Never fails: gives whether it was written. */
 const makeWrite = ({ key, store }: Settings) => {
   let hasFailed = false
-  return (lines: ReadonlyArray<Line>, timeout: Duration.DurationInput): Effect.Effect<void> =>
+  return (lines: ReadonlyArray<Line>, timeout: Duration.DurationInput): Effect.Effect<boolean> =>
     encode(lines).pipe(
       Effect.flatMap((text) => store.set(key, text)),
       Effect.timeout(timeout),
       Effect.zipRight(
         Effect.sync(() => {
           hasFailed = false
+          return true
         })
       ),
       Effect.catchAllCause((cause) => {
-        if (hasFailed || Cause.isInterruptedOnly(cause)) return Effect.void
+        if (hasFailed || Cause.isInterruptedOnly(cause)) return Effect.succeed(false)
         hasFailed = true
-        return Effect.logWarning(`the snapshot of discovery cannot be written: ${reasonOf(cause)}`)
+        return Effect.as(Effect.logWarning(`the snapshot of discovery cannot be written: ${reasonOf(cause)}`), false)
       })
     )
 }
@@ -232,7 +234,12 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
         hasNews = false
         writtenAt = Monotonic.unsafeNow(clock)
         due = Deferred.unsafeMake<void>(FiberId.none)
-        return write(collect(cells(), carried, clock, settings.maxStaleMillis), timeout)
+        return Effect.onExit(write(collect(cells(), carried, clock, settings.maxStaleMillis), timeout), (exit) =>
+          Effect.sync(() => {
+            // The end of the process may come in the middle of it.
+            if (!Exit.isSuccess(exit) || !exit.value) hasNews = true
+          })
+        )
       })
 
     const snapshot: Snapshot = {

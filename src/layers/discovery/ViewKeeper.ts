@@ -87,8 +87,8 @@ export interface ViewKeeper {
    * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
    * than a second old. Gives its exit.
    *
-   * Nobody waits for a sick registry who can be answered without it: where the last fetch failed, or the one under way is
-   * slow, a fetch is only brought about.
+   * Nobody waits for a sick registry who can be answered without it: where the one under way is slow, a fetch is only brought
+   * about, and where the last one failed, not even that: the next one that the backoff allows will tell.
    */
   readonly learn: (cell: Cell.Cell, name: string) => Effect.Effect<Cell.FetchExit>
   /** As `learn`, but waits in any case. */
@@ -122,11 +122,9 @@ const isInUse = (cell: Cell.Cell): boolean => {
  */
 const nextFetchAt = (cell: Cell.Cell, settings: Settings): number => {
   if (cell.next !== undefined) return cell.refresh.startedAt + Refresh.floorMillis
-  if (!cell.hadServices) return Number.POSITIVE_INFINITY
   const dueAt = Refresh.nextAt(cell.refresh)
-  return isInUse(cell) || cell.view.listedAt === undefined
-    ? dueAt
-    : Math.max(dueAt, cell.view.listedAt + settings.listIntervalMillis)
+  if (!cell.hadServices) return cell.listWanted ? dueAt : Number.POSITIVE_INFINITY
+  return isInUse(cell) ? dueAt : Math.max(dueAt, FetchPlan.listDueAt(cell.view, cell.listTriedAt, settings))
 }
 
 /**
@@ -138,6 +136,8 @@ const pause = (cell: Cell.Cell, means: Fetch.Means, drop: (cell: Cell.Cell) => v
     const { clock, settings } = means
     const now = Monotonic.unsafeNow(clock)
     Cell.tidy(cell, now, settings.idleTimeoutMillis)
+    const isFailing = cell.refresh.failures > 0
+    if (isFailing) Gauges.age(cell, now)
     const fetchAt = nextFetchAt(cell, settings)
     if (fetchAt <= now) return Effect.succeed(true)
     const idleAt = cell.usedAt + idleTimeoutOf(cell, settings)
@@ -147,7 +147,12 @@ const pause = (cell: Cell.Cell, means: Fetch.Means, drop: (cell: Cell.Cell) => v
     }
     cell.wake = Deferred.unsafeMake(FiberId.none)
     // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
-    const millis = Math.ceil((cell.next === undefined ? Math.min(fetchAt, idleAt) : fetchAt) - now)
+    const wakeAt = Math.min(
+      fetchAt,
+      cell.next === undefined ? idleAt : Number.POSITIVE_INFINITY,
+      isFailing ? now + Gauges.followMillis : Number.POSITIVE_INFINITY
+    )
+    const millis = Math.ceil(wakeAt - now)
     return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Deferred.await(cell.wake)).pipe(
       Effect.zipRight(pause(cell, means, drop))
     )
@@ -161,7 +166,10 @@ const makeQuestions = (
   const now = () => Monotonic.unsafeNow(clock)
   const wake = (cell: Cell.Cell): void => Deferred.unsafeDone(cell.wake, Effect.void)
   const hasten = (cell: Cell.Cell): void => {
-    if (cell.current !== undefined) return
+    if (cell.current !== undefined) {
+      cell.hastenedMeanwhile = true
+      return
+    }
     cell.refresh = Refresh.hastened(cell.refresh, now())
     wake(cell)
   }
@@ -183,8 +191,10 @@ const makeQuestions = (
     }
     if (View.find(view, name) === undefined) cell.listWanted = true
     else Cell.use(cell, name, now())
-    cell.next ??= Deferred.unsafeMake(FiberId.none)
     wake(cell)
+    // Nobody waits: the backoff stands.
+    if (isImpatient && cell.refresh.failures > 0) return Effect.succeed(last.exit)
+    cell.next ??= Deferred.unsafeMake(FiberId.none)
     return unlessSick(cell.next)
   }
 
@@ -193,9 +203,9 @@ const makeQuestions = (
       cell.usedAt = now()
       return Effect.flatMap(nextExit(cell, name, isPatient), (exit) =>
         // Let go because there is a snapshot, which has no answer for this one.
-        canBeAnswered(cell, name) || cell.current === undefined || isClosed()
-          ? Effect.succeed(exit)
-          : learn(cell, name, isPatient)
+        exit === Cell.released && (isPatient || !canBeAnswered(cell, name))
+          ? learn(cell, name, isPatient)
+          : Effect.succeed(exit)
       )
     })
 
@@ -206,6 +216,7 @@ const makeQuestions = (
       if (service === undefined || service.isStatic) return
       // The next refresh may be due earlier than it was while nothing was in use.
       wake(cell)
+      if (cell.current !== undefined && FetchPlan.covers(cell.current.plan, name)) return
       if (Refresh.isStale(cell.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(cell)
     },
     learn: (cell, name) => learn(cell, name, false),
