@@ -6,7 +6,7 @@
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
-import type * as AST from "effect/SchemaAST"
+import * as AST from "effect/SchemaAST"
 
 type Test = (u: unknown) => boolean
 
@@ -16,6 +16,8 @@ const noOptions: AST.ParseOptions = {}
 
 // Of these forms decoding changes nothing: what passes is what comes out, but for members that the schema does not name.
 const test = (ast: AST.AST): Test => {
+  // A schema with options of its own may refuse members that it does not name, or keep them.
+  if (AST.ParseOptionsAnnotationId in ast.annotations) return nothing
   switch (ast._tag) {
     case "UnknownKeyword":
       return () => true
@@ -24,6 +26,8 @@ const test = (ast: AST.AST): Test => {
     case "NumberKeyword":
       return Predicate.isNumber
     case "Refinement": {
+      // What a filter of a struct is asked about has lost the members that the struct does not name.
+      if (baseOf(ast)._tag === "TypeLiteral") return nothing
       const from = test(ast.from)
       return (u) => from(u) && Option.isNone(ast.filter(u, noOptions, ast))
     }
@@ -33,6 +37,8 @@ const test = (ast: AST.AST): Test => {
       return nothing
   }
 }
+
+const baseOf = (ast: AST.AST): AST.AST => (ast._tag === "Refinement" ? baseOf(ast.from) : ast)
 
 const testMembers = (signatures: ReadonlyArray<AST.PropertySignature>): Test => {
   if (signatures.some(({ isOptional, name }) => isOptional || Predicate.isSymbol(name))) return nothing

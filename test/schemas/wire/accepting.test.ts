@@ -66,6 +66,16 @@ describe("what is compiled from a schema", () => {
     ["an index signature", Schema.Record({ key: Schema.String, value: Schema.String }), { a: "" }],
     ["a list", Schema.Struct({ a: Schema.Array(Schema.String) }), { a: [""] }],
     ["a transformation", Schema.Struct({ a: Schema.NumberFromString }), { a: "1" }],
+    [
+      "options of its own",
+      Schema.Struct({ a: Schema.String }).annotations({ parseOptions: { onExcessProperty: "error" } }),
+      { a: "" }
+    ],
+    [
+      "a filter",
+      Schema.Struct({ a: Schema.String }).pipe(Schema.filter((all) => Object.keys(all).length === 1)),
+      { a: "" }
+    ],
     ["a choice", Schema.Struct({ a: Schema.NullOr(Schema.String) }), { a: null }]
   ] as ReadonlyArray<readonly [string, Schema.Schema.AnyNoContext, unknown]>)(
     "leaves a schema with %s to itself",
