@@ -135,7 +135,8 @@ export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.
  * ```
  *
  * Address and credentials given beside them are not used: the channel is the layer's, and ends with it. A unary call that
- * is given no deadline has the layer's.
+ * is given no deadline has the layer's. Interceptors of your own belong to the calls: grpc-js asks those of the whole client
+ * for nothing where a call has some, as each of these has.
  *
  * @since 0.1.0
  * @category plain clients
@@ -148,13 +149,18 @@ export const clientOptions: Effect.Effect<grpc.ClientOptions, never, Connection 
     // Runs for every call, also for those that bring interceptors of their own.
     callInvocationTransformer: (call) => {
       const { callOptions, methodDefinition } = call
-      const interceptors = [ours, ...(callOptions.interceptors ?? [])]
+      const { interceptor_providers: providers = [], interceptors = [] } = callOptions
+      // grpc-js takes the one list or the other.
+      const all =
+        providers.length === 0
+          ? { interceptors: [ours, ...interceptors] }
+          : { interceptor_providers: [() => ours, ...providers] }
       // A stream lasts as long as it likes.
       const mayLast = methodDefinition.requestStream || methodDefinition.responseStream
       const deadline = callOptions.deadline ?? (mayLast ? undefined : Deadline.after(deadlineMillis))
       return {
         ...call,
-        callOptions: { ...callOptions, interceptors, ...(deadline === undefined ? {} : { deadline }) }
+        callOptions: { ...callOptions, ...all, ...(deadline === undefined ? {} : { deadline }) }
       }
     }
   }

@@ -143,7 +143,7 @@ describe("a plain grpc-js client", () => {
     }).pipe(Effect.provide(withClient))
   )
 
-  it.scopedLive("keeps the token when a call brings interceptors of its own", () =>
+  it.scopedLive("keeps the token when a call brings interceptors of its own, or providers of them", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const own: grpc.Interceptor = (options, nextCall) => {
@@ -152,7 +152,8 @@ describe("a plain grpc-js client", () => {
       }
       const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       assert.strictEqual((yield* callPlain(client, { interceptors: [own] })).code, 0)
-      assert.lengthOf(seen, 1)
+      assert.strictEqual((yield* callPlain(client, { interceptor_providers: [() => own] })).code, 0)
+      assert.lengthOf(seen, 2)
     }).pipe(Effect.provide(withClient))
   )
 
