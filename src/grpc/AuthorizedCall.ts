@@ -38,8 +38,9 @@ type MessageContext = Parameters<Intercepted["sendMessageWithContext"]>[0]
  */
 export const toStatus = (cause: Cause.Cause<AioError>): { readonly code: number; readonly details: string } => {
   const error = Cause.squash(cause)
-  const details = error instanceof Error ? error.message : "no token was to be had"
-  if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details }
+  // What was thrown may quote anything, a secret included.
+  if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details: "the call could not be made" }
+  const details = error.message
   if (error._tag === "AioCredentialsRejected") return { code: StatusCode.UNAUTHENTICATED, details }
   const isLate = error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
   return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.UNAVAILABLE, details }

@@ -248,12 +248,12 @@ const open = <A, Request, Response>(
           method,
           token
         ),
-      catch: (cause) =>
+      // Without the cause: grpc-js quotes metadata that it does not like, and a token is part of it.
+      catch: () =>
         new AioRpcError({
           method: method.name,
           code: StatusCode.CANCELLED,
-          details: "the layer of this call has been closed",
-          cause
+          details: "the layer of this call has been closed"
         })
     }),
     (call) => Effect.sync(() => call.leave())

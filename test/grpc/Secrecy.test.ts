@@ -1,6 +1,7 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Metric, Redacted, Stream } from "effect"
+import { Cause, Effect, Either, Exit, Layer, Logger, LogLevel, Metric, Redacted, Stream } from "effect"
+import * as AuthorizedCall from "../../src/grpc/AuthorizedCall.js"
 import * as Connection from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as AuthClient from "../../src/layers/AuthClient.js"
@@ -145,6 +146,26 @@ const holdsNothingHidden = (text: string) => {
 }
 
 describe("key, secret and token", () => {
+  it("show in no status that a plain client is given for what was thrown", () => {
+    const status = AuthorizedCall.toStatus(Cause.die(new Error(`${secret} is no JSON, nor is ${token}`)))
+    assert.deepStrictEqual(status, { code: 14, details: "the call could not be made" })
+  })
+
+  it.scopedLive("show in no error of a stream whose token cannot be sent", () =>
+    Effect.gen(function* () {
+      const connection = yield* Connection.make({ address: "127.0.0.1:1" })
+      const opened = connection.exchange(
+        registry.heartbeatStream,
+        Redacted.make(`${token}\n`),
+        Stream.never,
+        Either.right
+      )
+      const exit = yield* Effect.exit(Stream.runDrain(opened))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.notInclude(inspect(exit, { depth: 20, showHidden: true }), token)
+    })
+  )
+
   it.scopedLive(
     "reach the server, and no log, span, error or metric of calls that succeed and of calls that fail",
     () =>
