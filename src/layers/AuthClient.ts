@@ -65,9 +65,12 @@ const closed = new AioRpcError({
 export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
   Effect.gen(function* () {
     const policy = yield* TokenPolicy.check(options.token)
+    // Read with the layer's ConfigProvider, not that of whoever happens to be the first to want a token.
+    const provider = yield* Effect.configProviderWith(Effect.succeed)
+    const { clientKey, clientSecret } = options
     const source: TokenAcquisition.Options = {
-      clientKey: options.clientKey,
-      clientSecret: options.clientSecret,
+      clientKey: Effect.isEffect(clientKey) ? Effect.withConfigProvider(clientKey, provider) : clientKey,
+      clientSecret: Effect.isEffect(clientSecret) ? Effect.withConfigProvider(clientSecret, provider) : clientSecret,
       policy
     }
     // Values are checked now; an effect may fail now and succeed later.

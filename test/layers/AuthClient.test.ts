@@ -3,6 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import {
   Clock,
+  Config,
+  ConfigProvider,
   Effect,
   Exit,
   Fiber,
@@ -772,6 +774,28 @@ describe("AuthClient", () => {
         assert.match(error.message, /^clientSecret threw a SyntaxError/)
       }),
     { clientSecret: Effect.sync(() => Redacted.make(JSON.parse(SECRET))) }
+  )
+
+  it.effect("credentials of Config are read as the layer sees it, whoever is the first to want a token", () =>
+    Effect.gen(function* () {
+      const { layer, server } = makeServer()
+      const auth = yield* AuthClient.make({
+        clientKey: Credentials.fromConfig(Config.string("KEY")),
+        clientSecret: Credentials.fromConfig(Config.redacted("SECRET"))
+      }).pipe(
+        Effect.provide(layer),
+        Effect.withConfigProvider(
+          ConfigProvider.fromMap(
+            new Map([
+              ["KEY", "ck"],
+              ["SECRET", SECRET]
+            ])
+          )
+        )
+      )
+      yield* Effect.withConfigProvider(auth.token, ConfigProvider.fromMap(new Map()))
+      assert.lengthOf(server.asked, 1)
+    }).pipe(Effect.scoped)
   )
 
   let isReadable = true
