@@ -1,0 +1,67 @@
+/**
+ * Renewals that nobody waits for.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as TokenLife from "../../core/TokenLife.js"
+import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
+import type { AuthError } from "../../services/Auth.js"
+import type { HeldToken } from "./HeldToken.js"
+
+/**
+ * A fiber of its own, until the scope closes. Callers only say that it is time, by the function that is given, and go on
+ * with the token they have. What fails is tried again, ever more slowly, as long as the token lives.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (
+  held: HeldToken,
+  acquire: Effect.Effect<unknown, AuthError>,
+  policy: TokenPolicy.Settings
+): Effect.Effect<() => void, never, Scope.Scope> => {
+  const untilReplaced = (generation: number, failures: number): Effect.Effect<void> =>
+    Effect.matchCauseEffect(acquire, {
+      onSuccess: () => Effect.void,
+      onFailure: (cause) =>
+        Effect.gen(function* () {
+          yield* Effect.logDebug("the token could not be renewed yet", cause)
+          yield* Effect.sleep(Duration.millis(TokenLife.retryDelayMillis(policy, failures, yield* Random.next)))
+          // Past its life there is nothing left to renew in the background: the next caller acquires.
+          if (held.unsafeAlive()?.token.generation === generation) yield* untilReplaced(generation, failures + 1)
+        })
+    })
+
+  return Effect.gen(function* () {
+    let isRenewing = false
+    const wanted = Effect.unsafeMakeLatch(false)
+    yield* wanted.await.pipe(
+      Effect.zipRight(
+        Effect.suspend(() => {
+          const life = held.unsafeLife()
+          return life === undefined ? Effect.void : untilReplaced(life.token.generation, 0)
+        })
+      ),
+      Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
+      Effect.zipRight(
+        Effect.sync(() => {
+          wanted.unsafeClose()
+          isRenewing = false
+        })
+      ),
+      Effect.forever,
+      Effect.annotateLogs({ package: "effect-aio", module: "AuthClient" }),
+      Effect.interruptible,
+      Effect.forkScoped
+    )
+    return () => {
+      if (isRenewing) return
+      isRenewing = true
+      wanted.unsafeOpen()
+    }
+  })
+}
