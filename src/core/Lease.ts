@@ -60,6 +60,9 @@ const beat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
   return [{ ...due, beating: true, outOfTurn, missedAt: now + answerTime(lease.ttl, lease.timing) }, ["Beat"]]
 }
 
+/** How much later than planned a beat is out of its turn, as a part of the interval. */
+const LATE = 0.1
+
 const tick = (lease: Lease, now: number): Step => {
   const expired = isAlive(lease) && now >= lease.deadline
   const current = expired ? lose(lease) : now >= lease.missedAt ? suspect(lease) : lease
@@ -67,7 +70,7 @@ const tick = (lease: Lease, now: number): Step => {
   if (expired && current.registers) return register(current, "expired", now)
   if (now >= current.nextRegisterAt) return register(current, current.wanted ?? "expired", now)
   if (now < current.nextBeatAt) return [current, []]
-  const isLate = now - current.nextBeatAt > interval(lease.ttl, lease.timing) * lease.timing.beatJitter
+  const isLate = now - current.nextBeatAt > interval(lease.ttl, lease.timing) * LATE
   return beat(current, now, isLate || current.failures > 0)
 }
 

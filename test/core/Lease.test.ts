@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Lease from "../../src/core/Lease.js"
+import * as Timing from "../../src/core/lease/Timing.js"
 
 const TTL = 60_000
 
@@ -118,6 +119,12 @@ rule("A beat", [
     events: [...live, [15_000, "Tick"], [15_000, "Renewed"]],
     options: { phase: 0.25 },
     wakesAt: 35_000
+  },
+  {
+    sentence: "is followed by the next one an interval later, if it came a moment late and is to come without jitter",
+    events: [...live, [15_000, "Tick"], [15_000, "Renewed"], [35_001, "Tick"], [35_001, "Renewed"]],
+    options: { phase: 0.25, timing: { ...Timing.defaults, beatJitter: 0 } },
+    wakesAt: 55_000
   },
   {
     sentence: "is followed by the next one where the lease belongs, if it came late because the process stood still",
