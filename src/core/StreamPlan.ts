@@ -76,12 +76,13 @@ export const wanted = (settings: Settings, { beatsPerMilli, leases, millisPerBea
 }
 
 /**
- * How much more a millisecond holds when a lease of this TTL joins.
+ * How much more a millisecond holds when this lease joins.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const beatsPerMilli = (ttl: number): number => 1 / Lease.interval(ttl)
+export const beatsPerMilli = ({ timing, ttl }: Pick<Lease.Lease, "timing" | "ttl">): number =>
+  1 / Lease.interval(ttl, timing)
 
 const RISE = 0.5
 const FALL = 0.1

@@ -56,8 +56,9 @@ const MAX_BUFFERED = 256
 // Requests that the transport is given at once, before it has said that it takes more.
 const MAX_BATCH = 16
 
-// A consumer that leaves sooner does so for reasons of its own: no answer is due within less than this.
-const OVERDUE_MILLIS = 1_000
+// A consumer that leaves sooner does so for reasons of its own: no answer is due within less than a second, which the
+// consumer counts from a moment earlier than this does.
+const OVERDUE_MILLIS = 900
 
 interface Sent<A> {
   readonly request: A

@@ -286,6 +286,19 @@ describe("A stop", () => {
   )
 
   test(
+    "takes off what a registration may have left behind whose connection broke, though another try has yet to come",
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.failNext(unavailable, 1, "registerInstance")
+      const { close } = yield* inScope(registerSelf({ ...orders, startup: "background" }))
+      yield* Effect.yieldNow()
+      yield* Fiber.join(yield* close)
+      assert.lengthOf(yield* callsTo("registerInstance"), 1)
+      assert.lengthOf(yield* callsTo("deregisterInstance"), 1)
+    })
+  )
+
+  test(
     "does not wait for a registration that has sent nothing yet: one that ensures its service, say",
     Effect.gen(function* () {
       const memory = yield* control
@@ -522,6 +535,8 @@ describe("An option that makes no sense", () => {
     [{ ttl: "2 seconds" }, "ttl"],
     [{ beatsPerTtl: 1 }, "beatsPerTtl"],
     [{ beatJitter: 0.6 }, "beatJitter"],
+    [{ minAnswerTime: "900 millis" }, "minAnswerTime"],
+    [{ maxAnswerTime: "900 millis" }, "maxAnswerTime"],
     [{ beatDelay: 0 }, "beatDelay"],
     [{ maxBeatDelay: "2 days" }, "maxBeatDelay"],
     [{ reconnectDelay: 0 }, "reconnectDelay"],

@@ -35,11 +35,17 @@ interface World {
 
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
 
+interface Settings {
+  readonly options?: Partial<HeartbeatStream.Options>
+  readonly random?: Random.Random
+  readonly timeout?: number
+}
+
 /** A heartbeat over a registry whose streams are watched. */
 const test = <A, E>(
   sentence: string,
   body: (world: World) => Effect.Effect<A, E, Heartbeat | Scope.Scope>,
-  timeout?: number
+  { options, random = Random.make("streams"), timeout }: Settings = {}
 ) =>
   it.effect(
     sentence,
@@ -71,7 +77,7 @@ const test = <A, E>(
               })
             )
         }
-        const layer = HeartbeatStream.layer({ env: "test" }).pipe(
+        const layer = HeartbeatStream.layer({ env: "test", ...options }).pipe(
           Layer.provide(Layer.succeed(Registry, watched)),
           Layer.provide(Layer.succeed(Auth, { ...auth, changes: Stream.fromPubSub(tokens) }))
         )
@@ -82,7 +88,7 @@ const test = <A, E>(
         yield* Effect.provide(Effect.scoped(body({ memory, streams, changeToken })), layer)
       }).pipe(
         Effect.provide(Layer.merge(AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
-        Effect.withRandom(Random.make("streams"))
+        Effect.withRandom(random)
       ),
     timeout
   )
@@ -227,7 +233,56 @@ describe("HeartbeatStream's streams", () => {
         yield* TestClock.adjust("3 seconds")
         assert.lengthOf(yield* Fiber.join(registered), 500)
       }),
-    30_000
+    { timeout: 30_000 }
+  )
+
+  test(
+    "are tried every 5 seconds at the least while a lease is held, though nothing but that lease has a beat to send",
+    ({ memory, streams }) =>
+      Effect.gen(function* () {
+        const registrations = yield* register(1)
+        yield* memory.setFailure(Option.some(unavailable))
+        yield* TestClock.adjust("55 seconds")
+        assert.deepStrictEqual(yield* states(registrations), ["Suspect"])
+        const tried = streams.slice(1).map(({ opened }) => opened)
+        assert.isAtMost(longestGap([...tried, 55_000]), 5_001)
+      }),
+    { random: Random.fixed([0.99]) }
+  )
+
+  test("are left within a second when they answer a lease of 5 s no more, though another has 10 s to be answered in", ({
+    memory,
+    streams
+  }) =>
+    Effect.gen(function* () {
+      const heartbeat = yield* Heartbeat
+      yield* register(1)
+      yield* heartbeat.registerSelf({
+        service: { project: "shop", name: "orders" },
+        instance: { host: "10.0.0.1", httpPort: 8080 },
+        ttl: "5 seconds"
+      })
+      yield* TestClock.adjust("500 millis")
+      yield* memory.hang(true)
+      // A beat within 1.7 s, its answer overdue after 1 s, another try within 0.9 s.
+      yield* TestClock.adjust("4 seconds")
+      assert.isAtLeast(streams.length, 2)
+      yield* memory.hang(false)
+    }))
+
+  test(
+    "are left when an answer is overdue by the lease's own interval",
+    ({ memory, streams }) =>
+      Effect.gen(function* () {
+        yield* register(1)
+        yield* TestClock.adjust("1 second")
+        yield* memory.hang(true)
+        // A beat within 6 s, its answer overdue after 3 s, another try within 0.5 s.
+        yield* TestClock.adjust("10 seconds")
+        assert.isAtLeast(streams.length, 2)
+        yield* memory.hang(false)
+      }),
+    { options: { beatsPerTtl: 10 } }
   )
 
   test("are as many as before a minute after most leases have gone", ({ streams }) =>

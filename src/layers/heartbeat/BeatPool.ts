@@ -192,7 +192,8 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
 
     const longestDelay = (): number => {
       let longest = StreamPlan.LONGEST_DELAY
-      for (const { lease } of waiting)
+      // Of all, and not of those that wait by now: the others will have beats to send before the next stream is tried.
+      for (const { lease } of leases)
         longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isAlive(lease)))
       return longest
     }
@@ -248,7 +249,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       unsafeSend: (entry) => {
         if (!leases.has(entry)) {
           leases.add(entry)
-          beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease.ttl)
+          beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease)
         }
         // The usual case, without waking the fiber that opens and ends streams.
         const at = now()
@@ -260,7 +261,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       unsafeLeave: (entry) => {
         if (!leases.delete(entry)) return
         waiting.delete(entry)
-        beatsPerMilli = leases.size === 0 ? 0 : beatsPerMilli - StreamPlan.beatsPerMilli(entry.lease.ttl)
+        beatsPerMilli = leases.size === 0 ? 0 : beatsPerMilli - StreamPlan.beatsPerMilli(entry.lease)
         wake.unsafeOpen()
       },
       run: Effect.scoped(

@@ -20,7 +20,7 @@ import type { LeaseEntry } from "./LeaseEntry.js"
 /** How long the server may take to end a stream that has nothing more to answer. */
 const FAREWELL = "250 millis"
 
-const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl)
+const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl, entry.lease.timing)
 
 // Looked at when the beat is sent, not when it was asked for: nothing goes out for a lease that is being stopped.
 const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
@@ -45,8 +45,11 @@ export class BeatStream implements StreamPlan.Candidate {
   private outbox: Array<LeaseEntry> = []
   private readonly sent: Array<LeaseEntry> = []
   private isLetGo = false
+  /** When the watch looks next. */
+  private lookAt = Number.POSITIVE_INFINITY
   private readonly fed = Effect.unsafeMakeLatch(false)
   private readonly busy = Effect.unsafeMakeLatch(false)
+  private readonly hurried = Effect.unsafeMakeLatch(false)
   private readonly drained = Effect.unsafeMakeLatch(false)
 
   constructor(
@@ -86,6 +89,7 @@ export class BeatStream implements StreamPlan.Candidate {
     this.isProven = true
     this.headSince = this.sent.length === 0 ? Number.POSITIVE_INFINITY : receivedAt
     if (this.sent.length === 0) this.busy.unsafeClose()
+    this.unsafeHurry()
     if (this.isLetGo && this.outstanding === 0) this.drained.unsafeOpen()
     return { entry, millis }
   }
@@ -95,7 +99,10 @@ export class BeatStream implements StreamPlan.Candidate {
 
   private nextBeats(): Effect.Effect<Chunk.Chunk<LeaseKey>, Option.Option<never>> {
     if (this.outbox.length === 0) {
-      if (this.isLetGo) return Effect.fail(Option.none())
+      if (this.isLetGo) {
+        if (this.sent.length === 0) this.drained.unsafeOpen()
+        return Effect.fail(Option.none())
+      }
       this.fed.unsafeClose()
       return Effect.flatMap(this.fed.await, () => this.nextBeats())
     }
@@ -114,6 +121,7 @@ export class BeatStream implements StreamPlan.Candidate {
     this.outbox = []
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
     else this.busy.unsafeOpen()
+    this.unsafeHurry()
     const next =
       keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(Chunk.unsafeFromArray(keys))
     return dropped.length === 0
@@ -129,13 +137,26 @@ export class BeatStream implements StreamPlan.Candidate {
     Effect.zipRight(this.drained.await, Effect.delay(Effect.void, FAREWELL))
   )
 
+  /** When the answer to the beat at the head is overdue. */
+  private dueAt(): number {
+    const head = this.sent[0]
+    return head === undefined ? Number.POSITIVE_INFINITY : this.headSince + answerMillis(head)
+  }
+
+  /** Beats have different times to be answered in: another one at the head may be due before the watch would look. */
+  private unsafeHurry(): void {
+    if (this.dueAt() < this.lookAt) this.hurried.unsafeOpen()
+  }
+
   /** Fails when an answer is overdue: a mute server, or a connection that swallows everything, shows itself only so. */
   readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
     const head = this.sent[0]
     if (head === undefined) return Effect.zipRight(this.busy.await, this.watch)
-    const left = this.headSince + answerMillis(head) - Monotonic.unsafeNow(this.clock)
+    this.lookAt = this.dueAt()
+    this.hurried.unsafeClose()
+    const left = this.lookAt - Monotonic.unsafeNow(this.clock)
     return left > 0
-      ? Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), this.watch)
+      ? Effect.zipRight(Effect.timeoutOption(this.hurried.await, Duration.millis(Math.ceil(left))), this.watch)
       : Effect.fail(
           new AioRpcError({
             method: "RegistryService/HeartbeatStream",

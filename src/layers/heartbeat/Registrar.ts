@@ -51,9 +51,15 @@ export interface Registrar {
 const isOverdue = (error: AioError): boolean =>
   error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
 
+/**
+ * The connection broke, or there was none; the call has been repeated meanwhile, so that its last words do not tell. A
+ * server gives up what a client that is gone has asked for: it has stored the record by now, or never will.
+ */
+const isBroken = (error: AioError): boolean => error._tag === "AioRpcError" && error.code === StatusCode.UNAVAILABLE
+
 /** After these the server may well have stored the record, and only the answer got lost. */
 const isUncertain = (error: AioError): boolean =>
-  isOverdue(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
+  isOverdue(error) || isBroken(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
 
 const registerMethod = "RegistryService/RegisterInstance"
 
@@ -118,7 +124,8 @@ export const make = (
         const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
         if (failure !== undefined && !isUncertain(failure)) return
         entry.maybeRegistered = true
-        entry.uncertainUntil = failure !== undefined && isOverdue(failure) ? Number.NEGATIVE_INFINITY : until
+        const isOver = failure !== undefined && (isOverdue(failure) || isBroken(failure))
+        entry.uncertainUntil = isOver ? Number.NEGATIVE_INFINITY : until
       }
     })
 

@@ -24,6 +24,10 @@ export interface Options {
   readonly ttl?: Duration.DurationInput | undefined
   /** Beats in one TTL: 2 to 10. Default 3, so that two may be lost. */
   readonly beatsPerTtl?: number | undefined
+  /** An answer to a beat is overdue after half an interval, but not before this: 1 second or more. Default 1 second. */
+  readonly minAnswerTime?: Duration.DurationInput | undefined
+  /** … and not later than this: 1 second or more. Default 10 seconds. */
+  readonly maxAnswerTime?: Duration.DurationInput | undefined
   /** How much sooner than its turn a beat may come, as a part of the interval: 0 to 0.5. Default 0.1. */
   readonly beatJitter?: number | undefined
   /**
@@ -112,6 +116,9 @@ export interface Settings {
 
 const millis = (field: keyof Options, value: Duration.DurationInput) => Limits.durationMillis(field, value, 1)
 
+const answerTime = (field: "minAnswerTime" | "maxAnswerTime", options: Options) =>
+  Limits.durationMillis(field, options[field] ?? LeaseTiming.defaults[field], 1_000)
+
 const timing = (options: Options): Either.Either<LeaseTiming.Timing, AioConfigError> =>
   Either.map(
     Either.all({
@@ -123,6 +130,8 @@ const timing = (options: Options): Either.Either<LeaseTiming.Timing, AioConfigEr
         min: 0,
         max: 0.5
       }),
+      minAnswerTime: answerTime("minAnswerTime", options),
+      maxAnswerTime: answerTime("maxAnswerTime", options),
       beatDelay: millis("beatDelay", options.beatDelay ?? LeaseTiming.defaults.beatDelay),
       maxBeatDelay: millis("maxBeatDelay", options.maxBeatDelay ?? LeaseTiming.defaults.maxBeatDelay),
       reconnectDelay: millis("reconnectDelay", options.reconnectDelay ?? LeaseTiming.defaults.reconnectDelay),
