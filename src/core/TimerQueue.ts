@@ -1,86 +1,117 @@
 /**
- * What is due next, among many: a binary heap of instants.
+ * What is due next, among many: a binary heap of instants, in which each has one place at the most.
  *
  * @since 0.1.0
  */
 
 /**
+ * What may stand in one queue, and says itself when it is due and where it stands. Both fields are changed by the functions
+ * of this module only.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface TimerQueue<A> {
-  /** In heap order: no element is due before its parent, which stands at `(index - 1) >> 1`. */
-  readonly heap: Array<{ readonly at: number; readonly value: A }>
+export interface Timed {
+  /** `Infinity` while it is not planned. */
+  dueAt: number
+  /** Where it stands in the heap; `-1` while it does not. */
+  place: number
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface TimerQueue<A extends Timed> {
+  /** In heap order: nothing is due before its parent, which stands at `(place - 1) >> 1`. */
+  readonly heap: Array<A>
 }
 
 /**
  * @since 0.1.0
  * @category constructors
  */
-export const make = <A>(): TimerQueue<A> => ({ heap: [] })
+export const make = <A extends Timed>(): TimerQueue<A> => ({ heap: [] })
 
 /**
- * When the next value is due; `Infinity` if there is none.
+ * What is not planned yet.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const unplanned = (): Timed => ({ dueAt: Number.POSITIVE_INFINITY, place: -1 })
+
+/**
+ * When the next one is due; `Infinity` if there is none.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const nextAt = <A>(queue: TimerQueue<A>): number => queue.heap[0]?.at ?? Number.POSITIVE_INFINITY
+export const nextAt = <A extends Timed>(queue: TimerQueue<A>): number =>
+  queue.heap[0]?.dueAt ?? Number.POSITIVE_INFINITY
 
 /**
- * Takes away what is due first as long as it is out of date, so that nobody is woken for it.
+ * Plans it for another instant than before; `Infinity` takes it out of the queue. However often that happens, the queue
+ * holds it once.
  *
  * @since 0.1.0
  * @category operations
  */
-export const dropOutdated = <A>(queue: TimerQueue<A>, isOutdated: (value: A, at: number) => boolean): void => {
-  for (let first = queue.heap[0]; first !== undefined && isOutdated(first.value, first.at); first = queue.heap[0]) {
-    take(queue, Number.POSITIVE_INFINITY)
-  }
+export const schedule = <A extends Timed>({ heap }: TimerQueue<A>, planned: A, at: number): void => {
+  if (at === planned.dueAt) return
+  planned.dueAt = at
+  if (at === Number.POSITIVE_INFINITY) remove(heap, planned)
+  else settle(heap, planned, planned.place === -1 ? heap.length : planned.place)
 }
 
 /**
- * @since 0.1.0
- * @category operations
- */
-export const add = <A>(queue: TimerQueue<A>, at: number, value: A): void => {
-  const { heap } = queue
-  const added = { at, value }
-  let index = heap.length
-  while (index > 0) {
-    const parent = heap[(index - 1) >> 1]
-    if (parent === undefined || parent.at <= at) break
-    heap[index] = parent
-    index = (index - 1) >> 1
-  }
-  heap[index] = added
-}
-
-/**
- * Takes the value that is due first, if it is due by `now`.
+ * Takes the one that is due first, if it is due by `now`.
  *
  * @since 0.1.0
  * @category operations
  */
-export const take = <A>(queue: TimerQueue<A>, now: number): { readonly at: number; readonly value: A } | undefined => {
-  const { heap } = queue
+export const take = <A extends Timed>({ heap }: TimerQueue<A>, now: number): A | undefined => {
   const first = heap[0]
-  if (first === undefined || first.at > now) return undefined
-  const last = heap.pop()
-  if (last === undefined || heap.length === 0) return first
-  let index = 0
-  for (;;) {
-    let child = 2 * index + 1
-    let smallest = heap[child]
-    const right = heap[child + 1]
-    if (smallest !== undefined && right !== undefined && right.at < smallest.at) {
-      smallest = right
-      child += 1
-    }
-    if (smallest === undefined || smallest.at >= last.at) break
-    heap[index] = smallest
-    index = child
-  }
-  heap[index] = last
+  if (first === undefined || first.dueAt > now) return undefined
+  first.dueAt = Number.POSITIVE_INFINITY
+  remove(heap, first)
   return first
+}
+
+const remove = <A extends Timed>(heap: Array<A>, removed: A): void => {
+  const { place } = removed
+  if (place === -1) return
+  removed.place = -1
+  const last = heap.pop()
+  if (last !== undefined && last !== removed) settle(heap, last, place)
+}
+
+const put = <A extends Timed>(heap: Array<A>, moved: A, place: number): void => {
+  heap[place] = moved
+  moved.place = place
+}
+
+/** Brings one from a place that is free to where it belongs: up, or else down. */
+const settle = <A extends Timed>(heap: Array<A>, moved: A, free: number): void => {
+  let place = free
+  while (place > 0) {
+    const up = (place - 1) >> 1
+    const parent = heap[up]
+    if (parent === undefined || parent.dueAt <= moved.dueAt) break
+    put(heap, parent, place)
+    place = up
+  }
+  for (;;) {
+    let down = 2 * place + 1
+    let child = heap[down]
+    const right = heap[down + 1]
+    if (child !== undefined && right !== undefined && right.dueAt < child.dueAt) {
+      child = right
+      down += 1
+    }
+    if (child === undefined || child === moved || child.dueAt >= moved.dueAt) break
+    put(heap, child, place)
+    place = down
+  }
+  put(heap, moved, place)
 }

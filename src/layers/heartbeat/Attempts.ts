@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Lease from "../../core/Lease.js"
+import * as Lease from "../../core/Lease.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
@@ -36,8 +36,8 @@ export const make = (
     Effect.suspend(() => {
       const { record } = entry
       const { wanted } = entry.lease
-      // It never asks for a registration then.
-      if (record === undefined) return Effect.void
+      // Stopped or paused between the asking and the first step of this; without a record it never asks.
+      if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
       const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
       const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
       return Effect.matchCauseEffect(

@@ -21,6 +21,8 @@ export interface Endings {
   readonly deregisterPaused: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
   /** See `LeaseKeeper`. */
   readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
+  /** Stops a lease that comes too late to be begun. */
+  readonly refuse: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
   /** Those whose end has begun: they are waited for before the connection goes, whoever stops them. */
   readonly stopping: ReadonlySet<LeaseEntry.LeaseEntry>
 }
@@ -70,6 +72,12 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
         registrar.end(entry)
       )
     )
+
+  const refuse = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.flatMap(Deferred.make<void>(), (ending) => {
+      entry.ending = ending
+      return Effect.zipRight(dispatch(entry, { _tag: "Stop" }), ended(entry))
+    })
 
   const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -134,5 +142,5 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
     return Effect.zipRight(Effect.uninterruptible(begun), over)
   }
 
-  return { deregisterPaused, stop, stopping }
+  return { deregisterPaused, refuse, stop, stopping }
 }

@@ -8,7 +8,6 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { AioLeaseLost } from "../../schemas/AioError.js"
 import type { KeptLease, LeaseEvent, LeaseState, Registration } from "../../services/Heartbeat.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { LeaseKeeper } from "./LeaseKeeper.js"
@@ -84,17 +83,7 @@ class Facade implements Registration {
   get awaitLive() {
     const entry = this.#entry
     return Stream.runHead(Stream.filter(this.changes, (told) => told === "Live" || told === "Stopped")).pipe(
-      Effect.flatMap((told) =>
-        Option.contains(told, "Live")
-          ? Effect.void
-          : Effect.fail(
-              new AioLeaseLost({
-                service: LeaseEntry.serviceName(entry),
-                instanceKey: entry.instanceKey,
-                reason: "the registration was stopped"
-              })
-            )
-      )
+      Effect.flatMap((told) => (Option.contains(told, "Live") ? Effect.void : Effect.fail(LeaseEntry.stopped(entry))))
     )
   }
 }

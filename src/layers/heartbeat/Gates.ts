@@ -14,10 +14,26 @@ import type { Settings } from "./Settings.js"
 /** An answer that takes longer counts as `false`. */
 const ANSWER_TIMEOUT = "5 seconds"
 
-const ask = (gate: Effect.Effect<boolean>): Effect.Effect<boolean> =>
-  Effect.map(Effect.exit(Effect.timeoutOption(gate, ANSWER_TIMEOUT)), (exit) =>
-    Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
+/**
+ * Asks, in the background: a check that cannot be interrupted, as while it acquires something, must not hold up its lease.
+ * As long as one has not ended it is not begun again.
+ */
+const asking = (gate: Effect.Effect<boolean>): Effect.Effect<boolean> => {
+  let isAsked = false
+  const asked = Effect.ensuring(
+    gate,
+    Effect.sync(() => {
+      isAsked = false
+    })
   )
+  return Effect.suspend(() => {
+    if (isAsked) return Effect.succeed(false)
+    isAsked = true
+    return Effect.map(Effect.exit(Effect.timeoutOption(Effect.disconnect(asked), ANSWER_TIMEOUT)), (exit) =>
+      Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
+    )
+  })
+}
 
 /**
  * Tells the lease when it may begin, and from then on whether the instance is well, until it is interrupted.
@@ -32,12 +48,12 @@ export const watch = (
   dispatch: (event: Lease.Event) => Effect.Effect<void>
 ): Effect.Effect<void> => {
   const interval = Duration.millis(settings.gateInterval)
-  const untilReady = (gate: Effect.Effect<boolean>): Effect.Effect<void> =>
-    Effect.flatMap(ask(gate), (isReady) =>
-      isReady ? Effect.void : Effect.suspend(() => Effect.delay(untilReady(gate), interval))
+  const untilReady = (ask: Effect.Effect<boolean>): Effect.Effect<void> =>
+    Effect.flatMap(ask, (isReady) =>
+      isReady ? Effect.void : Effect.suspend(() => Effect.delay(untilReady(ask), interval))
     )
-  const look = (gate: Effect.Effect<boolean>): Effect.Effect<void> =>
-    Effect.flatMap(ask(gate), (isHealthy) => {
+  const look = (ask: Effect.Effect<boolean>): Effect.Effect<void> =>
+    Effect.flatMap(ask, (isHealthy) => {
       const wasWithheld = entry.lease.withheld
       return Effect.zipRight(
         dispatch({ _tag: isHealthy ? "Healthy" : "Unhealthy" }),
@@ -57,8 +73,8 @@ export const watch = (
     isTold = false
     return wasWithheld ? Effect.logInfo(`${LeaseEntry.describe(entry)} is healthy again`) : Effect.void
   }
-  return (ready === undefined ? Effect.void : untilReady(ready)).pipe(
+  return (ready === undefined ? Effect.void : untilReady(asking(ready))).pipe(
     Effect.zipRight(dispatch({ _tag: "Ready" })),
-    Effect.zipRight(healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(healthy), interval)))
+    Effect.zipRight(healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(asking(healthy)), interval)))
   )
 }

@@ -12,7 +12,8 @@ import type * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Lease from "../../core/Lease.js"
-import type { AioConfigError } from "../../schemas/AioError.js"
+import * as TimerQueue from "../../core/TimerQueue.js"
+import { type AioConfigError, AioLeaseLost } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -54,12 +55,12 @@ export type Note = LeaseState | LeaseEvent
  * @since 0.1.0
  * @category models
  */
-export interface LeaseEntry {
+export interface LeaseEntry extends TimerQueue.Timed {
   /** `undefined` where somebody else registers and deregisters the instance. */
   readonly record: SelfRecord | undefined
   /** The key that was asked for; one that cannot be kept is replaced by this with a random suffix. */
   readonly baseKey: string
-  /** Done when the lease is `Live` for the first time; fails with what no repetition can mend. */
+  /** Done when the lease is `Live` for the first time; fails with what no repetition can mend, or when it is stopped before. */
   readonly settled: Deferred.Deferred<void, HeartbeatError>
   instanceKey: string
   serviceId: ServiceId | undefined
@@ -149,7 +150,23 @@ export const describe = (entry: LeaseEntry): string => `${serviceName(entry)} as
  * @since 0.1.0
  * @category accessors
  */
-export const identity = (entry: LeaseEntry): string => `${serviceName(entry)}\u0000${entry.baseKey}`
+export const identity = ({ baseKey, record, serviceId }: LeaseEntry): string =>
+  (record === undefined ? ["", serviceId, baseKey] : [record.service.project, record.service.name, baseKey]).join(
+    "\u0000"
+  )
+
+/**
+ * What those are told who wait for a lease that is stopped.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const stopped = (entry: LeaseEntry): AioLeaseLost =>
+  new AioLeaseLost({
+    service: serviceName(entry),
+    instanceKey: entry.instanceKey,
+    reason: "the registration was stopped"
+  })
 
 /**
  * Tells those who watch.
@@ -196,6 +213,7 @@ const validate = (
 const entryOf = (fields: Pick<LeaseEntry, "record" | "baseKey" | "serviceId" | "lease">): Effect.Effect<LeaseEntry> =>
   Effect.map(Deferred.make<void, HeartbeatError>(), (settled) => ({
     ...fields,
+    ...TimerQueue.unplanned(),
     settled,
     instanceKey: fields.baseKey,
     attempt: undefined,

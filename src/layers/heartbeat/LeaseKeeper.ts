@@ -43,6 +43,7 @@ export interface LeaseKeeper {
    * for the same end. Interrupting it interrupts the wait only.
    */
   readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
+  /** Ends all leases. One that is begun afterwards is stopped from the beginning. */
   readonly stopAll: Effect.Effect<void>
   /** Returns when the instance is deregistered. Interrupting it interrupts the wait only. */
   readonly pause: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
@@ -119,6 +120,7 @@ export const make = (
     const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
     const forked = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
+    let isClosed = false
 
     // Uninterruptible, and never waiting: an interruption between the step and what it asks for would lose an action, and
     // the lease would wait for ever for what came of it.
@@ -131,13 +133,15 @@ export const make = (
         entry.lease = next
         if (event._tag === "Registered") LeaseReport.countRegistration(former)
         timer.unsafeSchedule(entry)
+        if (former.status !== next.status) LeaseReport.unsafePublish(entry, former.status, next.status)
         const performed =
           actions.length === 0
             ? Effect.void
             : Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
         return former.status === next.status
           ? performed
-          : Effect.zipRight(LeaseReport.publish(entry, former.status, next.status), performed)
+          : // A logger that throws must not cost the lease what it has asked for.
+            Effect.zipRight(performed, LeaseReport.log(entry, former.status, next.status))
       })
 
     const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
@@ -222,9 +226,10 @@ export const make = (
       Effect.suspend(() => {
         // What happened to the clocks while nobody watched them is no matter of this lease.
         if (entries.size === 0) hasParted()
+        LeaseReport.countState(entry.lease.status, 1)
+        if (isClosed) return endings.refuse(entry)
         entries.add(entry)
         occupied.unsafeOpen()
-        LeaseReport.countState(entry.lease.status, 1)
         const { record } = entry
         const isGated = record?.ready !== undefined || record?.healthy !== undefined
         if (record === undefined || !isGated) return dispatch(entry, { _tag: "Ready" })
@@ -238,7 +243,10 @@ export const make = (
       begin: (beginning) =>
         Effect.zipRight(identities.take(beginning), Effect.forEach(beginning, begin, { discard: true })),
       stop,
-      stopAll: Effect.suspend(() => stop([...entries, ...endings.stopping])),
+      stopAll: Effect.suspend(() => {
+        isClosed = true
+        return stop([...entries, ...endings.stopping])
+      }),
       pause: (entry) =>
         Effect.zipRight(
           dispatch(entry, { _tag: "Pause" }),

@@ -41,27 +41,33 @@ export const countRegistration = ({ wanted }: Lease.Lease): void => {
   }
 }
 
-const logChange = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
+/**
+ * Logs a change of state: one line.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const log = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
   const line = `lease of ${LeaseEntry.describe(entry)}: ${from} -> ${to}`
   if (to === "Suspect" || to === "Lost") return Effect.logWarning(line)
   return to === "Stopped" ? Effect.logDebug(line) : Effect.logInfo(line)
 }
 
 /**
- * Tells of a change of state: one line in the log, the metrics, and whoever watches or waits.
+ * Tells the metrics, and whoever watches or waits, of a change of state. Synchronous, as the change is: two changes are
+ * never told in another order than they came in.
  *
  * @since 0.1.0
  * @category operations
  */
-export const publish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    countState(from, -1)
-    countState(to, 1)
-    if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
-    LeaseEntry.unsafeNote(entry, to)
-    const logged = logChange(entry, from, to)
-    return to === "Live" ? Effect.zipRight(Deferred.succeed(entry.settled, undefined), logged) : logged
-  })
+export const unsafePublish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): void => {
+  countState(from, -1)
+  countState(to, 1)
+  if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
+  LeaseEntry.unsafeNote(entry, to)
+  if (to === "Live") Deferred.unsafeDone(entry.settled, Effect.void)
+  if (to === "Stopped") Deferred.unsafeDone(entry.settled, Effect.fail(LeaseEntry.stopped(entry)))
+}
 
 /**
  * Takes how long the lease that runs out first has left. Without any lease the last word stands.
@@ -71,6 +77,9 @@ export const publish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: Leas
  */
 export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): void => {
   let least = Number.POSITIVE_INFINITY
-  for (const { lease } of entries) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
+  for (const { lease } of entries) {
+    // Nobody has to be woken for what was taken off the registry on purpose.
+    if (Lease.isKept(lease)) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
+  }
   if (least < Number.POSITIVE_INFINITY) Metrics.leaseSecondsLeft.unsafeUpdate(Math.max(0, least) / 1_000, [])
 }

@@ -34,21 +34,25 @@ export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.
     const rescheduled = Effect.unsafeMakeLatch(false)
     const now = () => Monotonic.unsafeNow(clock)
 
-    // A lease whose plans have changed since stands in the queue again, at another instant.
-    const isOutdated = (entry: LeaseEntry, at: number): boolean => Lease.wakeAt(entry.lease) > at
-
     const wakeDue = Effect.suspend(() => {
       const at = now()
-      const all: Array<{ readonly at: number; readonly value: LeaseEntry }> = []
-      for (let due = TimerQueue.take(queue, at); due !== undefined; due = TimerQueue.take(queue, at)) all.push(due)
-      return Effect.forEach(all, (due) => (isOutdated(due.value, due.at) ? Effect.void : onDue(due.value)), {
-        discard: true
+      // One at a time: should it fail unexpectedly, it costs nobody else a turn.
+      const next = (): Effect.Effect<void> | undefined => {
+        const entry = TimerQueue.take(queue, at)
+        return entry === undefined ? undefined : onDue(entry)
+      }
+      let due = next()
+      return Effect.whileLoop({
+        while: () => due !== undefined,
+        body: () => due ?? Effect.void,
+        step: () => {
+          due = next()
+        }
       })
     })
 
     const waitForNext = Effect.suspend(() => {
       rescheduled.unsafeClose()
-      TimerQueue.dropOutdated(queue, isOutdated)
       const left = Math.min(TimerQueue.nextAt(queue) - now(), LONGEST_SLEEP_MILLIS)
       return left === LONGEST_SLEEP_MILLIS
         ? rescheduled.await
@@ -59,9 +63,8 @@ export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.
     return {
       unsafeSchedule: (entry) => {
         const at = Lease.wakeAt(entry.lease)
-        if (at === Number.POSITIVE_INFINITY) return
         const isFirst = at < TimerQueue.nextAt(queue)
-        TimerQueue.add(queue, at, entry)
+        TimerQueue.schedule(queue, entry, at)
         if (isFirst) rescheduled.unsafeOpen()
       },
       run: Effect.forever(Effect.zipRight(wakeDue, waitForNext))

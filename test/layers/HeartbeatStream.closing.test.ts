@@ -1,0 +1,136 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, TestClock } from "effect"
+import {
+  AuthMemory,
+  type Heartbeat,
+  HeartbeatStream,
+  type LeaseState,
+  type Registry,
+  RegistryMemory,
+  ServiceId
+} from "effect-aio"
+import * as Lease from "../../src/core/Lease.js"
+import * as Attempts from "../../src/layers/heartbeat/Attempts.js"
+import * as LeaseEntry from "../../src/layers/heartbeat/LeaseEntry.js"
+import * as Settings from "../../src/layers/heartbeat/Settings.js"
+import { collected, control, orders, unavailable } from "../support/leaseWorld.js"
+
+/** A heartbeat whose layer is closed when the test says so, and a scope of the user's own, which outlives it. */
+const test = <A, E>(
+  sentence: string,
+  body: (world: {
+    readonly heartbeat: Heartbeat.Service
+    readonly close: Effect.Effect<void>
+  }) => Effect.Effect<A, E, Scope.Scope | RegistryMemory.RegistryMemory | Registry>
+) =>
+  it.effect(sentence, () =>
+    Effect.gen(function* () {
+      const layerScope = yield* Scope.make()
+      const heartbeat = yield* HeartbeatStream.make({ env: "test" }).pipe(Scope.extend(layerScope))
+      const close = Scope.close(layerScope, Exit.void)
+      // Time passes for what waits while it ends.
+      const end = Effect.flatMap(Effect.fork(close), (ending) =>
+        Effect.zipRight(TestClock.adjust("1 minute"), Fiber.join(ending))
+      )
+      return yield* Effect.ensuring(Effect.scoped(body({ heartbeat, close })), end)
+    }).pipe(
+      Effect.provide(Layer.mergeAll(RegistryMemory.layer(), AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
+      Effect.withRandom(Random.make(sentence))
+    )
+  )
+
+/** What became of it within a minute; a hang is none. */
+const within = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) =>
+  Effect.zipRight(TestClock.adjust("1 minute"), Fiber.poll(fiber))
+
+describe("The layer of the leases is closed", () => {
+  test("while a registration waits for the registry: whoever waits for it is told", ({ close, heartbeat }) =>
+    Effect.gen(function* () {
+      yield* (yield* control).setFailure(Option.some(unavailable))
+      const waiting = yield* Effect.fork(Effect.either(heartbeat.registerSelf(orders)))
+      yield* TestClock.adjust("10 seconds")
+      yield* close
+      const exit = Option.getOrThrow(yield* within(waiting))
+      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "Left" && exit.value.left._tag === "AioLeaseLost")
+    }))
+
+  test("before somebody registers: that fails, sends nothing, and its scope closes", ({ close, heartbeat }) =>
+    Effect.gen(function* () {
+      yield* close
+      const registering = yield* Effect.fork(Effect.flip(Effect.scoped(heartbeat.registerSelf(orders))))
+      const exit = Option.getOrThrow(yield* within(registering))
+      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "AioLeaseLost")
+      assert.lengthOf(yield* (yield* control).calls, 0)
+    }))
+
+  test("before somebody keeps a lease alive: that one is stopped, and its scope closes", ({ close, heartbeat }) =>
+    Effect.gen(function* () {
+      yield* close
+      const key = { serviceId: ServiceId.make("1"), instanceKey: "orders-1" }
+      const keeping = yield* Effect.fork(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const kept = yield* heartbeat.keepAlive({ key, ttl: Duration.seconds(60), expiresAt: 0 })
+            const states: Array<LeaseState> = yield* collected(kept.changes)
+            return [yield* kept.state, states] as const
+          })
+        )
+      )
+      const exit = Option.getOrThrow(yield* within(keeping))
+      assert.deepStrictEqual(exit, Exit.succeed(["Stopped", ["Stopped"]] as const))
+    }))
+})
+
+describe("An attempt to register", () => {
+  it.effect("that comes to its turn only after the stop of its lease sends nothing", () =>
+    Effect.gen(function* () {
+      const settings = yield* Settings.make({ env: "test" })
+      const entry = yield* LeaseEntry.make(orders, "10.0.0.1", 0, settings)
+      let registered = 0
+      const register = Effect.sync(() => void registered++)
+      const registrar = { register: () => register, changeKey: () => Effect.void, end: () => Effect.void }
+      const attempt = Attempts.make(registrar, Effect.void, () => Effect.void)
+      yield* attempt(entry, false)
+      assert.strictEqual(registered, 1)
+      entry.lease = Lease.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]
+      yield* attempt(entry, false)
+      assert.strictEqual(registered, 1)
+    })
+  )
+})
+
+describe("A check of readiness that can neither end nor be interrupted", () => {
+  test("counts as shut, and holds up neither a stop nor the closing of the layer", ({ close, heartbeat }) =>
+    Effect.gen(function* () {
+      const ready = Effect.uninterruptible(Effect.never)
+      const registration = yield* heartbeat.registerSelf({ ...orders, startup: "background", ready })
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* registration.state, "Registering")
+      const closing = yield* Effect.fork(Effect.zipRight(registration.stop, close))
+      assert.isTrue(Option.isSome(yield* within(closing)))
+    }))
+})
+
+describe("A check of health that can neither end nor be interrupted", () => {
+  test("counts as not well, and is not begun again as long as it has not ended", ({ heartbeat }) =>
+    Effect.gen(function* () {
+      let asked = 0
+      const isHanging = yield* Effect.makeLatch(true)
+      const healthy = Effect.uninterruptible(
+        Effect.zipRight(
+          Effect.sync(() => asked++),
+          Effect.as(isHanging.await, true)
+        )
+      )
+      const registration = yield* heartbeat.registerSelf({ ...orders, healthy })
+      yield* TestClock.adjust("10 seconds")
+      yield* isHanging.close
+      const before = asked
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(asked, before + 1)
+      assert.strictEqual(yield* registration.state, "Lost")
+      yield* isHanging.open
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+    }))
+})
