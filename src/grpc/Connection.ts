@@ -159,8 +159,11 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forCalls.reopen(changed)
       forStreams.reopen(changed)
     }) ?? Effect.void
+    // After the channels, and so ended before these are closed.
+    const openCalls = yield* PlainClient.openCalls
     return over({
       deadlineMillis,
+      openCalls,
       forCalls,
       forStreams,
       explain: Tls.explain(tls !== undefined),
@@ -170,12 +173,14 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
 
 const over = ({
   deadlineMillis,
+  openCalls,
   explain,
   forCalls,
   forStreams,
   localHost
 }: {
   readonly deadlineMillis: number
+  readonly openCalls: PlainClient.OpenCalls
   readonly forCalls: ChannelPool.ChannelPool
   readonly forStreams: ChannelPool.ChannelPool
   readonly explain: (error: AioRpcError) => AioRpcError
@@ -184,7 +189,7 @@ const over = ({
   localHost,
   deadlineMillis,
   addresses: forCalls.lines.length,
-  channel: PlainClient.sharedChannel(forCalls),
+  channel: PlainClient.sharedChannel(forCalls, openCalls),
   unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
   exchange: (method, token, requests, encode, options) =>
     Stream.mapError(Exchange.exchange(forStreams.next, method, token, requests, encode, options), (error) =>
@@ -218,6 +223,7 @@ export const fromChannel = (
     // Whether it is encrypted is not known here.
     return over({
       deadlineMillis,
+      openCalls: new Set(),
       forCalls: pool,
       forStreams: pool,
       explain: (error) => error,

@@ -8,6 +8,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import type { AioError } from "../schemas/AioError.js"
 import * as AuthorizedCall from "./AuthorizedCall.js"
@@ -41,12 +42,37 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
 
 type Call = ReturnType<Channel.Channel["createCall"]>
 
+/**
+ * The calls of plain clients that are under way.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type OpenCalls = Set<Call>
+
+/**
+ * Calls that end with the scope: closing a channel ends none that is under way, and a stream may last for ever.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const openCalls: Effect.Effect<OpenCalls, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync((): OpenCalls => new Set()),
+  (open) =>
+    Effect.sync(() => {
+      for (const call of [...open]) {
+        call.cancelWithStatus(grpc.status.CANCELLED, "the layer of this call has been closed")
+      }
+    })
+)
+
 // What a call of somebody else's tells the watch over its connection, as one of ours does. grpc-js made the call for us
 // alone, and knows no other way to look on.
-const watched = (call: Call, line: Line, deadline: Deadline.Deadline): Call => {
+const watched = (call: Call, line: Line, deadline: Deadline.Deadline, open: OpenCalls): Call => {
   const start = call.start.bind(call)
   call.start = (metadata, listener) => {
     const ended = ChannelPools.watch(line, deadline)
+    open.add(call)
     start(metadata, {
       onReceiveMetadata: (received) => {
         line.received()
@@ -57,6 +83,7 @@ const watched = (call: Call, line: Line, deadline: Deadline.Deadline): Call => {
         listener.onReceiveMessage(message)
       },
       onReceiveStatus: (status) => {
+        open.delete(call)
         ended(status)
         listener.onReceiveStatus(status)
       }
@@ -66,13 +93,13 @@ const watched = (call: Call, line: Line, deadline: Deadline.Deadline): Call => {
 }
 
 /**
- * The lines of a pool, as one channel: each call goes where a call of ours would go. Closing it does nothing, since its
- * life is the layer's.
+ * The lines of a pool, as one channel: each call goes where a call of ours would go, and is among the `open` ones until it
+ * ends. Closing it does nothing, since its life is the layer's.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
+export const sharedChannel = (pool: ChannelPool, open: OpenCalls): Channel.Channel => {
   const current = (): Channel.Channel => pool.next().channel()
   return {
     close: () => {},
@@ -82,7 +109,7 @@ export const sharedChannel = (pool: ChannelPool): Channel.Channel => {
     getChannelzRef: () => current().getChannelzRef(),
     createCall: (method, deadline, ...more) => {
       const line = pool.next()
-      return watched(line.channel().createCall(method, deadline, ...more), line, Deadline.of(deadline))
+      return watched(line.channel().createCall(method, deadline, ...more), line, Deadline.of(deadline), open)
     }
   }
 }

@@ -6,6 +6,7 @@ import { Aio, AioCredentialsRejected, AioRpcError, Auth, isNotFound, Registry } 
 import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
 import type { Connection } from "../../src/grpc/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
+import * as FaultProxy from "../support/faultProxy.js"
 
 const withClient = Layer.merge(layerWithClient(), Logger.remove(Logger.defaultLogger))
 const world = Layer.merge(controlPlaneLayer(), Logger.remove(Logger.defaultLogger))
@@ -217,6 +218,33 @@ describe("a plain grpc-js client", () => {
       assert.deepStrictEqual(answers, [true, true, true])
       assert.strictEqual(code, 0)
     }).pipe(Effect.provide(withClient))
+  )
+
+  it.scopedLive("has its streams ended by the layer's end, and no connection is left", () =>
+    Effect.gen(function* () {
+      const { credentials, port } = yield* ControlPlane
+      const proxy = yield* FaultProxy.make(port)
+      const ended = yield* Deferred.make<number>()
+      const open = Effect.gen(function* () {
+        const client = yield* plainClient("ignored", yield* Aio.clientOptions)
+        yield* Effect.async<void>((resume) => {
+          const call = client.makeBidiStreamRequest(
+            HeartbeatStream.path,
+            HeartbeatStream.requestSerialize,
+            HeartbeatStream.responseDeserialize
+          )
+          call.on("error", () => {})
+          call.on("status", ({ code }) => Deferred.unsafeDone(ended, Effect.succeed(code)))
+          call.on("data", () => resume(Effect.void))
+          call.write({ service_id: "1", instance_key: "nobody" })
+        })
+      })
+      yield* Effect.provide(Effect.scoped(open), Aio.layer({ address: proxy.address, ...credentials, env: "test" }))
+      assert.strictEqual(yield* Effect.timeout(Deferred.await(ended), "5 seconds"), grpc.status.CANCELLED)
+      yield* Effect.repeat(Effect.delay(proxy.connections, "50 millis"), { until: ({ now }) => now === 0 }).pipe(
+        Effect.timeout("5 seconds")
+      )
+    }).pipe(Effect.provide(world))
   )
 
   it.scopedLive("can cancel a call that still waits for its token, and one that is on the wire", () =>
