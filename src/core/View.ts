@@ -35,6 +35,8 @@ export interface ServiceView {
   readonly held: ReadonlySet<string>
   /** Why and since when, for each of `held`. */
   readonly holds: ReadonlyMap<string, Hold>
+  /** Since when all answers had an older record of an instance than the one that is kept, by key. */
+  readonly lagging: ReadonlyMap<string, number>
   /** Given by whoever configured the program; no answer of the registry changes it. */
   readonly isStatic: boolean
   /** From a snapshot of an earlier process; the first answer of the registry replaces it as a whole. */
@@ -79,6 +81,13 @@ export interface HoldLimits {
  */
 export const holdLimits: HoldLimits = { confirmationMillis: 10_000, maxHoldMillis: 300_000 }
 
+/**
+ * For so long an older record is taken for the word of a replica that lags: 5 minutes. After that the registry's clock was set
+ * back, or its memory; nobody lags so long.
+ */
+const MAX_LAG_MILLIS = 300_000
+
+const noneLags: ReadonlyMap<string, number> = new Map()
 const noHolds: ReadonlyMap<string, Hold> = new Map()
 const noneHeld: ReadonlySet<string> = new Set()
 
@@ -149,7 +158,7 @@ export interface Merging {
  *
  * What it adds is believed at once. Services of other projects and instances of other envs are left out. A record that is
  * older than the one known, by `updatedAt` and then by `lastHeartbeatAt`, comes from a replica that lags and does not
- * replace it; the same rule decides between two of one key, and of two services of one name the newer one counts.
+ * replace it, unless all answers of 5 minutes have had it; the same rule decides between two of one key, and of two services of one name the newer one counts.
  *
  * What is missing is gone, with one exception. A service that shrinks to nothing, or to less than half of what was
  * believed, is not believed at once: a registry whose cache was restarted answers with the few instances that have beaten
@@ -286,6 +295,7 @@ const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: 
   service,
   instances: Array.from(instances).sort(InstanceDiff.byKey),
   ...held(noHolds),
+  lagging: noneLags,
   isStatic: false,
   isFromDisk: false,
   fetchedAt
@@ -337,16 +347,28 @@ const mergeService = (
     if (twin === undefined || isOlder(twin, instance)) found.set(instance.instanceKey, instance)
   }
   const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now, limits)
+  const lagging = new Map<string, number>()
   for (const known of before?.instances ?? []) {
     const listed = found.get(known.instanceKey)
-    if (holds.has(known.instanceKey) || (listed !== undefined && isOlder(listed, known))) {
-      found.set(known.instanceKey, known)
-    }
+    if (holds.has(known.instanceKey)) found.set(known.instanceKey, known)
+    if (listed === undefined || !isOlder(listed, known)) continue
+    const since = before?.lagging.get(known.instanceKey) ?? now
+    if (now - since >= MAX_LAG_MILLIS) continue
+    lagging.set(known.instanceKey, since)
+    found.set(known.instanceKey, known)
   }
   const service = answer?.service ?? (holds.size > 0 ? before?.service : undefined)
   if (service === undefined) return undefined
   const instances = Array.from(found.values()).sort(InstanceDiff.byKey)
-  return { service, instances, ...held(holds), isStatic: false, isFromDisk: false, fetchedAt: now }
+  return {
+    service,
+    instances,
+    ...held(holds),
+    lagging: lagging.size === 0 ? noneLags : lagging,
+    isStatic: false,
+    isFromDisk: false,
+    fetchedAt: now
+  }
 }
 
 const holdMissing = (

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as InstanceDiff from "../../src/core/InstanceDiff.js"
 import * as View from "../../src/core/View.js"
+import type { Instance } from "../../src/schemas/Instance.js"
 import type { JsonObject, JsonValue } from "../../src/schemas/Json.js"
 import { anInstance, aService } from "../support/scriptedRegistry.js"
 
@@ -81,6 +82,30 @@ describe("View", () => {
       const [view] = merged(nothing, aService("orders", [anInstance("a", { ...held, host: "held" })]))
       const [next] = merged(view, aService("orders", [anInstance("a", { ...held, ...times, host: "answered" })]))
       assert.strictEqual(View.find(next, "orders")?.instances[0]?.host, replaced ? "answered" : "held")
+    })
+  })
+
+  describe("a record that is older than the one known", () => {
+    const moved = (host: string, updatedAt: number) => [aService("orders", [anInstance("a", { host, updatedAt })])]
+    const host = (view: View.View) => instances(view)[0]?.host
+
+    it("is believed once all answers of five minutes had it: then it is the registry's clock that went back", () => {
+      let view = View.merge(nothing, moved("old", 3_600_000), 0)[0]
+      for (const second of [30, 60, 300]) {
+        view = View.merge(view, moved("new", 0), second * 1_000)[0]
+        assert.strictEqual(host(view), "old", `after ${second} s`)
+      }
+      const [next, changed] = View.merge(view, moved("new", 0), 330_000)
+      assert.deepStrictEqual([host(next), [...changed]], ["new", ["orders"]])
+    })
+
+    it("is never believed while others answer with the newer one", () => {
+      let view = View.merge(nothing, moved("new", 2), 0)[0]
+      for (let second = 30; second <= 3_000; second += 30) {
+        const answer = second % 120 === 0 ? moved("new", 2) : moved("old", 1)
+        view = View.merge(view, answer, second * 1_000)[0]
+        assert.strictEqual(host(view), "new", `after ${second} s`)
+      }
     })
   })
 
@@ -242,10 +267,14 @@ describe("View", () => {
   const records = FastCheck.array(
     FastCheck.record({
       key: FastCheck.constantFrom("a", "b", "c", "aa", "é", "Z"),
+      host: FastCheck.constantFrom("h", "i"),
       updatedAt: FastCheck.nat(3),
       lastHeartbeatAt: FastCheck.nat(3)
     })
   )
+
+  const rank = (record: Pick<Instance, "updatedAt" | "lastHeartbeatAt">) =>
+    10 * record.updatedAt + record.lastHeartbeatAt
 
   it("always has what is listed, loses what is not within the bound, and keeps its order", () => {
     const answers = FastCheck.array(
@@ -262,6 +291,7 @@ describe("View", () => {
         let now = 0
         const believed = new Map<string, View.ServiceView["instances"][number]>()
         const shownAt = new Map<string, number>()
+        const laggingSince = new Map<string, number>()
         for (const { after, failed, records } of answers) {
           now += after * 1_000
           const answer = records.map(({ key, ...times }) => anInstance(key, times))
@@ -273,7 +303,13 @@ describe("View", () => {
           }
           const known = keys(next) ?? []
           assert.deepStrictEqual(known, Array.from(new Set(known)).sort())
-          assert.deepStrictEqual(Array.from(believed.keys()).sort(), known)
+          // Replayed over what was believed before, the changes give what is believed now.
+          assert.deepStrictEqual(
+            Array.from(believed, ([key, { host }]) => `${key} ${host}`).sort(),
+            instances(next)
+              .map(({ host, instanceKey }) => `${instanceKey} ${host}`)
+              .sort()
+          )
           const listed = new Set(records.map(({ key }) => key))
           assert.deepStrictEqual(
             [...listed].filter((key) => !known.includes(key)),
@@ -284,8 +320,13 @@ describe("View", () => {
           // The TTL or three answers, whichever takes longer.
           for (const key of held) assert.isBelow(now - (shownAt.get(key) ?? 0), 60_000 + 3 * 40_000)
           for (const before of instances(view)) {
-            const now = instances(next).find((i) => i.instanceKey === before.instanceKey)
-            if (now !== undefined) assert.isAtLeast(now.updatedAt, before.updatedAt)
+            const answered = records.filter(({ key }) => key === before.instanceKey)
+            const lags = answered.length > 0 && answered.every((record) => rank(record) < rank(before))
+            const since = laggingSince.get(before.instanceKey) ?? now
+            if (lags) laggingSince.set(before.instanceKey, since)
+            else laggingSince.delete(before.instanceKey)
+            const after = instances(next).find((i) => i.instanceKey === before.instanceKey)
+            if (after !== undefined && !(lags && now - since >= 300_000)) assert.isAtLeast(rank(after), rank(before))
           }
           view = failed !== undefined && held.has(failed) ? View.without(next, "orders", failed) : next
           if (view !== next && failed !== undefined) believed.delete(failed)
@@ -294,27 +335,52 @@ describe("View", () => {
     )
   })
 
-  it("is the same however an answer is cut", () => {
+  const answerOf = (services: ReadonlyArray<ReadonlyArray<Partial<Instance> & { readonly key: string }>>) =>
+    services.map((records, i) =>
+      aService(
+        `s${i % 4}`,
+        records.map(({ key, ...record }) => anInstance(key, record)),
+        { updatedAt: i }
+      )
+    )
+  const lists = FastCheck.array(records, { maxLength: 6 })
+
+  it("has of services that come twice in an answer the newest", () => {
     FastCheck.assert(
-      FastCheck.property(FastCheck.array(records, { maxLength: 6 }), (services) => {
-        const answer = services.map((records, i) =>
-          aService(
-            `s${i % 4}`,
-            records.map(({ key, ...times }) => anInstance(key, times)),
-            { updatedAt: i }
-          )
-        )
-        const [view] = merged(nothing, ...answer)
-        const merging = View.begin(nothing, answer, 1_000)
-        while (!merging.step());
-        assert.deepStrictEqual(merging.finish(nothing)[0], view)
-        for (const [name, { instances }] of view.services) {
+      FastCheck.property(lists, (services) => {
+        const answer = answerOf(services)
+        for (const [name, { instances }] of merged(nothing, ...answer)[0].services) {
           const newest = answer.findLast((one) => one.service.name === name)
           assert.sameMembers(
             instances.map((i) => i.instanceKey),
             Array.from(new Set(newest?.instances.map((i) => i.instanceKey)))
           )
         }
+      })
+    )
+  })
+
+  it("is the same when somebody leaves while an answer is taken as when he had left before", () => {
+    FastCheck.assert(
+      FastCheck.property(lists, lists, FastCheck.nat(8), FastCheck.nat(3), (first, second, steps, who) => {
+        const [before] = merged(nothing, ...answerOf(first))
+        const name = `s${who}`
+        const leaver = instances(before, name)[0]?.instanceKey
+        const answer = answerOf(second)
+        let isGone = false
+        const hasLeft = (instance: Instance) => isGone && instance.instanceKey === leaver
+        const merging = View.begin(before, answer, 31_000, { hasLeft })
+        for (let i = 0, isDone = false; !isDone; i++) {
+          if (i === steps) isGone = true
+          isDone = merging.step()
+        }
+        isGone = true
+        const after = leaver === undefined ? before : View.without(before, name, leaver)
+        const sliced = merging.finish(after)
+        const [whole, changed] = View.merge(after, answer, 31_000, { hasLeft })
+        assert.deepStrictEqual(View.find(sliced[0], name), View.find(whole, name))
+        if (leaver === undefined)
+          assert.deepStrictEqual([sliced[0], [...sliced[1]].sort()], [whole, [...changed].sort()])
       })
     )
   })

@@ -188,10 +188,18 @@ describe("an answer of the registry that is not as it should be", () => {
     "a list beyond the receive limit fails with a sentence that says what to set, and is not asked for again and again",
     Effect.gen(function* () {
       const list = encodeList({ services: [{ service: service("orders"), instances: [instance("a")] }] })
-      const aio = yield* answering({ list }, { maxReceiveBytes: 100 })
+      let asked = 0
+      const answers = {
+        get list() {
+          asked++
+          return list
+        }
+      }
+      const aio = yield* answering(answers, { maxReceiveBytes: 100 })
       const error = yield* Effect.orDie(Effect.flip(aio.registry.listServices()))
       assert.strictEqual(error._tag === "AioRpcError" && error.code, StatusCode.StatusCode.RESOURCE_EXHAUSTED)
       assert.include(error.message, `the answer has ${list.length} bytes, and 100 are accepted: set maxReceiveBytes`)
+      assert.strictEqual(asked, 1)
     })
   )
 })
