@@ -229,6 +229,7 @@ const recordOut = (table: Table, standing: Standing, report: Report, now: number
   }
   if (outcome === "Unreachable" && standing.evidence === "Soft") {
     standing.evidence = "Hard"
+    standing.reason = "Unreachable"
     table.version++
   }
   return undefined

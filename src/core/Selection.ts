@@ -203,6 +203,19 @@ export const isIdle = ({ inFlight, roster }: Selection): boolean =>
   inFlight === 0 && roster.entries.length === 0 && roster.gone.size === 0
 
 /**
+ * Would nothing be lost that matters, if it were dropped while nobody asks for its service? Calls are in flight no more, and
+ * every ejection has come to its end.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const isAsleep = ({ inFlight, outliers }: Selection, now: number): boolean => {
+  if (inFlight > 0) return false
+  for (const { until } of outliers.out) if (until > now) return false
+  return true
+}
+
+/**
  * Those who fit `where`, as they are to be chosen from now.
  *
  * @internal

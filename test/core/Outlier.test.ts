@@ -238,6 +238,7 @@ describe("Outlier", () => {
       const { version } = w.table
       w.report(0, "Unreachable", 10)
       assert.strictEqual(w.standing(0).evidence, "Hard")
+      assert.strictEqual(w.standing(0).reason, "Unreachable")
       assert.isAbove(w.table.version, version)
     })
   })

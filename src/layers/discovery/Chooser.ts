@@ -127,7 +127,8 @@ const noteStrategyFailures = (means: Means, choice: Choice.Choice): void => {
 }
 
 /**
- * Tells what is kept for choosing what has become of the services of a view.
+ * Tells what is kept for choosing what has become of the services of a view, and lets go of what nobody needs: the service is
+ * gone, or is no longer in use though others of its project are.
  *
  * @internal
  * @since 0.1.0
@@ -136,7 +137,8 @@ export const onView = (cell: Cell.Cell, now: number): void => {
   for (const [name, choice] of cell.choices) {
     const found = View.find(cell.view, name)
     Choice.update(choice, found, now)
-    if (found === undefined && Selection.isIdle(choice.selection)) {
+    const isUnused = !cell.uses.has(name) && Selection.isAsleep(choice.selection, now)
+    if (isUnused || (found === undefined && Selection.isIdle(choice.selection))) {
       cell.choices.delete(name)
       Choice.drop(choice)
     }

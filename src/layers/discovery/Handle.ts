@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import { AioRpcError } from "../../schemas/AioError.js"
@@ -49,30 +50,36 @@ export const make = <C, E, R>(
         followed?.listeners.delete(listener)
       })
     )
+    // Closing the clients interrupts whoever waits for one that is being made. That is not the end of the caller's fiber.
+    const orClosed = <E2>(cause: Cause.Cause<E2>): Effect.Effect<never, E2 | AioRpcError> =>
+      isClosed && Cause.isInterruptedOnly(cause) ? Effect.fail(closed) : Effect.failCause(cause)
     const locateOpen = Effect.suspend(() => (isClosed ? Effect.fail(closed) : Effect.tap(locate, follow)))
 
     return {
       use: (f, options) =>
-        Use.use(
-          means,
-          locateOpen,
-          (pick) => {
-            let isSent = false
-            return {
-              // A scope for the client's use alone: one that `f` needs is its caller's.
-              run: Effect.acquireUseRelease(
-                Scope.make(),
-                (scope) =>
-                  Effect.flatMap(Scope.extend(clients.get(pick), scope), (client) => {
-                    isSent = true
-                    return f(client, pick.instance)
-                  }),
-                Scope.close
-              ),
-              isSent: () => isSent
-            }
-          },
-          options
+        Effect.catchAllCause(
+          Use.use(
+            means,
+            locateOpen,
+            (pick) => {
+              let isSent = false
+              return {
+                // A scope for the client's use alone: one that `f` needs is its caller's.
+                run: Effect.acquireUseRelease(
+                  Scope.make(),
+                  (scope) =>
+                    Effect.flatMap(Scope.extend(clients.get(pick), scope), (client) => {
+                      isSent = true
+                      return f(client, pick.instance)
+                    }),
+                  Scope.close
+                ),
+                isSent: () => isSent
+              }
+            },
+            options
+          ),
+          orClosed
         )
     }
   })

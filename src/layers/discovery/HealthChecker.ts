@@ -117,8 +117,8 @@ export const run = (choice: Choice.Choice, settings: Settings): Effect.Effect<vo
         const listed = new Set(instances.map(({ instanceKey }) => instanceKey))
         for (const [key] of watchers) {
           if (listed.has(key)) continue
-          choice.healthProblems.delete(key)
           yield* FiberMap.remove(watchers, key)
+          choice.healthProblems.delete(key)
         }
         let begun = 0
         for (const key of listed) {

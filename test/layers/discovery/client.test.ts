@@ -152,6 +152,54 @@ describe("client", () => {
     })
   )
 
+  given("fails who waits for a client that is being made when its scope closes, and blames nobody", (world) =>
+    Effect.gen(function* () {
+      const { discovery, registry } = world
+      registry.answers(aService("orders", ["a", "b"]))
+      const scope = yield* Scope.make()
+      const client = yield* Scope.extend(
+        discovery.client(orders, () => Effect.never),
+        scope
+      )
+      const running = yield* Effect.fork(client.use(() => Effect.void))
+      yield* TestClock.adjust("1 second")
+      yield* Scope.close(scope, Exit.void)
+      const error = yield* Effect.flip(Fiber.join(running))
+      assert.deepInclude(error, { _tag: "AioRpcError", code: StatusCode.CANCELLED })
+      const { instances } = yield* discovery.explain(orders)
+      for (const one of instances) assert.deepInclude(one, { inFlight: 0, obstacle: undefined })
+    })
+  )
+
+  given("leaves nothing in flight and no client open, whenever it is interrupted", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      for (let steps = 0; steps < 60; steps++) {
+        let open = 0
+        const make = () =>
+          Effect.acquireRelease(
+            Effect.zipRight(
+              Effect.yieldNow(),
+              Effect.sync(() => open++)
+            ),
+            () => Effect.sync(() => open--)
+          )
+        const scope = yield* Scope.make()
+        const client = yield* Scope.extend(discovery.client(orders, make), scope)
+        const running = yield* Effect.fork(
+          client.use(() => Effect.forever(Effect.yieldNow()), { idempotent: true, timeout: "1 minute" })
+        )
+        for (let i = 0; i < steps; i++) yield* Effect.yieldNow()
+        yield* Fiber.interrupt(running)
+        yield* Scope.close(scope, Exit.void)
+        assert.strictEqual(open, 0)
+      }
+      const { instances } = yield* discovery.explain(orders)
+      assert.strictEqual(instances[0]?.inFlight, 0)
+    })
+  )
+
   given("closes all clients of a service that nobody has asked for in 15 minutes", ({ discovery, registry }) =>
     Effect.gen(function* () {
       registry.answers(aService("orders", ["a", "b"]))

@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, TestClock } from "effect"
 import { Discovery, type HealthCheck } from "../../../src/services/Discovery.js"
-import { counted, given, orders, pickedKeys, type World } from "../../support/discoveryWorld.js"
+import { counted, given, orders, payments, pickedKeys, type World } from "../../support/discoveryWorld.js"
 import { aService } from "../../support/scriptedRegistry.js"
 
 /** A check that tells who was asked, and for whom it fails. */
@@ -125,6 +125,32 @@ describe("active health checks", () => {
         assert.deepStrictEqual(Array.from(new Set(six.asked)), ["a"])
       }),
     { health: { check: six.check } }
+  )
+
+  const seven = world()
+  given(
+    "end with the last call in 15 minutes, though other services of the project are in use",
+    (w) =>
+      Effect.gen(function* () {
+        w.registry.answers(aService("orders", ["a"]), aService("payments", ["b"]))
+        yield* w.discovery.pick(payments)
+        const minutes = (n: number) =>
+          Effect.forEach(
+            Array.from({ length: n }),
+            () => Effect.zipRight(w.discovery.pick(orders), TestClock.adjust("1 minute")),
+            { discard: true }
+          )
+        yield* minutes(14)
+        assert.include(seven.asked, "b")
+        yield* minutes(3)
+        seven.asked.length = 0
+        yield* minutes(5)
+        assert.deepStrictEqual(Array.from(new Set(seven.asked)), ["a"])
+        yield* w.discovery.pick(payments)
+        yield* minutes(1)
+        assert.include(seven.asked, "b")
+      }),
+    { health: { check: seven.check } }
   )
 
   given(
