@@ -25,8 +25,19 @@ export { cooldown, type Options, type Settings, settings } from "./OutlierOption
  * @category models
  */
 export interface Standing {
-  readonly key: string
   phase: "In" | "Ejected" | "Due" | "Probing"
+  /** Counted failures since the last success. */
+  streak: number
+  /**
+   * Two buckets: the present half of an interval and the one before it. Which half that is, is counted from the clock's zero: a
+   * small whole number, which lies in the object itself, while an instant would be an object of its own.
+   */
+  bucket: number
+  calls: number
+  failures: number
+  earlierCalls: number
+  earlierFailures: number
+  readonly key: string
   /** What spoke against it; means nothing while it is `In`. */
   evidence: "Soft" | "Hard"
   reason: Reason
@@ -35,18 +46,10 @@ export interface Standing {
   ejections: number
   /** Is it in the registry's list? One that left is remembered for as long as its ejection lasts. */
   isListed: boolean
-  /** Counted failures since the last success. */
-  streak: number
   /** Since when it has been in rotation without a counted failure. */
   cleanSince: number
   /** The {@link mark} of its last ejection or probe. */
   mark: number
-  /** Two buckets and a switch: the present half of an interval and the one before it. */
-  bucketEndsAt: number
-  calls: number
-  failures: number
-  earlierCalls: number
-  earlierFailures: number
 }
 
 /**
@@ -115,22 +118,23 @@ export const make = (settings: Settings, random: () => number): Table => ({
  */
 export const list = (table: Table, key: string, now: number): Standing => {
   table.listed++
+  // In the order of use: what a success needs lies together.
   return {
-    key,
     phase: "In",
+    streak: 0,
+    bucket: 0,
+    calls: 0,
+    failures: 0,
+    earlierCalls: 0,
+    earlierFailures: 0,
+    key,
     evidence: "Soft",
     reason: "Consecutive",
     until: 0,
     ejections: 0,
     isListed: true,
-    streak: 0,
     cleanSince: now,
-    mark: 0,
-    bucketEndsAt: 0,
-    calls: 0,
-    failures: 0,
-    earlierCalls: 0,
-    earlierFailures: 0
+    mark: 0
   }
 }
 
@@ -244,14 +248,14 @@ const softReason = (standing: Standing, settings: Settings): Reason | undefined 
 
 // After grpc-js' CallCounter: no list of timestamps. What is looked back on is between half an interval and a whole one.
 const count = (standing: Standing, now: number, intervalMillis: number, failed: 0 | 1): void => {
-  if (now >= standing.bucketEndsAt) {
-    const half = intervalMillis / 2
-    const isNext = now < standing.bucketEndsAt + half
+  const bucket = Math.floor((2 * now) / intervalMillis)
+  if (bucket > standing.bucket) {
+    const isNext = bucket === standing.bucket + 1
     standing.earlierCalls = isNext ? standing.calls : 0
     standing.earlierFailures = isNext ? standing.failures : 0
     standing.calls = 0
     standing.failures = 0
-    standing.bucketEndsAt = (isNext ? standing.bucketEndsAt : now) + half
+    standing.bucket = bucket
   }
   standing.calls++
   standing.failures += failed
