@@ -117,7 +117,7 @@ export const mayStart = (refresh: Refresh, now: number): boolean => now - refres
  * @since 0.1.0
  * @category accessors
  */
-export const isSlow = mayStart
+export const isSlow = (refresh: Refresh, now: number): boolean => mayStart(refresh, now)
 
 /**
  * Is a view of this age older than it would be if all went well? The last fetch has failed, or the next one is overdue:

@@ -10,7 +10,7 @@ import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import * as Roster from "./Roster.js"
 
-export type { Options, Request, StrategyFailures } from "./Group.js"
+export type { Options, Request } from "./Group.js"
 
 /**
  * One service's choosing. **Changed in place** by the functions of this module: one owner, no sharing. All instants are

@@ -195,11 +195,15 @@ export function make(
   return Effect.gen(function* () {
     const settings = yield* settingsOf(options)
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
-    const keeper = yield* ViewKeeper.make(settings, Chooser, {
-      statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
-      remembered: snapshot?.remembered ?? (() => []),
-      note: snapshot?.note ?? (() => undefined)
-    })
+    const keeper = yield* ViewKeeper.make(
+      settings,
+      { onView: Chooser.onView, onDrop: Chooser.onDrop },
+      {
+        statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
+        remembered: snapshot?.remembered ?? (() => []),
+        note: snapshot?.note ?? (() => undefined)
+      }
+    )
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const chooser = yield* Chooser.make(keeper, settings.choosing)
     const finder = Finder.make(keeper, settings)

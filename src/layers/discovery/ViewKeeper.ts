@@ -27,12 +27,6 @@ import * as Gauges from "./Gauges.js"
  * @internal
  * @since 0.1.0
  */
-export type { Cell } from "./Cell.js"
-
-/**
- * @internal
- * @since 0.1.0
- */
 export type Settings = Fetch.Settings
 
 /**
