@@ -39,7 +39,8 @@ export declare namespace Heartbeat {
      * Ensures the service, registers the instance and keeps its lease until the scope closes; then stops beating and
      * deregisters, within a bounded time. Bad input fails with `AioConfigError` before anything is sent. With
      * `startup: "wait"` (the default) it returns when the registry has acknowledged the first beat, and waits for a
-     * registry that is down; refused credentials fail it. Interrupted while it waits, it has deregistered by then.
+     * registry that is down; refused credentials fail it, and `AioLeaseLost` tells that it was stopped, or its layer
+     * closed, before the lease was live. Interrupted while it waits, it has deregistered by then.
      */
     readonly registerSelf: (registration: NewRegistration) => Effect.Effect<Registration, HeartbeatError, Scope.Scope>
     /**
