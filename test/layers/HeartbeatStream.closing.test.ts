@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, TestClock } from "effect"
 import {
   AuthMemory,
-  type Heartbeat,
+  Heartbeat,
   HeartbeatStream,
   type LeaseState,
   type Registry,
@@ -133,4 +133,37 @@ describe("A check of health that can neither end nor be interrupted", () => {
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual(yield* registration.state, "Live")
     }))
+})
+
+describe("A logger that throws", () => {
+  it.effect("costs no lease: it is lost, found again and stopped as ever", () =>
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerSelf(orders))
+      yield* memory.setFailure(Option.some(unavailable))
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* registration.state, "Lost")
+      yield* memory.setFailure(Option.none())
+      yield* TestClock.adjust("40 seconds")
+      assert.strictEqual(yield* registration.state, "Live")
+      yield* registration.stop
+      assert.strictEqual(yield* registration.state, "Stopped")
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(HeartbeatStream.layer({ env: "test" })),
+      Effect.provide(
+        Layer.mergeAll(
+          RegistryMemory.layer(),
+          AuthMemory.layer(),
+          Logger.replace(
+            Logger.defaultLogger,
+            Logger.make(() => {
+              throw new Error("the disk is full")
+            })
+          )
+        )
+      ),
+      Effect.withRandom(Random.make("throwing"))
+    )
+  )
 })

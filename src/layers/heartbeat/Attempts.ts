@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
@@ -60,13 +61,13 @@ export const make = (
   const failed = (entry: LeaseEntry.LeaseEntry, cause: Cause.Cause<RegistryError>): Effect.Effect<void> => {
     const failure = Cause.failureOption(cause)
     if (Option.isNone(failure)) {
-      return Effect.logError("registering failed unexpectedly, and is tried again", cause)
+      return Logs.error("registering failed unexpectedly, and is tried again", cause)
     }
     const error = failure.value
     entry.lastError = error
     const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
     return Effect.zipRight(
-      entry.lease.setbacks === 0 ? Effect.logWarning(line) : Effect.logDebug(line),
+      entry.lease.setbacks === 0 ? Logs.warning(line) : Logs.debug(line),
       isHopeless(error) ? Effect.asVoid(Deferred.fail(entry.settled, error)) : Effect.void
     )
   }

@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
 import * as StreamPlan from "../../core/StreamPlan.js"
+import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -164,7 +165,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     const works = Effect.suspend(() => {
       if (opening.failures === 0) return Effect.void
       opening = StreamPlan.open
-      return Effect.logInfo("the heartbeat streams work again")
+      return Logs.info("the heartbeat streams work again")
     })
 
     const onAck = (stream: BeatStream, ack: HeartbeatAck): Effect.Effect<void> => {
@@ -204,7 +205,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
         opening = StreamPlan.broke(opening, longestDelay(), now(), random)
         const error = Cause.squash(cause)
         const line = `a heartbeat stream broke, and is opened anew: ${error instanceof Error ? error.message : String(error)}`
-        return isFirst ? Effect.logWarning(line) : Effect.logDebug(line)
+        return isFirst ? Logs.warning(line) : Logs.debug(line)
       })
 
     const ended = (stream: BeatStream, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>

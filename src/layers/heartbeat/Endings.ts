@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import type * as LeaseEntry from "./LeaseEntry.js"
 import type { Registrar } from "./Registrar.js"
 
@@ -111,7 +112,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
       Effect.flatMap((within) =>
         Option.isSome(within)
           ? Effect.void
-          : Effect.logWarning("not all leases could be deregistered in time; what is left ends by its TTL")
+          : Logs.warning("not all leases could be deregistered in time; what is left ends by its TTL")
       ),
       Effect.zipRight(drain(leaving)),
       Effect.ensuring(Effect.forEach(leaving, ended, { discard: true }))

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Settings } from "./Settings.js"
 
@@ -65,13 +66,13 @@ export const watch = (
     if (entry.lease.withheld && !isTold) {
       isTold = true
       const half = Duration.format(Duration.millis(entry.lease.ttl / 2))
-      return Effect.logWarning(
+      return Logs.warning(
         `${LeaseEntry.describe(entry)} has not been healthy for more than ${half}, and is beaten no more`
       )
     }
     if (entry.lease.withheld || !isTold) return Effect.void
     isTold = false
-    return wasWithheld ? Effect.logInfo(`${LeaseEntry.describe(entry)} is healthy again`) : Effect.void
+    return wasWithheld ? Logs.info(`${LeaseEntry.describe(entry)} is healthy again`) : Effect.void
   }
   return (ready === undefined ? Effect.void : untilReady(asking(ready))).pipe(
     Effect.zipRight(dispatch({ _tag: "Ready" })),

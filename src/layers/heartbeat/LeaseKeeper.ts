@@ -11,6 +11,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import type { Auth } from "../../services/Auth.js"
@@ -90,7 +91,7 @@ type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Eff
 const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effect<never> =>
   Effect.forever(
     Effect.catchAllCause(effect, (cause) =>
-      Effect.delay(Effect.logError(`${what} failed unexpectedly, and is started again`, cause), "1 second")
+      Effect.delay(Logs.error(`${what} failed unexpectedly, and is started again`, cause), "1 second")
     )
   )
 

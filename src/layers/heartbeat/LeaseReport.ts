@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as MetricLabel from "effect/MetricLabel"
 import * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as LeaseEntry from "./LeaseEntry.js"
@@ -49,8 +50,8 @@ export const countRegistration = ({ wanted }: Lease.Lease): void => {
  */
 export const log = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
   const line = `lease of ${LeaseEntry.describe(entry)}: ${from} -> ${to}`
-  if (to === "Suspect" || to === "Lost") return Effect.logWarning(line)
-  return to === "Stopped" ? Effect.logDebug(line) : Effect.logInfo(line)
+  if (to === "Suspect" || to === "Lost") return Logs.warning(line)
+  return to === "Stopped" ? Logs.debug(line) : Logs.info(line)
 }
 
 /**

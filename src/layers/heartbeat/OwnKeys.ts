@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/Lease.js"
+import * as Logs from "../../internal/logs.js"
 import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
@@ -87,7 +88,7 @@ export const look = (
         onFailure: (error) =>
           isNotFound(error)
             ? Effect.forEach(own, ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), { discard: true })
-            : Effect.logDebug(`could not look for our own instances: ${error.message}`)
+            : Logs.debug(`could not look for our own instances: ${error.message}`)
       }),
     { discard: true }
   )

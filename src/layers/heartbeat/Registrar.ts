@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { type AioError, AioRpcError, isNotFound } from "../../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
@@ -92,12 +93,12 @@ const findListed = (
 
 const log = {
   dead_key: (from: string, to: string) =>
-    Effect.logWarning(
+    Logs.warning(
       `the registry accepts ${from} but never renews it: the key was deregistered or deleted before, and is never revived; registering as ${to}`
     ),
   key_conflict: (from: string, to: string) =>
-    Effect.logWarning(`${from} is left to the other process that is registered under it; registering as ${to}`),
-  resumed: (from: string, to: string) => Effect.logDebug(`${from} was deregistered; registering as ${to}`)
+    Logs.warning(`${from} is left to the other process that is registered under it; registering as ${to}`),
+  resumed: (from: string, to: string) => Logs.debug(`${from} was deregistered; registering as ${to}`)
 }
 
 /**
@@ -157,7 +158,7 @@ export const make = (
   const takeOff = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
     Effect.retry(deregister(key, settings.deregisterTimeout), { times: 1 }).pipe(
       Effect.catchAll((error) =>
-        Effect.logWarning(
+        Logs.warning(
           `${LeaseEntry.describe(entry)} could not be deregistered; its lease ends by itself: ${error.message}`
         )
       )
@@ -221,7 +222,7 @@ export const make = (
         const key = LeaseEntry.keyOf(entry)
         if (!entry.maybeRegistered || key === undefined) return
         if (yield* isTaken(entry, record, key)) {
-          yield* Effect.logWarning(`${LeaseEntry.describe(entry)} is registered by another process, and is left to it`)
+          yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process, and is left to it`)
           return
         }
         yield* takeOff(entry, key)

@@ -6,6 +6,7 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Logs from "../../internal/logs.js"
 import * as Address from "../../schemas/Address.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
@@ -42,7 +43,7 @@ export const make = (registry: Registry.Service): SelfHost => {
     Effect.suspend(() => {
       if (isTold) return Effect.void
       isTold = true
-      return Effect.logInfo(`instances with host "auto" are registered at ${host}, which is ${source}`)
+      return Logs.info(`instances with host "auto" are registered at ${host}, which is ${source}`)
     })
   return {
     configured: Effect.gen(function* () {
