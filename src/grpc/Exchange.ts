@@ -205,7 +205,11 @@ class ExchangeCall<A, Request, Response> {
     })
   }
 
-  /** All answers there are, waiting for the first; fails with `None` at the end of the stream. */
+  /**
+   * All answers there are, waiting for the first; fails with `None` at the end of the stream. What arrives in one turn of
+   * the event loop is taken together: grpc-js gives each message a microtask of its own, and waking for each would cost
+   * several times what the message does.
+   */
   readonly take: Effect.Effect<Chunk.Chunk<Answered<A, Response>>, Option.Option<CallError>> = Effect.async(
     (resume) => {
       const attempt = (): boolean => {
@@ -224,11 +228,14 @@ class ExchangeCall<A, Request, Response> {
         return true
       }
       if (attempt()) return
+      let soon: NodeJS.Immediate | undefined
       this.wakeConsumer = () => {
-        if (attempt()) this.wakeConsumer = undefined
+        this.wakeConsumer = undefined
+        soon = setImmediate(attempt)
       }
       return Effect.sync(() => {
         this.wakeConsumer = undefined
+        clearImmediate(soon)
       })
     }
   )

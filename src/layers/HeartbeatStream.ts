@@ -10,7 +10,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import { Auth } from "../services/Auth.js"
@@ -58,8 +58,19 @@ export const make = (
         (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
       )
 
+    // Not `acquireRelease`: for each lease it would hold on to all that its fiber's FiberRefs were.
     const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
-      Effect.acquireRelease(keeper.begin(entries), () => keeper.stop(entries))
+      Effect.uninterruptible(
+        Effect.flatMap(Effect.scope, (scope) =>
+          Effect.zipRight(
+            keeper.begin(entries),
+            Scope.addFinalizer(
+              scope,
+              Effect.suspend(() => keeper.stop(entries))
+            )
+          )
+        )
+      )
 
     // Whoever gives up waiting for one of them finds all of them ended.
     const start = (all: ReadonlyArray<readonly [LeaseEntry.LeaseEntry, NewRegistration]>) => {
@@ -97,8 +108,8 @@ export const make = (
   })
 
 const settle = (entry: LeaseEntry.LeaseEntry, registration: NewRegistration): Effect.Effect<void, HeartbeatError> => {
+  if (entry.settled === undefined) return Effect.void
   const settled = Deferred.await(entry.settled)
-  if (registration.startup === "background") return Effect.void
   return registration.startup === "fail"
     ? Effect.flatMap(LeaseEntry.startupTimeout(registration), (millis) => within(entry, settled, millis))
     : settled

@@ -11,6 +11,7 @@ import {
 } from "effect-aio"
 import * as Lease from "../../src/core/Lease.js"
 import * as Attempts from "../../src/layers/heartbeat/Attempts.js"
+import * as ChangeLog from "../../src/layers/heartbeat/ChangeLog.js"
 import * as LeaseEntry from "../../src/layers/heartbeat/LeaseEntry.js"
 import * as Settings from "../../src/layers/heartbeat/Settings.js"
 import { collected, control, orders, unavailable } from "../support/leaseWorld.js"
@@ -89,7 +90,12 @@ describe("An attempt to register", () => {
       let registered = 0
       const register = Effect.sync(() => void registered++)
       const registrar = { register: () => register, changeKey: () => Effect.void, end: () => Effect.void }
-      const attempt = Attempts.make(registrar, Effect.void, () => Effect.void)
+      const attempt = Attempts.make(
+        registrar,
+        (one) => one,
+        () => Effect.void,
+        yield* ChangeLog.make
+      )
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
       entry.lease = Lease.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]

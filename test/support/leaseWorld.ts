@@ -30,7 +30,7 @@ export const rpcError = (code: number, method = "RegistryService/RegisterInstanc
 export const unavailable = rpcError(StatusCode.StatusCode.UNAVAILABLE)
 
 /** What is logged, as `LEVEL text`, in place of the console. */
-const captureLogs = () => {
+export const captureLogs = () => {
   const lines: Array<string> = []
   const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
     lines.push(`${logLevel.label} ${(Array.isArray(message) ? message : [message]).map(String).join(" ")}`)

@@ -12,6 +12,7 @@ import * as Logs from "../../internal/logs.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
+import type { ChangeLog } from "./ChangeLog.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Registrar } from "./Registrar.js"
 
@@ -23,15 +24,16 @@ const isHopeless = (error: HeartbeatError): boolean =>
   (error._tag === "AioRpcError" && StatusCode.isHopeless(error.code))
 
 /**
- * One attempt, which ends by telling the lease how it ended. `turn` is waited for first.
+ * One attempt, made by `inTurn`, which ends by telling the lease how it ended.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make = (
   registrar: Registrar,
-  turn: Effect.Effect<void>,
-  dispatch: Dispatch
+  inTurn: (attempt: Effect.Effect<void, RegistryError>) => Effect.Effect<void, RegistryError>,
+  dispatch: Dispatch,
+  log: ChangeLog
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -41,13 +43,10 @@ export const make = (
       if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
       const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
       const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
-      return Effect.matchCauseEffect(
-        turn.pipe(Effect.zipRight(before), Effect.zipRight(registrar.register(entry, record))),
-        {
-          onSuccess: () => settle(entry, { _tag: "Registered" }),
-          onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
-        }
-      )
+      return Effect.matchCauseEffect(inTurn(Effect.zipRight(before, registrar.register(entry, record))), {
+        onSuccess: () => settle(entry, { _tag: "Registered" }),
+        onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+      })
     })
 
   // What an attempt that was given up finds out does not concern the one that followed it.
@@ -64,11 +63,14 @@ export const make = (
       return Logs.error("registering failed unexpectedly, and is tried again", cause)
     }
     const error = failure.value
-    entry.lastError = error
+    const { settled } = entry
+    if (settled !== undefined) entry.lastError = error
     const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
     return Effect.zipRight(
-      entry.lease.setbacks === 0 ? Logs.warning(line) : Logs.debug(line),
-      isHopeless(error) ? Effect.asVoid(Deferred.fail(entry.settled, error)) : Effect.void
+      entry.lease.setbacks === 0
+        ? (log.unsafeTell("warning", "registering failed, and is tried again", line) ?? Effect.void)
+        : Logs.debug(line),
+      settled !== undefined && isHopeless(error) ? Effect.asVoid(Deferred.fail(settled, error)) : Effect.void
     )
   }
 

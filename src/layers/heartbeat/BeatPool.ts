@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import type * as Chunk from "effect/Chunk"
+import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -23,6 +23,7 @@ import type { HeartbeatAck, Registry, RegistryError } from "../../services/Regis
 import * as Metrics from "../../telemetry/Metrics.js"
 import { BeatStream } from "./BeatStream.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
+import * as Steps from "./Steps.js"
 
 /**
  * @since 0.1.0
@@ -45,7 +46,7 @@ export interface Options {
   readonly registry: Registry.Service
   /** When all streams have to move: the token they were opened with has been replaced, say. */
   readonly moves: Stream.Stream<unknown>
-  readonly onEvent: (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+  readonly onEvent: Steps.UnsafeDispatch
   readonly settings: StreamPlan.Settings
 }
 
@@ -53,6 +54,13 @@ const resultLabels = {
   renewed: [MetricLabel.make("result", "renewed")],
   refused: [MetricLabel.make("result", "refused")],
   failed: [MetricLabel.make("result", "failed")]
+}
+
+const countBeats = (acks: Chunk.Chunk<HeartbeatAck>): void => {
+  const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
+  const renewed = Chunk.size(acks) - refused
+  if (renewed > 0) Metrics.beats.unsafeUpdate(renewed, resultLabels.renewed)
+  if (refused > 0) Metrics.beats.unsafeUpdate(refused, resultLabels.refused)
 }
 
 const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
@@ -159,7 +167,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
         idle.add(entry)
       }
-      return Effect.forEach(idle, (entry) => onEvent(entry, { _tag: "BeatWanted" }), { discard: true })
+      return Steps.forEach(idle, (entry) => onEvent(entry, { _tag: "BeatWanted" }))
     })
 
     const works = Effect.suspend(() => {
@@ -168,12 +176,11 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       return Logs.info("the heartbeat streams work again")
     })
 
-    const onAck = (stream: BeatStream, ack: HeartbeatAck): Effect.Effect<void> => {
+    const onAck = (stream: BeatStream, ack: HeartbeatAck): Steps.Rest => {
       const answered = stream.unsafeAnswered(ack.receivedAt)
-      if (answered === undefined) return Effect.void
+      if (answered === undefined) return undefined
       millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
       const refused = ack.expiresAt === 0
-      Metrics.beats.unsafeUpdate(1, refused ? resultLabels.refused : resultLabels.renewed)
       Metrics.beatRoundTripMillis.unsafeUpdate(ack.receivedAt - ack.sentAt, [])
       return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
     }
@@ -181,7 +188,8 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     const onAcks = (stream: BeatStream, acks: Chunk.Chunk<HeartbeatAck>): Effect.Effect<void> =>
       Effect.suspend(() => {
         const isFirst = !stream.isProven
-        const all = Effect.forEach(acks, (ack) => onAck(stream, ack), { discard: true })
+        countBeats(acks)
+        const all = Steps.forEach(acks, (ack) => onAck(stream, ack))
         return Effect.zipRight(
           isFirst ? Effect.zipRight(works, all) : all,
           Effect.sync(() => {
@@ -214,7 +222,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
         streams = streams.filter((other) => other !== stream)
         const lost = stream.entries
         if (lost.length > 0) Metrics.beats.unsafeUpdate(lost.length, resultLabels.failed)
-        const told = Effect.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }), { discard: true })
+        const told = Steps.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }))
         const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
       })

@@ -16,6 +16,7 @@ import { AioRpcError } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
+import * as Steps from "./Steps.js"
 
 /** How long the server may take to end a stream that has nothing more to answer. */
 const FAREWELL = "250 millis"
@@ -57,7 +58,7 @@ export class BeatStream implements StreamPlan.Candidate {
     /** The instant from which it is to be replaced. */
     readonly renewAt: number,
     /** Told of a beat that was not sent, since nothing may be sent for its lease by now. */
-    private readonly onDropped: (entry: LeaseEntry) => Effect.Effect<void>
+    private readonly onDropped: (entry: LeaseEntry) => Steps.Rest
   ) {}
 
   get outstanding(): number {
@@ -124,9 +125,7 @@ export class BeatStream implements StreamPlan.Candidate {
     this.unsafeHurry()
     const next =
       keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(Chunk.unsafeFromArray(keys))
-    return dropped.length === 0
-      ? next
-      : Effect.zipRight(Effect.forEach(dropped, this.onDropped, { discard: true }), next)
+    return dropped.length === 0 ? next : Effect.zipRight(Steps.forEach(dropped, this.onDropped), next)
   }
 
   /**

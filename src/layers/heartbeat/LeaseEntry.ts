@@ -12,7 +12,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Lease from "../../core/Lease.js"
-import * as TimerQueue from "../../core/TimerQueue.js"
+import type * as TimerQueue from "../../core/TimerQueue.js"
 import { type AioConfigError, AioLeaseLost } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
@@ -50,39 +50,51 @@ export type Note = LeaseState | LeaseEvent
 
 /**
  * Mutable on purpose: it is touched by steps that run to their end, never by two fibers at once. There may be many
- * thousands: what few of them need is `undefined` in the others.
+ * thousands: what few of them need is `undefined` in the others, and they are of one class, since V8 gives objects that are
+ * spread together a hidden class each, which weighs more than the lease.
  *
  * @since 0.1.0
  * @category models
  */
-export interface LeaseEntry extends TimerQueue.Timed {
-  /** `undefined` where somebody else registers and deregisters the instance. */
-  readonly record: SelfRecord | undefined
-  /** The key that was asked for; one that cannot be kept is replaced by this with a random suffix. */
-  readonly baseKey: string
-  /** Done when the lease is `Live` for the first time; fails with what no repetition can mend, or when it is stopped before. */
-  readonly settled: Deferred.Deferred<void, HeartbeatError>
+export class LeaseEntry implements TimerQueue.Timed {
+  dueAt = Number.POSITIVE_INFINITY
+  place = -1
   instanceKey: string
-  serviceId: ServiceId | undefined
-  lease: Lease.Lease
   /** The registration that is on its way. */
-  attempt: Fiber.RuntimeFiber<void> | undefined
+  attempt: Fiber.RuntimeFiber<void> | undefined = undefined
   /** It has sent the registration, and awaits the answer. */
-  sending: boolean
+  sending = false
   /** The deregistration that a pause has asked for. */
-  pausing: Fiber.RuntimeFiber<void> | undefined
+  pausing: Fiber.RuntimeFiber<void> | undefined = undefined
   /** Asks `ready` and `healthy`. */
-  gates: Fiber.RuntimeFiber<void> | undefined
+  gates: Fiber.RuntimeFiber<void> | undefined = undefined
   /** Done when the lease has been stopped; there once that has begun. */
-  ending: Deferred.Deferred<void> | undefined
+  ending: Deferred.Deferred<void> | undefined = undefined
   /** May the server hold a record under the present key? */
-  maybeRegistered: boolean
+  maybeRegistered = false
   /** Has it ever been registered? Then consumers may know it. */
-  wasRegistered: boolean
+  wasRegistered = false
   /** Until when the server may still carry out a registration whose outcome is not known. Monotonic milliseconds. */
-  uncertainUntil: number
-  lastError: HeartbeatError | undefined
-  watchers: Set<Queue.Enqueue<Note>> | undefined
+  uncertainUntil = Number.NEGATIVE_INFINITY
+  /** Why the last attempt failed, while somebody waits for the lease. An error holds on to the fiber it was made in. */
+  lastError: HeartbeatError | undefined = undefined
+  watchers: Set<Queue.Enqueue<Note>> | undefined = undefined
+
+  constructor(
+    /** `undefined` where somebody else registers and deregisters the instance. */
+    readonly record: SelfRecord | undefined,
+    /** The key that was asked for; one that cannot be kept is replaced by this with a random suffix. */
+    readonly baseKey: string,
+    public serviceId: ServiceId | undefined,
+    public lease: Lease.Lease,
+    /**
+     * Fails with what no repetition can mend; when it is stopped before it was live. Done, and gone, when it is
+     * `Live` for the first time; `undefined` where nobody waits.
+     */
+    public settled: Deferred.Deferred<void, HeartbeatError> | undefined
+  ) {
+    this.instanceKey = baseKey
+  }
 }
 
 /** The server's limit is 128; the rest is for the suffix of a rotated key. */
@@ -210,24 +222,6 @@ const validate = (
     return { ttl: seconds * 1_000, drainDelay }
   })
 
-const entryOf = (fields: Pick<LeaseEntry, "record" | "baseKey" | "serviceId" | "lease">): Effect.Effect<LeaseEntry> =>
-  Effect.map(Deferred.make<void, HeartbeatError>(), (settled) => ({
-    ...fields,
-    ...TimerQueue.unplanned(),
-    settled,
-    instanceKey: fields.baseKey,
-    attempt: undefined,
-    sending: false,
-    pausing: undefined,
-    gates: undefined,
-    ending: undefined,
-    maybeRegistered: false,
-    wasRegistered: false,
-    uncertainUntil: Number.NEGATIVE_INFINITY,
-    lastError: undefined,
-    watchers: undefined
-  }))
-
 /**
  * Checks all of a registration. Fails with `AioConfigError`, and has sent nothing then. `host` is what `"auto"` was found
  * to be, or `undefined` if that is to be found on the way to the registry.
@@ -247,20 +241,22 @@ export const make = (
     const instance = { ...described, env: described.env ?? settings.env, ttl: given }
     const baseKey = instanceKey ?? (yield* defaultKey(String(host ?? hostname())))
     const { drainDelay, ttl } = yield* validate(registration, instance, host ?? anyHost, baseKey, given)
-    return yield* entryOf({
-      record: {
-        service: registration.service,
-        instance: { ...instance, ttl: Duration.millis(ttl) },
-        hasFixedKey: instanceKey !== undefined,
-        ready: registration.ready,
-        healthy: registration.healthy,
-        drainDelay,
-        host
-      },
+    const record: SelfRecord = {
+      service: registration.service,
+      instance: { ...instance, ttl: registration.ttl === undefined ? settings.ttl : Duration.millis(ttl) },
+      hasFixedKey: instanceKey !== undefined,
+      ready: registration.ready,
+      healthy: registration.healthy,
+      drainDelay,
+      host
+    }
+    return new LeaseEntry(
+      record,
       baseKey,
-      serviceId: undefined,
-      lease: Lease.make({ ttl, phase, timing: settings.timing })
-    })
+      undefined,
+      Lease.make({ ttl, phase, timing: settings.timing }),
+      registration.startup === "background" ? undefined : yield* Deferred.make<void, HeartbeatError>()
+    )
   })
 
 /**
@@ -277,10 +273,11 @@ export const ofRegistered = (
   Effect.gen(function* () {
     yield* Wire.encodeLeaseKey(lease.key)
     const seconds = yield* Limits.ttlSeconds("ttl", lease.ttl)
-    return yield* entryOf({
-      record: undefined,
-      baseKey: lease.key.instanceKey,
-      serviceId: lease.key.serviceId,
-      lease: Lease.make({ ttl: seconds * 1_000, phase, timing: settings.timing, registers: false })
-    })
+    return new LeaseEntry(
+      undefined,
+      lease.key.instanceKey,
+      lease.key.serviceId,
+      Lease.make({ ttl: seconds * 1_000, phase, timing: settings.timing, registers: false }),
+      undefined
+    )
   })

@@ -10,6 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { PCGRandom } from "effect/Utils"
 import * as Lease from "../../core/Lease.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -19,6 +20,7 @@ import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Attempts from "./Attempts.js"
 import * as BeatPool from "./BeatPool.js"
+import * as ChangeLog from "./ChangeLog.js"
 import * as ClockWatch from "./ClockWatch.js"
 import * as Endings from "./Endings.js"
 import * as Gates from "./Gates.js"
@@ -29,6 +31,7 @@ import * as OwnKeys from "./OwnKeys.js"
 import * as Registrar from "./Registrar.js"
 import * as RegistrationPace from "./RegistrationPace.js"
 import type { Settings } from "./Settings.js"
+import * as Steps from "./Steps.js"
 
 /**
  * @since 0.1.0
@@ -85,6 +88,8 @@ const makeIdentities = () => {
   }
 }
 
+const tick: Lease.Event = { _tag: "Tick" }
+
 type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 
 /** A fiber of the keeper: named in the logs, never silent when it fails, and restarted. */
@@ -123,36 +128,33 @@ export const make = (
     let count = 0
     let isClosed = false
 
-    // Uninterruptible, and never waiting: an interruption between the step and what it asks for would lose an action, and
-    // the lease would wait for ever for what came of it.
-    const dispatch: Dispatch = (entry, event) => Effect.uninterruptible(step(entry, event))
+    const step: Steps.UnsafeDispatch = (entry, event) => {
+      const former = entry.lease
+      const [next, actions] = Lease.step(former, event, now(), dice.number())
+      entry.lease = next
+      if (event._tag === "Registered") LeaseReport.countRegistration(former)
+      timer.unsafeSchedule(entry)
+      const logged =
+        former.status === next.status ? undefined : LeaseReport.unsafePublish(log, entry, former.status, next.status)
+      let rest: Steps.Rest
+      for (const action of actions) rest = Steps.both(rest, perform(entry, action))
+      return Steps.both(rest, logged)
+    }
 
-    const step: Dispatch = (entry, event) =>
-      Effect.flatMap(Random.next, (random) => {
-        const former = entry.lease
-        const [next, actions] = Lease.step(former, event, now(), random)
-        entry.lease = next
-        if (event._tag === "Registered") LeaseReport.countRegistration(former)
-        timer.unsafeSchedule(entry)
-        if (former.status !== next.status) LeaseReport.unsafePublish(entry, former.status, next.status)
-        const performed =
-          actions.length === 0
-            ? Effect.void
-            : Effect.forEach(actions, (action) => perform(entry, action), { discard: true })
-        return former.status === next.status
-          ? performed
-          : // A logger that throws must not cost the lease what it has asked for.
-            Effect.zipRight(performed, LeaseReport.log(entry, former.status, next.status))
-      })
+    const dispatch: Dispatch = (entry, event) => Steps.forEach([entry], (one) => step(one, event))
 
     const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
-      Effect.suspend(() => Effect.forEach([...entries], (entry) => dispatch(entry, event), { discard: true }))
+      Effect.suspend(() => Steps.forEach([...entries], (entry) => step(entry, event)))
 
-    const pace = yield* RegistrationPace.make(settings.registrationsPerSecond)
-    const timer = yield* LeaseTimer.make((entry) => dispatch(entry, { _tag: "Tick" }))
-    const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: dispatch, settings: settings.streams })
+    // Drawn for each event, and so not through an effect. Its seed is of Effect's Random: a seeded run repeats exactly.
+    const dice = new PCGRandom(yield* Random.nextInt)
+    const log = yield* ChangeLog.make
+    yield* Effect.addFinalizer(() => annotated(log.flush))
+    const inTurn = yield* RegistrationPace.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
+    const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
+    const beats = yield* BeatPool.make({ registry, moves: auth.changes, onEvent: step, settings: settings.streams })
 
-    const attempt = Attempts.make(registrar, pace, dispatch)
+    const attempt = Attempts.make(registrar, inTurn, dispatch, log)
     const endings = Endings.make({
       registrar,
       stopTimeout: settings.stopTimeout,
@@ -166,10 +168,11 @@ export const make = (
       onEnded: identities.free
     })
 
-    const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Effect.Effect<void> => {
+    const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Steps.Rest => {
       switch (action) {
         case "Beat":
-          return Effect.sync(() => beats.unsafeSend(entry))
+          beats.unsafeSend(entry)
+          return undefined
         case "Register":
         case "RegisterUnderNewKey":
           return Effect.map(forked(attempt(entry, action === "RegisterUnderNewKey")), (fiber) => {
@@ -177,7 +180,7 @@ export const make = (
           })
         case "Deregister":
           // That of a stop is part of it.
-          if (entry.lease.status !== "Paused") return Effect.void
+          if (entry.lease.status !== "Paused") return undefined
           return Effect.map(forked(endings.deregisterPaused(entry)), (fiber) => {
             if (fiber.unsafePoll() === null) entry.pausing = fiber
           })
@@ -196,6 +199,7 @@ export const make = (
       [
         keepRunning("the heartbeat streams", beats.run),
         keepRunning("the timer of the leases", timer.run),
+        keepRunning("the summaries in the log", log.run),
         keepRunning(
           "the watch over the clocks",
           whileOccupied(Effect.delay(Effect.zipRight(checkClocks, measure), Duration.millis(settings.clockInterval)))

@@ -10,7 +10,9 @@ import * as Lease from "../../core/Lease.js"
 import * as Logs from "../../internal/logs.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import type { ChangeLog } from "./ChangeLog.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import type { Rest } from "./Steps.js"
 
 const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
   (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
@@ -42,16 +44,11 @@ export const countRegistration = ({ wanted }: Lease.Lease): void => {
   }
 }
 
-/**
- * Logs a change of state: one line.
- *
- * @since 0.1.0
- * @category operations
- */
-export const log = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Effect.Effect<void> => {
-  const line = `lease of ${LeaseEntry.describe(entry)}: ${from} -> ${to}`
-  if (to === "Suspect" || to === "Lost") return Logs.warning(line)
-  return to === "Stopped" ? Logs.debug(line) : Logs.info(line)
+const logChange = (log: ChangeLog, entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Rest => {
+  const kind = `${from} -> ${to}`
+  const line = `lease of ${LeaseEntry.describe(entry)}: ${kind}`
+  if (to === "Stopped") return Logs.debug(line)
+  return log.unsafeTell(to === "Suspect" || to === "Lost" ? "warning" : "info", kind, line)
 }
 
 /**
@@ -61,13 +58,17 @@ export const log = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseSta
  * @since 0.1.0
  * @category operations
  */
-export const unsafePublish = (entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): void => {
+export const unsafePublish = (log: ChangeLog, entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Rest => {
   countState(from, -1)
   countState(to, 1)
   if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
   LeaseEntry.unsafeNote(entry, to)
-  if (to === "Live") Deferred.unsafeDone(entry.settled, Effect.void)
-  if (to === "Stopped") Deferred.unsafeDone(entry.settled, Effect.fail(LeaseEntry.stopped(entry)))
+  if (entry.settled !== undefined && (to === "Live" || to === "Stopped")) {
+    Deferred.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
+    entry.lastError = undefined
+    if (to === "Live") entry.settled = undefined
+  }
+  return logChange(log, entry, from, to)
 }
 
 /**

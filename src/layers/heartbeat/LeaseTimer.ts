@@ -9,6 +9,7 @@ import * as Lease from "../../core/Lease.js"
 import * as TimerQueue from "../../core/TimerQueue.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
+import * as Steps from "./Steps.js"
 
 /**
  * @since 0.1.0
@@ -28,7 +29,7 @@ const LONGEST_SLEEP_MILLIS = 24 * 60 * 60 * 1_000
  * @since 0.1.0
  * @category constructors
  */
-export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.Effect<LeaseTimer> =>
+export const make = (onDue: (entry: LeaseEntry) => Steps.Rest): Effect.Effect<LeaseTimer> =>
   Effect.map(Effect.clock, (clock) => {
     const queue = TimerQueue.make<LeaseEntry>()
     const rescheduled = Effect.unsafeMakeLatch(false)
@@ -37,18 +38,11 @@ export const make = (onDue: (entry: LeaseEntry) => Effect.Effect<void>): Effect.
     const wakeDue = Effect.suspend(() => {
       const at = now()
       // One at a time: should it fail unexpectedly, it costs nobody else a turn.
-      const next = (): Effect.Effect<void> | undefined => {
-        const entry = TimerQueue.take(queue, at)
-        return entry === undefined ? undefined : onDue(entry)
+      function* due() {
+        for (let entry = TimerQueue.take(queue, at); entry !== undefined; entry = TimerQueue.take(queue, at))
+          yield entry
       }
-      let due = next()
-      return Effect.whileLoop({
-        while: () => due !== undefined,
-        body: () => due ?? Effect.void,
-        step: () => {
-          due = next()
-        }
-      })
+      return Steps.forEach(due(), onDue)
     })
 
     const waitForNext = Effect.suspend(() => {

@@ -1,6 +1,6 @@
 /**
  * The gate that every attempt to register passes, so that thousands of leases that want it at once, at the start or after
- * an outage, ask the registry one after the other.
+ * an outage, ask the registry one after the other, and a slow registry no more than it can answer.
  *
  * @since 0.1.0
  */
@@ -18,18 +18,83 @@ import * as Monotonic from "../../internal/monotonic.js"
 export const DEFAULT_PER_SECOND = 200
 
 /**
- * An effect that waits for one's turn: at most `perSecond` in any second, a fifth of them at once. Interrupting it gives
- * its place to nobody.
+ * Registrations that have begun and not ended. A registry that answers within 0.3 s is never held back by it at 200 a
+ * second; one that cannot keep up is asked as fast as it answers, where a rate alone would pile up calls until each of
+ * them passes its deadline and is made again.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const DEFAULT_IN_FLIGHT = 64
+
+/**
+ * Who wants a place. Not a semaphore: those of Effect take time by the square of those who wait.
+ */
+interface Ticket {
+  isIn: boolean
+  admit: () => void
+}
+
+/**
+ * Runs an attempt in its turn: at most `perSecond` begin in any second, a fifth of them at once, and at most `inFlight`
+ * have begun and not ended. First come, first served. Interrupting one that waits gives its place in the line to the next.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (perSecond: number): Effect.Effect<Effect.Effect<void>> =>
+export const make = (
+  perSecond: number,
+  inFlight: number
+): Effect.Effect<<A, E, R>(attempt: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>> =>
   Effect.map(Effect.clock, (clock) => {
     let pace = Pace.make(perSecond)
-    return Effect.suspend(() => {
+    let left = inFlight
+    const waiting = new Set<Ticket>()
+    // Kept, since a new one would look at all those again that have left the line.
+    let line = waiting.values()
+
+    const turn = Effect.suspend(() => {
       const [next, wait] = Pace.take(pace, Monotonic.unsafeNow(clock))
       pace = next
       return wait === 0 ? Effect.void : Effect.sleep(Duration.millis(wait))
     })
+
+    const first = (): Ticket | undefined => {
+      const next = line.next()
+      if (next.done !== true) return next.value
+      line = waiting.values()
+      return waiting.size === 0 ? undefined : line.next().value
+    }
+
+    const admit = (ticket: Ticket) => {
+      left--
+      ticket.isIn = true
+      ticket.admit()
+    }
+
+    const enter = (ticket: Ticket): Effect.Effect<void> =>
+      Effect.async((resume) => {
+        ticket.admit = () => resume(Effect.void)
+        if (left > 0) admit(ticket)
+        else waiting.add(ticket)
+      })
+
+    const leave = (ticket: Ticket): void => {
+      waiting.delete(ticket)
+      if (!ticket.isIn) return
+      left++
+      const next = first()
+      if (next === undefined) return
+      waiting.delete(next)
+      admit(next)
+    }
+
+    return (attempt) =>
+      Effect.suspend(() => {
+        const ticket: Ticket = { isIn: false, admit: () => {} }
+        return Effect.ensuring(
+          Effect.zipRight(enter(ticket), Effect.zipRight(turn, attempt)),
+          Effect.sync(() => leave(ticket))
+        )
+      })
   })

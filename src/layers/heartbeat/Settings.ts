@@ -9,7 +9,7 @@ import * as LeaseTiming from "../../core/lease/Timing.js"
 import * as StreamPlan from "../../core/StreamPlan.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
-import { DEFAULT_PER_SECOND } from "./RegistrationPace.js"
+import { DEFAULT_IN_FLIGHT, DEFAULT_PER_SECOND } from "./RegistrationPace.js"
 
 /**
  * Durations are more than 0 and at most 1 day unless said otherwise.
@@ -45,6 +45,11 @@ export interface Options {
   readonly maxRegisterDelay?: Duration.DurationInput | undefined
   /** How many attempts to register may be made in one second, however many leases want one: 1 to 10,000. Default 200. */
   readonly registrationsPerSecond?: number | undefined
+  /**
+   * How many of them may have begun and not ended: 1 to 10,000. A registry that is slower than the rate is asked as fast as
+   * it answers. Default 64.
+   */
+  readonly maxRegistrationsInFlight?: number | undefined
   /** One heartbeat stream for so many leases: 1 to 10,000. Default 8. */
   readonly leasesPerStream?: number | undefined
   /** At most so many streams while beats are answered in time: 1 to 1,000. Default 16. */
@@ -82,6 +87,7 @@ export interface Options {
 export const defaults = {
   ttl: Limits.defaultTtl,
   registrationsPerSecond: DEFAULT_PER_SECOND,
+  maxRegistrationsInFlight: DEFAULT_IN_FLIGHT,
   registerTimeout: Duration.seconds(10),
   ownKeyInterval: Duration.seconds(90),
   clockInterval: Duration.seconds(5),
@@ -103,6 +109,7 @@ export interface Settings {
   readonly ttl: Duration.Duration
   readonly timing: LeaseTiming.Timing
   readonly registrationsPerSecond: number
+  readonly maxRegistrationsInFlight: number
   readonly streams: StreamPlan.Settings
   readonly registerTimeout: number
   readonly ownKeyInterval: number
@@ -162,7 +169,7 @@ const streams = (options: Options): Either.Either<StreamPlan.Settings, AioConfig
  * @category constructors
  */
 export const make = (options: Options): Either.Either<Settings, AioConfigError> => {
-  const of = (field: Exclude<keyof typeof defaults, "ttl" | "registrationsPerSecond">) =>
+  const of = (field: Exclude<keyof typeof defaults, "ttl" | "registrationsPerSecond" | "maxRegistrationsInFlight">) =>
     millis(field, options[field] ?? defaults[field])
   return Either.all({
     env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
@@ -172,6 +179,11 @@ export const make = (options: Options): Either.Either<Settings, AioConfigError> 
       "registrationsPerSecond",
       options.registrationsPerSecond ?? defaults.registrationsPerSecond,
       { min: 1, max: 10_000 }
+    ),
+    maxRegistrationsInFlight: Limits.number(
+      "maxRegistrationsInFlight",
+      options.maxRegistrationsInFlight ?? defaults.maxRegistrationsInFlight,
+      { min: 1, max: 10_000, integer: true }
     ),
     streams: streams(options),
     registerTimeout: of("registerTimeout"),

@@ -1,0 +1,162 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Logger, LogLevel, Option, Random, Redacted, type Scope, TestClock } from "effect"
+import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registry, RegistryMemory } from "effect-aio"
+import * as ControlPlane from "effect-aio/ControlPlane"
+import * as FaultProxy from "../support/faultProxy.js"
+import {
+  beatsSent,
+  callsTo,
+  captureLogs,
+  control,
+  listed,
+  ordersAs,
+  registerSelf,
+  test
+} from "../support/leaseWorld.js"
+import * as ManualClock from "../support/manualClock.js"
+
+const many = (count: number) =>
+  Array.from({ length: count }, (_, i) => ordersAs(`orders-${i}`, { startup: "background" }))
+
+/** A registry in this process and leases over it, on a clock that stands between two advances. */
+const underManualClock = (
+  sentence: string,
+  options: Partial<HeartbeatStream.Options>,
+  body: (
+    clock: ManualClock.ManualClock,
+    lines: ReadonlyArray<string>
+  ) => Effect.Effect<void, unknown, Scope.Scope | Heartbeat | Registry | RegistryMemory.RegistryMemory>
+) =>
+  it.live(
+    sentence,
+    () => {
+      const clock = ManualClock.make()
+      const logs = captureLogs()
+      const layer = HeartbeatStream.layer({ env: "test", ...options }).pipe(
+        Layer.provideMerge(RegistryMemory.layer()),
+        Layer.provide(AuthMemory.layer()),
+        Layer.provideMerge(logs.layer)
+      )
+      return Effect.scoped(body(clock, logs.lines)).pipe(
+        Effect.provide(layer),
+        Logger.withMinimumLogLevel(LogLevel.Info),
+        Effect.withRandom(Random.make(sentence)),
+        Effect.withClock(clock.clock)
+      )
+    },
+    60_000
+  )
+
+const registerAll = (count: number) => Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerAll(many(count)))
+
+const streamsOpened = Effect.map(callsTo("heartbeats"), (calls) => calls.filter(({ key }) => Option.isNone(key)).length)
+
+describe("Many leases", () => {
+  underManualClock(
+    "share at most sixteen streams while the registry answers in time",
+    { maxRegistrationsInFlight: 2_000, registrationsPerSecond: 10_000 },
+    (clock) =>
+      Effect.gen(function* () {
+        const registrations = yield* registerAll(2_000)
+        yield* clock.advance("45 seconds")
+        const states = yield* Effect.forEach(registrations, ({ state }) => state)
+        assert.deepStrictEqual([...new Set(states)], ["Live"])
+        assert.isAtLeast((yield* beatsSent).length, 2 * 2_000)
+        assert.strictEqual(yield* streamsOpened, 16)
+      })
+  )
+
+  underManualClock(
+    "that change together are told of in one line, and a few in a line each",
+    { registrationsPerSecond: 1_000 },
+    (clock, lines) =>
+      Effect.gen(function* () {
+        const [first] = yield* registerAll(500)
+        yield* clock.advance("60 seconds")
+        const before = lines.length
+        clock.jumpWall(60_000)
+        yield* first?.state ?? Effect.die("no lease")
+        yield* clock.advance("2 seconds")
+        const told = lines.slice(before)
+        assert.isAtMost(told.length, 25)
+        assert.isTrue(told.slice(0, 10).every((line) => /^WARN lease of shop\/orders as orders-\d+: /.test(line)))
+        const summary = told.find((line) => line.includes("many leases"))
+        assert.match(summary ?? "", /^WARN many leases .*Live -> Suspect \(480\).*Suspect -> Live \(500\)/)
+        yield* clock.advance("30 seconds")
+        const quiet = lines.length
+        yield* first?.stop ?? Effect.void
+        assert.deepStrictEqual(lines.slice(quiet), ["INFO lease of shop/orders as orders-0: Live -> Draining"])
+      })
+  )
+
+  underManualClock(
+    "are registered as fast as a slow registry answers, each of them once",
+    { maxRegistrationsInFlight: 5, registrationsPerSecond: 1_000 },
+    (clock) =>
+      Effect.gen(function* () {
+        const memory = yield* control
+        yield* memory.setLatency("4 seconds", "registerInstance")
+        const registrations = yield* registerAll(50)
+        yield* clock.advance("3 seconds")
+        assert.lengthOf(yield* callsTo("registerInstance"), 5)
+        // In the line, and in flight: neither of them takes a place along.
+        yield* registrations[49]?.stop ?? Effect.die("no lease")
+        yield* Effect.fork(registrations[0]?.stop ?? Effect.die("no lease"))
+        yield* clock.advance("60 seconds")
+        assert.lengthOf(yield* callsTo("registerInstance"), 49)
+        assert.lengthOf(yield* listed, 48)
+      })
+  )
+
+  underManualClock("make no more registrations at once than are allowed by default", {}, (clock) =>
+    Effect.gen(function* () {
+      const memory = yield* control
+      yield* memory.setLatency("8 seconds", "registerInstance")
+      yield* registerAll(200)
+      yield* clock.advance("7 seconds")
+      assert.lengthOf(yield* callsTo("registerInstance"), 64)
+      yield* clock.advance("30 seconds")
+      assert.lengthOf(yield* callsTo("registerInstance"), 200)
+    })
+  )
+
+  it.scopedLive(
+    "take one connection for calls and one for beats",
+    () =>
+      Effect.gen(function* () {
+        const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
+        const plane = yield* ControlPlane.make({ clients: [credentials] })
+        const proxy = yield* FaultProxy.make(plane.port)
+        const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test" })
+        const registrations = yield* aio.heartbeat.registerAll(many(150))
+        yield* Effect.forEach(registrations, ({ awaitLive }) => awaitLive, { concurrency: "unbounded" })
+        const calls = yield* plane.control.calls
+        assert.lengthOf(
+          calls.filter(({ key, method }) => method === "heartbeats" && Option.isNone(key)),
+          16
+        )
+        assert.strictEqual((yield* proxy.connections).ever, 2)
+      }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
+    30_000
+  )
+})
+
+describe("A lease that the registry has lost", () => {
+  test(
+    "is registered again when its beat is refused, and live after the round trip of the next one",
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* registerSelf()
+      yield* memory.setLatency("50 millis", "heartbeats")
+      yield* memory.setLatency("50 millis", "registerInstance")
+      yield* memory.clear
+      yield* memory.clearJournal
+      yield* TestClock.adjust("21 seconds")
+      const [refused, proof] = yield* beatsSent
+      const [registered] = yield* callsTo("registerInstance")
+      assert.strictEqual((registered?.at ?? 0) - (refused?.at ?? 0), 50)
+      assert.strictEqual((proof?.at ?? 0) - (registered?.at ?? 0), 50)
+      assert.strictEqual(yield* registration.state, "Live")
+    })
+  )
+})
