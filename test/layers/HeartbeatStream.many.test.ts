@@ -58,10 +58,10 @@ describe("Many leases", () => {
     (clock) =>
       Effect.gen(function* () {
         const registrations = yield* registerAll(2_000)
-        yield* clock.advance("45 seconds")
+        yield* clock.advance("25 seconds")
         const states = yield* Effect.forEach(registrations, ({ state }) => state)
         assert.deepStrictEqual([...new Set(states)], ["Live"])
-        assert.isAtLeast((yield* beatsSent).length, 2 * 2_000)
+        assert.isAtLeast((yield* beatsSent).length, 2_000 + 2_000)
         assert.strictEqual(yield* streamsOpened, 16)
       })
   )
@@ -143,7 +143,7 @@ describe("Many leases", () => {
 
 describe("A lease that the registry has lost", () => {
   test(
-    "is registered again when its beat is refused, and live after the round trip of the next one",
+    "is registered again as soon as its beat is refused, and live after the round trip of the next one",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -153,9 +153,13 @@ describe("A lease that the registry has lost", () => {
       yield* memory.clearJournal
       yield* TestClock.adjust("21 seconds")
       const [refused, proof] = yield* beatsSent
-      const [registered] = yield* callsTo("registerInstance")
-      assert.strictEqual((registered?.at ?? 0) - (refused?.at ?? 0), 50)
-      assert.strictEqual((proof?.at ?? 0) - (registered?.at ?? 0), 50)
+      // The registry has forgotten the service as well, and so the first of these is answered NOT_FOUND.
+      const registrations = yield* callsTo("registerInstance")
+      assert.deepStrictEqual(
+        registrations.map(({ at }) => at - (refused?.at ?? 0)),
+        [50, 100]
+      )
+      assert.strictEqual((proof?.at ?? 0) - (refused?.at ?? 0), 150)
       assert.strictEqual(yield* registration.state, "Live")
     })
   )
