@@ -8,6 +8,7 @@ import type * as ConfigError from "effect/ConfigError"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
@@ -58,7 +59,14 @@ export const make = (
         (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
       )
 
-    // Not `acquireRelease`: for each lease it would hold on to all that its fiber's FiberRefs were.
+    // Not `acquireRelease`: for each lease it would hold on to all FiberRefs of the moment. What becomes of leases is told
+    // to the layer's logger anyway, and to it as well when whoever closes the scope knows of no logger.
+    const refs = yield* Effect.getFiberRefs
+    const release = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
+      Effect.zipRight(Effect.setFiberRefs(refs), keeper.stop(entries)).pipe(
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.await)
+      )
     const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
       Effect.uninterruptible(
         Effect.flatMap(Effect.scope, (scope) =>
@@ -66,7 +74,7 @@ export const make = (
             keeper.begin(entries),
             Scope.addFinalizer(
               scope,
-              Effect.suspend(() => keeper.stop(entries))
+              Effect.suspend(() => release(entries))
             )
           )
         )
