@@ -31,6 +31,8 @@ const MOST_LINES = 20
 
 const SUMMARY_MILLIS = 1_000
 
+const write = (isGrave: boolean, line: string): Effect.Effect<void> => (isGrave ? Logs.warning(line) : Logs.info(line))
+
 /**
  * @since 0.1.0
  * @category constructors
@@ -46,7 +48,7 @@ export const make: Effect.Effect<ChangeLog> = Effect.map(Effect.clock, (clock) =
     pending.unsafeClose()
     if (counts.size === 0) return Effect.void
     const told = [...counts].map(([kind, count]) => `${kind} (${count})`).join(", ")
-    const logged = Logs[isGrave ? "warning" : "info"](`many leases at once, not told of one by one: ${told}`)
+    const logged = write(isGrave, `many leases at once, not told of one by one: ${told}`)
     counts = new Map()
     isGrave = false
     return logged
@@ -59,7 +61,7 @@ export const make: Effect.Effect<ChangeLog> = Effect.map(Effect.clock, (clock) =
       refilledAt = now
       if (lines >= 1) {
         lines--
-        return Logs[level](line)
+        return write(level === "warning", line)
       }
       counts.set(kind, (counts.get(kind) ?? 0) + 1)
       isGrave ||= level === "warning"
