@@ -182,26 +182,32 @@ export const layerMemory: Layer.Layer<
 )
 
 /**
+ * The four services as plain values.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Services {
+  readonly auth: Auth.Service
+  readonly registry: Registry.Service
+  readonly discovery: Discovery.Service
+  readonly heartbeat: Heartbeat.Service
+}
+
+/**
  * The four services as plain values, for an app that talks to two control planes.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = (
-  options: Options
-): Effect.Effect<
-  {
-    readonly auth: Auth.Service
-    readonly registry: Registry.Service
-    readonly discovery: Discovery.Service
-    readonly heartbeat: Heartbeat.Service
-  },
-  AioConfigError,
-  Scope.Scope
-> =>
-  Effect.map(Layer.build(Layer.fresh(layer(options))), (context) => ({
+export function make(options: OptionsWithStartup): Effect.Effect<Services, RegistryError, Scope.Scope>
+export function make(options: Options): Effect.Effect<Services, AioConfigError, Scope.Scope>
+export function make(options: Options | OptionsWithStartup): Effect.Effect<Services, RegistryError, Scope.Scope> {
+  const whole: Layer.Layer<Aio, RegistryError> = options.startup === undefined ? layer(options) : layer(options)
+  return Effect.map(Layer.build(Layer.fresh(whole)), (context) => ({
     auth: Context.get(context, Auth),
     registry: Context.get(context, Registry),
     discovery: Context.get(context, Discovery),
     heartbeat: Context.get(context, Heartbeat)
   }))
+}

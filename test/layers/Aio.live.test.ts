@@ -163,6 +163,15 @@ describe("Aio over gRPC", () => {
     }).pipe(Effect.provide(quiet))
   )
 
+  it.scopedLive("make with a startup fails with the registry's error when nobody answers in time", () =>
+    Effect.gen(function* () {
+      const port = yield* freePort
+      const startup = { services: [{ project: "shop" }], timeout: "1 second" } as const
+      const error = yield* Effect.flip(Aio.make({ address: `127.0.0.1:${port}`, ...credentials, env: "test", startup }))
+      assert.strictEqual(error._tag === "AioRpcError" && error.code, 14)
+    }).pipe(Effect.provide(quiet))
+  )
+
   it.scopedLive("an interrupted call is cancelled on the wire, and the next one works", () =>
     Effect.gen(function* () {
       const registry = yield* Registry
