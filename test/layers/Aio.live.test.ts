@@ -167,7 +167,8 @@ describe("Aio over gRPC", () => {
     Effect.gen(function* () {
       const port = yield* freePort
       const startup = { services: [{ project: "shop" }], timeout: "1 second" } as const
-      const error = yield* Effect.flip(Aio.make({ address: `127.0.0.1:${port}`, ...credentials, env: "test", startup }))
+      const options = { address: `127.0.0.1:${port}`, ...credentials, env: "test", retries: { times: 0 } }
+      const error = yield* Effect.flip(Aio.make({ ...options, startup }))
       assert.strictEqual(error._tag === "AioRpcError" && error.code, 14)
     }).pipe(Effect.provide(quiet))
   )
