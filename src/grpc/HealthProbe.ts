@@ -9,6 +9,7 @@ import * as grpc from "@grpc/grpc-js"
 import * as ProtoLoader from "@grpc/proto-loader"
 import * as Effect from "effect/Effect"
 import * as Address from "../schemas/Address.js"
+import type * as AioConfig from "../schemas/AioConfig.js"
 import { type AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Transport from "../schemas/Transport.js"
@@ -16,6 +17,7 @@ import * as Channel from "./Channel.js"
 import * as ChannelPool from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
 import type { Method } from "./Methods.js"
+import * as Tls from "./Tls.js"
 import * as Unary from "./Unary.js"
 
 interface Response {
@@ -56,22 +58,24 @@ const MAX_MILLIS = 60_000
 /**
  * Succeeds when the server at `address` (`host:port`) says that `service` is `SERVING`; `""` asks for the whole server.
  * Fails with `AioRpcError`: `UNAVAILABLE` for any other status, and else as a call does. A connection of its own each
- * time, closed afterwards: that one can be made is half of what is asked. Without a span. Interrupting it cancels the call.
+ * time, closed afterwards: that one can be made is half of what is asked. Certificates are read each time, and `AioConfigError`
+ * names the one that is no good. Without a span. Interrupting it cancels the call.
  *
  * @since 0.1.0
  * @category calls
  */
 export const check = (
   address: string,
-  options: { readonly service: string; readonly tls: boolean }
+  options: { readonly service: string; readonly tls: boolean | AioConfig.Tls }
 ): Effect.Effect<void, AioRpcError | AioWireError | AioConfigError> =>
   Effect.gen(function* () {
     const [parsed] = yield* Address.parse("address", address)
     const transport = yield* Transport.check({})
     const clock = yield* Effect.clock
-    const credentials = options.tls ? grpc.credentials.createSsl() : grpc.credentials.createInsecure()
+    const tls = options.tls === false ? undefined : yield* Tls.client(options.tls === true ? {} : options.tls)
+    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
     const { status } = yield* Effect.acquireUseRelease(
-      Effect.sync(() => Channel.open(parsed, credentials, transport)),
+      Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName: tls?.serverName })),
       (channel) => {
         const line = ChannelPool.fixedLine(channel, clock, transport.silentCalls, () => {})
         return Unary.unary(() => line, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })

@@ -11,6 +11,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as HealthProbe from "../grpc/HealthProbe.js"
+import type * as AioConfig from "../schemas/AioConfig.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { HealthCheck, Target } from "../services/Discovery.js"
 
@@ -23,14 +24,17 @@ const noAddress = (instance: Instance, what: string) =>
  * `grpc.health.v1.Health/Check` on a connection of its own, closed afterwards. Healthy is who answers `SERVING`; a server
  * without that service is not.
  *
- * `service` is the name that is asked for; `""`, the default, asks for the whole server. `tls` encrypts and trusts the roots
- * that Node trusts; `false`, the default, is plain text. Nothing secret is sent.
+ * `service` is the name that is asked for; `""`, the default, asks for the whole server. `tls` encrypts: `true` trusts the
+ * roots that Node trusts, and an object is as for the connection to the registry (its files are read for each check, whatever
+ * its `reloadInterval`). `false`, the default, is plain text. Nothing secret is sent.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const grpc =
-  (options: { readonly service?: string | undefined; readonly tls?: boolean | undefined } = {}): HealthCheck =>
+  (
+    options: { readonly service?: string | undefined; readonly tls?: boolean | AioConfig.Tls | undefined } = {}
+  ): HealthCheck =>
   (instance, { grpcAddress }) =>
     grpcAddress === undefined
       ? noAddress(instance, "gRPC port")

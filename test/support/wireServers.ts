@@ -41,7 +41,11 @@ const definition = (path: string, streams: boolean): Grpc.MethodDefinition<Buffe
 })
 
 /** A gRPC server on loopback that knows bytes and paths, and nothing of the library under test. */
-export const grpcServer = (handlers: Handlers, port = 0): Effect.Effect<Server, never, Scope.Scope> =>
+export const grpcServer = (
+  handlers: Handlers,
+  port = 0,
+  credentials = Grpc.ServerCredentials.createInsecure()
+): Effect.Effect<Server, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const server = new Grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 })
@@ -54,7 +58,7 @@ export const grpcServer = (handlers: Handlers, port = 0): Effect.Effect<Server, 
         { ...unary, ...bidi } as Grpc.UntypedServiceImplementation
       )
       const bound = await new Promise<number>((resolve, reject) =>
-        server.bindAsync(`127.0.0.1:${port}`, Grpc.ServerCredentials.createInsecure(), (error, bound) =>
+        server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) =>
           error === null ? resolve(bound) : reject(error)
         )
       )
