@@ -1,5 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Logger, LogLevel, Option, Random, Redacted, type Scope, TestClock } from "effect"
+import {
+  Effect,
+  Exit,
+  FiberRef,
+  HashSet,
+  Layer,
+  Logger,
+  LogLevel,
+  Option,
+  Random,
+  Redacted,
+  Scope,
+  TestClock
+} from "effect"
 import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registry, RegistryMemory } from "effect-aio"
 import * as ControlPlane from "effect-aio/ControlPlane"
 import * as FaultProxy from "../support/faultProxy.js"
@@ -138,6 +151,18 @@ describe("Many leases", () => {
         assert.strictEqual((yield* proxy.connections).ever, 2)
       }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger))),
     30_000
+  )
+})
+
+describe("The end of a lease", () => {
+  underManualClock("is told to the layer's logger, whoever closes its scope", {}, (clock, lines) =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      yield* registerSelf(ordersAs("orders-0", { startup: "background" })).pipe(Scope.extend(scope))
+      yield* clock.advance("1 second")
+      yield* Effect.locally(Scope.close(scope, Exit.void), FiberRef.currentLoggers, HashSet.empty())
+      assert.include(lines, "INFO lease of shop/orders as orders-0: Live -> Draining")
+    })
   )
 })
 
