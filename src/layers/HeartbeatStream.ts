@@ -59,8 +59,8 @@ export const make = (
         (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
       )
 
-    // Not `acquireRelease`: for each lease it would hold on to all FiberRefs of the moment. What becomes of leases is told
-    // to the layer's logger anyway, and to it as well when whoever closes the scope knows of no logger.
+    // Not `acquireRelease`: for each lease it would hold on to all FiberRefs of the moment. Those of the layer, once, will
+    // do: what becomes of a lease is told to the layer's logger, to its very end and whoever closes the scope.
     const refs = yield* Effect.getFiberRefs
     const release = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
       Effect.zipRight(Effect.setFiberRefs(refs), keeper.stop(entries)).pipe(
