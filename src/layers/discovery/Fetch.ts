@@ -101,7 +101,9 @@ const take = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = Monotonic.unsafeNow(clock)
-    const hasLeft = ({ instanceKey, serviceId }: LeaseKey) => cell.departed.has(Cell.memberKey(serviceId, instanceKey))
+    // Hardly ever has one left, and lists are long: no key is made for nothing.
+    const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
+      cell.departed.size > 0 && cell.departed.has(Cell.memberKey(serviceId, instanceKey))
     const merging = View.begin(cell.view, answer, now, { asked, hasLeft, limits: settings })
     return Effect.flatMap(Slices.run(merging.step), () => {
       const [view, changed] = merging.finish(cell.view)
