@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   Effect,
   Exit,
+  Fiber,
   FiberRef,
   HashSet,
   Layer,
@@ -24,7 +25,8 @@ import {
   listed,
   ordersAs,
   registerSelf,
-  test
+  test,
+  unavailable
 } from "../support/leaseWorld.js"
 import * as ManualClock from "../support/manualClock.js"
 
@@ -131,6 +133,44 @@ describe("Many leases", () => {
       yield* clock.advance("30 seconds")
       assert.lengthOf(yield* callsTo("registerInstance"), 200)
     })
+  )
+
+  underManualClock(
+    "register nothing more once they are stopped, and end as soon as those in flight do",
+    { registrationsPerSecond: 1_000 },
+    (clock) =>
+      Effect.gen(function* () {
+        const memory = yield* control
+        yield* memory.setLatency("1 second", "registerInstance")
+        const scope = yield* Scope.make()
+        yield* registerAll(200).pipe(Scope.extend(scope))
+        yield* clock.advance("500 millis")
+        assert.lengthOf(yield* callsTo("registerInstance"), 64)
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* clock.advance("2 seconds")
+        assert.lengthOf(yield* callsTo("registerInstance"), 64)
+        assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
+        assert.lengthOf(yield* listed, 0)
+        // Every place has come back.
+        yield* registerAll(20)
+        yield* clock.advance("10 seconds")
+        assert.lengthOf(yield* listed, 20)
+      })
+  )
+
+  underManualClock(
+    "are all tried again, though the first attempts of all fail at once",
+    { maxRegistrationsInFlight: 5_000, registrationsPerSecond: 10_000 },
+    (clock) =>
+      Effect.gen(function* () {
+        const memory = yield* control
+        yield* memory.setFailure(Option.some(unavailable))
+        yield* registerAll(3_000)
+        yield* clock.advance("10 millis")
+        yield* memory.setFailure(Option.none())
+        yield* clock.advance("10 seconds")
+        assert.lengthOf(yield* listed, 3_000)
+      })
   )
 
   it.scopedLive(

@@ -31,23 +31,31 @@ const isHopeless = (error: HeartbeatError): boolean =>
  */
 export const make = (
   registrar: Registrar,
-  inTurn: (attempt: Effect.Effect<void, RegistryError>) => Effect.Effect<void, RegistryError>,
+  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>,
   dispatch: Dispatch,
   log: ChangeLog
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const { record } = entry
-      const { wanted } = entry.lease
-      // Stopped or paused between the asking and the first step of this; without a record it never asks.
-      if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
-      const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
-      const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
-      return Effect.matchCauseEffect(inTurn(Effect.zipRight(before, registrar.register(entry, record))), {
-        onSuccess: () => settle(entry, { _tag: "Registered" }),
-        onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
-      })
+    Effect.withFiberRuntime((fiber) => {
+      // Stopped or paused between the asking and the first step of this.
+      if (!Lease.isKept(entry.lease)) return Effect.void
+      // By itself: whoever began this may learn of its fiber only after it has ended.
+      entry.attempt = fiber
+      return inTurn(Effect.suspend(() => made(entry, isUnderNewKey)))
     })
+
+  const made = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> => {
+    const { record } = entry
+    const { wanted } = entry.lease
+    // Stopped or paused while it waited for its turn; without a record it never asks.
+    if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
+    const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
+    const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
+    return Effect.matchCauseEffect(Effect.zipRight(before, registrar.register(entry, record)), {
+      onSuccess: () => settle(entry, { _tag: "Registered" }),
+      onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+    })
+  }
 
   // What an attempt that was given up finds out does not concern the one that followed it.
   const settle: Dispatch = (entry, event) =>

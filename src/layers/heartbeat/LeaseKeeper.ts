@@ -175,9 +175,7 @@ export const make = (
           return undefined
         case "Register":
         case "RegisterUnderNewKey":
-          return Effect.map(forked(attempt(entry, action === "RegisterUnderNewKey")), (fiber) => {
-            if (fiber.unsafePoll() === null) entry.attempt = fiber
-          })
+          return Effect.asVoid(forked(attempt(entry, action === "RegisterUnderNewKey")))
         case "Deregister":
           // That of a stop is part of it.
           if (entry.lease.status !== "Paused") return undefined
