@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -15,6 +14,7 @@ import * as Networks from "../../core/Networks.js"
 import * as Roster from "../../core/Roster.js"
 import * as Selection from "../../core/Selection.js"
 import * as Status from "../../grpc/Status.js"
+import { messageOf } from "../../internal/messageOf.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { HealthCheck, Target } from "../../services/Discovery.js"
@@ -39,10 +39,7 @@ const targetOf = ({ instance, rank }: Roster.Entry, networks: ReadonlyArray<stri
   }
 }
 
-const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => {
-  const error = Cause.squash(exit.cause)
-  return Status.firstLine(error instanceof Error ? error.message : String(error))
-}
+const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => Status.firstLine(messageOf(exit.cause))
 
 /** Asks once. Never fails, and ends in time even where the check cannot be interrupted. */
 const ask = (settings: Settings, target: Target): Effect.Effect<Exit.Exit<unknown, unknown>> =>

@@ -19,6 +19,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as View from "../../core/View.js"
+import { messageOf } from "../../internal/messageOf.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
 import { Instance } from "../../schemas/Instance.js"
@@ -146,11 +147,7 @@ const decode = (text: string): Effect.Effect<ReadonlyArray<Line>, string> =>
     )
   })
 
-const reasonOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  const text = error instanceof Error ? error.message : String(error)
-  return text.split("\n", 1)[0] ?? ""
-}
+const reasonOf = (cause: Cause.Cause<unknown>): string => messageOf(cause).split("\n", 1)[0] ?? ""
 
 const read = ({ key, store }: Settings): Effect.Effect<ReadonlyArray<Line>> =>
   store.get(key).pipe(

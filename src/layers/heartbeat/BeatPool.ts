@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
 import * as StreamPlan from "../../core/StreamPlan.js"
 import * as Logs from "../../internal/logs.js"
+import { messageOf } from "../../internal/messageOf.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -211,8 +212,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       Effect.flatMap(Random.next, (random) => {
         const isFirst = opening.failures === 0
         opening = StreamPlan.broke(opening, longestDelay(), now(), random)
-        const error = Cause.squash(cause)
-        const line = `a heartbeat stream broke, and is opened anew: ${error instanceof Error ? error.message : String(error)}`
+        const line = `a heartbeat stream broke, and is opened anew: ${messageOf(cause)}`
         return isFirst ? Logs.warning(line) : Logs.debug(line)
       })
 
