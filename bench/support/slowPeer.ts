@@ -1,6 +1,6 @@
-import { PCGRandom } from "effect/Utils"
 import type { Strategy } from "../../src/core/balancing/Strategy.js"
 import * as Selection from "../../src/core/Selection.js"
+import { PCGRandom } from "../../src/internal/random.js"
 import { selection } from "./picking.js"
 
 /** Ten instances with four workers each; a call takes 10 ms on average, exponentially distributed, and 100 ms on the slow one. */

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import { PCGRandom } from "effect/Utils"
+import { PCGRandom } from "../../src/internal/random.js"
 
 /** As in the simulation: four workers each, 10 ms on average, exponentially distributed, and 100 ms on the slow one. */
 const INSTANCES = 10

@@ -14,6 +14,7 @@ import type * as Scope from "effect/Scope"
 import type { Quirks } from "../core/Catalog.js"
 import { packageDefinition } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/ServerHost.js"
+import * as Clocks from "../internal/clocks.js"
 import * as Aio from "../layers/Aio.js"
 import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
@@ -165,7 +166,7 @@ const control = (parts: {
   addClient: (client = {}) => parts.clients.add(client),
   disableClient: (clientKey) => parts.clients.setEnabled(clientKey, false),
   enableClient: (clientKey) => parts.clients.setEnabled(clientKey, true),
-  expireClient: (clientKey) => Effect.withClock(parts.clients.expire(clientKey), parts.faults.clock),
+  expireClient: (clientKey) => Clocks.withClock(parts.clients.expire(clientKey), parts.faults.clock),
   deleteClient: (clientKey) => parts.clients.remove(clientKey),
   rotateSigningSecret: parts.tokens.rotate,
   drain: parts.drain
@@ -221,7 +222,7 @@ export const make = Effect.fnUntraced(function* (
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
     shutdownGrace: options.shutdownGrace
-  }).pipe(Effect.withClock(faults.clock))
+  }).pipe(Clocks.withClock(faults.clock))
   return {
     address,
     port,

@@ -3,18 +3,20 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Distortion from "../core/Distortion.js"
 import * as Methods from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/ServerHost.js"
+import * as Clocks from "../internal/clocks.js"
 import * as Ordered from "../internal/faults.js"
+import * as Fibers from "../internal/fibers.js"
 import * as Monotonic from "../internal/monotonic.js"
+import * as Wakes from "../internal/wakes.js"
 import type { Clients } from "./Clients.js"
 import * as Journal from "./Journal.js"
 import type { RegistryStore } from "./RegistryStore.js"
@@ -124,19 +126,10 @@ const methods: ReadonlyMap<string, Journal.Method> = new Map([
 
 const told = ({ code, details = "ordered by a test" }: Failure): ServerHost.Failure => ({ code, details })
 
-const shifted = (clock: Clock.Clock, offset: () => number): Clock.Clock => ({
-  [Clock.ClockTypeId]: Clock.ClockTypeId,
-  unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + offset(),
-  unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
-  currentTimeMillis: Effect.map(clock.currentTimeMillis, (now) => now + offset()),
-  currentTimeNanos: clock.currentTimeNanos,
-  sleep: (duration) => clock.sleep(duration)
-})
-
 const makeTime = (clock: Clock.Clock) => {
   let offset = 0
   return {
-    clock: shifted(clock, () => offset),
+    clock: Clocks.shifted(clock, () => offset),
     setClockOffset: (millis: number) =>
       Effect.sync(() => {
         offset = millis
@@ -150,7 +143,7 @@ const makeTime = (clock: Clock.Clock) => {
  */
 const makePace = (clock: Clock.Clock) => {
   // Never opened: every new order lets all go that wait, and each looks again whether it has to.
-  const ordered = Effect.unsafeMakeLatch(false)
+  const ordered = Wakes.unsafeMakeLatch(false)
   let limit: number | undefined
   let nextFreeAt = 0
   const wait: Effect.Effect<void> = Effect.suspend(() => {
@@ -211,7 +204,7 @@ const makeStore = () => {
 const makeLine = (journal: ReturnType<typeof Journal.make>) => {
   const delays = Ordered.makeDelays<Journal.Method>()
   const failures = Ordered.makeFailures<Journal.Method, ServerHost.Failure>("heartbeats")
-  const streamOfFiber = FiberRef.unsafeMake(Option.none<Deferred.Deferred<never, ServerHost.Failure>>())
+  const streamOfFiber = Fibers.local("stream", Option.none<Deferred.Deferred<never, ServerHost.Failure>>())
 
   const call = (method: Journal.Method) =>
     Effect.zipRight(
@@ -222,12 +215,12 @@ const makeLine = (journal: ReturnType<typeof Journal.make>) => {
   // The host ends the fiber that serves a stream together with the stream.
   const opened = (entry: Journal.Entry) =>
     Effect.flatMap(failures.open, (broken) =>
-      Effect.withFiberRuntime<void>((fiber) => {
+      Fibers.withFiber((fiber) => {
         fiber.addObserver((exit) => {
           failures.close(broken)
-          if (entry.code === undefined) Journal.noteExit(entry, exit)
+          if (entry.code === undefined) Journal.noteExit(entry, exit as Exit.Exit<unknown, ServerHost.Failure>)
         })
-        return FiberRef.set(streamOfFiber, Option.some(broken))
+        return streamOfFiber.set(Option.some(broken))
       })
     )
 
@@ -248,13 +241,13 @@ const makeLine = (journal: ReturnType<typeof Journal.make>) => {
         )
       },
     beat: <A, R>(answer: Effect.Effect<A, ServerHost.Failure, R>): Effect.Effect<A, ServerHost.Failure, R> =>
-      Effect.flatMap(FiberRef.get(streamOfFiber), (stream) => {
+      Effect.flatMap(streamOfFiber.get, (stream) => {
         if (Option.isNone(stream)) return answer
         const broken = stream.value
         return Effect.flatMap(Deferred.isDone(broken), (isBroken) => {
-          if (isBroken) return Deferred.await(broken)
+          if (isBroken) return Wakes.awaiting(broken)
           if (delays.isPrompt("heartbeats")) return answer
-          return Effect.raceFirst(Effect.zipRight(delays.wait("heartbeats"), answer), Deferred.await(broken))
+          return Effect.raceFirst(Effect.zipRight(delays.wait("heartbeats"), answer), Wakes.awaiting(broken))
         })
       })
   }

@@ -3,14 +3,16 @@
  *
  * @since 0.1.0
  */
+
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as ServerHost from "../grpc/ServerHost.js"
 import * as Faults from "../internal/faults.js"
+import * as Fibers from "../internal/fibers.js"
 import type { RegistryMemory } from "../layers/RegistryMemory.js"
 import { type LeaseKey, ServiceId } from "../schemas/Ids.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -103,7 +105,10 @@ export const noteExit = (entry: Entry, exit: Exit.Exit<unknown, ServerHost.Failu
   } else if (Exit.isInterrupted(exit)) {
     entry.interrupted = true
   } else {
-    entry.code = exit.cause._tag === "Fail" ? exit.cause.error.code : StatusCode.INTERNAL
+    entry.code = Option.match(Cause.failureOption(exit.cause), {
+      onNone: () => StatusCode.INTERNAL,
+      onSome: ({ code }) => code
+    })
   }
 }
 
@@ -116,7 +121,7 @@ export const noteExit = (entry: Entry, exit: Exit.Exit<unknown, ServerHost.Failu
  */
 export const make = (clock: Clock.Clock) => {
   const journal = Faults.makeJournal<Entry>(KEPT)
-  const served = FiberRef.unsafeMake<Entry | undefined>(undefined)
+  const served = Fibers.local<Entry | undefined>("served", undefined)
   const begin = (method: Method): Entry => {
     const entry: Entry = {
       method,
@@ -135,7 +140,7 @@ export const make = (clock: Clock.Clock) => {
     answer: Effect.Effect<A, ServerHost.Failure, R>,
     entries: (entry: Entry | undefined) => ReadonlyArray<Entry>
   ): Effect.Effect<A, ServerHost.Failure, R> =>
-    Effect.flatMap(FiberRef.get(served), (current) => {
+    Effect.flatMap(served.get, (current) => {
       const [entry, stream] = entries(current)
       if (entry === undefined) return answer
       noteSubject(entry, request)
@@ -152,10 +157,10 @@ export const make = (clock: Clock.Clock) => {
     arrived: (method: Method): Effect.Effect<Entry> =>
       Effect.suspend(() => {
         const entry = begin(method)
-        return Effect.as(FiberRef.set(served, entry), entry)
+        return Effect.as(served.set(entry), entry)
       }),
     isFrom: (clientKey: string): Effect.Effect<void> =>
-      Effect.map(FiberRef.get(served), (entry) => {
+      Effect.map(served.get, (entry) => {
         if (entry !== undefined) entry.clientKey = clientKey
       }),
     /** The answer to the call that this fiber serves. */

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Jose from "jose"
+import * as Schemas from "../internal/schemas.js"
 import type * as Messages from "../schemas/Messages.js"
 import type { Client } from "./Clients.js"
 
@@ -38,7 +39,7 @@ export interface Options {
 }
 
 // A token that says nothing of a client is as good as any other, and renewing it finds no client.
-const Claims = Schema.Struct({ clientId: Schema.optionalWith(Schema.Number, { default: () => 0 }) })
+const Claims = Schema.Struct({ clientId: Schemas.orDefault(Schema.Number, 0) })
 const decodeClaims = Schema.decodeUnknownOption(Claims)
 
 const bytes = (secret: Redacted.Redacted | undefined): Uint8Array =>

@@ -7,11 +7,12 @@
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/schemas.js"
 import type { JsonValue } from "../schemas/Json.js"
 
 // What JSON.parse gives is JSON all the way down.
 const Parsed = Schema.declare((u: unknown): u is JsonValue => u !== undefined, { identifier: "JsonValue" })
-const parseJson = Schema.decodeUnknownOption(Schema.parseJson(Parsed))
+const parseJson = Schema.decodeUnknownOption(Schemas.json(Parsed))
 
 // Go's parser gives up beyond this many levels.
 const DEEPEST = 10_000

@@ -9,6 +9,7 @@
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/schemas.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import type * as TokenPolicy from "../schemas/TokenPolicy.js"
 
@@ -119,10 +120,10 @@ export const secondTryMillis = (
  */
 export const LONGEST_LIFE_MILLIS = 10 * 365 * 24 * 60 * 60 * 1_000
 
-const Claims = Schema.parseJson(
-  Schema.Struct({ exp: Schema.Number, iat: Schema.Number }).pipe(Schema.filter(({ exp, iat }) => exp > iat))
+const Claims = Schemas.json(
+  Schemas.where(Schema.Struct({ exp: Schema.Number, iat: Schema.Number }), ({ exp, iat }) => exp > iat)
 )
-const decodeClaims = Schema.decodeUnknownEither(Claims)
+const decodeClaims = Schemas.decoder(Claims)
 
 /**
  * What a token says of its own life, in milliseconds: its length, and when the server's clock stood at its issue. `None`

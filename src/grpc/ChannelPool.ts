@@ -11,10 +11,10 @@ import * as grpc from "@grpc/grpc-js"
 import type * as Arr from "effect/Array"
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as Metric from "../internal/metric.js"
 import * as Monotonic from "../internal/monotonic.js"
 import type * as Address from "../schemas/Address.js"
 import { format } from "../schemas/Address.js"
@@ -42,10 +42,10 @@ const RETIREMENT_MILLIS = 60_000
 /** grpc-js takes some turns to bring a call from its channel to a connection, and fails it if the channel is closed then. */
 const LINGER_MILLIS = 1_000
 
-const reasonLabels: Record<Reason, ReadonlyArray<MetricLabel.MetricLabel>> = {
-  connecting: [MetricLabel.make("reason", "connecting")],
-  silent: [MetricLabel.make("reason", "silent")],
-  certificates: [MetricLabel.make("reason", "certificates")]
+const reasonLabels: Record<Reason, Metric.Labels> = {
+  connecting: Metric.labels({ reason: "connecting" }),
+  silent: Metric.labels({ reason: "silent" }),
+  certificates: Metric.labels({ reason: "certificates" })
 }
 
 /**
@@ -331,7 +331,7 @@ export const make = (
       void runFork(Effect.annotateLogs(message, { package: "effect-aio", module: "ChannelPool" }))
     const report = (address: string): Report => ({
       replaced: (reason) => {
-        Metrics.channelReplacements.unsafeUpdate(1, reasonLabels[reason])
+        Metric.unsafeUpdate(Metrics.channelReplacements, 1, reasonLabels[reason])
         const message = `the channel to ${address} was replaced: ${reason}`
         // Certificates change because somebody means them to.
         log(reason === "certificates" ? Effect.logDebug(message) : Effect.logWarning(message))

@@ -5,7 +5,6 @@
  */
 import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -13,6 +12,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Pulls from "../internal/pulls.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -210,35 +210,33 @@ class ExchangeCall<A, Request, Response> {
    * the event loop is taken together: grpc-js gives each message a microtask of its own, and waking for each would cost
    * several times what the message does.
    */
-  readonly take: Effect.Effect<Chunk.Chunk<Answered<A, Response>>, Option.Option<CallError>> = Effect.async(
-    (resume) => {
-      const attempt = (): boolean => {
-        if (this.answered.length > 0) {
-          const taken = this.answered
-          this.answered = []
-          if (!this.reading) {
-            this.reading = true
-            this.call.startRead()
-          }
-          resume(Effect.succeed(Chunk.unsafeFromArray(taken)))
-          return true
+  readonly take: Pulls.Pull<Answered<A, Response>, CallError> = Effect.async((resume) => {
+    const attempt = (): boolean => {
+      if (this.answered.length > 0) {
+        const taken = this.answered
+        this.answered = []
+        if (!this.reading) {
+          this.reading = true
+          this.call.startRead()
         }
-        if (this.end === undefined) return false
-        resume(Effect.fail(this.end))
+        resume(Effect.succeed(taken))
         return true
       }
-      if (attempt()) return
-      let soon: NodeJS.Immediate | undefined
-      this.wakeConsumer = () => {
-        this.wakeConsumer = undefined
-        soon = setImmediate(attempt)
-      }
-      return Effect.sync(() => {
-        this.wakeConsumer = undefined
-        clearImmediate(soon)
-      })
+      if (this.end === undefined) return false
+      resume(Effect.fail(this.end))
+      return true
     }
-  )
+    if (attempt()) return
+    let soon: NodeJS.Immediate | undefined
+    this.wakeConsumer = () => {
+      this.wakeConsumer = undefined
+      soon = setImmediate(attempt)
+    }
+    return Effect.sync(() => {
+      this.wakeConsumer = undefined
+      clearImmediate(soon)
+    })
+  })
 }
 
 const open = <A, Request, Response>(
@@ -290,7 +288,7 @@ export const exchange = <A, E, R, Request, Response>(
       const call = yield* open<A, Request, Response>(line, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
       let left = false
-      yield* Stream.runForEachChunk(requests, (chunk) => {
+      yield* Pulls.forEach(requests, (chunk) => {
         const messages: Array<readonly [A, Request]> = []
         for (const request of chunk) {
           const message = encode(request)
@@ -322,7 +320,7 @@ export const exchange = <A, E, R, Request, Response>(
           left = true
         })
       )
-      return Stream.repeatEffectChunkOption(
+      return Pulls.stream(
         Effect.catchAll(
           call.take,
           (end): Effect.Effect<never, Option.Option<E | AioConfigError | CallError>> =>

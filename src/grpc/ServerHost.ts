@@ -8,11 +8,10 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
-import type * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as Fibers from "../internal/fibers.js"
 import type { ServerTls } from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -40,10 +39,8 @@ export interface Failure {
  */
 export type Headers = (name: string) => ReadonlyArray<string>
 
-type Run<R> = <A, E>(effect: Effect.Effect<A, E, R>, options?: Runtime.RunForkOptions) => Fiber
-interface Fiber {
-  readonly unsafeInterruptAsFork: (id: FiberId.FiberId) => void
-}
+type Run<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Fiber
+type Fiber = Parameters<typeof Fibers.unsafeInterrupt>[0]
 
 /**
  * An rpc with its handler: see {@link unary} and {@link bidi}.
@@ -156,7 +153,7 @@ const told = <A, R>(
   )
 
 const interruptOnCancel = (call: Cancellable, fiber: Fiber): void => {
-  call.on("cancelled", () => fiber.unsafeInterruptAsFork(FiberId.none))
+  call.on("cancelled", () => Fibers.unsafeInterrupt(fiber))
 }
 
 /**

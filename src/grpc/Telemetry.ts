@@ -5,22 +5,21 @@
  */
 
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
+import * as Fibers from "../internal/fibers.js"
+import * as Metric from "../internal/metric.js"
 import type { AioRpcError, AioWireError } from "../schemas/AioError.js"
 import * as StatusCode from "../schemas/StatusCode.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import type { Method } from "./Methods.js"
 
-const labels = new Map<string, Map<number, ReadonlyArray<MetricLabel.MetricLabel>>>()
+const labels = new Map<string, Map<number, Metric.Labels>>()
 
 // Effect finds a metric's series by the identity of its label array: one array for each method and code.
-const labelsOf = (method: string, code: number): ReadonlyArray<MetricLabel.MetricLabel> => {
+const labelsOf = (method: string, code: number): Metric.Labels => {
   let ofMethod = labels.get(method)
   if (ofMethod === undefined) {
     ofMethod = new Map()
@@ -28,7 +27,7 @@ const labelsOf = (method: string, code: number): ReadonlyArray<MetricLabel.Metri
   }
   let found = ofMethod.get(code)
   if (found === undefined) {
-    found = [MetricLabel.make("method", method), MetricLabel.make("code", StatusCode.name(code))]
+    found = Metric.labels({ method: method, code: StatusCode.name(code) })
     ofMethod.set(code, found)
   }
   return found
@@ -95,8 +94,8 @@ export const begin = <A, E>(
   root: boolean,
   use: (observation: Observation) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
-  Effect.withFiberRuntime((fiber) => {
-    const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+  Fibers.withFiber((fiber) => {
+    const clock = Fibers.clockOf(fiber)
     return Effect.flatMap(
       Effect.makeSpan(method.path.slice(1), {
         kind: "client",
@@ -115,7 +114,7 @@ export const begin = <A, E>(
             const now = clock.unsafeCurrentTimeNanos()
             const code = codeOf(exit)
             span.attribute("rpc.grpc.status_code", code)
-            Metrics.rpcDurationMillis.unsafeUpdate(Number(now - began) / 1e6, labelsOf(method.name, code))
+            Metric.unsafeUpdate(Metrics.rpcDurationMillis, Number(now - began) / 1e6, labelsOf(method.name, code))
             // A tracer is handed the exit, and an answer may be a token.
             span.end(now, Exit.isSuccess(exit) ? Exit.void : exit)
           }

@@ -1,13 +1,12 @@
 /**
  * What a test may order to go wrong with the calls of a server, kept once for the registry in memory and the control
  * plane. What is ordered of no method in particular holds for all, and replaces what was ordered of single ones.
- *
- * @since 0.1.0
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Wakes from "./wakes.js"
 
 const perMethod = <Method, A extends {}>(initial: A) => {
   const single = new Map<Method, A>()
@@ -24,14 +23,12 @@ const perMethod = <Method, A extends {}>(initial: A) => {
 
 /**
  * When, if ever, a call is answered.
- *
- * @internal
  */
 export const makeDelays = <Method>(initialLatency: Duration.DurationInput = Duration.zero) => {
   const latencies = perMethod<Method, Duration.Duration>(Duration.decode(initialLatency))
   const hanging = perMethod<Method, boolean>(false)
   // Never opened: every new order lets all go that wait, and each looks again whether it has to.
-  const ordered = Effect.unsafeMakeLatch(false)
+  const ordered = Wakes.unsafeMakeLatch(false)
   const answering = (method: Method): Effect.Effect<void> =>
     Effect.suspend(() => (hanging.get(method) ? Effect.zipRight(ordered.await, answering(method)) : Effect.void))
   return {
@@ -61,8 +58,6 @@ export const makeDelays = <Method>(initialLatency: Duration.DurationInput = Dura
 
 /**
  * How, if at all, a call fails. `streaming` is the method whose streams a standing failure ends.
- *
- * @internal
  */
 export const makeFailures = <Method, E extends {}>(streaming: Method) => {
   const streams = new Set<Deferred.Deferred<never, E>>()
@@ -98,8 +93,6 @@ export const makeFailures = <Method, E extends {}>(streaming: Method) => {
 
 /**
  * What was called, oldest first: the last `max` entries at least, and never twice as many.
- *
- * @internal
  */
 export const makeJournal = <Entry>(max = Infinity) => {
   let entries: Array<Entry> = []

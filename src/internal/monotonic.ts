@@ -1,7 +1,5 @@
 /**
  * Monotonic milliseconds: they follow TestClock, and a jump of the wall clock does not touch them.
- *
- * @since 0.1.0
  */
 import type * as Clock from "effect/Clock"
 

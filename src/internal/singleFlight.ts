@@ -1,13 +1,12 @@
 /**
  * One run for however many callers.
- *
- * @since 0.1.0
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
+import * as Wakes from "./wakes.js"
 
 /** @internal */
 export interface Options<A, E> {
@@ -21,8 +20,6 @@ export interface Options<A, E> {
 /**
  * Begins the run, or waits for the one that is under way. It is the scope's and not its first caller's: the interruption of
  * a caller ends its own waiting and nothing else. Nothing is remembered once it is over.
- *
- * @internal
  */
 export const make = <A, E>({ closed, run, scope }: Options<A, E>): Effect.Effect<A, E> => {
   let inFlight: Deferred.Deferred<A, E> | undefined
@@ -30,17 +27,19 @@ export const make = <A, E>({ closed, run, scope }: Options<A, E>): Effect.Effect
   // first step, would leave the deferred open, and everybody waiting.
   return Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
-      if (inFlight !== undefined) return restore(Deferred.await(inFlight))
+      if (inFlight !== undefined) return restore(Wakes.awaiting(inFlight))
       const deferred = Deferred.unsafeMake<A, E>(FiberId.none)
       inFlight = deferred
+      // By an observer: a fiber that is forked into a closed scope may end without having begun.
       return Effect.interruptible(run).pipe(
-        Effect.exit,
-        Effect.flatMap((exit) => {
-          inFlight = undefined
-          return Deferred.done(deferred, Exit.isInterrupted(exit) ? Exit.fail(closed) : exit)
-        }),
         Effect.forkIn(scope),
-        Effect.zipRight(restore(Deferred.await(deferred)))
+        Effect.flatMap((fiber) => {
+          fiber.addObserver((exit) => {
+            inFlight = undefined
+            Wakes.unsafeDone(deferred, Exit.isInterrupted(exit) ? Exit.fail(closed) : exit)
+          })
+          return restore(Wakes.awaiting(deferred))
+        })
       )
     })
   )

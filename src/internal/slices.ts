@@ -1,15 +1,11 @@
 /**
  * Long synchronous work, cut so that the event loop is never held up for long.
- *
- * @since 0.1.0
  */
 import * as Effect from "effect/Effect"
 import * as Monotonic from "./monotonic.js"
 
 /**
  * Timers, sockets and other fibers have their turn: `Effect.yieldNow` is a microtask, and lets in none of the first two.
- *
- * @internal
  */
 export const turn: Effect.Effect<void> = Effect.async((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
@@ -23,8 +19,6 @@ const SLICE_MILLIS = 2
  * Repeats `step`, a fraction of a millisecond of work, until it tells that all is done (`true`). After each 2 milliseconds,
  * by Effect's clock, the event loop has a turn; work that takes less is done in one go, without waiting for anything, and
  * so is all work under TestClock, whose time stands still meanwhile. Can be interrupted between two slices.
- *
- * @internal
  */
 export const run = (step: () => boolean): Effect.Effect<void> =>
   Effect.clockWith((clock) => {

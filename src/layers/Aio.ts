@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Channel from "../grpc/Channel.js"
 import * as Connection from "../grpc/Connection.js"
+import type * as Configs from "../internal/configs.js"
 import * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
@@ -151,7 +151,7 @@ export const layerFromChannel = (
  */
 export const layerConfig = (
   config: Config.Config.Wrap<AioConfig.WithToken>
-): Layer.Layer<Aio, AioConfigError | ConfigError.ConfigError> =>
+): Layer.Layer<Aio, AioConfigError | Configs.ConfigError> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(config), layer))
 
 /**

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -12,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TokenLife from "../core/TokenLife.js"
 import { Connection } from "../grpc/Connection.js"
+import * as Configs from "../internal/configs.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as SingleFlight from "../internal/singleFlight.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
@@ -61,11 +61,11 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
   Effect.gen(function* () {
     const policy = yield* TokenPolicy.check(options.token)
     // Read with the layer's ConfigProvider, not that of whoever happens to be the first to want a token.
-    const provider = yield* Effect.configProviderWith(Effect.succeed)
+    const withProvider = yield* Configs.withProviderOfHere
     const { clientKey, clientSecret } = options
     const source: TokenAcquisition.Options = {
-      clientKey: Effect.isEffect(clientKey) ? Effect.withConfigProvider(clientKey, provider) : clientKey,
-      clientSecret: Effect.isEffect(clientSecret) ? Effect.withConfigProvider(clientSecret, provider) : clientSecret,
+      clientKey: Effect.isEffect(clientKey) ? withProvider(clientKey) : clientKey,
+      clientSecret: Effect.isEffect(clientSecret) ? withProvider(clientSecret) : clientSecret,
       policy
     }
     // Values are checked now; an effect may fail now and succeed later.
@@ -124,7 +124,7 @@ export const layer = (options: Options): Layer.Layer<Auth, AioConfigError, Conne
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<Auth, AioConfigError | ConfigError.ConfigError, Connection> =>
+): Layer.Layer<Auth, AioConfigError | Configs.ConfigError, Connection> =>
   Layer.scoped(Auth, Effect.flatMap(Config.unwrap(config), make))
 
 /**

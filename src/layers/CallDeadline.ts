@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Deadline from "../grpc/Deadline.js"
+import * as Fibers from "../internal/fibers.js"
 
 /**
  * How long a call may take where it is set; the layer's own deadline elsewhere.
@@ -30,8 +31,8 @@ export const within = <A, E>(
   call: (deadline: Deadline.Deadline) => Effect.Effect<A, E>,
   given?: Duration.DurationInput
 ): Effect.Effect<A, E> =>
-  Effect.withFiberRuntime((fiber) => {
-    const own = given ?? Context.get(fiber.currentContext, CallDeadline)
+  Fibers.withFiber((fiber) => {
+    const own = given ?? Fibers.referenceOf(fiber, CallDeadline)
     return call(Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own)))
   })
 

@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -12,6 +11,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Refresh from "../core/Refresh.js"
 import * as View from "../core/View.js"
+import type * as Configs from "../internal/configs.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
@@ -229,7 +229,7 @@ export function layer(options: Options | OptionsWithStartup): Layer.Layer<Discov
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<Discovery, AioConfigError | ConfigError.ConfigError, Registry> =>
+): Layer.Layer<Discovery, AioConfigError | Configs.ConfigError, Registry> =>
   Layer.scoped(
     Discovery,
     Effect.flatMap(Config.unwrap(config), (options: Options) => make(options))

@@ -4,14 +4,15 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import type * as Configs from "../internal/configs.js"
+import * as Fibers from "../internal/fibers.js"
+import * as Wakes from "../internal/wakes.js"
 import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import { Auth } from "../services/Auth.js"
@@ -61,12 +62,9 @@ export const make = (
 
     // Not `acquireRelease`: for each lease it would hold on to all FiberRefs of the moment. Those of the layer, once, will
     // do: what becomes of a lease is told to the layer's logger, to its very end and whoever closes the scope.
-    const refs = yield* Effect.getFiberRefs
+    const asHere = yield* Fibers.asHere
     const release = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
-      Effect.zipRight(Effect.setFiberRefs(refs), keeper.stop(entries)).pipe(
-        Effect.forkDaemon,
-        Effect.flatMap(Fiber.await)
-      )
+      asHere(keeper.stop(entries)).pipe(Effect.forkDaemon, Effect.flatMap(Fiber.await))
     const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
       Effect.uninterruptible(
         Effect.flatMap(Effect.scope, (scope) =>
@@ -117,7 +115,7 @@ export const make = (
 
 const settle = (entry: LeaseEntry.LeaseEntry, registration: NewRegistration): Effect.Effect<void, HeartbeatError> => {
   if (entry.settled === undefined) return Effect.void
-  const settled = Deferred.await(entry.settled)
+  const settled = Wakes.awaiting(entry.settled)
   return registration.startup === "fail"
     ? Effect.flatMap(LeaseEntry.startupTimeout(registration), (millis) => within(entry, settled, millis))
     : settled
@@ -157,5 +155,5 @@ export const layer = (options: Settings.Options): Layer.Layer<Heartbeat, AioConf
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Settings.Options>
-): Layer.Layer<Heartbeat, AioConfigError | ConfigError.ConfigError, Registry | Auth> =>
+): Layer.Layer<Heartbeat, AioConfigError | Configs.ConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, Effect.flatMap(Config.unwrap(config), make))

@@ -3,14 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
-import type * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as MetricLabel from "effect/MetricLabel"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
@@ -18,6 +15,9 @@ import { Connection } from "../grpc/Connection.js"
 import * as Deadline from "../grpc/Deadline.js"
 import type { Answered } from "../grpc/Exchange.js"
 import * as Methods from "../grpc/Methods.js"
+import type * as Configs from "../internal/configs.js"
+import * as Metric from "../internal/metric.js"
+import * as Pulls from "../internal/pulls.js"
 import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { type AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
@@ -56,18 +56,18 @@ export interface Options {
 
 /** Many instances lack the same field, if any: each is counted, and the metric is told once of all of them. */
 const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
-  const counts = new Map<string, { readonly labels: ReadonlyArray<MetricLabel.MetricLabel>; count: number }>()
+  const counts = new Map<string, { readonly labels: Metric.Labels; count: number }>()
   for (const { field, protoMessage } of skipped) {
     const key = `${protoMessage}.${field}`
     const known = counts.get(key)
     if (known !== undefined) known.count++
     else
       counts.set(key, {
-        labels: [MetricLabel.make("message", protoMessage), MetricLabel.make("field", field)],
+        labels: Metric.labels({ message: protoMessage, field: field }),
         count: 1
       })
   }
-  for (const { count, labels } of counts.values()) Metrics.decodeSkips.unsafeUpdate(count, labels)
+  for (const { count, labels } of counts.values()) Metric.unsafeUpdate(Metrics.decodeSkips, count, labels)
 }
 
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
@@ -150,15 +150,15 @@ const findEnsured = (
   )
 
 const toAcks = (
-  answers: Chunk.Chunk<Answered<LeaseKey, HeartbeatResponse>>
-): Either.Either<Chunk.Chunk<HeartbeatAck>, AioWireError> => {
+  answers: ReadonlyArray<Answered<LeaseKey, HeartbeatResponse>>
+): Either.Either<ReadonlyArray<HeartbeatAck>, AioWireError> => {
   const acks: Array<HeartbeatAck> = []
   for (const { receivedAt, request, response, sentAt } of answers) {
     const expiresAt = Wire.decodeHeartbeat(response)
     if (Either.isLeft(expiresAt)) return Either.left(expiresAt.left)
     acks.push({ key: request, sentAt, receivedAt, expiresAt: expiresAt.right })
   }
-  return Either.right(Chunk.unsafeFromArray(acks))
+  return Either.right(acks)
 }
 
 // The token first, then the call, both within one deadline; never in an interceptor, where waiting for it would lose
@@ -230,7 +230,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         token: AccessToken,
         beats: Stream.Stream<LeaseKey, E, R>
       ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
-        Stream.mapChunksEffect(
+        Pulls.mapEffect(
           connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey, options),
           toAcks
         )
@@ -283,5 +283,5 @@ export const layer = (options: Options = {}): Layer.Layer<Registry, AioConfigErr
  */
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
-): Layer.Layer<Registry, AioConfigError | ConfigError.ConfigError, Connection | Auth> =>
+): Layer.Layer<Registry, AioConfigError | Configs.ConfigError, Connection | Auth> =>
   Layer.effect(Registry, Effect.flatMap(Config.unwrap(config), make))

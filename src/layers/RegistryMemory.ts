@@ -17,6 +17,7 @@ import * as Distortion from "../core/Distortion.js"
 import type { Failure } from "../core/Refusal.js"
 import * as Faults from "../internal/faults.js"
 import * as Monotonic from "../internal/monotonic.js"
+import * as Wakes from "../internal/wakes.js"
 import { AioRpcError, type AioWireError, isUnavailable } from "../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../schemas/Ids.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
@@ -300,7 +301,7 @@ const makeHeartbeats =
               )
             )
           ),
-          Stream.interruptWhenDeferred(broken)
+          Stream.interruptWhen(Wakes.awaiting(broken))
         )
       )
     )

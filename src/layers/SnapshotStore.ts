@@ -15,16 +15,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import * as Stores from "../internal/stores.js"
 
 const SNAPSHOT = ".snapshot"
 const SUFFIX = ".tmp"
-
-const ifThere = <A>(effect: Effect.Effect<A, PlatformError>): Effect.Effect<Option.Option<A>, PlatformError> =>
-  Effect.catchIf(
-    Effect.asSome(effect),
-    (error) => error._tag === "SystemError" && error.reason === "NotFound",
-    () => Effect.succeedNone
-  )
 
 /** Whoever reads finds the former text or the new one, each whole: it is written beside, forced to the disk, and renamed. */
 const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.Effect<void, PlatformError> =>
@@ -75,7 +69,7 @@ export const make = (
     const path = yield* Path.Path
     const pathOf = (key: string) => path.join(directory, `${encodeURIComponent(key)}${SNAPSHOT}`)
     const names = Effect.map(
-      ifThere(fs.readDirectory(directory)),
+      Stores.ifThere(fs.readDirectory(directory)),
       Option.getOrElse((): ReadonlyArray<string> => [])
     )
     const files = Effect.map(names, (names) => names.filter((name) => name.endsWith(SNAPSHOT)))
@@ -88,15 +82,16 @@ export const make = (
           names.filter(isLeftover).map((name) => path.join(directory, name))
         )
     )
-    return KeyValueStore.makeStringOnly({
-      get: (key) => ifThere(fs.readFileString(pathOf(key))),
+    return Stores.make({
+      get: (key) => Stores.ifThere(fs.readFileString(pathOf(key))),
       set: (key, text) =>
         Effect.zipRight(fs.makeDirectory(directory, { recursive: true, mode: 0o700 }), replace(fs, pathOf(key), text)),
-      remove: (key) => Effect.asVoid(ifThere(fs.remove(pathOf(key)))),
+      remove: (key) => Effect.asVoid(Stores.ifThere(fs.remove(pathOf(key)))),
       clear: Effect.flatMap(files, (names) =>
-        Effect.forEach(names, (name) => ifThere(fs.remove(path.join(directory, name))), { discard: true })
+        Effect.forEach(names, (name) => Stores.ifThere(fs.remove(path.join(directory, name))), { discard: true })
       ),
-      size: Effect.map(files, ({ length }) => length)
+      size: Effect.map(files, ({ length }) => length),
+      keys: Effect.map(files, (names) => names.map((name) => decodeURIComponent(name.slice(0, -SNAPSHOT.length))))
     })
   })
 

@@ -3,12 +3,11 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Deadline from "../grpc/Deadline.js"
+import * as Pulls from "../internal/pulls.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { isAioError } from "../schemas/AioError.js"
 import * as StatusCode from "../schemas/StatusCode.js"
@@ -150,21 +149,21 @@ export const stream = <Request, E, R, A>(
 ): Stream.Stream<A, E | RegistryError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const pull = yield* Stream.toPull(requests)
-      let unanswered: Chunk.Chunk<Request> = Chunk.empty()
+      const pull = yield* Pulls.open(requests)
+      let unanswered: ReadonlyArray<Request> = []
       let answered = false
       let isReplayed = false
-      const noted = Stream.repeatEffectChunkOption(
+      const noted = Pulls.stream(
         Effect.tap(pull, (chunk) =>
           Effect.sync(() => {
-            if (!answered) unanswered = Chunk.appendAll(unanswered, chunk)
+            if (!answered) unanswered = [...unanswered, ...chunk]
           })
         )
       )
       const accept = (token: AccessToken) => (answer: A) => {
         if (!answered) {
           answered = true
-          unanswered = Chunk.empty()
+          unanswered = []
           auth.unsafeAccepted(token)
         }
         return answer
@@ -172,11 +171,10 @@ export const stream = <Request, E, R, A>(
       type Answers = Stream.Stream<A, E | RegistryError, R>
 
       const attempt = (token: AccessToken, isSecondTry: boolean): Answers =>
-        Stream.map(open(token, Stream.concat(Stream.fromChunk(unanswered), noted)), accept(token)).pipe(
-          Stream.catchSome((error) =>
-            answered || !isRefused(error)
-              ? Option.none()
-              : Option.some(Stream.unwrap(refused(token, error, isSecondTry)))
+        Stream.map(open(token, Stream.concat(Pulls.batch(unanswered), noted)), accept(token)).pipe(
+          Stream.catchAll(
+            (error): Answers =>
+              answered || !isRefused(error) ? Stream.fail(error) : Stream.unwrap(refused(token, error, isSecondTry))
           )
         )
 

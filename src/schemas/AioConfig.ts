@@ -4,11 +4,11 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as ConfigError from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Configs from "../internal/configs.js"
 import { AioConfigError } from "./AioError.js"
 import * as RetryPolicy from "./RetryPolicy.js"
 import type { StaticInstances } from "./StaticInstances.js"
@@ -219,17 +219,14 @@ export const environment = {
   }
 } as const
 
-const orIfMissing = <A, B>(first: Config.Config<A>, second: Config.Config<B>): Config.Config<A | B> =>
-  Config.orElseIf<A | B, A | B>(first, { if: ConfigError.isMissingDataOnly, orElse: () => second })
-
 const key = <A>(
   of: { readonly names: readonly [string, ...ReadonlyArray<string>]; readonly description: string },
   make: (name: string) => Config.Config<A>
 ): Config.Config<A> => {
   const [first, ...others] = of.names
   return others
-    .reduce<Config.Config<A>>((config, name) => orIfMissing(config, make(name)), make(first))
-    .pipe(Config.withDescription(of.description))
+    .reduce<Config.Config<A>>((config, name) => Configs.orIfMissing(config, make(name)), make(first))
+    .pipe(Configs.described(of.description))
 }
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
@@ -260,7 +257,7 @@ const common = {
 }
 
 const auth: Config.Config<"token" | "disabled"> = Config.withDefault(
-  key(environment.auth, (name) => Config.literal("token", "disabled")(name)),
+  key(environment.auth, Configs.oneOf("token", "disabled")),
   "token"
 )
 
@@ -270,8 +267,11 @@ const secretFile = key(environment.clientSecretFile, Config.nonEmptyString)
 // The file first: a container that mounts one may well inherit the other.
 const withToken: Config.Config<WithToken> = Config.all({
   ...common,
-  clientKey: orIfMissing(Config.map(keyFile, TextFile.keyFromFile), key(environment.clientKey, Config.nonEmptyString)),
-  clientSecret: orIfMissing(
+  clientKey: Configs.orIfMissing(
+    Config.map(keyFile, TextFile.keyFromFile),
+    key(environment.clientKey, Config.nonEmptyString)
+  ),
+  clientSecret: Configs.orIfMissing(
     Config.map(secretFile, TextFile.secretFromFile),
     key(environment.clientSecret, (name) => Config.redacted(name))
   )
@@ -288,24 +288,10 @@ const withoutToken: Config.Config<WithoutToken> = Config.all({
  * @since 0.1.0
  * @category config
  */
-export const config: Effect.Effect<AioConfig, ConfigError.ConfigError> = Effect.flatMap(
+export const config: Effect.Effect<AioConfig, Configs.ConfigError> = Effect.flatMap(
   auth,
-  (chosen): Effect.Effect<AioConfig, ConfigError.ConfigError> => (chosen === "disabled" ? withoutToken : withToken)
+  (chosen): Effect.Effect<AioConfig, Configs.ConfigError> => (chosen === "disabled" ? withoutToken : withToken)
 )
-
-const firstProblem = (
-  error: ConfigError.ConfigError
-): { readonly path: ReadonlyArray<string>; readonly missing: boolean } | undefined => {
-  switch (error._op) {
-    case "And":
-      return firstProblem(error.left) ?? firstProblem(error.right)
-    case "Or":
-      // What is usual is asked for last.
-      return firstProblem(error.right) ?? firstProblem(error.left)
-    default:
-      return { path: error.path, missing: error._op === "MissingData" }
-  }
-}
 
 const keyNames: ReadonlyArray<{ readonly names: ReadonlyArray<string>; readonly description: string }> =
   Object.values(environment)
@@ -317,8 +303,8 @@ const keyNames: ReadonlyArray<{ readonly names: ReadonlyArray<string>; readonly 
  * @since 0.1.0
  * @category config
  */
-export const toAioConfigError = (error: ConfigError.ConfigError): AioConfigError => {
-  const problem = firstProblem(error)
+export const toAioConfigError = (error: Configs.ConfigError): AioConfigError => {
+  const problem = Configs.firstProblem(error)
   const name = problem?.path.join(".") ?? "configuration"
   const known = keyNames.find(({ names }) => names.includes(name))
   return new AioConfigError({

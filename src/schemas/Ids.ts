@@ -5,15 +5,14 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/schemas.js"
 
 const INT64_MAX = "9223372036854775807"
 
 const isPositiveInt64 = (text: string): boolean =>
   /^[1-9][0-9]{0,18}$/.test(text) && (text.length < INT64_MAX.length || text <= INT64_MAX)
 
-const positiveInt64 = Schema.String.pipe(
-  Schema.filter(isPositiveInt64, { message: () => "expected a positive 64-bit integer as a decimal string" })
-)
+const positiveInt64 = Schemas.stringWhere(isPositiveInt64, "expected a positive 64-bit integer as a decimal string")
 
 /**
  * The registry's id of a service. `ServiceId.make("42")` makes one and throws where the text is no such id.
@@ -36,8 +35,7 @@ export type ServiceId = typeof ServiceId.Type
  * @since 0.1.0
  * @category models
  */
-export const InstanceId = Schema.String.pipe(
-  Schema.pattern(/^-?[0-9]{1,19}$/, { message: () => "expected a 64-bit integer as a decimal string" }),
+export const InstanceId = Schemas.matching(/^-?[0-9]{1,19}$/, "expected a 64-bit integer as a decimal string").pipe(
   Schema.brand("effect-aio/InstanceId")
 )
 

@@ -5,6 +5,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/schemas.js"
 import { InstanceId, type LeaseKey, ServiceId } from "./Ids.js"
 import { JsonObject } from "./Json.js"
 
@@ -12,7 +13,7 @@ import { JsonObject } from "./Json.js"
  * @since 0.1.0
  * @category models
  */
-export const Port = Schema.Int.pipe(Schema.between(1, 65_535))
+export const Port = Schemas.intBetween(1, 65_535)
 
 /**
  * A host on a network (`local`, `internal`, `external`, `tailscale` or a name of your own). Smaller `priority` first.

@@ -4,8 +4,7 @@
  *
  * @since 0.1.0
  */
-import * as Metric from "effect/Metric"
-import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as Metric from "../internal/metric.js"
 
 /**
  * Token acquisitions that ended, by `kind` (`authenticate`, `renew`) and `result` (`success`, `failure`).
@@ -13,10 +12,10 @@ import * as MetricBoundaries from "effect/MetricBoundaries"
  * @since 0.1.0
  * @category metrics
  */
-export const tokenRefreshes = Metric.counter("effect_aio_token_refreshes_total", {
-  description: "Token acquisitions, by kind and result",
-  incremental: true
-})
+export const tokenRefreshes = Metric.counter(
+  "effect_aio_token_refreshes_total",
+  "Token acquisitions, by kind and result"
+)
 
 /**
  * How long the present token lives, in seconds, as of up to 30 seconds ago; 0 where there is none. Of the layer that told
@@ -25,9 +24,7 @@ export const tokenRefreshes = Metric.counter("effect_aio_token_refreshes_total",
  * @since 0.1.0
  * @category metrics
  */
-export const tokenSecondsLeft = Metric.gauge("effect_aio_token_seconds_left", {
-  description: "How long the present token lives"
-})
+export const tokenSecondsLeft = Metric.gauge("effect_aio_token_seconds_left", "How long the present token lives")
 
 /**
  * The server's clock minus ours, in seconds, as the last token told it.
@@ -35,9 +32,10 @@ export const tokenSecondsLeft = Metric.gauge("effect_aio_token_seconds_left", {
  * @since 0.1.0
  * @category metrics
  */
-export const clockSkewSeconds = Metric.gauge("effect_aio_clock_skew_seconds", {
-  description: "The registry's clock minus ours, as the last token told it"
-})
+export const clockSkewSeconds = Metric.gauge(
+  "effect_aio_clock_skew_seconds",
+  "The registry's clock minus ours, as the last token told it"
+)
 
 /**
  * Beats that were answered or given up, by `result` (`renewed`, `refused`, `failed`).
@@ -45,7 +43,7 @@ export const clockSkewSeconds = Metric.gauge("effect_aio_clock_skew_seconds", {
  * @since 0.1.0
  * @category metrics
  */
-export const beats = Metric.counter("effect_aio_beats_total", { description: "Beats by result", incremental: true })
+export const beats = Metric.counter("effect_aio_beats_total", "Beats by result")
 
 /**
  * From handing a beat to the transport to its answer, in milliseconds.
@@ -55,7 +53,7 @@ export const beats = Metric.counter("effect_aio_beats_total", { description: "Be
  */
 export const beatRoundTripMillis = Metric.histogram(
   "effect_aio_beat_round_trip_millis",
-  MetricBoundaries.fromIterable([1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000]),
+  [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
   "From handing a beat to the transport to its answer"
 )
 
@@ -65,7 +63,7 @@ export const beatRoundTripMillis = Metric.histogram(
  * @since 0.1.0
  * @category metrics
  */
-export const leases = Metric.gauge("effect_aio_leases", { description: "Leases by state" })
+export const leases = Metric.gauge("effect_aio_leases", "Leases by state")
 
 /**
  * Leases that ran out or were taken away.
@@ -73,10 +71,7 @@ export const leases = Metric.gauge("effect_aio_leases", { description: "Leases b
  * @since 0.1.0
  * @category metrics
  */
-export const leasesLost = Metric.counter("effect_aio_leases_lost_total", {
-  description: "Leases that ran out or were taken away",
-  incremental: true
-})
+export const leasesLost = Metric.counter("effect_aio_leases_lost_total", "Leases that ran out or were taken away")
 
 /**
  * Registrations that succeeded and were not the first of their lease, by `reason` (`expired`, `refused`, `dead_key`,
@@ -85,10 +80,10 @@ export const leasesLost = Metric.counter("effect_aio_leases_lost_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const reregistrations = Metric.counter("effect_aio_reregistrations_total", {
-  description: "Registrations that were not the first of their lease, by reason",
-  incremental: true
-})
+export const reregistrations = Metric.counter(
+  "effect_aio_reregistrations_total",
+  "Registrations that were not the first of their lease, by reason"
+)
 
 /**
  * How long the lease that runs out first has left, in seconds, by what the registry has acknowledged; 0 if one is not held.
@@ -97,9 +92,10 @@ export const reregistrations = Metric.counter("effect_aio_reregistrations_total"
  * @since 0.1.0
  * @category metrics
  */
-export const leaseSecondsLeft = Metric.gauge("effect_aio_lease_seconds_left", {
-  description: "How long the lease that runs out first has left, 0 if one is not held"
-})
+export const leaseSecondsLeft = Metric.gauge(
+  "effect_aio_lease_seconds_left",
+  "How long the lease that runs out first has left, 0 if one is not held"
+)
 
 /**
  * Refreshes of a view, by `kind` (`list`, `by-id`) and `result` (`success`, `failure`).
@@ -107,10 +103,10 @@ export const leaseSecondsLeft = Metric.gauge("effect_aio_lease_seconds_left", {
  * @since 0.1.0
  * @category metrics
  */
-export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
-  description: "Refreshes of a discovery view, by kind and result",
-  incremental: true
-})
+export const viewRefreshes = Metric.counter(
+  "effect_aio_view_refreshes_total",
+  "Refreshes of a discovery view, by kind and result"
+)
 
 /**
  * How old the oldest service in use of a view is, in seconds, by `project` and `env`. Told when a refresh has ended, and
@@ -119,9 +115,10 @@ export const viewRefreshes = Metric.counter("effect_aio_view_refreshes_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const viewAgeSeconds = Metric.gauge("effect_aio_view_age_seconds", {
-  description: "Age of a discovery view, by project and env: 0 after each refresh, growing while none succeeds"
-})
+export const viewAgeSeconds = Metric.gauge(
+  "effect_aio_view_age_seconds",
+  "Age of a discovery view, by project and env: 0 after each refresh, growing while none succeeds"
+)
 
 /**
  * The instances of all views, by `tier`: `listed` by the registry; `held`, which it lists no more; `disk`, from a snapshot
@@ -130,9 +127,7 @@ export const viewAgeSeconds = Metric.gauge("effect_aio_view_age_seconds", {
  * @since 0.1.0
  * @category metrics
  */
-export const viewInstances = Metric.gauge("effect_aio_view_instances", {
-  description: "Instances of the discovery views, by tier"
-})
+export const viewInstances = Metric.gauge("effect_aio_view_instances", "Instances of the discovery views, by tier")
 
 /**
  * Instances that were chosen, by `strategy`.
@@ -140,10 +135,7 @@ export const viewInstances = Metric.gauge("effect_aio_view_instances", {
  * @since 0.1.0
  * @category metrics
  */
-export const picks = Metric.counter("effect_aio_picks_total", {
-  description: "Instances that were chosen, by strategy",
-  incremental: true
-})
+export const picks = Metric.counter("effect_aio_picks_total", "Instances that were chosen, by strategy")
 
 /**
  * Those of them that were chosen among more than were available, because too few were.
@@ -151,10 +143,10 @@ export const picks = Metric.counter("effect_aio_picks_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const panics = Metric.counter("effect_aio_panic_picks_total", {
-  description: "Instances that were chosen in a panic: among more than were available",
-  incremental: true
-})
+export const panics = Metric.counter(
+  "effect_aio_panic_picks_total",
+  "Instances that were chosen in a panic: among more than were available"
+)
 
 /**
  * How often a balancing strategy threw, or gave nobody of its candidates.
@@ -162,10 +154,10 @@ export const panics = Metric.counter("effect_aio_panic_picks_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const strategyFailures = Metric.counter("effect_aio_strategy_failures_total", {
-  description: "Choices that a balancing strategy failed to make",
-  incremental: true
-})
+export const strategyFailures = Metric.counter(
+  "effect_aio_strategy_failures_total",
+  "Choices that a balancing strategy failed to make"
+)
 
 /**
  * Calls that were to be tried on another instance, by `result` (`tried`, `over budget`).
@@ -173,10 +165,10 @@ export const strategyFailures = Metric.counter("effect_aio_strategy_failures_tot
  * @since 0.1.0
  * @category metrics
  */
-export const failovers = Metric.counter("effect_aio_failovers_total", {
-  description: "Calls that were to be tried on another instance, by result",
-  incremental: true
-})
+export const failovers = Metric.counter(
+  "effect_aio_failovers_total",
+  "Calls that were to be tried on another instance, by result"
+)
 
 /**
  * Instances that were put aside after failed calls, by `reason` (`unreachable`, `consecutive`, `rate`, `probe`).
@@ -184,10 +176,10 @@ export const failovers = Metric.counter("effect_aio_failovers_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const ejections = Metric.counter("effect_aio_ejections_total", {
-  description: "Instances put aside after failed calls, by reason",
-  incremental: true
-})
+export const ejections = Metric.counter(
+  "effect_aio_ejections_total",
+  "Instances put aside after failed calls, by reason"
+)
 
 /**
  * Parts of an answer that did not decode and were left out, by `message` and `field`.
@@ -195,10 +187,10 @@ export const ejections = Metric.counter("effect_aio_ejections_total", {
  * @since 0.1.0
  * @category metrics
  */
-export const decodeSkips = Metric.counter("effect_aio_decode_skips_total", {
-  description: "Parts of an answer that did not decode and were left out, by message and field",
-  incremental: true
-})
+export const decodeSkips = Metric.counter(
+  "effect_aio_decode_skips_total",
+  "Parts of an answer that did not decode and were left out, by message and field"
+)
 
 /**
  * How long rpcs took, in milliseconds, by `method` and `code`.
@@ -208,7 +200,7 @@ export const decodeSkips = Metric.counter("effect_aio_decode_skips_total", {
  */
 export const rpcDurationMillis = Metric.histogram(
   "effect_aio_rpc_duration_millis",
-  MetricBoundaries.fromIterable([1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]),
+  [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000],
   "How long rpcs took, by method and code"
 )
 
@@ -218,7 +210,7 @@ export const rpcDurationMillis = Metric.histogram(
  * @since 0.1.0
  * @category metrics
  */
-export const channelReplacements = Metric.counter("effect_aio_channel_replacements_total", {
-  description: "Channels that were given up for a new one, by reason",
-  incremental: true
-})
+export const channelReplacements = Metric.counter(
+  "effect_aio_channel_replacements_total",
+  "Channels that were given up for a new one, by reason"
+)

@@ -66,10 +66,12 @@ export const makeWorld = Effect.gen(function* () {
     lastServiceId = Math.max(lastServiceId, Number(id))
   }
   const ensure = (service: Messages.EnsureServiceRequest) =>
-    Effect.tap(call("EnsureService", service), ({ response }) => {
-      const answer: { readonly service?: { readonly id: string } } = response ?? {}
-      if (answer.service !== undefined) sawService(answer.service.id)
-    })
+    Effect.tap(call("EnsureService", service), ({ response }) =>
+      Effect.sync(() => {
+        const answer: { readonly service?: { readonly id: string } } = response ?? {}
+        if (answer.service !== undefined) sawService(answer.service.id)
+      })
+    )
   /** Lets the next service have this id, as it had when the recording was made. */
   const nextServiceId = (id: number) =>
     Effect.whileLoop({

@@ -226,9 +226,7 @@ describe("a list that is being sliced", () => {
       answers.list = large("new")
       const second = yield* Effect.fork(slowMachine(aio.registry.listServices()))
       const third = yield* Effect.fork(slowMachine(aio.registry.listServices()))
-      for (const services of yield* Fiber.join(Fiber.zip(first, Fiber.zip(second, third))).pipe(
-        Effect.map(([a, [b, c]]) => [a, b, c])
-      )) {
+      for (const services of yield* Effect.all([Fiber.join(first), Fiber.join(second), Fiber.join(third)])) {
         assert.lengthOf(services, 20)
         const names = new Set(
           services.flatMap(({ instances }) => instances.map(({ instanceKey }) => instanceKey.slice(0, 3)))

@@ -8,6 +8,7 @@ import {
   Duration,
   Effect,
   Exit,
+  Fiber,
   Layer,
   Logger,
   Option,
@@ -299,7 +300,7 @@ describe("Aio over gRPC", () => {
       )
       yield* Deferred.await(started)
       yield* Scope.close(scope, Exit.void)
-      const exits = yield* calls.await
+      const exits = yield* Fiber.await(calls)
       assert.isTrue(Exit.isSuccess(exits))
       yield* Effect.sleep("500 millis")
       assert.deepStrictEqual(unhandled, [])

@@ -1,4 +1,3 @@
-import { KeyValueStore } from "@effect/platform"
 import { SystemError } from "@effect/platform/Error"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -15,6 +14,7 @@ import {
   Scope,
   TestClock
 } from "effect"
+import * as Stores from "../../src/internal/stores.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import { Discovery } from "../../src/services/Discovery.js"
 import { atOnce, keys, orders, payments } from "../support/discoveryWorld.js"
@@ -31,7 +31,7 @@ const aStore = () => {
     get: Effect.Effect<void, SystemError>
     set: Effect.Effect<void, SystemError>
   }
-  const store = KeyValueStore.makeStringOnly({
+  const store = Stores.make({
     get: (key) => Effect.as(state.get, Option.fromNullable(texts.get(key))),
     set: (key, text) =>
       Effect.map(state.set, () => {
@@ -40,7 +40,8 @@ const aStore = () => {
       }),
     remove: (key) => Effect.sync(() => texts.delete(key)),
     clear: Effect.sync(() => texts.clear()),
-    size: Effect.sync(() => texts.size)
+    size: Effect.sync(() => texts.size),
+    keys: Effect.sync(() => [...texts.keys()])
   })
   return Object.assign(state, { store })
 }

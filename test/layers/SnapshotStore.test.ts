@@ -4,8 +4,9 @@ import { join } from "node:path"
 import { FileSystem, KeyValueStore } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect, Exit, Option } from "effect"
 import { SnapshotStore } from "effect-aio"
+import * as Stores from "../../src/internal/stores.js"
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "snapshot-"))),
@@ -16,16 +17,16 @@ describe("SnapshotStore", () => {
   it.scopedLive("gives back what was written last, for each key", () =>
     Effect.gen(function* () {
       const store = yield* SnapshotStore.make(join(yield* directory, "a", "b"))
-      assert.isTrue(Option.isNone(yield* store.get("one")))
+      assert.isTrue(Option.isNone(yield* Stores.get(store, "one")))
       yield* store.set("one", "1")
       yield* store.set("../two/../..", "2")
       yield* store.set("one", "11")
-      assert.deepStrictEqual(yield* store.get("one"), Option.some("11"))
-      assert.deepStrictEqual(yield* store.get("../two/../.."), Option.some("2"))
+      assert.deepStrictEqual(yield* Stores.get(store, "one"), Option.some("11"))
+      assert.deepStrictEqual(yield* Stores.get(store, "../two/../.."), Option.some("2"))
       assert.strictEqual(yield* store.size, 2)
       yield* store.remove("one")
       yield* store.remove("one")
-      assert.isTrue(Option.isNone(yield* store.get("one")))
+      assert.isTrue(Option.isNone(yield* Stores.get(store, "one")))
       yield* store.clear
       assert.strictEqual(yield* store.size, 0)
     }).pipe(Effect.provide(NodeContext.layer))
@@ -55,7 +56,7 @@ describe("SnapshotStore", () => {
           ...fs,
           rename: () => fs.rename(join(path, "nothing"), join(path, "key.snapshot"))
         })
-        assert.strictEqual((yield* Effect.flip(failing.set("key", "half")))._tag, "SystemError")
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(failing.set("key", "half"))))
         assert.strictEqual(readFileSync(join(path, "key.snapshot"), "utf8"), "former")
         assert.deepStrictEqual(readdirSync(path), ["key.snapshot"])
       }).pipe(Effect.provide(NodeContext.layer))
@@ -67,9 +68,9 @@ describe("SnapshotStore", () => {
       const store = yield* Effect.provide(KeyValueStore.KeyValueStore, SnapshotStore.layer(path))
       const texts = Array.from({ length: 40 }, (_, i) => String(i % 10).repeat(200_000))
       yield* store.set("key", texts[0] ?? "")
-      const seen = yield* Effect.zipRight(
+      const [, seen] = yield* Effect.zip(
         Effect.forEach(texts, (text) => store.set("key", text), { concurrency: 8, discard: true }),
-        Effect.forEach(texts, () => store.get("key"), { concurrency: 8 }),
+        Effect.forEach(texts, () => Stores.get(store, "key"), { concurrency: 8 }),
         { concurrent: true }
       )
       for (const text of seen) assert.include(texts, Option.getOrThrow(text))
@@ -82,10 +83,10 @@ describe("SnapshotStore", () => {
       const path = join(yield* directory, "file")
       writeFileSync(path, "not a directory")
       const store = yield* SnapshotStore.make(join(path, "below"))
-      assert.strictEqual((yield* Effect.flip(store.set("key", "text")))._tag, "SystemError")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(store.set("key", "text"))))
       rmSync(path)
       yield* store.set("key", "text")
-      assert.deepStrictEqual(yield* store.get("key"), Option.some("text"))
+      assert.deepStrictEqual(yield* Stores.get(store, "key"), Option.some("text"))
     }).pipe(Effect.provide(NodeContext.layer))
   )
 

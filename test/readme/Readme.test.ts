@@ -30,8 +30,9 @@ describe("README.md", () => {
     it(`explains ${names.join(", ")}`, () => assert.isTrue(hasRow(...names)))
   }
 
-  for (const { _tag } of AioError.members) {
-    it(`explains ${_tag}`, () => assert.isTrue(hasRow(_tag)))
+  for (const { identifier } of AioError.members) {
+    const tag = identifier.replace("effect-aio/", "")
+    it(`explains ${tag}`, () => assert.isTrue(hasRow(tag)))
   }
 
   it("explains every metric", () => {

@@ -56,10 +56,12 @@ const calling = (who: World["who"]) =>
     let done = 0
     let isStopped = false
     const failures: Array<string> = []
-    const one = Effect.tap(Effect.either(who), (outcome) => {
-      if (Either.isLeft(outcome)) failures.push(outcome.left.message)
-      else done++
-    })
+    const one = Effect.tap(Effect.either(who), (outcome) =>
+      Effect.sync(() => {
+        if (Either.isLeft(outcome)) failures.push(outcome.left.message)
+        else done++
+      })
+    )
     // What fails at once, for ever, would leave no time for anything else.
     const worker = Effect.repeat(one, { until: () => isStopped || failures.length > 10 })
     const fiber = yield* Effect.fork(
@@ -106,11 +108,11 @@ describe("certificates that change on disk", () => {
         Stream.runCollect,
         Effect.fork
       )
-      yield* requests.offer(Buffer.from("a"))
+      yield* Queue.offer(requests, Buffer.from("a"))
       yield* Deferred.await(first)
       yield* files.writeBoth(yield* named("orders-8"))
       yield* Effect.sleep("1800 millis")
-      yield* requests.offer(Buffer.from("b"))
+      yield* Queue.offer(requests, Buffer.from("b"))
       for (const seen of yield* Fiber.join(stream)) assert.match(seen, /\/orders-7$/)
       assert.match(yield* Fiber.join(slow), /\/orders-7$/)
     })

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as TokenLife from "../../core/TokenLife.js"
+import * as Wakes from "../../internal/wakes.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
 import type { AuthError } from "../../services/Auth.js"
 import type { HeldToken } from "./HeldToken.js"
@@ -38,7 +39,7 @@ export const make = (
 
   return Effect.gen(function* () {
     let isRenewing = false
-    const wanted = Effect.unsafeMakeLatch(false)
+    const wanted = Wakes.unsafeMakeLatch(false)
     yield* wanted.await.pipe(
       Effect.zipRight(
         Effect.suspend(() => {

@@ -10,7 +10,9 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TokenLife from "../../core/TokenLife.js"
+import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 
@@ -49,7 +51,7 @@ export const make = (clock: Clock.Clock): Effect.Effect<HeldToken, never, Scope.
     let newestGeneration = 0
     let droppedGeneration = 0
 
-    const isHeld = Effect.unsafeMakeLatch(false)
+    const isHeld = Wakes.unsafeMakeLatch(false)
     // A subscriber that is behind wants the newest token, not all of them.
     const replaced = yield* PubSub.sliding<AccessToken>(1)
     yield* Effect.addFinalizer(() => PubSub.shutdown(replaced))
@@ -58,7 +60,7 @@ export const make = (clock: Clock.Clock): Effect.Effect<HeldToken, never, Scope.
     const tellSecondsLeft = () => {
       const left = Math.max(0, (life?.expiresAt ?? 0) - Monotonic.unsafeNow(clock))
       if (left === 0) isHeld.unsafeClose()
-      Metrics.tokenSecondsLeft.unsafeUpdate(left / 1_000, [])
+      Metric.unsafeUpdate(Metrics.tokenSecondsLeft, left / 1_000, Metric.noLabels)
     }
     yield* isHeld.await.pipe(
       Effect.zipRight(Effect.sleep(TELL_INTERVAL)),

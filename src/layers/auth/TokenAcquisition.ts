@@ -7,7 +7,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
@@ -15,6 +14,8 @@ import * as TokenLife from "../../core/TokenLife.js"
 import type { Connection } from "../../grpc/Connection.js"
 import * as Deadline from "../../grpc/Deadline.js"
 import * as Methods from "../../grpc/Methods.js"
+import * as Fibers from "../../internal/fibers.js"
+import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import { AioConfigError, AioCredentialsRejected, type AioRpcError, AioWireError } from "../../schemas/AioError.js"
@@ -86,7 +87,7 @@ const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =
  */
 export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
-    ? Effect.timeoutFail(Effect.disconnect(readNow(options)), {
+    ? Effect.timeoutFail(Fibers.disconnect(readNow(options)), {
         duration: options.policy.acquireDeadlineMillis,
         onTimeout: () =>
           new AioConfigError({
@@ -111,15 +112,15 @@ const isUnanswered = (error: AioRpcError | AioWireError): boolean =>
 type Kind = "authenticate" | "renew"
 
 const labels = (kind: Kind) => ({
-  success: [MetricLabel.make("kind", kind), MetricLabel.make("result", "success")],
-  failure: [MetricLabel.make("kind", kind), MetricLabel.make("result", "failure")]
+  success: Metric.labels({ kind: kind, result: "success" }),
+  failure: Metric.labels({ kind: kind, result: "failure" })
 })
 const refreshLabels = { authenticate: labels("authenticate"), renew: labels("renew") }
 
 const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.onExit(effect, (exit) =>
     Effect.sync(() =>
-      Metrics.tokenRefreshes.unsafeUpdate(1, refreshLabels[kind][Exit.isSuccess(exit) ? "success" : "failure"])
+      Metric.unsafeUpdate(Metrics.tokenRefreshes, 1, refreshLabels[kind][Exit.isSuccess(exit) ? "success" : "failure"])
     )
   )
 
@@ -155,7 +156,7 @@ export const make = (options: Options, connection: Connection.Service) => {
         })
       }
       if (claims !== undefined) {
-        Metrics.clockSkewSeconds.unsafeUpdate((claims.issuedAtMillis - wallNow) / 1_000, [])
+        Metric.unsafeUpdate(Metrics.clockSkewSeconds, (claims.issuedAtMillis - wallNow) / 1_000, Metric.noLabels)
       }
       const token: AccessToken = {
         value: decoded.value,

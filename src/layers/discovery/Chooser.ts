@@ -3,19 +3,18 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import { PCGRandom } from "effect/Utils"
 import type { Outcome } from "../../core/balancing/Strategy.js"
 import type * as Outlier from "../../core/Outlier.js"
 import * as Selection from "../../core/Selection.js"
 import * as View from "../../core/View.js"
+import * as Fibers from "../../internal/fibers.js"
+import * as Metric from "../../internal/metric.js"
+import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Picked } from "../../services/Discovery.js"
@@ -88,7 +87,7 @@ export class Pick implements Picked {
     this.isEnded = true
     const { call, choice, instance, means } = this
     const change = Selection.end(choice.selection, call, outcome, means.now())
-    if (change?._tag === "Ejected") Metrics.ejections.unsafeUpdate(1, ejectionLabels[change.reason])
+    if (change?._tag === "Ejected") Metric.unsafeUpdate(Metrics.ejections, 1, ejectionLabels[change.reason])
     if (kind !== undefined) choice.reportFailure(instance.instanceKey, kind)
     noteStrategyFailures(means, choice)
   }
@@ -100,21 +99,19 @@ interface Means {
   readonly background: (effect: Effect.Effect<void>) => void
 }
 
-const labels = (name: string, value: string) => [MetricLabel.make(name, value)]
+const labels = (name: string, value: string) => Metric.labels({ [name]: value })
 
-const ejectionLabels: Readonly<Record<Outlier.Reason, ReadonlyArray<MetricLabel.MetricLabel>>> = {
+const ejectionLabels: Readonly<Record<Outlier.Reason, Metric.Labels>> = {
   Unreachable: labels("reason", "unreachable"),
   Consecutive: labels("reason", "consecutive"),
   Rate: labels("reason", "rate"),
   Probe: labels("reason", "probe")
 }
 
-const noLabels: ReadonlyArray<never> = []
-
 const noteStrategyFailures = (means: Means, choice: Choice.Choice): void => {
   const failures = Selection.takeStrategyFailures(choice.selection)
   if (failures === undefined) return
-  Metrics.strategyFailures.unsafeUpdate(failures.count, noLabels)
+  Metric.unsafeUpdate(Metrics.strategyFailures, failures.count, Metric.noLabels)
   if (choice.strategyFailed) return
   choice.strategyFailed = true
   const { project, name, selection } = choice
@@ -164,7 +161,7 @@ const makeBackground = (): Effect.Effect<Means["background"], never, Scope.Scope
       Effect.flatMap((effect) => Effect.forkIn(effect, scope)),
       Effect.forever,
       Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
-      Effect.locally(FiberRef.currentContext, Context.empty()),
+      Fibers.bare,
       Effect.interruptible,
       Effect.forkIn(scope)
     )
@@ -204,8 +201,8 @@ export const make = (keeper: ViewKeeper.ViewKeeper, settings: Settings): Effect.
       if (choice.selection.strategyFailures !== undefined) noteStrategyFailures(means, choice)
       if (call === undefined) return undefined
       choice.picks++
-      Metrics.picks.unsafeUpdate(1, pickLabels)
-      if (call.isPanic === true) Metrics.panics.unsafeUpdate(1, noLabels)
+      Metric.unsafeUpdate(Metrics.picks, 1, pickLabels)
+      if (call.isPanic === true) Metric.unsafeUpdate(Metrics.panics, 1, Metric.noLabels)
       return new Pick(means, choice, call)
     }
 

@@ -10,14 +10,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as FetchPlan from "../../core/FetchPlan.js"
 import * as Refresh from "../../core/Refresh.js"
 import * as View from "../../core/View.js"
+import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
+import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
@@ -171,7 +172,7 @@ const recallSoon = (cell: Cell.Cell, means: Means): Effect.Effect<never> =>
     const log = recall(cell, means)
     if (current !== undefined) {
       cell.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
-      Deferred.unsafeDone(current.done, Effect.succeed(Cell.released))
+      Wakes.unsafeDone(current.done, Effect.succeed(Cell.released))
     }
     return log
   }).pipe(Effect.delay(Duration.millis(recallAfterMillis)), Effect.zipRight(Effect.never))
@@ -198,11 +199,15 @@ const logTurn = (cell: Cell.Cell, exit: Cell.FetchExit, failuresBefore: number):
     : Effect.logInfo(`the instances of ${describe(cell)} are fetched again, after ${failuresBefore} failed attempts`)
 }
 
-const kinds = { list: MetricLabel.make("kind", "list"), single: MetricLabel.make("kind", "by-id") }
-const results = { success: MetricLabel.make("result", "success"), failure: MetricLabel.make("result", "failure") }
 const refreshLabels = {
-  list: { success: [kinds.list, results.success], failure: [kinds.list, results.failure] },
-  single: { success: [kinds.single, results.success], failure: [kinds.single, results.failure] }
+  list: {
+    success: Metric.labels({ kind: "list", result: "success" }),
+    failure: Metric.labels({ kind: "list", result: "failure" })
+  },
+  single: {
+    success: Metric.labels({ kind: "by-id", result: "success" }),
+    failure: Metric.labels({ kind: "by-id", result: "failure" })
+  }
 }
 
 /** Forgets what nobody has confirmed for too long. Gives the line to be logged. */
@@ -235,12 +240,12 @@ const land = (
   const waiting = cell.current?.done ?? fetch.done
   cell.current = undefined
   const labels = refreshLabels[fetch.plan === "List" ? "list" : "single"]
-  Metrics.viewRefreshes.unsafeUpdate(1, isSuccess ? labels.success : labels.failure)
+  Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
   // All that a waiting caller will see is there before it is told, in one step: the fiber may end with any of the lines.
   const lines = [logTurn(cell, cell.last.exit, failuresBefore)]
   if (!isSuccess) lines.push(recall(cell, means), expire(cell, now, means))
   Gauges.update(cell, now)
-  Deferred.unsafeDone(waiting, Effect.succeed(cell.last.exit))
+  Wakes.unsafeDone(waiting, Effect.succeed(cell.last.exit))
   return Effect.all(lines, { discard: true })
 }
 

@@ -6,7 +6,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as MetricLabel from "effect/MetricLabel"
+import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Cell from "./Cell.js"
@@ -14,10 +14,10 @@ import * as Cell from "./Cell.js"
 const tiers = ["listed", "held", "disk", "static"] as const
 
 const tierLabels = {
-  listed: [MetricLabel.make("tier", "listed")],
-  held: [MetricLabel.make("tier", "held")],
-  disk: [MetricLabel.make("tier", "disk")],
-  static: [MetricLabel.make("tier", "static")]
+  listed: Metric.labels({ tier: "listed" }),
+  held: Metric.labels({ tier: "held" }),
+  disk: Metric.labels({ tier: "disk" }),
+  static: Metric.labels({ tier: "static" })
 }
 
 const count = ({ view }: Cell.Cell): Cell.Tiers => {
@@ -32,15 +32,12 @@ const count = ({ view }: Cell.Cell): Cell.Tiers => {
 const report = (cell: Cell.Cell, found: Cell.Tiers): void => {
   for (const tier of tiers) {
     const change = found[tier] - cell.counted[tier]
-    if (change !== 0) Metrics.viewInstances.unsafeModify(change, tierLabels[tier])
+    if (change !== 0) Metric.unsafeChange(Metrics.viewInstances, change, tierLabels[tier])
   }
   cell.counted = found
 }
 
-const ageLabels = ({ view }: Cell.Cell) => [
-  MetricLabel.make("project", view.project),
-  MetricLabel.make("env", view.env)
-]
+const ageLabels = ({ view }: Cell.Cell) => Metric.labels({ project: view.project, env: view.env })
 
 /** The age of the oldest service that somebody asks for. */
 const ageMillis = (cell: Cell.Cell, now: number): number => {
@@ -68,7 +65,7 @@ export const followMillis = 15_000
  * @since 0.1.0
  */
 export const age = (cell: Cell.Cell, now: number): void => {
-  if (cell.hadServices) Metrics.viewAgeSeconds.unsafeUpdate(ageMillis(cell, now) / 1_000, ageLabels(cell))
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, ageMillis(cell, now) / 1_000, ageLabels(cell))
 }
 
 /**
@@ -102,5 +99,5 @@ export const update = (cell: Cell.Cell, now: number): void => {
  */
 export const drop = (cell: Cell.Cell): void => {
   report(cell, Cell.noTiers)
-  if (cell.hadServices) Metrics.viewAgeSeconds.unsafeUpdate(0, ageLabels(cell))
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, 0, ageLabels(cell))
 }

@@ -53,7 +53,9 @@ export const make = <C, E, R>(
     // Closing the clients interrupts whoever waits for one that is being made. That is not the end of the caller's fiber.
     const orClosed = <E2>(cause: Cause.Cause<E2>): Effect.Effect<never, E2 | AioRpcError> =>
       isClosed && Cause.isInterruptedOnly(cause) ? Effect.fail(closed) : Effect.failCause(cause)
-    const locateOpen = Effect.suspend(() => (isClosed ? Effect.fail(closed) : Effect.tap(locate, follow)))
+    const locateOpen = Effect.suspend(() =>
+      isClosed ? Effect.fail(closed) : Effect.tap(locate, (choice) => Effect.sync(() => follow(choice)))
+    )
 
     return {
       use: (f, options) =>

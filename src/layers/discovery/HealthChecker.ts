@@ -14,6 +14,7 @@ import * as Networks from "../../core/Networks.js"
 import * as Roster from "../../core/Roster.js"
 import * as Selection from "../../core/Selection.js"
 import * as Status from "../../grpc/Status.js"
+import * as Fibers from "../../internal/fibers.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
@@ -44,7 +45,7 @@ const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => Status.firstL
 /** Asks once. Never fails, and ends in time even where the check cannot be interrupted. */
 const ask = (settings: Settings, target: Target): Effect.Effect<Exit.Exit<unknown, unknown>> =>
   Effect.suspend(() => settings.check(target.instance, target)).pipe(
-    Effect.disconnect,
+    Fibers.disconnect,
     Effect.timeoutFail({
       duration: settings.timeoutMillis,
       onTimeout: () => `no answer within ${Duration.format(Duration.millis(settings.timeoutMillis))}`

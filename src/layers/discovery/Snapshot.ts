@@ -7,21 +7,23 @@ import { createHash } from "node:crypto"
 import type * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as View from "../../core/View.js"
+import * as Fibers from "../../internal/fibers.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Schemas from "../../internal/schemas.js"
 import * as Slices from "../../internal/slices.js"
+import * as Stores from "../../internal/stores.js"
+import * as Wakes from "../../internal/wakes.js"
 import { Instance } from "../../schemas/Instance.js"
 import { Service } from "../../schemas/Service.js"
 import type * as Cell from "./Cell.js"
@@ -96,8 +98,8 @@ const Header = Schema.Struct({
   sha256: Schema.String
 })
 
-const decodeHeader = Schema.decodeUnknownOption(Schema.parseJson(Header))
-const decodeLine = Schema.decodeUnknownEither(Schema.parseJson(Line))
+const decodeHeader = Schema.decodeUnknownOption(Schemas.json(Header))
+const decodeLine = Schemas.decoder(Schemas.json(Line))
 
 /** One line says what it is and proves that the rest is whole; each of the others is a service. */
 const encode = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
@@ -150,7 +152,7 @@ const decode = (text: string): Effect.Effect<ReadonlyArray<Line>, string> =>
 const reasonOf = (cause: Cause.Cause<unknown>): string => messageOf(cause).split("\n", 1)[0] ?? ""
 
 const read = ({ key, store }: Settings): Effect.Effect<ReadonlyArray<Line>> =>
-  store.get(key).pipe(
+  Stores.get(store, key).pipe(
     Effect.timeout(READ_TIMEOUT),
     Effect.flatMap(Option.match({ onNone: () => Effect.succeed([]), onSome: decode })),
     Effect.catchAllCause((cause) =>
@@ -246,18 +248,18 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
         ),
       note: (isChanged) => {
         hasNews = true
-        if (isChanged || Monotonic.unsafeNow(clock) - writtenAt >= CONFIRM_MILLIS) Deferred.unsafeDone(due, Effect.void)
+        if (isChanged || Monotonic.unsafeNow(clock) - writtenAt >= CONFIRM_MILLIS) Wakes.unsafeDone(due, Effect.void)
       },
       keep: (cells) =>
         Effect.gen(function* () {
           yield* Effect.addFinalizer(() =>
             Effect.suspend(() => (hasNews ? Effect.interruptible(writeNow(cells, LAST_WRITE_TIMEOUT)) : Effect.void))
           )
-          yield* Effect.suspend(() => Deferred.await(due)).pipe(
+          yield* Effect.suspend(() => Wakes.awaiting(due)).pipe(
             Effect.zipRight(Effect.sleep(Duration.millis(settings.debounceMillis))),
             Effect.zipRight(Effect.suspend(() => writeNow(cells, WRITE_TIMEOUT))),
             Effect.forever,
-            Effect.locally(FiberRef.currentContext, Context.empty()),
+            Fibers.bare,
             Effect.interruptible,
             Effect.forkScoped
           )

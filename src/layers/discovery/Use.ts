@@ -8,10 +8,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import { constUndefined, identity } from "effect/Function"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/RetryBudget.js"
+import * as Metric from "../../internal/metric.js"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -56,8 +55,8 @@ const noAnswer = ({ choice, instance }: Pick, millis = 0): AioRpcError =>
     details: `no answer from instance ${instance.instanceKey} of ${choice.project}/${choice.name} within ${Duration.format(Duration.millis(millis))}`
   })
 
-const triedLabels = [MetricLabel.make("result", "tried")]
-const overBudgetLabels = [MetricLabel.make("result", "over budget")]
+const triedLabels = Metric.labels({ result: "tried" })
+const overBudgetLabels = Metric.labels({ result: "over budget" })
 
 /** Another instance, in flight already, where there is one and the budget allows it. */
 const another = (
@@ -67,14 +66,14 @@ const another = (
   { chooser, now }: Means
 ): Pick | undefined => {
   if (!RetryBudget.allows(choice.budget, now())) {
-    Metrics.failovers.unsafeUpdate(1, overBudgetLabels)
+    Metric.unsafeUpdate(Metrics.failovers, 1, overBudgetLabels)
     return undefined
   }
   const exclude = tried.map(({ call }) => call.candidate)
   const next = chooser.begin(choice, { key: options.key, where: options.where, exclude })
   if (next === undefined) return undefined
   RetryBudget.retry(choice.budget, now())
-  Metrics.failovers.unsafeUpdate(1, triedLabels)
+  Metric.unsafeUpdate(Metrics.failovers, 1, triedLabels)
   return next
 }
 
@@ -95,9 +94,7 @@ const attemptOnce = <A, E, R>(
   }
   const run = Effect.exit(attempt.run)
   const limited =
-    timeoutMillis === undefined
-      ? run
-      : Effect.timeoutTo(run, { duration: timeoutMillis, onSuccess: identity, onTimeout: constUndefined })
+    timeoutMillis === undefined ? run : Effect.map(Effect.timeoutOption(run, timeoutMillis), Option.getOrUndefined)
   // Twice the exit: an interruption from outside passes by the inner one.
   return Effect.map(Effect.exit(restore(limited)), (outer) => {
     const exit = Exit.isFailure(outer) ? Exit.failCause(outer.cause) : outer.value

@@ -4,19 +4,19 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as FetchPlan from "../../core/FetchPlan.js"
 import * as Refresh from "../../core/Refresh.js"
 import * as View from "../../core/View.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { Registry } from "../../services/Registry.js"
 import * as Cell from "./Cell.js"
@@ -147,7 +147,7 @@ const pause = (cell: Cell.Cell, means: Fetch.Means, drop: (cell: Cell.Cell) => v
       isFailing ? now + Gauges.followMillis : Number.POSITIVE_INFINITY
     )
     const millis = Math.ceil(wakeAt - now)
-    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Deferred.await(cell.wake)).pipe(
+    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(cell.wake)).pipe(
       Effect.zipRight(pause(cell, means, drop))
     )
   })
@@ -158,7 +158,7 @@ const makeQuestions = (
   isClosed: () => boolean
 ): Pick<ViewKeeper, "use" | "learn" | "refresh" | "reportFailure"> => {
   const now = () => Monotonic.unsafeNow(clock)
-  const wake = (cell: Cell.Cell): void => Deferred.unsafeDone(cell.wake, Effect.void)
+  const wake = (cell: Cell.Cell): void => void Wakes.unsafeDone(cell.wake, Effect.void)
   const hasten = (cell: Cell.Cell): void => {
     if (cell.current !== undefined) {
       cell.hastenedMeanwhile = true
@@ -178,7 +178,7 @@ const makeQuestions = (
     const { current, last, view } = cell
     const isImpatient = !isPatient && isSick(cell) && canBeAnswered(cell, name)
     const unlessSick = (done: Deferred.Deferred<Cell.FetchExit>) =>
-      isImpatient ? Effect.succeed(last.exit) : Deferred.await(done)
+      isImpatient ? Effect.succeed(last.exit) : Wakes.awaiting(done)
     if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessSick(current.done)
     if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(cell.refresh, now())) {
       return Effect.succeed(last.exit)
@@ -288,7 +288,7 @@ export const make = (
     const inBackground = <A>(effect: Effect.Effect<A>) =>
       effect.pipe(
         Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
-        Effect.locally(FiberRef.currentContext, Context.empty()),
+        Fibers.bare,
         Effect.interruptible,
         Effect.forkIn(scope)
       )
@@ -310,7 +310,7 @@ export const make = (
         isClosed = true
         for (const cell of cells.all()) {
           for (const done of [cell.current?.done, cell.next]) {
-            if (done !== undefined) Deferred.unsafeDone(done, Effect.succeed(Cell.closed))
+            if (done !== undefined) Wakes.unsafeDone(done, Effect.succeed(Cell.closed))
           }
           for (const watcher of cell.watchers) watcher.end()
           Gauges.drop(cell)

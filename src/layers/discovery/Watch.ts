@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,6 +12,8 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InstanceDiff from "../../core/InstanceDiff.js"
 import * as View from "../../core/View.js"
+import * as Pulls from "../../internal/pulls.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js"
 import type * as Cell from "./Cell.js"
@@ -35,7 +36,7 @@ const subscribe = (
   cell: Cell.Cell,
   name: string,
   { watchDebounceMillis }: Settings
-): Effect.Effect<Effect.Effect<Chunk.Chunk<InstanceChange>, Option.Option<never>>, never, Scope.Scope> => {
+): Effect.Effect<Pulls.Pull<InstanceChange>, never, Scope.Scope> => {
   let told: ReadonlyArray<Instance> = []
   // The present set is news, and has waited long enough.
   let changedAt: number | undefined = Number.NEGATIVE_INFINITY
@@ -45,16 +46,16 @@ const subscribe = (
     name,
     wake: () => {
       changedAt ??= keeper.now()
-      Deferred.unsafeDone(news, Effect.void)
+      Wakes.unsafeDone(news, Effect.void)
     },
     end: () => {
       isEnded = true
-      Deferred.unsafeDone(news, Effect.void)
+      Wakes.unsafeDone(news, Effect.void)
     }
   }
-  const pull: Effect.Effect<Chunk.Chunk<InstanceChange>, Option.Option<never>> = Effect.suspend(() => {
+  const pull: Pulls.Pull<InstanceChange> = Effect.suspend(() => {
     if (changedAt === undefined) {
-      return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Deferred.await(news), pull)
+      return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Wakes.awaiting(news), pull)
     }
     const millis = changedAt + watchDebounceMillis - keeper.now()
     if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
@@ -63,7 +64,7 @@ const subscribe = (
     const before = told
     told = View.find(cell.view, name)?.instances ?? []
     const changes = InstanceDiff.diff(before, told)
-    return changes.length > 0 ? Effect.succeed(Chunk.unsafeFromArray(changes)) : pull
+    return changes.length > 0 ? Effect.succeed(changes) : pull
   })
   return Effect.as(
     Effect.acquireRelease(
@@ -92,6 +93,6 @@ export const make = (
   Stream.unwrapScoped(
     service.resolved.pipe(
       Effect.flatMap(() => subscribe(keeper, service.open(), service.name, settings)),
-      Effect.map(Stream.repeatEffectChunkOption)
+      Effect.map(Pulls.stream)
     )
   )

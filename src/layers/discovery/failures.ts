@@ -65,18 +65,28 @@ const ofSystemCode = (code: string, error: unknown): Evidence | undefined => {
 }
 
 // The errors of Effect and of the HTTP client of `@effect/platform`, known by their tags.
+const ofStatusCode = (error: unknown): Evidence => {
+  const status = get(get(error, "response"), "status")
+  return HTTP_UNAVAILABLE.has(status) ? "Unavailable" : status === 500 ? "Failed" : "Uncounted"
+}
+
 const ofTag = (error: unknown): Evidence | undefined => {
   const reason = get(error, "reason")
   switch (get(error, "_tag")) {
     case "TimeoutException":
+    case "TimeoutError":
       return "Unavailable"
     case "RequestError":
       return reason === "Transport" ? "Disconnected" : undefined
-    case "ResponseError": {
-      if (reason !== "StatusCode") return undefined
-      const status = get(get(error, "response"), "status")
-      return HTTP_UNAVAILABLE.has(status) ? "Unavailable" : status === 500 ? "Failed" : "Uncounted"
-    }
+    case "ResponseError":
+      return reason === "StatusCode" ? ofStatusCode(error) : undefined
+    // Effect 4: the same, one level down.
+    case "HttpClientError":
+      return ofTag(reason)
+    case "TransportError":
+      return "Disconnected"
+    case "StatusCodeError":
+      return ofStatusCode(error)
     default:
       return undefined
   }

@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Lease from "../../core/Lease.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError } from "../../services/Heartbeat.js"
@@ -36,7 +37,7 @@ export const make = (
   log: ChangeLog
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
-    Effect.withFiberRuntime((fiber) => {
+    Fibers.withFiber((fiber) => {
       // Stopped or paused between the asking and the first step of this.
       if (!Lease.isKept(entry.lease)) return Effect.void
       // By itself: whoever began this may learn of its fiber only after it has ended.
@@ -59,7 +60,7 @@ export const make = (
 
   // What an attempt that was given up finds out does not concern the one that followed it.
   const settle: Dispatch = (entry, event) =>
-    Effect.withFiberRuntime((fiber) => {
+    Fibers.withFiber((fiber) => {
       if (entry.attempt !== fiber) return Effect.void
       entry.attempt = undefined
       return dispatch(entry, event)

@@ -7,11 +7,9 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -19,7 +17,10 @@ import * as Lease from "../../core/Lease.js"
 import * as StreamPlan from "../../core/StreamPlan.js"
 import * as Logs from "../../internal/logs.js"
 import { messageOf } from "../../internal/messageOf.js"
+import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Pulls from "../../internal/pulls.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import { BeatStream } from "./BeatStream.js"
@@ -52,16 +53,16 @@ export interface Options {
 }
 
 const resultLabels = {
-  renewed: [MetricLabel.make("result", "renewed")],
-  refused: [MetricLabel.make("result", "refused")],
-  failed: [MetricLabel.make("result", "failed")]
+  renewed: Metric.labels({ result: "renewed" }),
+  refused: Metric.labels({ result: "refused" }),
+  failed: Metric.labels({ result: "failed" })
 }
 
-const countBeats = (acks: Chunk.Chunk<HeartbeatAck>): void => {
+const countBeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
   const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
-  const renewed = Chunk.size(acks) - refused
-  if (renewed > 0) Metrics.beats.unsafeUpdate(renewed, resultLabels.renewed)
-  if (refused > 0) Metrics.beats.unsafeUpdate(refused, resultLabels.refused)
+  const renewed = acks.length - refused
+  if (renewed > 0) Metric.unsafeUpdate(Metrics.beats, renewed, resultLabels.renewed)
+  if (refused > 0) Metric.unsafeUpdate(Metrics.beats, refused, resultLabels.refused)
 }
 
 const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
@@ -82,7 +83,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     const leases = new Set<LeaseEntry>()
     // Beats that no stream has taken yet, in the order they were asked for. They outlive the streams.
     const waiting = new Set<LeaseEntry>()
-    const wake = Effect.unsafeMakeLatch(false)
+    const wake = Wakes.unsafeMakeLatch(false)
     let streams: ReadonlyArray<BeatStream> = []
     let opening = StreamPlan.open
     let beatsPerMilli = 0
@@ -182,11 +183,11 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
       if (answered === undefined) return undefined
       millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
       const refused = ack.expiresAt === 0
-      Metrics.beatRoundTripMillis.unsafeUpdate(ack.receivedAt - ack.sentAt, [])
+      Metric.unsafeUpdate(Metrics.beatRoundTripMillis, ack.receivedAt - ack.sentAt, Metric.noLabels)
       return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
     }
 
-    const onAcks = (stream: BeatStream, acks: Chunk.Chunk<HeartbeatAck>): Effect.Effect<void> =>
+    const onAcks = (stream: BeatStream, acks: ReadonlyArray<HeartbeatAck>): Effect.Effect<void> =>
       Effect.suspend(() => {
         const isFirst = !stream.isProven
         countBeats(acks)
@@ -221,7 +222,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
         const isMissed = streams.includes(stream)
         streams = streams.filter((other) => other !== stream)
         const lost = stream.entries
-        if (lost.length > 0) Metrics.beats.unsafeUpdate(lost.length, resultLabels.failed)
+        if (lost.length > 0) Metric.unsafeUpdate(Metrics.beats, lost.length, resultLabels.failed)
         const told = Steps.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }))
         const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
@@ -230,9 +231,7 @@ export const make = (options: Options): Effect.Effect<BeatPool> =>
     const leave = (stream: BeatStream) => Effect.sync(() => move([stream]))
 
     const serve = (stream: BeatStream): Effect.Effect<void> =>
-      Stream.runForEachChunk(registry.heartbeats(stream.beats, { onLeave: leave(stream) }), (acks) =>
-        onAcks(stream, acks)
-      ).pipe(
+      Pulls.forEach(registry.heartbeats(stream.beats, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
         Effect.raceFirst(stream.watch),
         Effect.raceFirst(stream.farewell),
         Effect.onExit((exit) => ended(stream, exit)),

@@ -3,15 +3,16 @@
  *
  * @since 0.1.0
  */
-import * as Chunk from "effect/Chunk"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Lease from "../../core/Lease.js"
 import type * as StreamPlan from "../../core/StreamPlan.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Pulls from "../../internal/pulls.js"
+import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -48,10 +49,10 @@ export class BeatStream implements StreamPlan.Candidate {
   private isLetGo = false
   /** When the watch looks next. */
   private lookAt = Number.POSITIVE_INFINITY
-  private readonly fed = Effect.unsafeMakeLatch(false)
-  private readonly busy = Effect.unsafeMakeLatch(false)
-  private readonly hurried = Effect.unsafeMakeLatch(false)
-  private readonly drained = Effect.unsafeMakeLatch(false)
+  private readonly fed = Wakes.unsafeMakeLatch(false)
+  private readonly busy = Wakes.unsafeMakeLatch(false)
+  private readonly hurried = Wakes.unsafeMakeLatch(false)
+  private readonly drained = Wakes.unsafeMakeLatch(false)
 
   constructor(
     private readonly clock: Clock.Clock,
@@ -96,9 +97,9 @@ export class BeatStream implements StreamPlan.Candidate {
   }
 
   /** What to send, as it is handed in. */
-  readonly beats: Stream.Stream<LeaseKey> = Stream.repeatEffectChunkOption(Effect.suspend(() => this.nextBeats()))
+  readonly beats: Stream.Stream<LeaseKey> = Pulls.stream(Effect.suspend(() => this.nextBeats()))
 
-  private nextBeats(): Effect.Effect<Chunk.Chunk<LeaseKey>, Option.Option<never>> {
+  private nextBeats(): Pulls.Pull<LeaseKey> {
     if (this.outbox.length === 0) {
       if (this.isLetGo) {
         if (this.sent.length === 0) this.drained.unsafeOpen()
@@ -123,8 +124,7 @@ export class BeatStream implements StreamPlan.Candidate {
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
     else this.busy.unsafeOpen()
     this.unsafeHurry()
-    const next =
-      keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(Chunk.unsafeFromArray(keys))
+    const next = keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(keys)
     return dropped.length === 0 ? next : Effect.zipRight(Steps.forEach(dropped, this.onDropped), next)
   }
 

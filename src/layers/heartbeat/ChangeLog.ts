@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { Rest } from "./Steps.js"
 
 /**
@@ -38,7 +39,7 @@ const write = (isGrave: boolean, line: string): Effect.Effect<void> => (isGrave 
  * @category constructors
  */
 export const make: Effect.Effect<ChangeLog> = Effect.map(Effect.clock, (clock) => {
-  const pending = Effect.unsafeMakeLatch(false)
+  const pending = Wakes.unsafeMakeLatch(false)
   let lines = MOST_LINES
   let refilledAt = Monotonic.unsafeNow(clock)
   let counts = new Map<string, number>()

@@ -9,7 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Lease from "../../core/Lease.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
+import * as Wakes from "../../internal/wakes.js"
 import type * as LeaseEntry from "./LeaseEntry.js"
 import type { Registrar } from "./Registrar.js"
 
@@ -83,7 +85,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
   const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => {
       stopping.add(entry)
-      const gates = entry.gates === undefined ? Effect.void : Fiber.interruptFork(entry.gates)
+      const gates = entry.gates === undefined ? Effect.void : Fibers.interruptFork(entry.gates)
       return Effect.all([gates, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => onLeave(entry))], {
         discard: true
       })
@@ -136,7 +138,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
       )
     })
     const over = Effect.suspend(() =>
-      Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Deferred.await(ending)), {
+      Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Wakes.awaiting(ending)), {
         discard: true
       })
     )

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Lease from "../../core/Lease.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Settings } from "./Settings.js"
@@ -30,7 +31,7 @@ const asking = (gate: Effect.Effect<boolean>): Effect.Effect<boolean> => {
   return Effect.suspend(() => {
     if (isAsked) return Effect.succeed(false)
     isAsked = true
-    return Effect.map(Effect.exit(Effect.timeoutOption(Effect.disconnect(asked), ANSWER_TIMEOUT)), (exit) =>
+    return Effect.map(Effect.exit(Effect.timeoutOption(Fibers.disconnect(asked), ANSWER_TIMEOUT)), (exit) =>
       Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
     )
   })

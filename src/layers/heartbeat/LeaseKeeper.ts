@@ -10,10 +10,12 @@ import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { PCGRandom } from "effect/Utils"
 import * as Lease from "../../core/Lease.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import { PCGRandom } from "../../internal/random.js"
+import * as Wakes from "../../internal/wakes.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import type { Auth } from "../../services/Auth.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
@@ -122,7 +124,7 @@ export const make = (
     const registrar = Registrar.make(registry, clock, settings, localHost)
     const hasParted = ClockWatch.make(clock, settings.clockTolerance)
     // Open while there are leases: nothing is watched for none.
-    const occupied = Effect.unsafeMakeLatch(false)
+    const occupied = Wakes.unsafeMakeLatch(false)
     const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
     const forked = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
@@ -180,7 +182,7 @@ export const make = (
           // That of a stop is part of it.
           if (entry.lease.status !== "Paused") return undefined
           return Effect.map(forked(endings.deregisterPaused(entry)), (fiber) => {
-            if (fiber.unsafePoll() === null) entry.pausing = fiber
+            if (Fibers.unsafeIsRunning(fiber)) entry.pausing = fiber
           })
       }
     }

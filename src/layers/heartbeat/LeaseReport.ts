@@ -3,21 +3,21 @@
  *
  * @since 0.1.0
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as MetricLabel from "effect/MetricLabel"
 import * as Lease from "../../core/Lease.js"
 import * as Logs from "../../internal/logs.js"
+import * as Metric from "../../internal/metric.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type { ChangeLog } from "./ChangeLog.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Rest } from "./Steps.js"
 
-const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
+const stateLabels = new Map<LeaseState, Metric.Labels>(
   (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
     state,
-    [MetricLabel.make("state", state)]
+    Metric.labels({ state: state })
   ])
 )
 
@@ -29,7 +29,7 @@ const stateLabels = new Map<LeaseState, ReadonlyArray<MetricLabel.MetricLabel>>(
  */
 export const countState = (state: LeaseState, change: 1 | -1): void => {
   const labels = stateLabels.get(state)
-  if (labels !== undefined) Metrics.leases.unsafeModify(change, labels)
+  if (labels !== undefined) Metric.unsafeChange(Metrics.leases, change, labels)
 }
 
 /**
@@ -40,7 +40,7 @@ export const countState = (state: LeaseState, change: 1 | -1): void => {
  */
 export const countRegistration = ({ wanted }: Lease.Lease): void => {
   if (wanted !== undefined && wanted !== "first") {
-    Metrics.reregistrations.unsafeUpdate(1, [MetricLabel.make("reason", wanted)])
+    Metric.unsafeUpdate(Metrics.reregistrations, 1, Metric.labels({ reason: wanted }))
   }
 }
 
@@ -61,10 +61,10 @@ const logChange = (log: ChangeLog, entry: LeaseEntry.LeaseEntry, from: LeaseStat
 export const unsafePublish = (log: ChangeLog, entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Rest => {
   countState(from, -1)
   countState(to, 1)
-  if (to === "Lost") Metrics.leasesLost.unsafeUpdate(1, [])
+  if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Metric.noLabels)
   LeaseEntry.unsafeNote(entry, to)
   if (entry.settled !== undefined && (to === "Live" || to === "Stopped")) {
-    Deferred.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
+    Wakes.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
     entry.lastError = undefined
     if (to === "Live") entry.settled = undefined
   }
@@ -83,5 +83,6 @@ export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): 
     // Nobody has to be woken for what was taken off the registry on purpose.
     if (Lease.isKept(lease)) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
   }
-  if (least < Number.POSITIVE_INFINITY) Metrics.leaseSecondsLeft.unsafeUpdate(Math.max(0, least) / 1_000, [])
+  if (least < Number.POSITIVE_INFINITY)
+    Metric.unsafeUpdate(Metrics.leaseSecondsLeft, Math.max(0, least) / 1_000, Metric.noLabels)
 }

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Lease from "../../core/Lease.js"
 import * as TimerQueue from "../../core/TimerQueue.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Wakes from "../../internal/wakes.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 import * as Steps from "./Steps.js"
 
@@ -32,7 +33,7 @@ const LONGEST_SLEEP_MILLIS = 24 * 60 * 60 * 1_000
 export const make = (onDue: (entry: LeaseEntry) => Steps.Rest): Effect.Effect<LeaseTimer> =>
   Effect.map(Effect.clock, (clock) => {
     const queue = TimerQueue.make<LeaseEntry>()
-    const rescheduled = Effect.unsafeMakeLatch(false)
+    const rescheduled = Wakes.unsafeMakeLatch(false)
     const now = () => Monotonic.unsafeNow(clock)
 
     const wakeDue = Effect.suspend(() => {

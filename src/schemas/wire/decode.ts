@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Schemas from "../../internal/schemas.js"
 import { AioWireError } from "../AioError.js"
 import type { Lease, NewInstance } from "../Instance.js"
 import * as Limits from "../Limits.js"
@@ -75,7 +76,7 @@ export const decodeEnsureService = (
   collecting((skip) => Either.map(serviceOf(raw.service, skip), (service) => ({ service, created: raw.created })))
 
 const WireLease = Schema.Struct({ instance_key: Schema.NonEmptyString, expires_at: Seconds })
-const decodeLease_ = Schema.decodeUnknownEither(WireLease)
+const decodeLease_ = Schemas.decoder(WireLease)
 
 /**
  * @since 0.1.0
@@ -91,7 +92,7 @@ export const decodeRegisterInstance = (
     expiresAt: millis(wire.expires_at)
   }))
 
-const decodeHeartbeat_ = Schema.decodeUnknownEither(Schema.Struct({ expires_at: Seconds }))
+const decodeHeartbeat_ = Schemas.decoder(Schema.Struct({ expires_at: Seconds }))
 
 /**
  * When the renewed lease runs out, in milliseconds since the epoch by the server's clock; 0 where it was not renewed.
@@ -103,9 +104,9 @@ export const decodeHeartbeat = (raw: Messages.HeartbeatResponse): Either.Either<
   Either.map(hard("HeartbeatResponse", decodeHeartbeat_(raw), raw), (wire) => Math.max(0, millis(wire.expires_at)))
 
 // What a header can carry: grpc-js throws for anything else, and shows the token in what it throws.
-const HeaderValue = Schema.String.pipe(Schema.pattern(/^[!-~]+$/))
+const HeaderValue = Schemas.matching(/^[!-~]+$/)
 
-const decodeToken_ = Schema.decodeUnknownEither(
+const decodeToken_ = Schemas.decoder(
   Schema.Struct({ access_token: HeaderValue, expires_at: Seconds, token_type: Schema.String })
 )
 

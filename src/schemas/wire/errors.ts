@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
+import * as Schemas from "../../internal/schemas.js"
 import { AioWireError } from "../AioError.js"
 import { shorten } from "./shorten.js"
 
@@ -12,14 +12,13 @@ import { shorten } from "./shorten.js"
  * @since 0.1.0
  * @category constructors
  */
-export const wireError = (protoMessage: string, error: ParseResult.ParseError): AioWireError => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
-  const path = issue?.path ?? []
+export const wireError = (protoMessage: string, error: Schemas.Issue): AioWireError => {
+  const { message, path } = Schemas.firstProblem(error)
   return new AioWireError({
     protoMessage,
     field: path.length === 0 ? "(message)" : path.join("."),
     actual: "not shown",
-    problem: issue?.message ?? error.message
+    problem: message
   })
 }
 
@@ -45,7 +44,7 @@ const atPath = (raw: unknown, path: string): unknown =>
  * @since 0.1.0
  * @category conversions
  */
-export const hard = <A, I>(protoMessage: string, result: Either.Either<A, ParseResult.ParseError>, raw: I) =>
+export const hard = <A, I>(protoMessage: string, result: Either.Either<A, Schemas.Issue>, raw: I) =>
   Either.mapLeft(result, (error) => {
     const found = wireError(protoMessage, error)
     return new AioWireError({

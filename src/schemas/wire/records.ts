@@ -6,6 +6,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import * as Schemas from "../../internal/schemas.js"
 import type { AioWireError } from "../AioError.js"
 import { InstanceId, ServiceId } from "../Ids.js"
 import { Endpoint, type Instance, Port } from "../Instance.js"
@@ -19,9 +20,7 @@ import { memoize } from "./memoize.js"
  * @since 0.1.0
  * @category schemas
  */
-export const Seconds = Schema.String.pipe(
-  Schema.pattern(/^-?[0-9]{1,19}$/, { message: () => "expected a 64-bit integer as a decimal string" })
-)
+export const Seconds = Schemas.matching(/^-?[0-9]{1,19}$/, "expected a 64-bit integer as a decimal string")
 
 const WireService = Schema.Struct({
   id: ServiceId,
@@ -55,18 +54,18 @@ const WireServiceWithInstances = Schema.Struct({ service: Schema.Unknown, instan
 
 // Written by any client in any language: a missing member has Go's zero value, a member of the wrong type is an error.
 const WireEndpoint = Schema.Struct({
-  host: Schema.optionalWith(Schema.String, { default: () => "" }),
-  network: Schema.optionalWith(Schema.String, { default: () => "" }),
-  priority: Schema.optionalWith(Schema.Int, { default: () => 0 })
+  host: Schemas.orDefault(Schema.String, ""),
+  network: Schemas.orDefault(Schema.String, ""),
+  priority: Schemas.orDefault(Schema.Int, 0)
 })
 
 const isWireService = accepts(WireService)
-const decodeService_ = Schema.decodeUnknownEither(WireService)
+const decodeService_ = Schemas.decoder(WireService)
 const isWireInstance = accepts(WireInstance)
-const decodeInstance_ = Schema.decodeUnknownEither(WireInstance)
-const decodeServiceWithInstances_ = Schema.decodeUnknownEither(WireServiceWithInstances)
+const decodeInstance_ = Schemas.decoder(WireInstance)
+const decodeServiceWithInstances_ = Schemas.decoder(WireServiceWithInstances)
 const isWholeEndpoint = accepts(Endpoint)
-const decodeEndpoint_ = Schema.decodeUnknownEither(WireEndpoint)
+const decodeEndpoint_ = Schemas.decoder(WireEndpoint)
 const isPort = accepts(Port)
 
 /**

@@ -1,6 +1,6 @@
 import { HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Metric, Option, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Metric, Option, TestClock } from "effect"
 import { peakEwma } from "../../../src/core/balancing/PeakEwma.js"
 import { roundRobin } from "../../../src/core/balancing/RoundRobin.js"
 import { AioRpcError } from "../../../src/schemas/AioError.js"
@@ -367,7 +367,7 @@ describe("a countsAsFailure that throws", () => {
           }
         })
       )
-      assert.isTrue(Exit.isFailure(exit) && exit.cause._tag === "Die")
+      assert.isTrue(Exit.isFailure(exit) && Cause.isDie(exit.cause))
       const { instances } = yield* discovery.explain(orders)
       assert.strictEqual(instances[0]?.inFlight, 0)
     })

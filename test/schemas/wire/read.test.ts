@@ -116,7 +116,7 @@ const unframed = (bytes: Buffer): Buffer => {
 const serviceBytes = (value: object) => unframed(unframed(encodeGet({ service: { service: value } })))
 const instanceBytes = (value: object) => unframed(unframed(encodeGet({ service: { instances: [value] } })))
 
-const tags = { onLeft: ({ _tag }: AioWireError) => _tag as string, onRight: () => "Right" }
+const tagOf = (read: Either.Either<unknown, AioWireError>): string => (Either.isLeft(read) ? read.left._tag : "Right")
 
 describe("reading a list from its bytes", () => {
   it("gives what @grpc/proto-loader and the decoding of its messages give", () => {
@@ -225,7 +225,7 @@ describe("reading a list from its bytes", () => {
     for (let length = 0; length <= whole.length; length++) {
       const bytes = whole.subarray(0, length)
       const read = list(bytes)
-      outcomes.add(read._tag)
+      outcomes.add(Either.isRight(read) ? "Right" : "Left")
       let expected: ReturnType<typeof list> | undefined
       try {
         expected = viaProtoLoader.list(bytes)
@@ -247,7 +247,7 @@ describe("reading a list from its bytes", () => {
     })
     FastCheck.assert(
       FastCheck.property(FastCheck.oneof(bytes, spoilt), (given) => {
-        for (const tag of [Either.match(list(given), tags), Either.match(get(given), tags)]) {
+        for (const tag of [tagOf(list(given)), tagOf(get(given))]) {
           assert.include(["AioWireError", "Right"], tag)
         }
       }),

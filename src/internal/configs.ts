@@ -1,0 +1,39 @@
+/**
+ * The parts of Config that have another shape on Effect 4. One of the few files that differ between the lines.
+ */
+import * as Config from "effect/Config"
+import * as Errors from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+
+/** Asks for the second only where the first is not there: one that cannot be read is an error. */
+export const orIfMissing = <A, B>(first: Config.Config<A>, second: Config.Config<B>): Config.Config<A | B> =>
+  Config.orElseIf<A | B, A | B>(first, { if: Errors.isMissingDataOnly, orElse: () => second })
+
+export const described: (text: string) => <A>(config: Config.Config<A>) => Config.Config<A> = Config.withDescription
+
+/** One of these texts. */
+export const oneOf = Config.literal
+
+/** What is wrong with the environment's values. */
+export type ConfigError = Errors.ConfigError
+
+export interface Problem {
+  readonly path: ReadonlyArray<string>
+  readonly missing: boolean
+}
+
+/** Of alternatives the last one's: what is usual is asked for last. */
+export const firstProblem = (error: ConfigError): Problem | undefined => {
+  switch (error._op) {
+    case "And":
+      return firstProblem(error.left) ?? firstProblem(error.right)
+    case "Or":
+      return firstProblem(error.right) ?? firstProblem(error.left)
+    default:
+      return { path: error.path, missing: error._op === "MissingData" }
+  }
+}
+
+/** Runs an effect elsewhere with the ConfigProvider of here. */
+export const withProviderOfHere: Effect.Effect<<A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>> =
+  Effect.configProviderWith((provider) => Effect.succeed((effect) => Effect.withConfigProvider(effect, provider)))

@@ -1,0 +1,52 @@
+/**
+ * What is asked of the fiber that runs, and what is kept with it. One of the few files that differ between the lines for
+ * Effect 3 and 4.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+
+export type Running<A = unknown, E = unknown> = Fiber.RuntimeFiber<A, E>
+
+export const withFiber = <A, E = never, R = never>(
+  f: (fiber: Running<A, E>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => Effect.withFiberRuntime(f)
+
+export const clockOf = (fiber: Running): Clock.Clock => Context.get(fiber.currentDefaultServices, Clock.Clock)
+
+export const referenceOf = <I, S>(fiber: Running, reference: Context.Reference<I, S>): S =>
+  Context.get(fiber.currentContext, reference)
+
+export const unsafeIsRunning = (fiber: Running): boolean => fiber.unsafePoll() === null
+
+/** Asks the fiber to end, and does not wait for it. */
+export const unsafeInterrupt = (fiber: Running): void => fiber.unsafeInterruptAsFork(FiberId.none)
+
+export const interruptFork = (fiber: Running): Effect.Effect<void> => Fiber.interruptFork(fiber)
+
+/** Without services, and without the span that was current where it is run. Clock, loggers and annotations stay. */
+export const bare = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.locally(effect, FiberRef.currentContext, Context.empty())
+
+/** Runs an effect elsewhere with the clock, loggers and annotations of here. */
+export const asHere: Effect.Effect<<A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>> = Effect.map(
+  Effect.getFiberRefs,
+  (refs) => (effect) => Effect.zipRight(Effect.setFiberRefs(refs), effect)
+)
+
+/** An interruption, or a timeout, does not wait for the end of the effect, however uninterruptible that is. */
+export const disconnect: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = Effect.disconnect
+
+/** A value that is kept with the fiber, and that fibers which it forks begin with. */
+export interface Local<A> {
+  readonly get: Effect.Effect<A>
+  readonly set: (value: A) => Effect.Effect<void>
+}
+
+export const local = <A>(_name: string, initial: A): Local<A> => {
+  const ref = FiberRef.unsafeMake(initial)
+  return { get: FiberRef.get(ref), set: (value) => FiberRef.set(ref, value) }
+}
