@@ -1,17 +1,22 @@
 /**
- * House rules that neither the compiler nor the linter knows: every exported declaration says `@since`, effects are run
- * only where foreign callbacks come in, and what differs between Effect 3 and 4 stands behind the seams of internal/.
+ * House rules that neither the compiler nor the linter knows:
+ *
+ * - what `exports` of package.json reaches says `@since`, and nothing else does (nor `@category`, nor `@internal`);
+ * - effects are run only where foreign callbacks come in: in grpc/ and control-plane/;
+ * - what differs between Effect 3 and 4 stands behind the seams of internal/;
+ * - a file has at most 400 lines.
  */
 import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
 
-const src = fileURLToPath(new URL("../src/", import.meta.url))
-const generated = "grpc/descriptors.ts"
+const root = fileURLToPath(new URL("../", import.meta.url))
+const generated = new Set(["wire/descriptors.ts", "wire/Messages.ts"])
+const MAX_LINES = 400
 const problems = []
 
 // What has no one-to-one name on Effect 4, and the seam that stands for it.
-const behindSeams = new Map([
+const modulesBehindSeams = new Map([
   ["Chunk", "internal/pulls"],
   ["ConfigError", "internal/configs"],
   ["FiberRef", "internal/fibers"],
@@ -33,63 +38,114 @@ const membersBehindSeams = new Map([
   ["Effect.withFiberRuntime", "Fibers.withFiber"]
 ])
 
-const isExported = (node) =>
-  ts.canHaveModifiers(node) && ts.getModifiers(node)?.some((modifier) => modifier.kind === ts.SyntaxKind.ExportKeyword)
+const names = readdirSync(`${root}src`, { recursive: true })
+  .map((entry) => entry.replaceAll("\\", "/"))
+  .filter((name) => name.endsWith(".ts"))
+  .sort()
+const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile)
+const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root)
+const program = ts.createProgram(
+  names.map((name) => `${root}src/${name}`),
+  options
+)
+const checker = program.getTypeChecker()
+const fileOf = (name) => program.getSourceFile(`${root}src/${name}`)
 
-const saysSince = (node) => ts.getJSDocTags(node).some((tag) => tag.tagName.text === "since")
+/** The modules that `exports` names, as paths under src. */
+const entries = Object.values(JSON.parse(readFileSync(`${root}package.json`, "utf8")).exports)
+  .map((target) => target.import?.types)
+  .filter((path) => path !== undefined)
+  .map((path) => path.replace(/^\.\/dist\/esm\//, "").replace(/\.d\.ts$/, ".ts"))
 
-const declarations = (statement) =>
-  ts.isVariableStatement(statement) ? [...statement.declarationList.declarations] : [statement]
+/** Every declaration and every module that a user can import, through re-exports and namespaces as well. */
+const reached = new Set()
+const reach = (symbol) => {
+  const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+  for (const declaration of target.declarations ?? []) {
+    if (reached.has(declaration) || !declaration.getSourceFile().fileName.startsWith(`${root}src/`)) continue
+    reached.add(declaration)
+    const isModule = ts.isSourceFile(declaration) || ts.isModuleDeclaration(declaration)
+    if (isModule) for (const member of checker.getExportsOfModule(target)) reach(member)
+  }
+}
+for (const entry of entries) reach(checker.getSymbolAtLocation(fileOf(entry)))
+
+const TAGS = new Set(["since", "category", "internal"])
+const tagsOf = (node) => ts.getJSDocTags(node).map((tag) => tag.tagName.text)
 
 const checkFile = (name) => {
-  const file = ts.createSourceFile(name, readFileSync(src + name, "utf8"), ts.ScriptTarget.Latest, true)
-  const report = (node, text) => {
-    const { line } = file.getLineAndCharacterOfPosition(node.getStart())
-    problems.push(`src/${name}:${line + 1} ${text}`)
+  const file = fileOf(name)
+  const text = file.getFullText()
+  const reportAt = (position, problem) => {
+    const { line } = file.getLineAndCharacterOfPosition(position)
+    problems.push(`src/${name}:${line + 1} ${problem}`)
   }
+  const report = (node, problem) => reportAt(node.getStart(), problem)
 
-  // Overloads share one doc: the first signature's.
-  const documented = new Set()
-  const mayLackSince = name === generated || name.startsWith("internal/")
-  for (const statement of mayLackSince ? [] : file.statements.filter(isExported)) {
-    for (const declaration of declarations(statement)) {
+  const checkTags = () => {
+    // Overloads share one doc: the first signature's.
+    const documented = new Set()
+    const kept = new Set()
+    const declarations = (statements) =>
+      statements.flatMap((statement) => {
+        if (ts.isVariableStatement(statement)) return [...statement.declarationList.declarations]
+        const body = ts.isModuleDeclaration(statement) ? statement.body : undefined
+        return body !== undefined && ts.isModuleBlock(body)
+          ? [statement, ...declarations(body.statements)]
+          : [statement]
+      })
+    for (const declaration of declarations([...file.statements])) {
+      if (!reached.has(declaration)) continue
       const id = declaration.name?.getText() ?? "default"
-      const isFunction = ts.isFunctionDeclaration(declaration)
-      if (saysSince(declaration)) {
-        if (isFunction) documented.add(id)
-      } else if (!isFunction || !documented.has(id)) {
-        report(declaration, `${id} is exported without @since`)
-      }
+      for (const tag of ts.getJSDocTags(declaration)) kept.add(tag.pos)
+      if (tagsOf(declaration).includes("since")) documented.add(id)
+      else if (!documented.has(id)) report(declaration, `${id} can be imported and has no @since`)
     }
+    const classes = file.statements.filter((one) => ts.isClassDeclaration(one) && reached.has(one))
+    const header = reached.has(file) ? text.slice(0, text.indexOf("*/")) : ""
+    const visit = (node) => {
+      for (const doc of node.jsDoc ?? []) {
+        for (const tag of doc.tags ?? []) {
+          const isHeader = tag.pos < header.length
+          const isMember = classes.some((one) => one.pos <= tag.pos && tag.end <= one.end)
+          if (TAGS.has(tag.tagName.text) && !kept.has(tag.pos) && !isHeader && !isMember) {
+            reportAt(tag.pos, `@${tag.tagName.text} on what cannot be imported`)
+          }
+        }
+      }
+      ts.forEachChild(node, visit)
+    }
+    visit(file)
   }
 
   const isSeam = name.startsWith("internal/")
-  for (const statement of isSeam ? [] : file.statements.filter(ts.isImportDeclaration)) {
-    const module = /^effect\/(.*)$/.exec(statement.moduleSpecifier.text)?.[1]
-    const seam = behindSeams.get(module)
-    if (seam !== undefined) report(statement, `effect/${module} differs on Effect 4: use ${seam}`)
-  }
-
   const mayRun = name.startsWith("grpc/") || name.startsWith("control-plane/")
-  const visit = (node) => {
-    const seam = ts.isPropertyAccessExpression(node) && !isSeam && membersBehindSeams.get(node.getText())
-    if (seam) report(node, `${node.getText()} differs on Effect 4: use ${seam}`)
-    if (
-      !mayRun &&
-      ts.isPropertyAccessExpression(node) &&
-      /^(Effect|Runtime|ManagedRuntime)\.run[A-Z]/.test(node.getText())
-    ) {
-      report(node, `${node.getText()} belongs in grpc/ or control-plane/ only`)
+  const checkNode = (node) => {
+    if (ts.isImportDeclaration(node) && !isSeam) {
+      const module = /^effect\/(.*)$/.exec(node.moduleSpecifier.text)?.[1]
+      const seam = modulesBehindSeams.get(module)
+      if (seam !== undefined) report(node, `effect/${module} differs on Effect 4: use ${seam}`)
     }
-    ts.forEachChild(node, visit)
+    if (ts.isPropertyAccessExpression(node)) {
+      const member = node.getText()
+      const seam = isSeam ? undefined : membersBehindSeams.get(member)
+      if (seam !== undefined) report(node, `${member} differs on Effect 4: use ${seam}`)
+      if (!mayRun && /^(Effect|Runtime|ManagedRuntime)\.run[A-Z]/.test(member)) {
+        report(node, `${member} belongs in grpc/ or control-plane/ only`)
+      }
+    }
+    ts.forEachChild(node, checkNode)
   }
-  visit(file)
+
+  if (!generated.has(name)) {
+    checkTags()
+    const lines = text.trimEnd().split("\n").length
+    if (lines > MAX_LINES) reportAt(0, `has ${lines} lines, at most ${MAX_LINES} are read in one go`)
+  }
+  checkNode(file)
 }
 
-for (const entry of readdirSync(src, { recursive: true }).sort()) {
-  const name = entry.replaceAll("\\", "/")
-  if (name.endsWith(".ts")) checkFile(name)
-}
+for (const name of names) checkFile(name)
 
 if (problems.length > 0) {
   console.error(problems.join("\n"))

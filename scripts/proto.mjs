@@ -1,12 +1,12 @@
 /**
- * Compiles proto/ into src/grpc/descriptors.ts, so that the library needs no .proto file on disk at run time.
+ * Compiles proto/ into src/wire/descriptors.ts, so that the library needs no .proto file on disk at run time.
  * With --check it writes nothing and fails when the two differ.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import protobuf from "protobufjs"
 
 const protoDir = new URL("../proto/", import.meta.url)
-const target = new URL("../src/grpc/descriptors.ts", import.meta.url)
+const target = new URL("../src/wire/descriptors.ts", import.meta.url)
 
 const compile = () => {
   const root = new protobuf.Root()
@@ -51,6 +51,6 @@ const wanted = render()
 if (!process.argv.includes("--check")) {
   writeFileSync(target, wanted)
 } else if (read() !== wanted) {
-  console.error("src/grpc/descriptors.ts does not match proto/: run `npm run proto` and commit the result.")
+  console.error("src/wire/descriptors.ts does not match proto/: run `npm run proto` and commit the result.")
   process.exit(1)
 }

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 export * as Balancing from "./core/balancing/Balancing.js"
-export * as Connection from "./grpc/Connection.js"
+export * as Connection from "./grpc/client/Connection.js"
 export * as Aio from "./layers/Aio.js"
 export * as AuthClient from "./layers/AuthClient.js"
 export * as AuthMemory from "./layers/AuthMemory.js"
@@ -25,7 +25,7 @@ export { JsonObject, type JsonValue } from "./schemas/Json.js"
 export { type NewService, Service, type ServiceRef, ServiceWithInstances } from "./schemas/Service.js"
 export type { StaticInstance, StaticInstances } from "./schemas/StaticInstances.js"
 export * as StatusCode from "./schemas/StatusCode.js"
-export { Auth, type AuthError } from "./services/Auth.js"
+export { Auth } from "./services/Auth.js"
 export {
   type Client,
   Discovery,
@@ -54,7 +54,6 @@ export {
   type EnsuredService,
   type HeartbeatAck,
   Registry,
-  type RegistryError,
   type ServiceFilter
 } from "./services/Registry.js"
 export * as Metrics from "./telemetry/Metrics.js"

@@ -1,6 +1,6 @@
 import { strictEqual } from "node:assert"
 import { ManagedRuntime, Redacted } from "effect"
-import * as View from "../../src/core/View.js"
+import * as View from "../../src/core/view/View.js"
 import * as Aio from "../../src/layers/Aio.js"
 import { Registry } from "../../src/services/Registry.js"
 import type { Contestant, Row } from "../harness/Row.js"

@@ -1,6 +1,6 @@
 import * as grpc from "@grpc/grpc-js"
 import { Effect, Layer, Stream } from "effect"
-import { Connection } from "../../src/grpc/Connection.js"
+import { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import { encodeResponse, makeToken } from "./registryServer.js"
 

@@ -3,7 +3,7 @@ import { strictEqual } from "node:assert"
 import { Effect, Either } from "effect"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as Slices from "../../src/internal/slices.js"
-import * as Wire from "../../src/schemas/Wire.js"
+import * as Wire from "../../src/wire/Wire.js"
 import type { Contestant, Row } from "../harness/Row.js"
 import { countInstances, type ListOptions, renewed } from "./lists.js"
 

@@ -1,9 +1,9 @@
 import { strictEqual } from "node:assert"
 import { Either } from "effect"
+import * as Balancer from "../../src/core/balancing/Balancer.js"
+import * as Outlier from "../../src/core/balancing/Outlier.js"
 import * as SlowStart from "../../src/core/balancing/SlowStart.js"
 import type { Strategy } from "../../src/core/balancing/Strategy.js"
-import * as Outlier from "../../src/core/Outlier.js"
-import * as Selection from "../../src/core/Selection.js"
 import { PCGRandom } from "../../src/internal/random.js"
 import { InstanceId, ServiceId } from "../../src/schemas/Ids.js"
 import type { Instance } from "../../src/schemas/Instance.js"
@@ -34,9 +34,9 @@ export const instances = (n: number): ReadonlyArray<Instance> =>
   }))
 
 /** With all the defaults: outlier detection and slow start are on. */
-export const selection = (strategy: Strategy, n: number, seed = 1): Selection.Selection => {
+export const selection = (strategy: Strategy, n: number, seed = 1): Balancer.Balancer => {
   const dice = new PCGRandom(seed)
-  const made = Selection.make(
+  const made = Balancer.make(
     {
       strategy,
       networks: [],
@@ -45,7 +45,7 @@ export const selection = (strategy: Strategy, n: number, seed = 1): Selection.Se
     },
     () => dice.number()
   )
-  Selection.update(made, { instances: instances(n) }, 0)
+  Balancer.update(made, { instances: instances(n) }, 0)
   return made
 }
 
@@ -55,7 +55,7 @@ const choosing = (strategy: Strategy, n: number): Contestant => ({
   start: async () => {
     const chosen = selection(strategy, n)
     const requests = Array.from({ length: KEYS }, (_, i) => ({ key: `user-${i}` }))
-    const calls: Array<Selection.Call | undefined> = new Array(CONCURRENCY).fill(undefined)
+    const calls: Array<Balancer.Call | undefined> = new Array(CONCURRENCY).fill(undefined)
     let now = 0
     let turn = 0
     const run = (operations: number) => {
@@ -63,16 +63,16 @@ const choosing = (strategy: Strategy, n: number): Contestant => ({
         now += STEP
         turn++
         const before = calls[turn % CONCURRENCY]
-        if (before !== undefined) Selection.end(chosen, before, "Success", now)
-        const call = Selection.pick(chosen, now, requests[turn % KEYS])
-        if (call !== undefined) Selection.begin(chosen, call)
+        if (before !== undefined) Balancer.end(chosen, before, "Success", now)
+        const call = Balancer.pick(chosen, now, requests[turn % KEYS])
+        if (call !== undefined) Balancer.begin(chosen, call)
         calls[turn % CONCURRENCY] = call
       }
     }
     // Every instance has had calls, and every key its owner.
     run(Math.max(4 * n, KEYS))
     strictEqual(chosen.inFlight, CONCURRENCY)
-    strictEqual(chosen.outliers.out.size, 0)
+    strictEqual(chosen.outliers.ejected.size, 0)
     return async (operations) => run(operations)
   }
 })

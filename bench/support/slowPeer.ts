@@ -1,5 +1,5 @@
+import * as Balancer from "../../src/core/balancing/Balancer.js"
 import type { Strategy } from "../../src/core/balancing/Strategy.js"
-import * as Selection from "../../src/core/Selection.js"
 import { PCGRandom } from "../../src/internal/random.js"
 import { selection } from "./picking.js"
 
@@ -21,7 +21,7 @@ export interface Latencies {
 
 interface Running {
   readonly endsAt: number
-  readonly call: Selection.Call
+  readonly call: Balancer.Call
 }
 
 /** Those that run, the one that ends first at the end: few enough to be kept in order. */
@@ -48,11 +48,11 @@ export const simulate = (strategy: Strategy, calls: number, rate = RATE, seed = 
     now += exponential(1_000 / rate)
     for (let last = running.at(-1); last !== undefined && last.endsAt <= now; last = running.at(-1)) {
       running.pop()
-      Selection.end(chosen, last.call, "Success", last.endsAt)
+      Balancer.end(chosen, last.call, "Success", last.endsAt)
     }
-    const call = Selection.pick(chosen, now)
+    const call = Balancer.pick(chosen, now)
     if (call === undefined) throw new Error("nobody was picked")
-    Selection.begin(chosen, call)
+    Balancer.begin(chosen, call)
     const { key } = call.candidate
     const workers = freeAt.get(key) ?? new Array<number>(WORKERS).fill(0)
     freeAt.set(key, workers)

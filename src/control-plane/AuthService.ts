@@ -1,23 +1,15 @@
-/**
- * `ClientAuthService`: credentials become a token, a token becomes a later one.
- *
- * @since 0.1.0
- */
+/** `ClientAuthService`: credentials become a token, a token becomes a later one. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Methods from "../grpc/Methods.js"
-import type * as ServerHost from "../grpc/ServerHost.js"
-import type * as Messages from "../schemas/Messages.js"
+import type * as ServerHost from "../grpc/server/ServerHost.js"
 import { StatusCode } from "../schemas/StatusCode.js"
+import type * as Messages from "../wire/Messages.js"
 import { unauthenticated } from "./Authorization.js"
 import * as Clients from "./Clients.js"
 import type { Faults } from "./Faults.js"
 import type { Tokens } from "./Tokens.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly clients: Clients.Clients
   readonly tokens: Tokens
@@ -51,10 +43,6 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
   return yield* options.tokens.issue(client.value)
 })
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const handlers = ({ unary }: Faults, options: Options): ReadonlyArray<ServerHost.Handler<never>> => [
   unary(Methods.auth.authenticateClient, (request) => authenticate(options, request)),
   unary(Methods.auth.renewToken, (_, headers) => renew(options, headers))

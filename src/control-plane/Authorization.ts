@@ -1,19 +1,11 @@
-/**
- * Which calls need a token, and where it is looked for.
- *
- * @since 0.1.0
- */
+/** Which calls need a token, and where it is looked for. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Methods from "../grpc/Methods.js"
-import type * as ServerHost from "../grpc/ServerHost.js"
+import type * as ServerHost from "../grpc/server/ServerHost.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type { Tokens } from "./Tokens.js"
 
-/**
- * @internal
- * @since 0.1.0
- */
 export const unauthenticated = (details: string) =>
   Effect.fail<ServerHost.Failure>({ code: StatusCode.UNAUTHENTICATED, details })
 
@@ -26,12 +18,7 @@ const tokenIn = (headers: ServerHost.Headers): string => {
 const needsNoToken = (path: string): boolean =>
   path === Methods.auth.authenticateClient.path || path.startsWith("/grpc.reflection.v1alpha.")
 
-/**
- * Lets a call through that carries a good token, or needs none.
- *
- * @since 0.1.0
- * @category guards
- */
+/** Lets a call through that carries a good token, or needs none. */
 export const guard =
   (tokens: Tokens): ServerHost.Guard<never> =>
   (path, headers) => {

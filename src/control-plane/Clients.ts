@@ -1,8 +1,4 @@
-/**
- * Who may authenticate: clients, each with a key, a secret of which only a salted hash is kept, and a state.
- *
- * @since 0.1.0
- */
+/** Who may authenticate: clients, each with a key, a secret of which only a salted hash is kept, and a state. */
 import * as Crypto from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -48,10 +44,6 @@ export interface Client {
   readonly expiresAt: number
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Clients {
   /** Adds a client, or replaces the one of the same key. Answers its credentials, with what was made up. */
   readonly add: (client: NewClient) => Effect.Effect<Credentials>
@@ -79,19 +71,10 @@ const hashOf = (secret: string, salt: Buffer): Effect.Effect<Buffer> =>
 
 const madeUp = (prefix: string, bytes: number): string => `${prefix}_${Crypto.randomBytes(bytes).toString("hex")}`
 
-/**
- * Is this client good at this moment?
- *
- * @since 0.1.0
- * @category predicates
- */
+/** Is this client good at this moment? */
 export const isActive = (client: Client): Effect.Effect<boolean> =>
   Effect.map(Clock.currentTimeMillis, (now) => client.enabled && now < client.expiresAt)
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make: Effect.Effect<Clients> = Effect.sync(() => {
   const byKey = new Map<string, Kept>()
   const nobody = { salt: Crypto.randomBytes(16), hash: Buffer.alloc(KEY_LENGTH) }

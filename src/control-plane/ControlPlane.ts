@@ -11,66 +11,31 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { Quirks } from "../core/Catalog.js"
+import type { Quirks } from "../core/registry/RegistryModel.js"
 import { packageDefinition } from "../grpc/Methods.js"
-import * as ServerHost from "../grpc/ServerHost.js"
+import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as Clocks from "../internal/clocks.js"
 import * as Aio from "../layers/Aio.js"
 import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
+import * as RegistryStore from "../store/RegistryStore.js"
 import * as Authorization from "./Authorization.js"
 import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
 import * as Faults from "./Faults.js"
 import * as RegistryService from "./RegistryService.js"
-import * as RegistryStore from "./RegistryStore.js"
 import * as Tokens from "./Tokens.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Quirks } from "../core/Catalog.js"
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Hidden, Malformation } from "../core/Distortion.js"
-/**
- * How a store refuses: a status of gRPC.
- *
- * @since 0.1.0
- * @category models
- */
-export type { Failure as Refusal } from "../core/Refusal.js"
-/**
- * The messages of the wire, in which a store and what is malformed are written.
- *
- * @since 0.1.0
- * @category models
- */
-export type * as Messages from "../schemas/Messages.js"
-/**
- * @since 0.1.0
- * @category models
- */
+export type { Quirks } from "../core/registry/RegistryModel.js"
+/** How a store refuses: a status of gRPC. */
+export type { Failure as Refusal } from "../core/registry/ServerErrors.js"
+export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"
+export type { Operator, RegistryStore } from "../store/RegistryStore.js"
+/** The messages of the wire, in which a store and what is malformed are written. */
+export type * as Messages from "../wire/Messages.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
-/**
- * @since 0.1.0
- * @category models
- */
 export type { Failure, NextFailure, Switches } from "./Faults.js"
-/**
- * @since 0.1.0
- * @category models
- */
 export type { Call, Method } from "./Journal.js"
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Operator, RegistryStore } from "./RegistryStore.js"
 
 /**
  * A control plane that is listening. It stops when its layer's scope closes: the port is closed, calls in flight get
@@ -84,9 +49,7 @@ export type { Operator, RegistryStore } from "./RegistryStore.js"
  */
 export class ControlPlane extends Context.Tag("effect-aio/ControlPlane")<ControlPlane, ControlPlane.Service>() {}
 
-/**
- * @since 0.1.0
- */
+/** @since 0.1.0 */
 export declare namespace ControlPlane {
   /**
    * @since 0.1.0

@@ -1,25 +1,21 @@
-/**
- * Everything that a test may order to go wrong with a control plane, and where in the way of a call it does.
- *
- * @since 0.1.0
- */
+/** Everything that a test may order to go wrong with a control plane, and where in the way of a call it does. */
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Distortion from "../core/Distortion.js"
 import * as Methods from "../grpc/Methods.js"
-import * as ServerHost from "../grpc/ServerHost.js"
+import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as Clocks from "../internal/clocks.js"
 import * as Ordered from "../internal/faults.js"
 import * as Fibers from "../internal/fibers.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
+import * as ResponseFaults from "../simulator/ResponseFaults.js"
+import type { RegistryStore } from "../store/RegistryStore.js"
 import type { Clients } from "./Clients.js"
 import * as Journal from "./Journal.js"
-import type { RegistryStore } from "./RegistryStore.js"
 import type { Tokens } from "./Tokens.js"
 
 /**
@@ -87,20 +83,15 @@ export interface Switches {
   /** While `true`, `ListServices` shows no service at all, and `GetServiceByID` all as ever. */
   readonly emptyLists: (on: boolean) => Effect.Effect<void>
   /** Leaves instances out of what is shown, in lists and single services, until `undefined` is ordered. */
-  readonly hideInstances: (hidden: Distortion.Hidden | undefined) => Effect.Effect<void>
+  readonly hideInstances: (hidden: ResponseFaults.Hidden | undefined) => Effect.Effect<void>
   /** Shows records with these raw fields of the wire, in lists and single services, until `undefined` is ordered. */
-  readonly malform: (malformation: Distortion.Malformation | undefined) => Effect.Effect<void>
+  readonly malform: (malformation: ResponseFaults.MalformedAnswers | undefined) => Effect.Effect<void>
   /** The calls since the start, or since {@link Switches.clearJournal}, oldest first; of very many, the last 50,000. */
   readonly calls: Effect.Effect<ReadonlyArray<Journal.Call>>
   readonly clearJournal: Effect.Effect<void>
 }
 
-/**
- * The way of a call through a control plane, with all that can go wrong on it.
- *
- * @since 0.1.0
- * @category models
- */
+/** The way of a call through a control plane, with all that can go wrong on it. */
 export interface Faults {
   readonly switches: Switches
   /** What the control plane takes the time to be. */
@@ -184,12 +175,12 @@ const makeTokens = (journal: ReturnType<typeof Journal.make>) => {
 }
 
 const makeStore = () => {
-  const distortion = Distortion.make()
+  const distortion = ResponseFaults.make()
   return {
     orders: {
       emptyLists: (on: boolean) => Effect.sync(() => distortion.emptyLists(on)),
-      hideInstances: (hidden: Distortion.Hidden | undefined) => Effect.sync(() => distortion.hideInstances(hidden)),
-      malform: (malformation: Distortion.Malformation | undefined) =>
+      hideInstances: (hidden: ResponseFaults.Hidden | undefined) => Effect.sync(() => distortion.hideInstances(hidden)),
+      malform: (malformation: ResponseFaults.MalformedAnswers | undefined) =>
         Effect.sync(() => distortion.malform(malformation))
     },
     store: (store: RegistryStore): RegistryStore => ({
@@ -253,12 +244,7 @@ const makeLine = (journal: ReturnType<typeof Journal.make>) => {
   }
 }
 
-/**
- * Nothing goes wrong until it is ordered. Waits go by Effect's clock.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Nothing goes wrong until it is ordered. Waits go by Effect's clock. */
 export const make: Effect.Effect<Faults> = Effect.map(Effect.clock, (base) => {
   const journal = Journal.make(base)
   const line = makeLine(journal)

@@ -1,8 +1,4 @@
-/**
- * What reached a control plane: every call, by whom, about which lease, and how it ended.
- *
- * @since 0.1.0
- */
+/** What reached a control plane: every call, by whom, about which lease, and how it ended. */
 
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -10,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type * as ServerHost from "../grpc/ServerHost.js"
+import type * as ServerHost from "../grpc/server/ServerHost.js"
 import * as Faults from "../internal/faults.js"
 import * as Fibers from "../internal/fibers.js"
 import type { RegistryMemory } from "../layers/RegistryMemory.js"
@@ -50,12 +46,7 @@ export interface Call {
   readonly interrupted: boolean
 }
 
-/**
- * A call that may still be going on.
- *
- * @internal
- * @since 0.1.0
- */
+/** A call that may still be going on. */
 export interface Entry {
   readonly method: Method
   readonly at: number
@@ -93,12 +84,7 @@ const asCall = (entry: Entry): Call => ({
   interrupted: entry.interrupted
 })
 
-/**
- * How an exit looks on the wire.
- *
- * @internal
- * @since 0.1.0
- */
+/** How an exit looks on the wire. */
 export const noteExit = (entry: Entry, exit: Exit.Exit<unknown, ServerHost.Failure>): void => {
   if (Exit.isSuccess(exit)) {
     entry.code = StatusCode.OK
@@ -115,9 +101,6 @@ export const noteExit = (entry: Entry, exit: Exit.Exit<unknown, ServerHost.Failu
 /**
  * `clock` is what `at` goes by. The call that a fiber serves is kept with the fiber, so that whoever finds out more
  * about it, such as whose token it carries, can add that.
- *
- * @internal
- * @since 0.1.0
  */
 export const make = (clock: Clock.Clock) => {
   const journal = Faults.makeJournal<Entry>(KEPT)

@@ -1,17 +1,9 @@
-/**
- * `RegistryService` over a store.
- *
- * @since 0.1.0
- */
+/** `RegistryService` over a store. */
 import * as Methods from "../grpc/Methods.js"
-import type * as ServerHost from "../grpc/ServerHost.js"
+import type * as ServerHost from "../grpc/server/ServerHost.js"
+import type { RegistryStore } from "../store/RegistryStore.js"
 import type { Faults } from "./Faults.js"
-import type { RegistryStore } from "./RegistryStore.js"
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const handlers = ({ bidi, unary }: Faults, store: RegistryStore): ReadonlyArray<ServerHost.Handler<never>> => [
   unary(Methods.registry.ensureService, store.ensure),
   unary(Methods.registry.listServices, store.list),

@@ -1,8 +1,4 @@
-/**
- * Access tokens: JWTs signed with HS256, as the real control plane issues them.
- *
- * @since 0.1.0
- */
+/** Access tokens: JWTs signed with HS256, as the real control plane issues them. */
 import * as Crypto from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -12,13 +8,9 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Jose from "jose"
 import * as Schemas from "../internal/schemas.js"
-import type * as Messages from "../schemas/Messages.js"
+import type * as Messages from "../wire/Messages.js"
 import type { Client } from "./Clients.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Tokens {
   readonly issue: (client: Client) => Effect.Effect<Messages.TokenResponse>
   /** The id of the client that the token was issued to; none where the token is no good now. No leeway. */
@@ -27,10 +19,6 @@ export interface Tokens {
   readonly rotate: (secret?: Redacted.Redacted) => Effect.Effect<void>
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   /** Default 24 hours; cut to whole seconds. */
   readonly ttl?: Duration.DurationInput | undefined
@@ -45,10 +33,6 @@ const decodeClaims = Schema.decodeUnknownOption(Claims)
 const bytes = (secret: Redacted.Redacted | undefined): Uint8Array =>
   secret === undefined ? Crypto.randomBytes(32) : new TextEncoder().encode(Redacted.value(secret))
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const make = (options: Options): Effect.Effect<Tokens> =>
   Effect.sync(() => {
     const ttlSeconds = Math.max(1, Math.floor(Duration.toSeconds(options.ttl ?? Duration.hours(24))))

@@ -1,8 +1,4 @@
-/**
- * Certificates and keys: read, checked, and read again when their files change.
- *
- * @since 0.1.0
- */
+/** Certificates and keys: read, checked, and read again when their files change. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,12 +10,7 @@ import type { Pem, SecretPem } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as TextFile from "../schemas/TextFile.js"
 
-/**
- * Where they come from.
- *
- * @since 0.1.0
- * @category models
- */
+/** Where they come from. */
 export interface Sources {
   readonly ca?: Pem | undefined
   readonly certificate?: Pem | undefined
@@ -28,12 +19,7 @@ export interface Sources {
   readonly reloadInterval?: Duration.DurationInput | undefined
 }
 
-/**
- * Their texts, which have been checked: all parse, none has expired, and the key is the certificate's.
- *
- * @since 0.1.0
- * @category models
- */
+/** Their texts, which have been checked: all parse, none has expired, and the key is the certificate's. */
 export interface Material {
   readonly ca: string | undefined
   readonly identity: { readonly certificate: string; readonly privateKey: Redacted.Redacted } | undefined
@@ -178,12 +164,7 @@ const intervalOf = ({ reloadInterval }: Sources): Either.Either<Duration.Duratio
       )
 }
 
-/**
- * What was made of certificates, and what is made of them later.
- *
- * @since 0.1.0
- * @category models
- */
+/** What was made of certificates, and what is made of them later. */
 export interface Watched<A> {
   readonly initial: A
   /**
@@ -198,9 +179,6 @@ const isFile = (source: Pem | undefined): boolean => source !== undefined && "fi
 /**
  * Reads and checks certificates, and makes something of them. Fails with `AioConfigError` that names the field (`tls.ca`)
  * and the file. Neither an error nor a log ever holds what a key is.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const load = <A>(
   sources: Sources,

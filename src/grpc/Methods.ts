@@ -1,19 +1,12 @@
 /**
  * The rpcs of the wire, from descriptors that were compiled ahead of time: nothing is read from disk at run time, so that
  * the library works when it is bundled into one file.
- *
- * @since 0.1.0
  */
 import * as ProtoLoader from "@grpc/proto-loader"
-import type * as Messages from "../schemas/Messages.js"
-import { descriptors } from "./descriptors.js"
+import { descriptors } from "../wire/descriptors.js"
+import type * as Messages from "../wire/Messages.js"
 
-/**
- * What a client needs to know of an rpc. `name` is for people: `RegistryService/ListServices`.
- *
- * @since 0.1.0
- * @category models
- */
+/** What a client needs to know of an rpc. `name` is for people: `RegistryService/ListServices`. */
 export interface Method<Request, Response> {
   readonly path: string
   readonly name: string
@@ -21,12 +14,7 @@ export interface Method<Request, Response> {
   readonly deserialize: (bytes: Buffer) => Response
 }
 
-/**
- * Both packages as `@grpc/proto-loader` gives them, for a server, for reflection, and for a plain grpc-js client.
- *
- * @since 0.1.0
- * @category descriptors
- */
+/** Both packages as `@grpc/proto-loader` gives them, for a server, for reflection, and for a plain grpc-js client. */
 export const packageDefinition: ProtoLoader.PackageDefinition = /*#__PURE__*/ ProtoLoader.fromJSON(descriptors, {
   keepCase: true,
   longs: String,
@@ -35,21 +23,12 @@ export const packageDefinition: ProtoLoader.PackageDefinition = /*#__PURE__*/ Pr
   oneofs: true
 })
 
-/**
- * @since 0.1.0
- * @category descriptors
- */
 export const serviceNames = {
   auth: "xiaozhizhang.user.v1.ClientAuthService",
   registry: "xiaozhizhang.registry.v1.RegistryService"
 } as const
 
-/**
- * The definition of a service by its full name, as `grpc.Server.addService` takes it.
- *
- * @since 0.1.0
- * @category descriptors
- */
+/** The definition of a service by its full name, as `grpc.Server.addService` takes it. */
 export const serviceDefinition = (fullName: string): ProtoLoader.ServiceDefinition => {
   const found = packageDefinition[fullName]
   if (found === undefined || "format" in found) throw new Error(`no service ${fullName} in the compiled descriptors`)
@@ -70,21 +49,13 @@ const method = <Request extends object, Response>(service: string, name: string)
 
 /**
  * The same rpc, whose answer is handed out as the bytes that came: for answers that are large, and decoded in slices.
- *
- * @since 0.1.0
- * @category methods
  */
 export const inBytes = <Request>(method: Method<Request, unknown>): Method<Request, Buffer> => ({
   ...method,
   deserialize: (bytes) => bytes
 })
 
-/**
- * `ClientAuthService`.
- *
- * @since 0.1.0
- * @category methods
- */
+/** `ClientAuthService`. */
 export const auth = {
   authenticateClient: method<Messages.AuthenticateClientRequest, Messages.TokenResponse>(
     serviceNames.auth,
@@ -93,12 +64,7 @@ export const auth = {
   renewToken: method<Record<never, never>, Messages.TokenResponse>(serviceNames.auth, "RenewToken")
 }
 
-/**
- * `RegistryService`.
- *
- * @since 0.1.0
- * @category methods
- */
+/** `RegistryService`. */
 export const registry = {
   ensureService: method<Messages.EnsureServiceRequest, Messages.EnsureServiceResponse>(
     serviceNames.registry,

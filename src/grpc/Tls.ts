@@ -1,8 +1,4 @@
-/**
- * TLS for both sides of the wire, and what a failed handshake means.
- *
- * @since 0.1.0
- */
+/** TLS for both sides of the wire, and what a failed handshake means. */
 import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -13,12 +9,7 @@ import { AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as Certificates from "./Certificates.js"
 
-/**
- * What channels are opened with.
- *
- * @since 0.1.0
- * @category models
- */
+/** What channels are opened with. */
 export interface Client {
   readonly credentials: grpc.ChannelCredentials
   readonly serverName: string | undefined
@@ -51,12 +42,7 @@ const checkServerName = (serverName: string | undefined): Either.Either<void, Ai
         })
       )
 
-/**
- * The client's side. Fails with `AioConfigError` that names the field, and the file where there is one.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The client's side. Fails with `AioConfigError` that names the field, and the file where there is one. */
 export const client = (tls: AioConfig.Tls): Effect.Effect<Client, AioConfigError> =>
   Effect.gen(function* () {
     yield* checkServerName(tls.serverName)
@@ -88,9 +74,6 @@ class ChangingServerCredentials extends grpc.ServerCredentials {
 /**
  * The server's side. Certificates that change are used for the connections that come from then on, until the scope closes.
  * Fails with `AioConfigError` that names the field, and the file where there is one.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const server = (tls: AioConfig.ServerTls): Effect.Effect<grpc.ServerCredentials, AioConfigError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -148,9 +131,6 @@ const plain: typeof handshake = [
 
 /**
  * Adds what it means to what grpc-js and OpenSSL say of a connection that could not be made. Other errors stay as they are.
- *
- * @since 0.1.0
- * @category conversions
  */
 export const explain = (isEncrypted: boolean): ((error: AioRpcError) => AioRpcError) => {
   const rules = isEncrypted ? handshake : plain

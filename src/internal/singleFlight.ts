@@ -1,6 +1,4 @@
-/**
- * One run for however many callers.
- */
+/** One run for however many callers. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -8,7 +6,6 @@ import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Wakes from "./wakes.js"
 
-/** @internal */
 export interface Options<A, E> {
   /** Whose end ends the run. */
   readonly scope: Scope.Scope

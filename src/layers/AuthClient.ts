@@ -9,21 +9,22 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as TokenLife from "../core/TokenLife.js"
-import { Connection } from "../grpc/Connection.js"
+import * as TokenLife from "../core/auth/TokenLife.js"
+import { Connection } from "../grpc/client/Connection.js"
 import * as Configs from "../internal/configs.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as SingleFlight from "../internal/singleFlight.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
+import type { RegistryError } from "../schemas/AioError.js"
 import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import * as TokenPolicy from "../schemas/TokenPolicy.js"
-import { Auth, type AuthError } from "../services/Auth.js"
-import * as AcquisitionGuard from "./auth/AcquisitionGuard.js"
+import { Auth } from "../services/Auth.js"
 import * as BackgroundRenewal from "./auth/BackgroundRenewal.js"
-import * as HeldToken from "./auth/HeldToken.js"
+import * as FailureMemory from "./auth/FailureMemory.js"
 import * as PacedAcquisition from "./auth/PacedAcquisition.js"
 import * as TokenAcquisition from "./auth/TokenAcquisition.js"
+import * as TokenCell from "./auth/TokenCell.js"
 
 /**
  * @since 0.1.0
@@ -75,14 +76,14 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     const clock = yield* Effect.clock
     const scope = yield* Effect.scope
     const acquisition = TokenAcquisition.make(source, yield* Connection)
-    const guard = AcquisitionGuard.make(source, acquisition, clock)
-    const held = yield* HeldToken.make(clock)
+    const guard = FailureMemory.make(source, acquisition, clock)
+    const held = yield* TokenCell.make(clock)
     const next = yield* PacedAcquisition.make({ acquisition, guard, held }, clock, policy.acquireIntervalMillis)
     const acquire = SingleFlight.make({ scope, closed, run: Effect.map(next, held.unsafeHold) })
     const renewInBackground = yield* BackgroundRenewal.make(held, acquire, policy)
 
     // The token is not given up before its end because another one is not to be had.
-    const waited: Effect.Effect<AccessToken, AuthError> = Effect.catchAll(acquire, (error) => {
+    const waited: Effect.Effect<AccessToken, RegistryError> = Effect.catchAll(acquire, (error) => {
       const alive = held.unsafeAlive()
       return alive === undefined ? Effect.fail(error) : Effect.succeed(alive.token)
     })

@@ -1,20 +1,11 @@
-/**
- * The deadline of single calls.
- *
- * @since 0.1.0
- */
+/** The deadline of single calls. */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Deadline from "../grpc/Deadline.js"
+import * as Deadline from "../grpc/client/Deadline.js"
 import * as Fibers from "../internal/fibers.js"
 
-/**
- * How long a call may take where it is set; the layer's own deadline elsewhere.
- *
- * @since 0.1.0
- * @category references
- */
+/** How long a call may take where it is set; the layer's own deadline elsewhere. */
 export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/CallDeadline", {
   defaultValue: (): Duration.Duration | undefined => undefined
 }) {}
@@ -22,9 +13,6 @@ export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/
 /**
  * Tells a call that begins now when it has to be over: by its own deadline, given here or by {@link withDeadline}, or else
  * by the layer's. One step for all of it, since every call takes it.
- *
- * @since 0.1.0
- * @category combinators
  */
 export const within = <A, E>(
   layerMillis: number,

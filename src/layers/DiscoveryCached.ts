@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Refresh from "../core/Refresh.js"
-import * as View from "../core/View.js"
+import * as Refresh from "../core/view/Refresh.js"
+import * as View from "../core/view/View.js"
 import type * as Configs from "../internal/configs.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
@@ -18,15 +18,15 @@ import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import { Discovery } from "../services/Discovery.js"
 import type { Registry, RegistryError } from "../services/Registry.js"
-import * as Calls from "./discovery/Calls.js"
-import * as Chooser from "./discovery/Chooser.js"
-import * as Choosing from "./discovery/choosing.js"
-import * as Finder from "./discovery/Finder.js"
-import * as Snapshot from "./discovery/Snapshot.js"
-import * as Startup from "./discovery/Startup.js"
-import * as ViewKeeper from "./discovery/ViewKeeper.js"
+import * as BalancedCalls from "./balancing/BalancedCalls.js"
+import * as Balancers from "./balancing/Balancers.js"
+import * as Choosing from "./balancing/BalancingOptions.js"
+import * as Lookup from "./view/Lookup.js"
+import * as Snapshot from "./view/Snapshot.js"
+import * as Startup from "./view/Startup.js"
+import * as ViewCache from "./view/ViewCache.js"
 
-export type { HealthOptions, RetryBudgetOptions } from "./discovery/choosing.js"
+export type { HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOptions.js"
 
 /**
  * @since 0.1.0
@@ -98,11 +98,7 @@ export interface OptionsWithStartup extends Omit<Options, "startup"> {
   readonly startup: Startup.Startup
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Startup, StartupRef } from "./discovery/Startup.js"
+export type { Startup, StartupRef } from "./view/Startup.js"
 
 /**
  * @since 0.1.0
@@ -120,11 +116,11 @@ export const defaults = {
   maxHold: Duration.millis(View.holdLimits.maxHoldMillis)
 } as const
 
-interface Settings extends ViewKeeper.Settings, Finder.Settings {
+interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly snapshot: Snapshot.Settings | undefined
   readonly startup: Startup.Settings | undefined
-  readonly choosing: Chooser.Settings
+  readonly choosing: Balancers.Settings
 }
 
 const snapshotOf = ({
@@ -195,9 +191,9 @@ export function make(
   return Effect.gen(function* () {
     const settings = yield* settingsOf(options)
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
-    const keeper = yield* ViewKeeper.make(
+    const keeper = yield* ViewCache.make(
       settings,
-      { onView: Chooser.onView, onDrop: Chooser.onDrop },
+      { onView: Balancers.onView, onDrop: Balancers.onDrop },
       {
         statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
         remembered: snapshot?.remembered ?? (() => []),
@@ -205,11 +201,11 @@ export function make(
       }
     )
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
-    const chooser = yield* Chooser.make(keeper, settings.choosing)
-    const finder = Finder.make(keeper, settings)
+    const chooser = yield* Balancers.make(keeper, settings.choosing)
+    const finder = Lookup.make(keeper, settings)
     if (settings.startup !== undefined) yield* Startup.wait(finder.first, settings.startup)
     const { refresh, resolve, watch } = finder
-    return { resolve, refresh, watch, ...Calls.make(chooser, keeper.now, finder) }
+    return { resolve, refresh, watch, ...BalancedCalls.make(chooser, keeper.now, finder) }
   })
 }
 

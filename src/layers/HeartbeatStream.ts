@@ -18,23 +18,15 @@ import { StatusCode } from "../schemas/StatusCode.js"
 import { Auth } from "../services/Auth.js"
 import { Heartbeat, type HeartbeatError, type NewRegistration } from "../services/Heartbeat.js"
 import { Registry } from "../services/Registry.js"
-import * as Facade from "./heartbeat/Facade.js"
-import * as LeaseEntry from "./heartbeat/LeaseEntry.js"
-import * as LeaseKeeper from "./heartbeat/LeaseKeeper.js"
-import * as SelfHost from "./heartbeat/SelfHost.js"
-import * as Settings from "./heartbeat/Settings.js"
+import * as HeartbeatSettings from "./lease/HeartbeatSettings.js"
+import * as HostDetection from "./lease/HostDetection.js"
+import * as LeaseEntry from "./lease/LeaseEntry.js"
+import * as LeaseKeeper from "./lease/LeaseKeeper.js"
+import * as RegistrationHandle from "./lease/RegistrationHandle.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Options } from "./heartbeat/Settings.js"
+export type { Options } from "./lease/HeartbeatSettings.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export { defaults } from "./heartbeat/Settings.js"
+export { defaults } from "./lease/HeartbeatSettings.js"
 
 /**
  * Fails with `AioConfigError` for an option that makes no sense. Opens nothing until the first registration. Closing the
@@ -44,12 +36,12 @@ export { defaults } from "./heartbeat/Settings.js"
  * @category constructors
  */
 export const make = (
-  options: Settings.Options
+  options: HeartbeatSettings.Options
 ): Effect.Effect<Heartbeat.Service, AioConfigError, Registry | Auth | Scope.Scope> =>
   Effect.gen(function* () {
-    const settings = yield* Settings.make(options)
+    const settings = yield* HeartbeatSettings.make(options)
     const registry = yield* Registry
-    const selfHost = SelfHost.make(registry)
+    const selfHost = HostDetection.make(registry)
     const keeper = yield* LeaseKeeper.make(registry, yield* Auth, settings, selfHost.local)
     // Added last, and so run first: what a lease still needs is there when it ends.
     yield* Effect.addFinalizer(() => keeper.stopAll)
@@ -96,19 +88,21 @@ export const make = (
 
     return {
       registerSelf: (registration) =>
-        Effect.flatMap(checked(registration), (one) => Effect.as(start([one]), Facade.registration(keeper, one[0]))),
+        Effect.flatMap(checked(registration), (one) =>
+          Effect.as(start([one]), RegistrationHandle.registration(keeper, one[0]))
+        ),
       registerAll: (registrations) =>
         Effect.flatMap(Effect.forEach(registrations, checked), (all) =>
           Effect.as(
             start(all),
-            all.map(([entry]) => Facade.registration(keeper, entry))
+            all.map(([entry]) => RegistrationHandle.registration(keeper, entry))
           )
         ),
       keepAlive: (lease) =>
         Effect.gen(function* () {
           const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
           yield* keep([entry])
-          return Facade.keptLease(keeper, entry)
+          return RegistrationHandle.keptLease(keeper, entry)
         })
     }
   })
@@ -146,7 +140,7 @@ const within = (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Settings.Options): Layer.Layer<Heartbeat, AioConfigError, Registry | Auth> =>
+export const layer = (options: HeartbeatSettings.Options): Layer.Layer<Heartbeat, AioConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, make(options))
 
 /**
@@ -154,6 +148,6 @@ export const layer = (options: Settings.Options): Layer.Layer<Heartbeat, AioConf
  * @category layers
  */
 export const layerConfig = (
-  config: Config.Config.Wrap<Settings.Options>
+  config: Config.Config.Wrap<HeartbeatSettings.Options>
 ): Layer.Layer<Heartbeat, AioConfigError | Configs.ConfigError, Registry | Auth> =>
   Layer.scoped(Heartbeat, Effect.flatMap(Config.unwrap(config), make))

@@ -1,22 +1,20 @@
 /**
  * Calls that this library knows nothing of, over its connection and with its token: AIO's other services, or your own.
- *
- * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as AuthorizedCall from "../grpc/AuthorizedCall.js"
-import type * as grpc from "../grpc/Channel.js"
-import * as Channel from "../grpc/Channel.js"
-import { Connection } from "../grpc/Connection.js"
-import * as Deadline from "../grpc/Deadline.js"
+import * as AuthorizedCall from "../grpc/client/AuthorizedCall.js"
+import type * as grpc from "../grpc/client/Channel.js"
+import * as Channel from "../grpc/client/Channel.js"
+import { Connection } from "../grpc/client/Connection.js"
+import * as Deadline from "../grpc/client/Deadline.js"
+import * as PlainClient from "../grpc/client/PlainClient.js"
 import type { Method } from "../grpc/Methods.js"
-import * as PlainClient from "../grpc/PlainClient.js"
 import { AioConfigError } from "../schemas/AioError.js"
-import { Auth, type AuthError } from "../services/Auth.js"
+import { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
+import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
-import * as TokenReplay from "./TokenReplay.js"
 
 /**
  * @since 0.1.0
@@ -87,7 +85,7 @@ export const unary = <Request, Response>(
     })
 }
 
-const asItIs = <A, E>(): TokenReplay.Handlers<A, E, A, E | AuthError> => ({
+const asItIs = <A, E>(): TokenReplay.Handlers<A, E, A, E | RegistryError> => ({
   answered: Effect.succeed,
   failed: Effect.fail
 })

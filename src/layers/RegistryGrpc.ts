@@ -11,9 +11,9 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import { Connection } from "../grpc/Connection.js"
-import * as Deadline from "../grpc/Deadline.js"
-import type { Answered } from "../grpc/Exchange.js"
+import type { Answered } from "../grpc/client/BidiCall.js"
+import { Connection } from "../grpc/client/Connection.js"
+import * as Deadline from "../grpc/client/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
 import type * as Configs from "../internal/configs.js"
 import * as Metric from "../internal/metric.js"
@@ -23,11 +23,9 @@ import type { AccessToken } from "../schemas/AccessToken.js"
 import { type AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
 import * as Limits from "../schemas/Limits.js"
-import type { HeartbeatResponse } from "../schemas/Messages.js"
 import * as RetryPolicy from "../schemas/RetryPolicy.js"
 import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
-import * as Wire from "../schemas/Wire.js"
 import { Auth } from "../services/Auth.js"
 import {
   type EnsuredService,
@@ -37,8 +35,10 @@ import {
   type RegistryError
 } from "../services/Registry.js"
 import * as Metrics from "../telemetry/Metrics.js"
+import type { HeartbeatResponse } from "../wire/Messages.js"
+import * as Wire from "../wire/Wire.js"
+import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
-import * as TokenReplay from "./TokenReplay.js"
 
 /**
  * @since 0.1.0

@@ -12,9 +12,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
-import * as Catalog from "../core/Catalog.js"
-import * as Distortion from "../core/Distortion.js"
-import type { Failure } from "../core/Refusal.js"
+import * as RegistryModel from "../core/registry/RegistryModel.js"
+import type { Failure } from "../core/registry/ServerErrors.js"
 import * as Faults from "../internal/faults.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
@@ -22,20 +21,13 @@ import { AioRpcError, type AioWireError, isUnavailable } from "../schemas/AioErr
 import type { LeaseKey, ServiceId } from "../schemas/Ids.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
-import * as Wire from "../schemas/Wire.js"
 import { type HeartbeatAck, type HeartbeatOptions, Registry, type RegistryError } from "../services/Registry.js"
+import * as ResponseFaults from "../simulator/ResponseFaults.js"
+import * as Wire from "../wire/Wire.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Quirks } from "../core/Catalog.js"
+export type { Quirks } from "../core/registry/RegistryModel.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
-export type { Hidden, Malformation } from "../core/Distortion.js"
+export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"
 
 /**
  * What a test may do to the registry, and see of it. Keys and ids that do not exist are ignored. What the control of a
@@ -49,9 +41,7 @@ export class RegistryMemory extends Context.Tag("effect-aio/RegistryMemory")<
   RegistryMemory.Control
 >() {}
 
-/**
- * @since 0.1.0
- */
+/** @since 0.1.0 */
 export declare namespace RegistryMemory {
   /**
    * @since 0.1.0
@@ -123,9 +113,9 @@ export declare namespace RegistryMemory {
     /** While `true`, `listServices` shows no service at all, and `getService` all as ever. */
     readonly emptyLists: (on: boolean) => Effect.Effect<void>
     /** Leaves instances out of what is shown, in lists and single services, until `undefined` is ordered. */
-    readonly hideInstances: (hidden: Distortion.Hidden | undefined) => Effect.Effect<void>
+    readonly hideInstances: (hidden: ResponseFaults.Hidden | undefined) => Effect.Effect<void>
     /** Shows records with these raw fields of the wire, in lists and single services, until `undefined` is ordered. */
-    readonly malform: (malformation: Distortion.Malformation | undefined) => Effect.Effect<void>
+    readonly malform: (malformation: ResponseFaults.MalformedAnswers | undefined) => Effect.Effect<void>
     /** The calls since the start, or since {@link Control.clearJournal}, oldest first; of very many, the last 50,000. */
     readonly calls: Effect.Effect<ReadonlyArray<Call>>
     readonly clearJournal: Effect.Effect<void>
@@ -140,7 +130,7 @@ export declare namespace RegistryMemory {
  */
 export interface Options {
   /** The real server's oddities, all on by default. */
-  readonly quirks?: Catalog.Quirks | undefined
+  readonly quirks?: RegistryModel.Quirks | undefined
   /** Default none. */
   readonly latency?: Duration.DurationInput | undefined
   /** How long a call may take. Default 30 seconds. */
@@ -271,7 +261,7 @@ const makeLine = Effect.fnUntraced(function* (options: Options) {
 type Line = Effect.Effect.Success<ReturnType<typeof makeLine>>
 
 const makeHeartbeats =
-  (catalog: Catalog.Catalog, line: Line): Registry.Service["heartbeats"] =>
+  (catalog: RegistryModel.RegistryModel, line: Line): Registry.Service["heartbeats"] =>
   <E, R>(
     beats: Stream.Stream<LeaseKey, E, R>,
     { onLeave }: HeartbeatOptions = {}
@@ -308,9 +298,9 @@ const makeHeartbeats =
   }
 
 const makeRegistry = (
-  catalog: Catalog.Catalog,
+  catalog: RegistryModel.RegistryModel,
   line: Line,
-  distortion: Distortion.Distortion,
+  distortion: ResponseFaults.ResponseFaults,
   deregistered: PubSub.PubSub<LeaseKey>
 ): Registry.Service => {
   // Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
@@ -377,9 +367,9 @@ export const make = (
 ): Effect.Effect<{ readonly registry: Registry.Service; readonly control: RegistryMemory.Control }> =>
   Effect.gen(function* () {
     const deregistered = yield* PubSub.unbounded<LeaseKey>()
-    const catalog = Catalog.make(options.quirks)
+    const catalog = RegistryModel.make(options.quirks)
     const line = yield* makeLine(options)
-    const distortion = Distortion.make()
+    const distortion = ResponseFaults.make()
     const snapshot = Effect.flatMap(line.now, (now) => Effect.orDie(Wire.decodeListServices(catalog.snapshot(now))))
     return {
       registry: makeRegistry(catalog, line, distortion, deregistered),

@@ -1,8 +1,4 @@
-/**
- * The token that every call but authentication carries.
- *
- * @since 0.1.0
- */
+/** The token that every call but authentication carries. */
 import type * as Redacted from "effect/Redacted"
 
 /**

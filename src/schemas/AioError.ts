@@ -130,18 +130,18 @@ export class AioWireError extends Schema.TaggedError<AioWireError>("effect-aio/A
  */
 export class AioServiceNotFound extends Schema.TaggedError<AioServiceNotFound>("effect-aio/AioServiceNotFound")(
   "AioServiceNotFound",
-  { project: Schema.String, name: Schema.String, env: Schema.String }
+  { project: Schema.String, serviceName: Schema.String, env: Schema.String }
 ) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `the registry knows no service ${this.project}/${this.name}`
+    return `the registry knows no service ${this.project}/${this.serviceName}`
   }
 }
 
 /**
- * The service exists, and nobody of it can be chosen: its list of instances is empty, or none of the `listed` has an address
+ * The service exists, and none of its instances can be chosen: its list is empty, or none of the `listed` has an address
  * and fits what was asked for. Never raised because instances are thought to be unhealthy: then one of them is chosen all the
  * same.
  *
@@ -150,7 +150,7 @@ export class AioServiceNotFound extends Schema.TaggedError<AioServiceNotFound>("
  */
 export class AioNoInstances extends Schema.TaggedError<AioNoInstances>("effect-aio/AioNoInstances")("AioNoInstances", {
   project: Schema.String,
-  name: Schema.String,
+  serviceName: Schema.String,
   env: Schema.String,
   /** How many instances there are all the same. */
   listed: Schema.optional(Schema.Number)
@@ -159,31 +159,48 @@ export class AioNoInstances extends Schema.TaggedError<AioNoInstances>("effect-a
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    const { env, listed = 0, name, project } = this
+    const { env, listed = 0, project, serviceName } = this
     return listed === 0
-      ? `${project}/${name} has no instance in env ${env}`
-      : `none of the ${listed} instances of ${project}/${name} in env ${env} has an address and fits what was asked for`
+      ? `${project}/${serviceName} has no instance in env ${env}`
+      : `none of the ${listed} instances of ${project}/${serviceName} in env ${env} has an address and fits what was asked for`
   }
 }
 
 /**
- * A lease that can no longer be held, given to whoever waits on it.
+ * The registration was stopped, or its layer closed, while the caller waited for the lease to be live. A lease that is
+ * `Lost` is no case of it: that one is registered again. `project` is absent, and `serviceName` is the id of the service,
+ * where the lease was registered by hand.
  *
  * @since 0.1.0
  * @category errors
  */
-export class AioLeaseLost extends Schema.TaggedError<AioLeaseLost>("effect-aio/AioLeaseLost")("AioLeaseLost", {
-  service: Schema.String,
-  instanceKey: Schema.String,
-  reason: Schema.String
-}) {
+export class AioLeaseStopped extends Schema.TaggedError<AioLeaseStopped>("effect-aio/AioLeaseStopped")(
+  "AioLeaseStopped",
+  {
+    project: Schema.optional(Schema.String),
+    serviceName: Schema.String,
+    instanceKey: Schema.String,
+    reason: Schema.String
+  }
+) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `the lease of ${this.service} under key ${this.instanceKey} is gone: ${this.reason}`
+    const service = this.project === undefined ? `service ${this.serviceName}` : `${this.project}/${this.serviceName}`
+    return `the lease of ${service} under key ${this.instanceKey} is stopped: ${this.reason}`
   }
 }
+
+/**
+ * What a call to the registry fails with. `AioConfigError`: bad input, or credentials that cannot be read.
+ * `AioCredentialsRejected`: key or secret refused. `AioRpcError`: the registry cannot be asked, or the layer closes meanwhile
+ * (`CANCELLED`). `AioWireError`: its answer does not decode.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type RegistryError = AioConfigError | AioCredentialsRejected | AioRpcError | AioWireError
 
 /**
  * The whole family.
@@ -198,7 +215,7 @@ export type AioError =
   | AioWireError
   | AioServiceNotFound
   | AioNoInstances
-  | AioLeaseLost
+  | AioLeaseStopped
 
 /**
  * The whole family as a schema, for an app that sends errors over a wire of its own.
@@ -213,7 +230,7 @@ export const AioError = Schema.Union(
   AioWireError,
   AioServiceNotFound,
   AioNoInstances,
-  AioLeaseLost
+  AioLeaseStopped
 )
 
 /**

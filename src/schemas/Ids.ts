@@ -1,8 +1,6 @@
 /**
  * Identifiers. The wire's 64-bit ids are decimal strings here: exact, printable and safe in JSON, where a JavaScript
  * number would lose the last digits above 2^53.
- *
- * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
 import * as Schemas from "../internal/schemas.js"

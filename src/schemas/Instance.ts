@@ -1,8 +1,4 @@
-/**
- * An instance: one process that serves, found at one or more addresses.
- *
- * @since 0.1.0
- */
+/** An instance: one process that serves, found at one or more addresses. */
 import type * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import * as Schemas from "../internal/schemas.js"

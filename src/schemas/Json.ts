@@ -1,8 +1,4 @@
-/**
- * JSON values that travel inside strings (`meta_json`, `spec_json`).
- *
- * @since 0.1.0
- */
+/** JSON values that travel inside strings (`meta_json`, `spec_json`). */
 import * as Schema from "effect/Schema"
 
 /**
@@ -27,9 +23,6 @@ const MAX_DEPTH = 100
 /**
  * Where a value stops being JSON: the path to the first part that `JSON.stringify` would drop, change or throw on
  * (`undefined`, a function, a `bigint`, `NaN`, a `Date`, a cycle), or `undefined` where all of it is JSON.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const firstNonJson = (
   value: unknown,

@@ -1,20 +1,13 @@
 /**
  * What a text or a duration may be, checked before anything is sent: the real server answers `INTERNAL` with a database
  * text to what does not fit its columns.
- *
- * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { AioConfigError } from "./AioError.js"
 
-/**
- * The server's limits, in characters.
- *
- * @since 0.1.0
- * @category models
- */
+/** The server's limits, in characters. */
 export const maxLength = {
   project: 64,
   name: 64,
@@ -26,12 +19,7 @@ export const maxLength = {
   instanceKey: 128
 } as const
 
-/**
- * The default lease: 60 seconds, the server's own.
- *
- * @since 0.1.0
- * @category models
- */
+/** The default lease: 60 seconds, the server's own. */
 export const defaultTtl = Duration.seconds(60)
 
 const MIN_TTL_SECONDS = 3
@@ -56,9 +44,6 @@ const characters = (text: string): number => {
 /**
  * A text that the server can store: a well-formed string of at most `max` characters without NUL, and not empty where
  * it is `required`.
- *
- * @since 0.1.0
- * @category validation
  */
 export const text = (
   field: string,
@@ -76,12 +61,7 @@ export const text = (
   return Either.right(value)
 }
 
-/**
- * A lease's duration in whole seconds: 3 s to 24 h. Below 3 s a single lost packet would end the lease.
- *
- * @since 0.1.0
- * @category validation
- */
+/** A lease's duration in whole seconds: 3 s to 24 h. Below 3 s a single lost packet would end the lease. */
 export const ttlSeconds = (field: string, value: Duration.DurationInput): Either.Either<number, AioConfigError> => {
   const expected = "whole seconds from 3 seconds to 24 hours (below 3 seconds one lost packet ends the lease)"
   const decoded = Duration.decodeUnknown(value)
@@ -92,12 +72,7 @@ export const ttlSeconds = (field: string, value: Duration.DurationInput): Either
     : fail(field, `is ${Duration.format(decoded.value)}`, expected)
 }
 
-/**
- * A duration of `minMillis` to 1 day, in milliseconds.
- *
- * @since 0.1.0
- * @category validation
- */
+/** A duration of `minMillis` to 1 day, in milliseconds. */
 export const durationMillis = (
   field: string,
   value: Duration.DurationInput,
@@ -112,12 +87,7 @@ export const durationMillis = (
     : fail(field, `is ${Duration.format(decoded.value)}`, expected)
 }
 
-/**
- * A number within a range, both ends included; a whole one where `integer` is set.
- *
- * @since 0.1.0
- * @category validation
- */
+/** A number within a range, both ends included; a whole one where `integer` is set. */
 export const number = (
   field: string,
   value: unknown,
@@ -131,23 +101,13 @@ export const number = (
     : fail(field, `is ${value}`, expected)
 }
 
-/**
- * A TCP port: 1 to 65535.
- *
- * @since 0.1.0
- * @category validation
- */
+/** A TCP port: 1 to 65535. */
 export const port = (field: string, value: unknown): Either.Either<number, AioConfigError> =>
   typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 65_535
     ? Either.right(value)
     : fail(field, `is ${typeof value === "number" ? value : kindOf(value)}`, "a port from 1 to 65535")
 
-/**
- * A host as it is dialled: a name or an IP address, without scheme, path or white space.
- *
- * @since 0.1.0
- * @category validation
- */
+/** A host as it is dialled: a name or an IP address, without scheme, path or white space. */
 export const host = (field: string, value: unknown): Either.Either<string, AioConfigError> =>
   Either.flatMap(text(field, value, { max: maxLength.host, required: true }), (checked) =>
     /[\s/]/.test(checked)

@@ -1,8 +1,4 @@
-/**
- * How often and after how long a call is sent again.
- *
- * @since 0.1.0
- */
+/** How often and after how long a call is sent again. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "./AioError.js"
@@ -25,10 +21,6 @@ export interface RetryPolicy {
   readonly jitter?: number | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export const defaults = {
   times: 3,
   delay: Duration.millis(200),
@@ -36,12 +28,7 @@ export const defaults = {
   jitter: 0.2
 } as const satisfies RetryPolicy
 
-/**
- * A policy that was checked.
- *
- * @since 0.1.0
- * @category models
- */
+/** A policy that was checked. */
 export interface Settings {
   readonly times: number
   readonly delayMillis: number
@@ -49,12 +36,7 @@ export interface Settings {
   readonly jitter: number
 }
 
-/**
- * Fills in the defaults and checks all of it. The error names the field as `retries.delay`.
- *
- * @since 0.1.0
- * @category validation
- */
+/** Fills in the defaults and checks all of it. The error names the field as `retries.delay`. */
 export const check = (policy: RetryPolicy = {}): Either.Either<Settings, AioConfigError> =>
   Either.all({
     times: Limits.number("retries.times", policy.times ?? defaults.times, { min: 0, max: 100, integer: true }),
@@ -63,11 +45,6 @@ export const check = (policy: RetryPolicy = {}): Either.Either<Settings, AioConf
     jitter: Limits.number("retries.jitter", policy.jitter ?? defaults.jitter, { min: 0, max: 1 })
   })
 
-/**
- * How long to wait before the n-th repetition (from 0), in milliseconds; `random` is 0 to 1.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** How long to wait before the n-th repetition (from 0), in milliseconds; `random` is 0 to 1. */
 export const delayMillis = (settings: Settings, repetition: number, random: number): number =>
   settings.delayMillis * settings.factor ** repetition * (1 - settings.jitter + 2 * settings.jitter * random)

@@ -1,8 +1,4 @@
-/**
- * A service: what instances are instances of.
- *
- * @since 0.1.0
- */
+/** A service: what instances are instances of. */
 import * as Schema from "effect/Schema"
 import { ServiceId } from "./Ids.js"
 import { Instance } from "./Instance.js"

@@ -1,8 +1,4 @@
-/**
- * Instances that are configured and not looked up: for a laptop, a test, or a service that is in no registry.
- *
- * @since 0.1.0
- */
+/** Instances that are configured and not looked up: for a laptop, a test, or a service that is in no registry. */
 import * as Either from "effect/Either"
 import * as Address from "./Address.js"
 import { AioConfigError } from "./AioError.js"
@@ -123,9 +119,6 @@ const toInstance = (one: StaticInstance, env: string): Instance => {
 /**
  * The services of a project that are configured, with their instances in an env. A key that comes twice counts once, the last
  * time. Fails with `AioConfigError`, which names the instance and what is wrong with it.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (
   field: string,

@@ -91,7 +91,7 @@ export const endsRenewal = (code: number): boolean =>
  * @since 0.1.0
  * @category predicates
  */
-export const isHopeless = (code: number): boolean =>
+export const isPermanent = (code: number): boolean =>
   code === StatusCode.INVALID_ARGUMENT ||
   code === StatusCode.PERMISSION_DENIED ||
   code === StatusCode.FAILED_PRECONDITION ||

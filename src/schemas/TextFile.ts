@@ -1,8 +1,4 @@
-/**
- * Texts that are kept in files: credentials, certificates.
- *
- * @since 0.1.0
- */
+/** Texts that are kept in files: credentials, certificates. */
 import { readFile } from "node:fs/promises"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
@@ -10,9 +6,6 @@ import { AioConfigError } from "./AioError.js"
 
 /**
  * The text of a file, read anew each time. Where it cannot be read, `refuse` is told why: `cannot be read (ENOENT)`.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const read = <E>(path: string, refuse: (problem: string) => E): Effect.Effect<string, E> =>
   Effect.tryPromise({
@@ -24,9 +17,6 @@ export const read = <E>(path: string, refuse: (problem: string) => E): Effect.Ef
 /**
  * The text of a file, without white space around it, read anew each time. Fails with `AioConfigError` where the file cannot
  * be read or is empty.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const keyFromFile = (path: string): Effect.Effect<string, AioConfigError> => {
   const refuse = (problem: string) =>
@@ -40,11 +30,6 @@ export const keyFromFile = (path: string): Effect.Effect<string, AioConfigError>
   )
 }
 
-/**
- * As {@link keyFromFile}, for the secret.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** As {@link keyFromFile}, for the secret. */
 export const secretFromFile = (path: string): Effect.Effect<Redacted.Redacted, AioConfigError> =>
   Effect.map(keyFromFile(path), Redacted.make)

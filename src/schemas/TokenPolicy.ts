@@ -1,8 +1,4 @@
-/**
- * The numbers by which a token is acquired, renewed, retried and given up.
- *
- * @since 0.1.0
- */
+/** The numbers by which a token is acquired, renewed, retried and given up. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import { AioConfigError } from "./AioError.js"
@@ -70,10 +66,6 @@ export interface TokenPolicy {
   readonly youngDelay?: Duration.DurationInput | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export const defaults = {
   acquireDeadline: Duration.seconds(10),
   acquireInterval: Duration.seconds(1),
@@ -92,12 +84,7 @@ export const defaults = {
   youngDelay: Duration.millis(1_100)
 } as const satisfies TokenPolicy
 
-/**
- * A policy that was checked. Milliseconds.
- *
- * @since 0.1.0
- * @category models
- */
+/** A policy that was checked. Milliseconds. */
 export interface Settings {
   readonly acquireDeadlineMillis: number
   readonly acquireIntervalMillis: number
@@ -138,12 +125,7 @@ const checkGrace = (checked: Settings): Either.Either<void, AioConfigError> => {
     : refuse("graceFraction", `is ${checked.graceFraction}`, `less than ${most}`)
 }
 
-/**
- * Fills in the defaults and checks all of it. The error names the field as `token.grace`.
- *
- * @since 0.1.0
- * @category validation
- */
+/** Fills in the defaults and checks all of it. The error names the field as `token.grace`. */
 export const check = (policy: TokenPolicy = {}): Either.Either<Settings, AioConfigError> =>
   Either.gen(function* () {
     const millis = (field: Durations, min = 1) =>

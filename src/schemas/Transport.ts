@@ -1,8 +1,4 @@
-/**
- * The numbers and switches of a connection.
- *
- * @since 0.1.0
- */
+/** The numbers and switches of a connection. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import { AioConfigError } from "./AioError.js"
@@ -73,10 +69,6 @@ const MEBIBYTE = 1024 * KIBIBYTE
 // What HTTP/2 can say of a window, and grpc-js of a message.
 const MOST_BYTES = 2 ** 31 - 1
 
-/**
- * @since 0.1.0
- * @category models
- */
 export const defaults = {
   maxReceiveBytes: 64 * MEBIBYTE,
   connectTimeout: Duration.seconds(20),
@@ -91,12 +83,7 @@ export const defaults = {
   httpProxy: false
 } as const
 
-/**
- * What was checked. Milliseconds and bytes.
- *
- * @since 0.1.0
- * @category models
- */
+/** What was checked. Milliseconds and bytes. */
 export interface Settings {
   readonly maxReceiveBytes: number
   readonly connectTimeoutMillis: number
@@ -120,12 +107,7 @@ const checkKeepalive = (keepalive: Keepalive | undefined): Either.Either<Setting
         whenIdle: Either.right(keepalive.whenIdle ?? false)
       })
 
-/**
- * Fills in the defaults and checks all of it. The error names the field.
- *
- * @since 0.1.0
- * @category validation
- */
+/** Fills in the defaults and checks all of it. The error names the field. */
 export const check = (transport: Transport): Either.Either<Settings, AioConfigError> =>
   Either.gen(function* () {
     const millis = (field: "connectTimeout" | "silenceTimeout" | "reconnectDelay" | "maxReconnectDelay") =>

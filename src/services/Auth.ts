@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import type { AioConfigError, AioCredentialsRejected, AioRpcError, AioWireError } from "../schemas/AioError.js"
+import type { RegistryError } from "../schemas/AioError.js"
 
 /**
  * Gives the token that every other call carries, and renews it before it expires. However many callers ask at once, the
@@ -33,7 +33,7 @@ export declare namespace Auth {
      * The present token. At once while it is fresh, also while a renewal runs in the background; waits only where there
      * is none, or where its last seconds have begun. Interrupting a wait disturbs no other caller.
      */
-    readonly token: Effect.Effect<AccessToken, AuthError>
+    readonly token: Effect.Effect<AccessToken, RegistryError>
     /**
      * The present token, `undefined` if {@link Service.token} would have to wait. Synchronous: for calls, which bound the
      * wait for a token by their own deadline, and need not where there is none.
@@ -58,12 +58,3 @@ export declare namespace Auth {
     readonly unsafeAccepted: (token: AccessToken) => void
   }
 }
-
-/**
- * `AioCredentialsRejected`: key or secret refused. `AioConfigError`: the credentials could not be read. `AioRpcError`: the registry could not be asked, or the layer was
- * closed meanwhile (`CANCELLED`). `AioWireError`: its answer held no token.
- *
- * @since 0.1.0
- * @category errors
- */
-export type AuthError = AioConfigError | AioCredentialsRejected | AioRpcError | AioWireError

@@ -1,10 +1,6 @@
-/**
- * Why each instance of a service is chosen, or is not, for people to read.
- *
- * @since 0.1.0
- */
-import type * as Explained from "../core/Explanation.js"
-import type * as Outlier from "../core/Outlier.js"
+/** Why each instance of a service is chosen, or is not, for people to read. */
+import type * as Explained from "../core/balancing/Explanation.js"
+import type * as Outlier from "../core/balancing/Outlier.js"
 
 /**
  * One instance: see the fields of the same names there. It may be chosen in spite of an obstacle, when too few are without.
@@ -90,12 +86,7 @@ const columns = (rows: ReadonlyArray<readonly [string, string, string]>): Readon
   return rows.map(([a, b, c]) => `  ${a.padEnd(first)}  ${b.padEnd(second)}  ${c}`.trimEnd())
 }
 
-/**
- * As lines of text, without a line feed at the end: one for the service, and one for each instance.
- *
- * @since 0.1.0
- * @category formatting
- */
+/** As lines of text, without a line feed at the end: one for the service, and one for each instance. */
 export const render = (explanation: Explanation): string => {
   const { ageMillis, env, instances, isPanicking, isStatic, name, project, source, strategy } = explanation
   const chosen = instances.filter(({ isChosen }) => isChosen).length

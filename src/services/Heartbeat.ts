@@ -8,8 +8,8 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as Lease from "../core/Lease.js"
-import type { AioConfigError, AioLeaseLost } from "../schemas/AioError.js"
+import type * as Lease from "../core/lease/Lease.js"
+import type { AioConfigError, AioLeaseStopped } from "../schemas/AioError.js"
 import type { Endpoint, Lease as RegisteredLease } from "../schemas/Instance.js"
 import type { JsonObject } from "../schemas/Json.js"
 import type { NewService } from "../schemas/Service.js"
@@ -39,7 +39,7 @@ export declare namespace Heartbeat {
      * Ensures the service, registers the instance and keeps its lease until the scope closes; then stops beating and
      * deregisters, within a bounded time. Bad input fails with `AioConfigError` before anything is sent. With
      * `startup: "wait"` (the default) it returns when the registry has acknowledged the first beat, and waits for a
-     * registry that is down; refused credentials fail it, and `AioLeaseLost` tells that it was stopped, or its layer
+     * registry that is down; refused credentials fail it, and `AioLeaseStopped` tells that it was stopped, or its layer
      * closed, before the lease was live. Interrupted while it waits, it has deregistered by then.
      */
     readonly registerSelf: (registration: NewRegistration) => Effect.Effect<Registration, HeartbeatError, Scope.Scope>
@@ -140,7 +140,7 @@ export interface KeptLease {
   /** What happens to the key, from the moment it is watched; ends when the lease is `Stopped`. */
   readonly events: Stream.Stream<LeaseEvent>
   /** Waits until the lease is `Live`; fails if it is stopped first. */
-  readonly awaitLive: Effect.Effect<void, AioLeaseLost>
+  readonly awaitLive: Effect.Effect<void, AioLeaseStopped>
   /**
    * What the closing of the scope does, now: no beat and no registration from this moment on, then deregistered (unless it
    * was registered by hand), then the drain delay. Returns when that is over, within 15 seconds and the drain delay. Once;
@@ -207,4 +207,4 @@ export type LeaseEvent =
  * @since 0.1.0
  * @category errors
  */
-export type HeartbeatError = AioConfigError | AioLeaseLost | RegistryError
+export type HeartbeatError = AioConfigError | AioLeaseStopped | RegistryError

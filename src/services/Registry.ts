@@ -6,11 +6,10 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import type { AioConfigError, AioRpcError, AioWireError } from "../schemas/AioError.js"
+import type { RegistryError } from "../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../schemas/Ids.js"
 import type { Lease, NewInstance } from "../schemas/Instance.js"
 import type { NewService, Service, ServiceWithInstances } from "../schemas/Service.js"
-import type { AuthError } from "./Auth.js"
 
 /**
  * What the registry can be asked, in domain types, with typed errors and without policy: nothing is cached, nothing is
@@ -123,8 +122,4 @@ export interface HeartbeatAck {
   readonly expiresAt: number
 }
 
-/**
- * @since 0.1.0
- * @category errors
- */
-export type RegistryError = AioConfigError | AioRpcError | AioWireError | AuthError
+export type { RegistryError } from "../schemas/AioError.js"

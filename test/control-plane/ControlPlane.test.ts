@@ -3,9 +3,9 @@ import { Metadata } from "@grpc/grpc-js"
 import { Deferred, Effect, Exit, Fiber, Logger, Option, Redacted, Scope, Stream } from "effect"
 import { Auth, isUnauthenticated, Registry } from "effect-aio"
 import * as ControlPlane from "effect-aio/ControlPlane"
-import * as RegistryStore from "../../src/control-plane/RegistryStore.js"
 import * as Methods from "../../src/grpc/Methods.js"
-import * as ServerHost from "../../src/grpc/ServerHost.js"
+import * as ServerHost from "../../src/grpc/server/ServerHost.js"
+import * as RegistryStore from "../../src/store/RegistryStore.js"
 import * as RawClient from "../support/rawClient.js"
 
 const authenticate = Methods.auth.authenticateClient

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Option, Redacted, Schedule } from "effect"
 import * as ControlPlane from "effect-aio/ControlPlane"
-import * as RegistryStore from "../../src/control-plane/RegistryStore.js"
+import * as RegistryStore from "../../src/store/RegistryStore.js"
 import { codeOf, given, rawly } from "./faultsWorld.js"
 
 const millisOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

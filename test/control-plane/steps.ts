@@ -1,6 +1,6 @@
 import { Effect } from "effect"
 import { type LeaseKey, ServiceId } from "../../src/schemas/Ids.js"
-import type * as Messages from "../../src/schemas/Messages.js"
+import type * as Messages from "../../src/wire/Messages.js"
 import type { Recording } from "../support/recordings.js"
 import { recreate, type World } from "./replay.js"
 

@@ -15,7 +15,7 @@ import {
 } from "effect"
 import { Aio, AioRpcError, AuthClient, Registry, RegistryGrpc, ServiceId, StatusCode } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, make as startControlPlane } from "effect-aio/ControlPlane"
-import { Connection, layer as ConnectionLayer } from "../../src/grpc/Connection.js"
+import { Connection, layer as ConnectionLayer } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as ManualClock from "../support/manualClock.js"
 import { grpcServer } from "../support/wireServers.js"

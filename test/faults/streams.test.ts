@@ -15,8 +15,8 @@ import {
 } from "effect"
 import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registration, Registry, RegistryMemory } from "effect-aio"
 import * as ControlPlane from "effect-aio/ControlPlane"
-import * as RegistryStore from "../../src/control-plane/RegistryStore.js"
 import type { Registry as RegistryService } from "../../src/services/Registry.js"
+import * as RegistryStore from "../../src/store/RegistryStore.js"
 import * as FaultProxy from "../support/faultProxy.js"
 import * as ManualClock from "../support/manualClock.js"
 

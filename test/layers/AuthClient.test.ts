@@ -20,9 +20,9 @@ import {
   TestClock
 } from "effect"
 import { AioConfigError, AioRpcError, type Auth, AuthClient, Credentials, Metrics, StatusCode } from "effect-aio"
-import { Connection } from "../../src/grpc/Connection.js"
+import { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
-import type * as Messages from "../../src/schemas/Messages.js"
+import type * as Messages from "../../src/wire/Messages.js"
 import { collectSpans } from "../support/spans.js"
 
 const { INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } = StatusCode.StatusCode

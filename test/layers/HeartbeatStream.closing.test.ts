@@ -9,11 +9,11 @@ import {
   RegistryMemory,
   ServiceId
 } from "effect-aio"
-import * as Lease from "../../src/core/Lease.js"
-import * as Attempts from "../../src/layers/heartbeat/Attempts.js"
-import * as ChangeLog from "../../src/layers/heartbeat/ChangeLog.js"
-import * as LeaseEntry from "../../src/layers/heartbeat/LeaseEntry.js"
-import * as Settings from "../../src/layers/heartbeat/Settings.js"
+import * as Lease from "../../src/core/lease/Lease.js"
+import * as HeartbeatSettings from "../../src/layers/lease/HeartbeatSettings.js"
+import * as LeaseEntry from "../../src/layers/lease/LeaseEntry.js"
+import * as RegistrationAttempts from "../../src/layers/lease/RegistrationAttempts.js"
+import * as ThrottledLog from "../../src/layers/lease/ThrottledLog.js"
 import { collected, control, orders, unavailable } from "../support/leaseWorld.js"
 
 /** A heartbeat whose layer is closed when the test says so, and a scope of the user's own, which outlives it. */
@@ -52,7 +52,7 @@ describe("The layer of the leases is closed", () => {
       yield* TestClock.adjust("10 seconds")
       yield* close
       const exit = Option.getOrThrow(yield* within(waiting))
-      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "Left" && exit.value.left._tag === "AioLeaseLost")
+      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "Left" && exit.value.left._tag === "AioLeaseStopped")
     }))
 
   test("before somebody registers: that fails, sends nothing, and its scope closes", ({ close, heartbeat }) =>
@@ -60,7 +60,7 @@ describe("The layer of the leases is closed", () => {
       yield* close
       const registering = yield* Effect.fork(Effect.flip(Effect.scoped(heartbeat.registerSelf(orders))))
       const exit = Option.getOrThrow(yield* within(registering))
-      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "AioLeaseLost")
+      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "AioLeaseStopped")
       assert.lengthOf(yield* (yield* control).calls, 0)
     }))
 
@@ -85,16 +85,16 @@ describe("The layer of the leases is closed", () => {
 describe("An attempt to register", () => {
   it.effect("that comes to its turn only after the stop of its lease sends nothing", () =>
     Effect.gen(function* () {
-      const settings = yield* Settings.make({ env: "test" })
+      const settings = yield* HeartbeatSettings.make({ env: "test" })
       const entry = yield* LeaseEntry.make(orders, "10.0.0.1", 0, settings)
       let registered = 0
       const register = Effect.sync(() => void registered++)
       const registrar = { register: () => register, changeKey: () => Effect.void, end: () => Effect.void }
-      const attempt = Attempts.make(
+      const attempt = RegistrationAttempts.make(
         registrar,
         (one) => one,
         () => Effect.void,
-        yield* ChangeLog.make
+        yield* ThrottledLog.make
       )
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)

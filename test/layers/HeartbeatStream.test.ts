@@ -242,7 +242,7 @@ describe("HeartbeatStream", () => {
       const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* TestClock.adjust("6 seconds")
       yield* Fiber.join(closing)
-      assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioLeaseLost")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioLeaseStopped")
     })
   )
 

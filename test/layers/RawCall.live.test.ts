@@ -4,7 +4,7 @@ import * as grpc from "@grpc/grpc-js"
 import { Deferred, Duration, Effect, Layer, Logger, Stream } from "effect"
 import { Aio, AioCredentialsRejected, AioRpcError, Auth, isNotFound, Registry } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
-import type { Connection } from "../../src/grpc/Connection.js"
+import type { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
 

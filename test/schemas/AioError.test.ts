@@ -5,7 +5,7 @@ import * as AioError from "../../src/schemas/AioError.js"
 const {
   AioConfigError,
   AioCredentialsRejected,
-  AioLeaseLost,
+  AioLeaseStopped,
   AioNoInstances,
   AioRpcError,
   AioServiceNotFound,
@@ -40,18 +40,23 @@ const errors: ReadonlyArray<readonly [tag: AioError.AioError["_tag"], error: Aio
   ],
   [
     "AioServiceNotFound",
-    new AioServiceNotFound({ project: "shop", name: "orders", env: "dev" }),
+    new AioServiceNotFound({ project: "shop", serviceName: "orders", env: "dev" }),
     "the registry knows no service shop/orders"
   ],
   [
     "AioNoInstances",
-    new AioNoInstances({ project: "shop", name: "orders", env: "dev" }),
+    new AioNoInstances({ project: "shop", serviceName: "orders", env: "dev" }),
     "shop/orders has no instance in env dev"
   ],
   [
-    "AioLeaseLost",
-    new AioLeaseLost({ service: "shop/orders", instanceKey: "orders-1", reason: "an operator deleted it" }),
-    "the lease of shop/orders under key orders-1 is gone: an operator deleted it"
+    "AioLeaseStopped",
+    new AioLeaseStopped({
+      project: "shop",
+      serviceName: "orders",
+      instanceKey: "orders-1",
+      reason: "its scope closed"
+    }),
+    "the lease of shop/orders under key orders-1 is stopped: its scope closed"
   ]
 ]
 
@@ -98,7 +103,7 @@ describe("the family of errors", () => {
 
   it.effect("can be caught by tag, and by the family's guard from among others", () =>
     Effect.gen(function* () {
-      const notFound = new AioServiceNotFound({ project: "shop", name: "orders", env: "dev" })
+      const notFound = new AioServiceNotFound({ project: "shop", serviceName: "orders", env: "dev" })
       const failing: Effect.Effect<never, AioError.AioError> = Effect.fail(notFound)
       assert.strictEqual(yield* Effect.catchTag(failing, "AioServiceNotFound", Effect.succeed), notFound)
       const amongOthers: Effect.Effect<never, AioError.AioError | "another"> = failing
@@ -153,7 +158,7 @@ describe("the predicates", () => {
         ["AioWireError", []],
         ["AioServiceNotFound", ["isNotFound"]],
         ["AioNoInstances", []],
-        ["AioLeaseLost", []]
+        ["AioLeaseStopped", []]
       ]
     )
     assert.deepStrictEqual(holding(new AioCredentialsRejected({ code: 7, details: "" })), ["isUnauthenticated"])

@@ -48,7 +48,7 @@ describe("status codes", () => {
           countsAgainstInstance: StatusCode.countsAgainstInstance(code),
           dropsToken: StatusCode.dropsToken(code),
           endsRenewal: StatusCode.endsRenewal(code),
-          isHopeless: StatusCode.isHopeless(code)
+          isHopeless: StatusCode.isPermanent(code)
         },
         { isRetryable, countsAgainstInstance, dropsToken, endsRenewal, isHopeless }
       )
@@ -63,8 +63,8 @@ describe("status codes", () => {
 
   it.each([17, 42, -1, 1.5, Number.NaN])("%d is none, has a name all the same, and means nothing", (code) => {
     assert.strictEqual(StatusCode.name(code), `CODE(${code})`)
-    const { countsAgainstInstance, dropsToken, endsRenewal, isHopeless, isRetryable } = StatusCode
-    for (const predicate of [countsAgainstInstance, dropsToken, endsRenewal, isHopeless, isRetryable]) {
+    const { countsAgainstInstance, dropsToken, endsRenewal, isPermanent, isRetryable } = StatusCode
+    for (const predicate of [countsAgainstInstance, dropsToken, endsRenewal, isPermanent, isRetryable]) {
       assert.isFalse(predicate(code))
     }
   })

@@ -1,7 +1,7 @@
 import { Either } from "effect"
 import * as Methods from "../../src/grpc/Methods.js"
 import type { AioWireError } from "../../src/schemas/AioError.js"
-import type * as Wire from "../../src/schemas/Wire.js"
+import type * as Wire from "../../src/wire/Wire.js"
 
 /** The bytes of an answer, as a server of `@grpc/proto-loader` writes them. */
 const encode = (rpc: string) => {

@@ -1,4 +1,4 @@
-import { type Balancer, type Candidate, noRequest, type Strategy } from "../../src/core/balancing/Strategy.js"
+import { type Candidate, noRequest, type Picker, type Strategy } from "../../src/core/balancing/Strategy.js"
 import { aContext } from "./candidates.js"
 
 /** Numbers from 0, and less than 1, that are the same each time (Mulberry32). */
@@ -12,13 +12,13 @@ export const dice = (seed = 1): (() => number) => {
   }
 }
 
-export const begun = (strategy: Strategy, candidates: ReadonlyArray<Candidate>, random = dice()): Balancer => {
+export const begun = (strategy: Strategy, candidates: ReadonlyArray<Candidate>, random = dice()): Picker => {
   const balancer = strategy.make(aContext({ random }))
   balancer.update(candidates)
   return balancer
 }
 
-export const pickedKeys = (balancer: Balancer, n: number, now = 0): ReadonlyArray<string | undefined> =>
+export const pickedKeys = (balancer: Picker, n: number, now = 0): ReadonlyArray<string | undefined> =>
   Array.from({ length: n }, () => balancer.pick(now, noRequest)?.key)
 
 export const counted = <A>(values: ReadonlyArray<A>): ReadonlyMap<A, number> =>

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Effect, Exit, Redacted, Stream } from "effect"
-import * as Connection from "../../src/grpc/Connection.js"
+import * as Connection from "../../src/grpc/client/Connection.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import { asValues, certificateFiles, type Issued, makeAuthority } from "../support/certificates.js"
 import { expectNothingUncaught } from "../support/uncaught.js"

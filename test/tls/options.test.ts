@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Redacted } from "effect"
-import * as Connection from "../../src/grpc/Connection.js"
+import * as Connection from "../../src/grpc/client/Connection.js"
 import type * as AioConfig from "../../src/schemas/AioConfig.js"
 import { asValues, certificateFiles, type Issued, makeAuthority } from "../support/certificates.js"
 

@@ -3,13 +3,14 @@
  *
  * @since 0.1.0
  */
-export { cooldown, type Options as OutlierOptions } from "../OutlierOptions.js"
+
 export { consistentHash, consistentHashWith, type Options as ConsistentHashOptions } from "./ConsistentHash.js"
 export { leastRequest } from "./LeastRequest.js"
+export { cooldown, type Options as OutlierOptions } from "./OutlierOptions.js"
 export { type Options as PeakEwmaOptions, peakEwma, peakEwmaWith } from "./PeakEwma.js"
 export { random } from "./Random.js"
 export { roundRobin } from "./RoundRobin.js"
 export type { Options as SlowStartOptions } from "./SlowStart.js"
-export type { Balancer, Candidate, Context, Outcome, Request, Strategy } from "./Strategy.js"
+export type { Candidate, Context, Outcome, Picker, Request, Strategy } from "./Strategy.js"
 export { weightedRoundRobin } from "./WeightedRoundRobin.js"
 export { withMeta } from "./withMeta.js"

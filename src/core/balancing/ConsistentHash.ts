@@ -1,12 +1,8 @@
-/**
- * The same one for the same key.
- *
- * @since 0.1.0
- */
+/** The same one for the same key. */
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
-import type { Balancer, Candidate, Context, Request, Strategy } from "./Strategy.js"
+import type { Candidate, Context, Picker, Request, Strategy } from "./Strategy.js"
 
 /**
  * @since 0.1.0
@@ -17,10 +13,6 @@ export interface Options {
   readonly boundedLoad?: number | undefined
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const defaults = { boundedLoad: 1.25 } as const
 
 // MurmurHash3's finalizer: every bit of the input changes half of the bits of the result.
@@ -135,7 +127,7 @@ const MAX_ASKS = 8
 
 const makeBalancer =
   (boundedLoad: number) =>
-  ({ inFlight, random }: Context): Balancer => {
+  ({ inFlight, random }: Context): Picker => {
     let owners = noOwners
     return {
       update: (candidates) => {

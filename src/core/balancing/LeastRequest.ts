@@ -1,8 +1,4 @@
-/**
- * Whoever has less to do.
- *
- * @since 0.1.0
- */
+/** Whoever has less to do. */
 import { powerOfTwo } from "./powerOfTwo.js"
 import type { Candidate, Strategy } from "./Strategy.js"
 

@@ -1,8 +1,4 @@
-/**
- * Whoever will probably answer first.
- *
- * @since 0.1.0
- */
+/** Whoever will probably answer first. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
@@ -19,10 +15,6 @@ export interface Options {
   readonly decay?: Duration.DurationInput | undefined
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const defaults = { decay: Duration.seconds(10) } as const
 
 /** More than any latency: who has not answered yet gets one call, and the next when all others are as far. */

@@ -1,8 +1,4 @@
-/**
- * Anyone.
- *
- * @since 0.1.0
- */
+/** Anyone. */
 import type { Candidate, Strategy } from "./Strategy.js"
 
 /**

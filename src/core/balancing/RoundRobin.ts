@@ -1,16 +1,7 @@
-/**
- * One after the other, in the order of their keys.
- *
- * @since 0.1.0
- */
+/** One after the other, in the order of their keys. */
 import type { Candidate, Strategy } from "./Strategy.js"
 
-/**
- * The first index whose key is after `key`; the number of candidates where there is none.
- *
- * @internal
- * @since 0.1.0
- */
+/** The first index whose key is after `key`; the number of candidates where there is none. */
 export const indexAfter = (candidates: ReadonlyArray<{ readonly key: string }>, key: string): number => {
   let low = 0
   let high = candidates.length

@@ -1,8 +1,4 @@
-/**
- * Less for newcomers.
- *
- * @since 0.1.0
- */
+/** Less for newcomers. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
@@ -20,27 +16,14 @@ export interface Options {
   readonly from?: number | undefined
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Settings {
   readonly windowMillis: number
   readonly from: number
 }
 
-/**
- * @since 0.1.0
- * @category constructors
- */
 export const defaults = { window: Duration.seconds(30), from: 0.1 } as const
 
-/**
- * Validates, and fills in the {@link defaults}. `field` is what the options are called in an error.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** Validates, and fills in the {@link defaults}. `field` is what the options are called in an error. */
 export const settings = (options: Options = {}, field = "slowStart"): Either.Either<Settings, AioConfigError> =>
   Either.all({
     windowMillis: Limits.durationMillis(`${field}.window`, options.window ?? defaults.window, 0),
@@ -50,21 +33,13 @@ export const settings = (options: Options = {}, field = "slowStart"): Either.Eit
 const warmthAt = (elapsed: number, { from, windowMillis }: Settings): number =>
   elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
 
-/**
- * When the first of them was seen; infinitely far ahead where there is none.
- *
- * @since 0.1.0
- * @category accessors
- */
+/** When the first of them was seen; infinitely far ahead where there is none. */
 export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
   candidates.reduce((oldest, { since }) => Math.min(oldest, since), Number.POSITIVE_INFINITY)
 
 /**
  * Which share of its calls an instance gets now: `from` at first, then as much of the window as has passed, 1 when it has. It is
  * measured by the `oldest` of those to choose among: those who are new alike are treated alike.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const shareOf = ({ since }: Candidate, oldest: number, settings: Settings, now: number): number =>
   since <= oldest ? 1 : warmthAt(now - since, settings) / warmthAt(now - oldest, settings)
@@ -83,9 +58,6 @@ const MAX_ASKS = 32
  *
  * Window and share are those of Envoy's slow start, at its default aggression of 1 and minimum weight of 10 %:
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
- *
- * @since 0.1.0
- * @category strategies
  */
 export const slowStart = (strategy: Strategy, settings: Settings): Strategy => ({
   name: strategy.name,

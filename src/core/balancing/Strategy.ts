@@ -1,8 +1,4 @@
-/**
- * How one of several instances is chosen: the interface of all strategies, and of your own.
- *
- * @since 0.1.0
- */
+/** How one of several instances is chosen: the interface of all strategies, and of your own. */
 import type { Instance } from "../../schemas/Instance.js"
 
 /**
@@ -65,7 +61,7 @@ export type Outcome = "Success" | "Failure" | "Unreachable" | "Uncounted" | "Int
  * @since 0.1.0
  * @category models
  */
-export interface Balancer {
+export interface Picker {
   /**
    * Whom to choose among from now on: sorted by key, each key once, and not changed afterwards. Told anew whenever the list
    * is refreshed, and whenever an instance is ejected or taken back; what the strategy has learnt should survive it.
@@ -99,7 +95,7 @@ export interface Context {
 }
 
 /**
- * A way to choose. `make` begins a {@link Balancer} without candidates: once for each service, and for each `where`.
+ * A way to choose. `make` begins a {@link Picker} without candidates: once for each service, and for each `where`.
  *
  * @since 0.1.0
  * @category models
@@ -107,11 +103,7 @@ export interface Context {
 export interface Strategy {
   /** For metrics and explanations. */
   readonly name: string
-  readonly make: (context: Context) => Balancer
+  readonly make: (context: Context) => Picker
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export const noRequest: Request = {}

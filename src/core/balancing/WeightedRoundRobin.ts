@@ -1,10 +1,6 @@
-/**
- * One after the other, the stronger ones more often.
- *
- * @since 0.1.0
- */
+/** One after the other, the stronger ones more often. */
 import { indexAfter } from "./RoundRobin.js"
-import type { Balancer, Candidate, Context, Strategy } from "./Strategy.js"
+import type { Candidate, Context, Picker, Strategy } from "./Strategy.js"
 
 interface Member {
   readonly candidate: Candidate
@@ -72,7 +68,7 @@ const isUnchanged = (members: ReadonlyArray<readonly [Candidate, number]>, candi
   members.length === candidates.length &&
   candidates.every((candidate, i) => members[i]?.[0] === candidate && members[i]?.[1] === candidate.weight)
 
-const make = (context: Context): Balancer => {
+const make = (context: Context): Picker => {
   let known: ReadonlyArray<readonly [Candidate, number]> = []
   let byMagnitude = new Map<number, Stratum>()
   let strata: ReadonlyArray<Stratum> = []

@@ -1,20 +1,14 @@
-/**
- * @since 0.1.0
- */
-import type { Balancer, Candidate, Context } from "./Strategy.js"
+import type { Candidate, Context, Picker } from "./Strategy.js"
 
 /**
  * Two different candidates at random, of which the one that costs less is taken: nearly as even as asking all of them, and
  * without the herd that follows when every consumer runs after the very best (Mitzenmacher, The Power of Two Choices in
  * Randomized Load Balancing, 2001).
- *
- * @since 0.1.0
- * @category constructors
  */
 export const powerOfTwo = (
   { random }: Context,
   cost: (candidate: Candidate, now: number) => number
-): Pick<Balancer, "update" | "pick" | "score"> => {
+): Pick<Picker, "update" | "pick" | "score"> => {
   let candidates: ReadonlyArray<Candidate> = []
   return {
     update: (updated) => {

@@ -1,22 +1,11 @@
-/**
- * @since 0.1.0
- */
 import type { JsonObject } from "../../schemas/Json.js"
 
-/**
- * The heaviest that an instance can be: what is written down by mistake must not take all calls.
- *
- * @since 0.1.0
- * @category models
- */
+/** The heaviest that an instance can be: what is written down by mistake must not take all calls. */
 export const MAX_WEIGHT = 1_000
 
 /**
  * `meta.weight` as a number from 0 to 1,000: a number, or a text that is one. More counts as 1,000, and what makes no sense
  * (a negative number, another text) as 1, like no weight at all.
- *
- * @since 0.1.0
- * @category accessors
  */
 export const weightOf = (meta: JsonObject): number => {
   const { weight } = meta

@@ -1,28 +1,21 @@
-/**
- * Renewals that nobody waits for.
- *
- * @since 0.1.0
- */
+/** Renewals that nobody waits for. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import * as TokenLife from "../../core/TokenLife.js"
+import * as TokenLife from "../../core/auth/TokenLife.js"
 import * as Wakes from "../../internal/wakes.js"
+import type { RegistryError } from "../../schemas/AioError.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
-import type { AuthError } from "../../services/Auth.js"
-import type { HeldToken } from "./HeldToken.js"
+import type { TokenCell } from "./TokenCell.js"
 
 /**
  * A fiber of its own, until the scope closes. Callers only say that it is time, by the function that is given, and go on
  * with the token they have. What fails is tried again, ever more slowly, as long as the token lives.
- *
- * @since 0.1.0
- * @category constructors
  */
 export const make = (
-  held: HeldToken,
-  acquire: Effect.Effect<unknown, AuthError>,
+  held: TokenCell,
+  acquire: Effect.Effect<unknown, RegistryError>,
   policy: TokenPolicy.Settings
 ): Effect.Effect<() => void, never, Scope.Scope> => {
   const untilReplaced = (generation: number, failures: number): Effect.Effect<void> =>

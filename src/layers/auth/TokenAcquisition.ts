@@ -1,8 +1,4 @@
-/**
- * What a token is acquired by: the credentials, and the two rpcs. Holds no state but a count.
- *
- * @since 0.1.0
- */
+/** What a token is acquired by: the credentials, and the two rpcs. Holds no state but a count. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,36 +6,28 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as TokenLife from "../../core/TokenLife.js"
-import type { Connection } from "../../grpc/Connection.js"
-import * as Deadline from "../../grpc/Deadline.js"
+import * as TokenLife from "../../core/auth/TokenLife.js"
+import type { Connection } from "../../grpc/client/Connection.js"
+import * as Deadline from "../../grpc/client/Deadline.js"
 import * as Methods from "../../grpc/Methods.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
+import type { RegistryError } from "../../schemas/AioError.js"
 import { AioConfigError, AioCredentialsRejected, type AioRpcError, AioWireError } from "../../schemas/AioError.js"
-import type * as Messages from "../../schemas/Messages.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
-import * as Wire from "../../schemas/Wire.js"
-import type { AuthError } from "../../services/Auth.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import type * as Messages from "../../wire/Messages.js"
+import * as Wire from "../../wire/Wire.js"
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
   readonly policy: TokenPolicy.Settings
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export interface Credentials {
   readonly clientKey: string
   readonly clientSecret: Redacted.Redacted
@@ -81,9 +69,6 @@ const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =
 /**
  * The credentials, read anew where they are effects. Bounded, since a mount that hangs must not hang authentication with
  * it, and left alone where it cannot be interrupted.
- *
- * @since 0.1.0
- * @category operations
  */
 export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
@@ -98,10 +83,6 @@ export const readCredentials = (options: Options): Effect.Effect<Credentials, Ai
       })
     : readNow(options)
 
-/**
- * @since 0.1.0
- * @category predicates
- */
 export const isSame = (one: Credentials, other: Credentials): boolean =>
   one.clientKey === other.clientKey && Redacted.value(one.clientSecret) === Redacted.value(other.clientSecret)
 
@@ -124,12 +105,7 @@ const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A
     )
   )
 
-/**
- * The rpcs, and how the life of what they answer is read.
- *
- * @since 0.1.0
- * @category constructors
- */
+/** The rpcs, and how the life of what they answer is read. */
 export const make = (options: Options, connection: Connection.Service) => {
   const deadlineMillis = options.policy.acquireDeadlineMillis
   let generation = 0
@@ -189,7 +165,7 @@ export const make = (options: Options, connection: Connection.Service) => {
       )
     }).pipe((effect) => counted(kind, effect))
 
-  const authenticate = ({ clientKey, clientSecret }: Credentials): Effect.Effect<TokenLife.TokenLife, AuthError> =>
+  const authenticate = ({ clientKey, clientSecret }: Credentials): Effect.Effect<TokenLife.TokenLife, RegistryError> =>
     Effect.catchIf(
       call(
         "authenticate",
@@ -207,8 +183,4 @@ export const make = (options: Options, connection: Connection.Service) => {
   return { authenticate, renew }
 }
 
-/**
- * @since 0.1.0
- * @category models
- */
 export type TokenAcquisition = ReturnType<typeof make>

@@ -2,14 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
 import * as FastCheck from "effect/FastCheck"
 import { consistentHash, consistentHashWith } from "../../../src/core/balancing/ConsistentHash.js"
-import type { Balancer, Candidate } from "../../../src/core/balancing/Strategy.js"
+import type { Candidate, Picker } from "../../../src/core/balancing/Strategy.js"
 import { aCandidate, aContext, candidates } from "../../support/candidates.js"
 import { begun, counted, dice } from "../../support/picks.js"
 
 const numbered = (n: number) =>
   candidates(Array.from({ length: n }, (_, i) => `instance-${String(i).padStart(5, "0")}`))
 const keys = Array.from({ length: 5_000 }, (_, i) => `user-${i}`)
-const owners = (balancer: Balancer) => keys.map((key) => balancer.pick(0, { key })?.key)
+const owners = (balancer: Picker) => keys.map((key) => balancer.pick(0, { key })?.key)
 const without = <A>(list: ReadonlyArray<A>, index: number) => list.filter((_, i) => i !== index)
 
 /** From few, that are asked one by one, to many, whose slots are remembered. */

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { roundRobin } from "../../../src/core/balancing/RoundRobin.js"
-import { type Balancer, noRequest } from "../../../src/core/balancing/Strategy.js"
+import { noRequest, type Picker } from "../../../src/core/balancing/Strategy.js"
 import { aContext, candidates } from "../../support/candidates.js"
 
 const startingAt = (random: number, keys: ReadonlyArray<string>) => {
@@ -9,8 +9,8 @@ const startingAt = (random: number, keys: ReadonlyArray<string>) => {
   balancer.update(candidates(keys))
   return balancer
 }
-const pick = (balancer: Balancer) => balancer.pick(0, noRequest)?.key
-const picks = (balancer: Balancer, n: number) => Array.from({ length: n }, () => pick(balancer))
+const pick = (balancer: Picker) => balancer.pick(0, noRequest)?.key
+const picks = (balancer: Picker, n: number) => Array.from({ length: n }, () => pick(balancer))
 const spread = (picked: ReadonlyArray<string | undefined>, keys: ReadonlyArray<string>) => {
   const counts = keys.map((key) => picked.filter((other) => other === key).length)
   return Math.max(...counts) - Math.min(...counts)

@@ -1,0 +1,37 @@
+/** The numbers by which a lease is kept, in milliseconds unless said otherwise. */
+
+export interface Timing {
+  /** Beats in one TTL: three, so that two may be lost. */
+  readonly heartbeatsPerTtl: number
+  /** The shortest time between two beats. */
+  readonly minInterval: number
+  /** How much sooner than its turn a beat may come, as a part of the interval. */
+  readonly heartbeatJitter: number
+  /** An answer is overdue after half an interval, but not before this. */
+  readonly minAnswerTime: number
+  /** … and not later than this. */
+  readonly maxAnswerTime: number
+  /** Before the first repetition of a beat that was not answered; 1.6 times as long before each further one. */
+  readonly heartbeatRetryDelay: number
+  /** The longest of these waits; a sixth of the TTL where that is less. */
+  readonly maxHeartbeatRetryDelay: number
+  /** The longest wait that is left when the connection comes back. */
+  readonly reconnectDelay: number
+  /** Before the second attempt to register; twice as long before each further one. */
+  readonly registerDelay: number
+  /** The longest of these waits. */
+  readonly maxRegisterDelay: number
+}
+
+export const defaults: Timing = {
+  heartbeatsPerTtl: 3,
+  minInterval: 1_000,
+  heartbeatJitter: 0.1,
+  minAnswerTime: 1_000,
+  maxAnswerTime: 10_000,
+  heartbeatRetryDelay: 500,
+  maxHeartbeatRetryDelay: 5_000,
+  reconnectDelay: 2_000,
+  registerDelay: 1_000,
+  maxRegisterDelay: 30_000
+}

@@ -1,0 +1,361 @@
+/**
+ * What a registry holds, and how it answers: services, instances with leases, and what an operator may do to them. The
+ * rules are those of the AIO control plane as it was recorded, its oddities included.
+ *
+ * Pure and synchronous: time and keys are handed in. A lease has no timer; whether it has run out is found when it is
+ * read.
+ */
+import * as Either from "effect/Either"
+import type { LeaseKey } from "../../schemas/Ids.js"
+import * as Limits from "../../schemas/Limits.js"
+import type * as Messages from "../../wire/Messages.js"
+import * as GoJson from "./GoJson.js"
+import * as ServerErrors from "./ServerErrors.js"
+
+type Failure = ServerErrors.Failure
+
+/**
+ * The oddities of the real server that can be turned off.
+ *
+ * - `deadKeys` (default `true`): a key whose record was deleted, by an operator or by `DeregisterInstance`, is never
+ *   revived. Registering it succeeds and lists it for one TTL, but every beat answers 0.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Quirks {
+  readonly deadKeys?: boolean | undefined
+}
+
+/** `now` is in milliseconds since the epoch; `newKey` makes up a key for who registers without one. */
+export interface RegistryModel {
+  readonly ensure: (
+    request: Messages.EnsureServiceRequest,
+    now: number
+  ) => Either.Either<Messages.EnsureServiceResponse, Failure>
+  readonly register: (
+    request: Messages.RegisterInstanceRequest,
+    at: { readonly now: number; readonly newKey: () => string }
+  ) => Either.Either<Messages.RegisterInstanceResponse, Failure>
+  /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
+  readonly renew: (request: Messages.LeaseRequest, now: number) => Messages.HeartbeatResponse
+  readonly deregister: (request: Messages.LeaseRequest) => Either.Either<Messages.DeregisterInstanceResponse, Failure>
+  readonly list: (
+    request: Messages.ListServicesRequest,
+    now: number
+  ) => Either.Either<Messages.ListServicesResponse, Failure>
+  readonly get: (
+    request: Messages.GetServiceByIDRequest,
+    now: number
+  ) => Either.Either<Messages.GetServiceByIDResponse, Failure>
+  /** All services with their online instances, whatever state the database is in. */
+  readonly snapshot: (now: number) => Messages.ListServicesResponse
+  /** Takes an instance off the lists at once, as if its lease had run out. The next beat brings it back. */
+  readonly endLease: (key: LeaseKey) => void
+  /** Deletes an instance's record: its beats answer 0, and with `deadKeys` no registration changes that. */
+  readonly deleteInstance: (key: LeaseKey) => void
+  /**
+   * Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name is `INTERNAL` for ever. The
+   * beats of its instances still answer as if nothing had happened.
+   */
+  readonly deleteService: (serviceId: string) => void
+  /** Forgets everything, as a server with a new database. Ids go on counting. */
+  readonly clear: () => void
+  /** While `true`, every beat answers 0; nothing else is touched. */
+  readonly answerZero: (on: boolean) => void
+  /** While `true`, every beat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  readonly databaseDown: (on: boolean) => void
+  readonly isDatabaseDown: () => boolean
+}
+
+interface InstanceRecord {
+  readonly id: string
+  readonly firstSeenAt: number
+  request: RegisteredFields
+  ttlMillis: number
+  /** 0 where the lease was ended. */
+  leasedUntil: number
+  lastBeatAt: number
+  shownCreatedAt: number
+  deleted: boolean
+  /** As listed; built when it is next asked for. */
+  wire: Messages.Instance | undefined
+}
+
+type RegisteredFields = Pick<
+  Messages.Instance,
+  | "instance_key"
+  | "env"
+  | "host"
+  | "endpoint"
+  | "meta_json"
+  | "ttl_seconds"
+  | "endpoints_json"
+  | "http_port"
+  | "grpc_port"
+>
+
+interface ServiceRecord {
+  readonly wire: Messages.Service
+  readonly instances: Map<string, InstanceRecord>
+  deleted: boolean
+}
+
+interface State {
+  readonly services: Map<string, ServiceRecord>
+  readonly byName: Map<string, ServiceRecord>
+  lastServiceId: number
+  lastInstanceId: number
+  sweptAt: number
+  answerZero: boolean
+  databaseDown: boolean
+}
+
+const isPositive = (id: string | undefined): id is string => id !== undefined && BigInt(id) > 0n
+const seconds = (millis: number): string => String(Math.floor(millis / 1_000))
+const nameKey = (project: string, name: string): string => `${project}\u0000${name}`
+
+const DEFAULT_TTL = "60"
+
+/** The server counts in 64-bit nanoseconds: beyond 292 years a lease overflows into the past. */
+const ttlMillis = (ttlSeconds: string): number =>
+  Number(BigInt.asIntN(64, BigInt(ttlSeconds) * 1_000_000_000n) / 1_000_000n)
+
+const isOnline = (instance: InstanceRecord, now: number): boolean => now < instance.leasedUntil
+
+const wireInstance = (serviceId: string, instance: InstanceRecord): Messages.Instance => {
+  instance.wire ??= {
+    id: instance.id,
+    service_id: serviceId,
+    ...instance.request,
+    last_heartbeat_at: seconds(instance.lastBeatAt),
+    created_at: seconds(instance.shownCreatedAt),
+    updated_at: seconds(instance.lastBeatAt)
+  }
+  return instance.wire
+}
+
+const withInstances = (service: ServiceRecord, env: string, now: number): Messages.ServiceWithInstances => {
+  const instances: Array<Messages.Instance> = []
+  for (const instance of service.instances.values()) {
+    if (isOnline(instance, now) && (env === "" || instance.request.env === env)) {
+      instances.push(wireInstance(service.wire.id, instance))
+    }
+  }
+  return { service: service.wire, instances }
+}
+
+const ensure = (
+  state: State,
+  request: Messages.EnsureServiceRequest,
+  now: number
+): Either.Either<Messages.EnsureServiceResponse, Failure> => {
+  const { project = "", name = "", owner = "", description = "", spec_json = "" } = request
+  if (project === "") return ServerErrors.invalid("project 不能为空")
+  if (name === "") return ServerErrors.invalid("name 不能为空")
+  if (state.databaseDown) return ServerErrors.databaseIsDown()
+  const known = state.byName.get(nameKey(project, name))
+  if (known !== undefined) {
+    // The deleted row still holds its place in the unique index, where no query sees it.
+    return known.deleted ? ServerErrors.duplicateService() : Either.right({ service: known.wire, created: false })
+  }
+  const { maxLength: max } = Limits
+  const problem = ServerErrors.misfit([
+    [project, max.project],
+    [name, max.name],
+    [owner, max.owner],
+    [description, max.description]
+  ])
+  if (problem !== undefined) return ServerErrors.database(problem)
+  const created: ServiceRecord = {
+    wire: {
+      id: String(++state.lastServiceId),
+      project,
+      name,
+      owner,
+      description,
+      spec_json: GoJson.object(spec_json),
+      created_at: seconds(now),
+      updated_at: seconds(now)
+    },
+    instances: new Map(),
+    deleted: false
+  }
+  state.services.set(created.wire.id, created)
+  state.byName.set(nameKey(project, name), created)
+  return Either.right({ service: created.wire, created: true })
+}
+
+const registeredFields = (
+  request: Messages.RegisterInstanceRequest,
+  newKey: () => string
+): Either.Either<RegisteredFields, Failure> => {
+  if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
+  if ((request.host ?? "") === "") return ServerErrors.invalid("host 不能为空")
+  const endpointsJson = request.endpoints_json ?? ""
+  if ((request.endpoint ?? "") === "" && endpointsJson === "")
+    return ServerErrors.invalid("必须提供 endpoint 或 endpoints")
+  const endpoints = endpointsJson === "" ? Either.right("") : GoJson.endpoints(endpointsJson)
+  if (Either.isLeft(endpoints)) return ServerErrors.invalid("endpoints_json 格式错误")
+  if ((request.env ?? "") === "") return ServerErrors.invalidWithTrace("env 不能为空")
+  return Either.right({
+    instance_key: request.instance_key ? request.instance_key : newKey(),
+    env: request.env ?? "",
+    host: request.host ?? "",
+    endpoint: request.endpoint ?? "",
+    meta_json: GoJson.object(request.meta_json ?? ""),
+    ttl_seconds: isPositive(request.ttl_seconds) ? request.ttl_seconds : DEFAULT_TTL,
+    endpoints_json: endpoints.right,
+    http_port: request.http_port ?? "0",
+    grpc_port: request.grpc_port ?? "0"
+  })
+}
+
+const HOUR = 60 * 60 * 1_000
+const DAY = 24 * HOUR
+
+// Every start of a process has a key of its own, and a server may run for months: what has not been heard of for a day is
+// forgotten. Not so dead keys, which stay dead.
+const sweep = (state: State, deadKeys: boolean, now: number): void => {
+  if (Math.abs(now - state.sweptAt) < HOUR) return
+  state.sweptAt = now
+  for (const { instances } of state.services.values()) {
+    for (const [key, { deleted, lastBeatAt, leasedUntil }] of instances) {
+      const isDead = deadKeys && deleted
+      if (!isDead && now - Math.max(lastBeatAt, leasedUntil) > DAY) instances.delete(key)
+    }
+  }
+}
+
+const register = (
+  state: State,
+  deadKeys: boolean,
+  request: Messages.RegisterInstanceRequest,
+  at: { readonly now: number; readonly newKey: () => string }
+): Either.Either<Messages.RegisterInstanceResponse, Failure> =>
+  Either.gen(function* () {
+    const fields = yield* registeredFields(request, at.newKey)
+    if (state.databaseDown) return yield* ServerErrors.databaseIsDown()
+    sweep(state, deadKeys, at.now)
+    const service = state.services.get(request.service_id ?? "")
+    if (service === undefined || service.deleted) return yield* ServerErrors.notFound()
+    const { maxLength: max } = Limits
+    const problem = ServerErrors.misfit([
+      [fields.instance_key, max.instanceKey],
+      [fields.env, max.env],
+      [fields.host, max.host],
+      [fields.endpoint, max.endpoint]
+    ])
+    if (problem !== undefined) return yield* ServerErrors.internal(problem)
+    const known = service.instances.get(fields.instance_key)
+    const ttl = ttlMillis(fields.ttl_seconds)
+    service.instances.set(fields.instance_key, {
+      id: known?.id ?? String(++state.lastInstanceId),
+      firstSeenAt: known?.firstSeenAt ?? at.now,
+      request: fields,
+      ttlMillis: ttl,
+      leasedUntil: at.now + ttl,
+      lastBeatAt: at.now,
+      shownCreatedAt: at.now,
+      deleted: deadKeys && known?.deleted === true,
+      wire: undefined
+    })
+    return { instance_key: fields.instance_key, expires_at: seconds(at.now + ttl) }
+  })
+
+const renew = (state: State, request: Messages.LeaseRequest, now: number): Messages.HeartbeatResponse => {
+  const instance = state.services.get(request.service_id ?? "")?.instances.get(request.instance_key ?? "")
+  if (instance === undefined || instance.deleted || state.answerZero || state.databaseDown) return { expires_at: "0" }
+  instance.leasedUntil = now + instance.ttlMillis
+  instance.lastBeatAt = now
+  instance.shownCreatedAt = instance.firstSeenAt
+  instance.wire = undefined
+  return { expires_at: seconds(instance.leasedUntil) }
+}
+
+const remove = (state: State, serviceId: string, instanceKey: string): void => {
+  const instance = state.services.get(serviceId)?.instances.get(instanceKey)
+  if (instance !== undefined) {
+    instance.leasedUntil = 0
+    instance.deleted = true
+  }
+}
+
+const deregister = (
+  state: State,
+  request: Messages.LeaseRequest
+): Either.Either<Messages.DeregisterInstanceResponse, Failure> => {
+  if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
+  if ((request.instance_key ?? "") === "") return ServerErrors.invalid("instance_key 不能为空")
+  if (state.databaseDown) return ServerErrors.databaseIsDown()
+  remove(state, request.service_id, request.instance_key ?? "")
+  return Either.right({ success: true, message: "实例已下线" })
+}
+
+const list = (state: State, request: Messages.ListServicesRequest, now: number): Messages.ListServicesResponse => {
+  const { project = "", env = "" } = request
+  const services: Array<Messages.ServiceWithInstances> = []
+  for (const service of state.services.values()) {
+    if (!service.deleted && (project === "" || service.wire.project === project)) {
+      services.push(withInstances(service, env, now))
+    }
+  }
+  return { services: services.reverse(), total: services.length }
+}
+
+const get = (
+  state: State,
+  request: Messages.GetServiceByIDRequest,
+  now: number
+): Either.Either<Messages.GetServiceByIDResponse, Failure> => {
+  if (!isPositive(request.id)) return ServerErrors.invalid("id 不能为空")
+  if (state.databaseDown) return ServerErrors.databaseIsDown()
+  const service = state.services.get(request.id)
+  return service === undefined || service.deleted
+    ? ServerErrors.notFound()
+    : Either.right({ service: withInstances(service, "", now) })
+}
+
+/** An empty registry. */
+export const make = (quirks: Quirks = {}): RegistryModel => {
+  const deadKeys = quirks.deadKeys ?? true
+  const state: State = {
+    services: new Map(),
+    byName: new Map(),
+    lastServiceId: 0,
+    lastInstanceId: 0,
+    sweptAt: 0,
+    answerZero: false,
+    databaseDown: false
+  }
+  return {
+    ensure: (request, now) => ensure(state, request, now),
+    register: (request, at) => register(state, deadKeys, request, at),
+    renew: (request, now) => renew(state, request, now),
+    deregister: (request) => deregister(state, request),
+    list: (request, now) =>
+      state.databaseDown ? ServerErrors.databaseIsDown() : Either.right(list(state, request, now)),
+    snapshot: (now) => list(state, {}, now),
+    get: (request, now) => get(state, request, now),
+    endLease: (key) => {
+      const instance = state.services.get(key.serviceId)?.instances.get(key.instanceKey)
+      if (instance !== undefined) instance.leasedUntil = 0
+    },
+    deleteInstance: (key) => remove(state, key.serviceId, key.instanceKey),
+    deleteService: (serviceId) => {
+      const service = state.services.get(serviceId)
+      if (service !== undefined) service.deleted = true
+    },
+    clear: () => {
+      state.services.clear()
+      state.byName.clear()
+    },
+    answerZero: (on) => {
+      state.answerZero = on
+    },
+    databaseDown: (on) => {
+      state.databaseDown = on
+    },
+    isDatabaseDown: () => state.databaseDown
+  }
+}

@@ -1,0 +1,92 @@
+/** What has changed between two lists of one service's instances. */
+import type { Instance } from "../../schemas/Instance.js"
+import type { JsonValue } from "../../schemas/Json.js"
+
+/**
+ * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
+ * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
+ */
+export interface Change {
+  readonly _tag: "Added" | "Removed" | "Changed"
+  readonly instance: Instance
+}
+
+/** The order of instances: by key, by UTF-16 code units. */
+export const byKey = (a: Instance, b: Instance): number =>
+  a.instanceKey < b.instanceKey ? -1 : a.instanceKey > b.instanceKey ? 1 : 0
+
+/** What leads from some instances to others, both sorted by {@link byKey}. */
+export const diff = (before: ReadonlyArray<Instance>, after: ReadonlyArray<Instance>): ReadonlyArray<Change> => {
+  const changes: Array<Change> = []
+  walk(before, after, (change) => changes.push(change) > 0)
+  return changes
+}
+
+/**
+ * Does nothing lead from some instances to others, both sorted by {@link byKey}? Looks no further than the first change.
+ */
+export const isNothing = (before: ReadonlyArray<Instance>, after: ReadonlyArray<Instance>): boolean =>
+  before === after || walk(before, after, () => false)
+
+/** Goes along both lists, which are sorted by key, until `tell` says `false`. Has it said so never? */
+const walk = (
+  before: ReadonlyArray<Instance>,
+  after: ReadonlyArray<Instance>,
+  tell: (change: Change) => boolean
+): boolean => {
+  let i = 0
+  let j = 0
+  for (;;) {
+    const old = before[i]
+    const current = after[j]
+    if (old !== undefined && (current === undefined || byKey(old, current) < 0)) {
+      if (!tell({ _tag: "Removed", instance: old })) return false
+      i++
+    } else if (current !== undefined && (old === undefined || byKey(current, old) < 0)) {
+      if (!tell({ _tag: "Added", instance: current })) return false
+      j++
+    } else if (old !== undefined && current !== undefined) {
+      if (!sameToCallers(old, current) && !tell({ _tag: "Changed", instance: current })) return false
+      i++
+      j++
+    } else {
+      return true
+    }
+  }
+}
+
+const sameToCallers = (a: Instance, b: Instance): boolean =>
+  a === b ||
+  (a.id === b.id &&
+    a.serviceId === b.serviceId &&
+    a.host === b.host &&
+    a.endpoint === b.endpoint &&
+    a.httpPort === b.httpPort &&
+    a.grpcPort === b.grpcPort &&
+    a.ttlSeconds === b.ttlSeconds &&
+    a.endpoints.length === b.endpoints.length &&
+    a.endpoints.every((endpoint, i) => {
+      const other = b.endpoints[i]
+      return endpoint.host === other?.host && endpoint.network === other.network && endpoint.priority === other.priority
+    }) &&
+    sameJson(a.meta, b.meta))
+
+const isJsonArray = (value: JsonValue): value is ReadonlyArray<JsonValue> => Array.isArray(value)
+
+// As deep as JSON is decoded at all: a guard of the stack, for records that come from elsewhere.
+const MAX_DEPTH = 100
+
+// Decoded JSON is remembered by its text: most of the time equal means identical. What is too deep to compare has changed.
+const sameJson = (a: JsonValue, b: JsonValue, levels = MAX_DEPTH): boolean => {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || levels === 0) return false
+  if (isJsonArray(a)) {
+    return isJsonArray(b) && a.length === b.length && a.every((part, i) => sameJson(part, b[i] ?? null, levels - 1))
+  }
+  if (isJsonArray(b)) return false
+  const keys = Object.keys(a)
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && sameJson(a[key] ?? null, b[key] ?? null, levels - 1))
+  )
+}

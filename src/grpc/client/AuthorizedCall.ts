@@ -1,0 +1,201 @@
+/** A call of a plain grpc-js client that is given the token, and sent again when the token is refused. */
+import * as grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import type { AccessToken } from "../../schemas/AccessToken.js"
+import { type AioError, AioRpcError, isAioError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Channel from "./Channel.js"
+import * as Deadline from "./Deadline.js"
+
+/**
+ * How a call is run with the token: fetches it within the deadline, runs `attempt` with it, and again with another one when
+ * `attempt` fails with `UNAUTHENTICATED` and `isRepeatable` is set.
+ */
+export type Runner = <A>(
+  call: { readonly method: string; readonly deadline: Deadline.Deadline; readonly isRepeatable: boolean },
+  attempt: (token: AccessToken) => Effect.Effect<A, AioRpcError>
+) => Effect.Effect<A, AioError>
+
+type Intercepted = ReturnType<grpc.NextCall>
+
+type MessageContext = Parameters<Intercepted["sendMessageWithContext"]>[0]
+
+/**
+ * Why there is no token, as a status. grpc-js turns codes that a "control plane" must not use into `INTERNAL`; these pass.
+ */
+export const toStatus = (cause: Cause.Cause<AioError>): { readonly code: number; readonly details: string } => {
+  const error = Cause.squash(cause)
+  // What was thrown may quote anything, a secret included.
+  if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details: "the call could not be made" }
+  const details = error.message
+  if (error._tag === "AioCredentialsRejected") return { code: StatusCode.UNAUTHENTICATED, details }
+  const isLate = error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
+  return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.UNAVAILABLE, details }
+}
+
+interface Answer {
+  readonly metadata?: grpc.Metadata
+  readonly message?: unknown
+}
+
+/**
+ * Begins when it is started. What is sent before there is a token, and what may have to be sent again, is kept; the answer
+ * of a call that may be sent again is held until it has ended. The deadline and the cancellation are kept here while there
+ * is no call on the wire: one whose interceptor waits would lose both (grpc-node#1985).
+ */
+class AuthorizedCall implements Intercepted {
+  private metadata = new grpc.Metadata()
+  private listener: Partial<grpc.InterceptingListener> = {}
+  private current: Intercepted | undefined
+  private readonly sent: Array<{ readonly context: MessageContext; readonly message: unknown }> = []
+  private isHalfClosed = false
+  private wantsToRead = false
+  private isAnswered = false
+  private held: Answer = {}
+  /** How the last attempt failed. */
+  private failed: { readonly error: AioRpcError; readonly status: grpc.StatusObject } | undefined
+  private interrupt: (() => void) | undefined
+  private isOver = false
+
+  constructor(
+    private readonly options: grpc.InterceptorOptions,
+    private readonly nextCall: grpc.NextCall,
+    private readonly run: Runner,
+    private readonly runtime: Runtime.Runtime<never>
+  ) {}
+
+  start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
+    this.metadata = metadata
+    this.listener = listener
+    const call = {
+      method: this.options.method_definition.path,
+      deadline: Deadline.of(this.options.deadline),
+      isRepeatable: this.isRepeatable()
+    }
+    this.interrupt = Runtime.runCallback(this.runtime)(
+      this.run(call, (token) => this.attempt(token)),
+      {
+        onExit: Exit.match({
+          onSuccess: (status) => this.endSoon(status),
+          onFailure: (cause) =>
+            this.endSoon(
+              this.failed !== undefined && Cause.squash(cause) === this.failed.error
+                ? this.failed.status
+                : { ...toStatus(cause), metadata: new grpc.Metadata() }
+            )
+        })
+      }
+    )
+  }
+
+  /** Requests that go on for as long as they like are not kept for another time. */
+  private isRepeatable(): boolean {
+    return !this.options.method_definition.requestStream
+  }
+
+  private attempt(token: AccessToken): Effect.Effect<grpc.StatusObject, AioRpcError> {
+    return Effect.async((resume) => {
+      const call = this.nextCall(this.options)
+      const isHeld = !this.options.method_definition.responseStream
+      this.held = {}
+      this.current = call
+      call.start(Channel.authorized(this.metadata, token.value), {
+        onReceiveMetadata: (metadata) => {
+          if (isHeld) this.held = { ...this.held, metadata }
+          else this.listener.onReceiveMetadata?.(metadata)
+        },
+        onReceiveMessage: (message) => {
+          if (isHeld) {
+            this.held = { ...this.held, message }
+            return
+          }
+          this.isAnswered = true
+          this.wantsToRead = false
+          this.listener.onReceiveMessage?.(message)
+        },
+        onReceiveStatus: (status) => {
+          this.current = undefined
+          resume(this.outcome(status))
+        }
+      })
+      for (const { context, message } of this.sent) call.sendMessageWithContext(context, message)
+      if (!this.isRepeatable()) this.sent.length = 0
+      if (this.isHalfClosed) call.halfClose()
+      if (this.wantsToRead) call.startRead()
+      return Effect.sync(() => call.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
+    })
+  }
+
+  // A stream that has answered cannot be taken back, whatever it ends with.
+  private outcome(status: grpc.StatusObject): Effect.Effect<grpc.StatusObject, AioRpcError> {
+    if (status.code === StatusCode.OK || this.isAnswered) return Effect.succeed(status)
+    const { path: method } = this.options.method_definition
+    const error = new AioRpcError({ method, code: status.code, details: status.details })
+    this.failed = { error, status }
+    return Effect.fail(error)
+  }
+
+  // What is called back is not ours, and may throw: not within the turn of a fiber, which would take others down with it.
+  private endSoon(status: grpc.StatusObject): void {
+    queueMicrotask(() => this.end(status))
+  }
+
+  private end(status: grpc.StatusObject): void {
+    if (this.isOver) return
+    this.isOver = true
+    const { message, metadata } = this.held
+    if (metadata !== undefined) this.listener.onReceiveMetadata?.(metadata)
+    if (message !== undefined) this.listener.onReceiveMessage?.(message)
+    this.listener.onReceiveStatus?.(status)
+  }
+
+  cancelWithStatus(code: grpc.status, details: string): void {
+    if (this.current !== undefined) {
+      this.current.cancelWithStatus(code, details)
+      return
+    }
+    this.end({ code, details, metadata: new grpc.Metadata() })
+    this.interrupt?.()
+  }
+
+  sendMessageWithContext(context: MessageContext, message: unknown): void {
+    const isKept = this.isRepeatable()
+    // Written once as far as the caller is concerned.
+    if (isKept) this.sent.push({ context: context.flags === undefined ? {} : { flags: context.flags }, message })
+    if (this.current !== undefined) this.current.sendMessageWithContext(context, message)
+    else if (!isKept) this.sent.push({ context, message })
+  }
+
+  sendMessage(message: unknown): void {
+    this.sendMessageWithContext({}, message)
+  }
+
+  halfClose(): void {
+    this.isHalfClosed = true
+    this.current?.halfClose()
+  }
+
+  startRead(): void {
+    this.wantsToRead = true
+    this.current?.startRead()
+  }
+
+  getPeer(): string {
+    return this.current?.getPeer() ?? "unknown"
+  }
+
+  getAuthContext(): ReturnType<Intercepted["getAuthContext"]> {
+    return this.current?.getAuthContext() ?? null
+  }
+}
+
+export const interceptor = (run: Runner): Effect.Effect<grpc.Interceptor> =>
+  Effect.map(
+    Effect.runtime<never>(),
+    (runtime): grpc.Interceptor =>
+      (options, nextCall) =>
+        new grpc.InterceptingCall(new AuthorizedCall(options, nextCall, run, runtime))
+  )

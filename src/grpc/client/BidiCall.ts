@@ -1,0 +1,315 @@
+/** A bidirectional stream whose answers come in the order of the requests, as AIO's `HeartbeatStream` does. */
+import * as grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Pulls from "../../internal/pulls.js"
+import type { AioConfigError } from "../../schemas/AioError.js"
+import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { Method } from "../Methods.js"
+import * as Channel from "./Channel.js"
+import type { ManagedChannel } from "./ChannelPool.js"
+import * as ChannelWatch from "./ChannelWatch.js"
+import * as ServerStatus from "./ServerStatus.js"
+
+/** A request with the answer it got. Times are monotonic milliseconds. */
+export interface Answered<A, Response> {
+  readonly request: A
+  /** When the request was handed to the transport. */
+  readonly sentAt: number
+  readonly response: Response
+  readonly receivedAt: number
+}
+
+export interface Options {
+  /**
+   * Run once when the exchange had better be left for another one, though it goes on: the server has asked its clients to
+   * leave, or the connection was replaced.
+   */
+  readonly onLeave?: Effect.Effect<void> | undefined
+}
+
+type CallError = AioRpcError | AioWireError
+
+// Answers that wait for a slow consumer, before the stream stops reading and the server is held back.
+const MAX_BUFFERED = 256
+
+// Requests that the transport is given at once, before it has said that it takes more.
+const MAX_BATCH = 16
+
+// A consumer that leaves sooner does so for reasons of its own: no answer is due within less than a second, which the
+// consumer counts from a moment earlier than this does.
+const OVERDUE_MILLIS = 900
+
+interface Sent<A> {
+  readonly request: A
+  readonly sentAt: number
+}
+
+/**
+ * The rpc itself, between grpc-js's callbacks and two effects, `send` and `take`. Plain mutable fields: every callback
+ * runs to its end before the next, so that nothing here needs a lock.
+ */
+class OpenBidiCall<A, Request, Response> {
+  private readonly outstanding: Array<Sent<A>> = []
+  private answered: Array<Answered<A, Response>> = []
+  private end: Option.Option<CallError> | undefined = undefined
+  private wakeConsumer: (() => void) | undefined = undefined
+  private wakeProducer: (() => void) | undefined = undefined
+  private reading = true
+  private halfClosed = false
+  private connected = false
+
+  constructor(
+    private readonly line: ManagedChannel,
+    private readonly call: ReturnType<Channel.Channel["createCall"]>,
+    private readonly method: Method<Request, Response>,
+    token: Redacted.Redacted
+  ) {
+    call.start(Channel.metadata({ token }), {
+      onReceiveMetadata: () => line.received(),
+      onReceiveMessage: (bytes: Buffer) => this.onMessage(bytes),
+      onReceiveStatus: (status) => this.onStatus(status)
+    })
+    call.startRead()
+  }
+
+  private finish(end: Option.Option<CallError>): void {
+    if (this.end !== undefined) return
+    this.end = end
+    this.wakeConsumer?.()
+    this.wakeProducer?.()
+  }
+
+  private fault(problem: string, cause?: unknown): void {
+    this.finish(
+      Option.some(
+        new AioWireError({
+          protoMessage: this.method.name,
+          field: "(bytes)",
+          actual: "an answer out of turn, or bytes that are no such message",
+          problem,
+          cause
+        })
+      )
+    )
+    this.cancel()
+  }
+
+  private onMessage(bytes: Buffer): void {
+    this.line.received()
+    const sent = this.outstanding.shift()
+    if (sent === undefined) {
+      this.fault("more answers than requests")
+      return
+    }
+    let response: Response
+    try {
+      response = this.method.deserialize(bytes)
+    } catch (cause) {
+      this.fault("the answer is not valid protobuf", cause)
+      return
+    }
+    this.answered.push({ ...sent, response, receivedAt: this.line.now() })
+    this.reading = this.answered.length < MAX_BUFFERED
+    if (this.reading) this.call.startRead()
+    this.wakeConsumer?.()
+  }
+
+  private onStatus(status: { readonly code: number; readonly details: string }): void {
+    if (status.code !== grpc.status.OK) {
+      this.finish(Option.some(ServerStatus.toError(this.method.name, status)))
+    } else if (this.halfClosed && this.outstanding.length === 0) {
+      this.finish(Option.none())
+    } else {
+      this.finish(
+        Option.some(
+          new AioRpcError({
+            method: this.method.name,
+            code: StatusCode.UNAVAILABLE,
+            details: "the server ended the stream while requests were to come"
+          })
+        )
+      )
+    }
+  }
+
+  /** The consumer has left. If answers were due by then, and nothing at all has come, the connection is in doubt. */
+  leave(): void {
+    const oldest = this.outstanding[0]
+    if (this.end === undefined && oldest !== undefined && this.line.now() - oldest.sentAt >= OVERDUE_MILLIS) {
+      this.line.overdue(oldest.sentAt)
+    }
+    this.cancel()
+  }
+
+  cancel(): void {
+    this.call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+  }
+
+  halfClose(): void {
+    if (this.end !== undefined) return
+    this.halfClosed = true
+    this.call.halfClose()
+  }
+
+  fail(error: CallError): void {
+    this.finish(Option.some(error))
+    this.cancel()
+  }
+
+  /** Done when the transport takes more requests than these. */
+  send(requests: ReadonlyArray<readonly [request: A, message: Request]>): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      let next = 0
+      const done = () => {
+        this.wakeProducer = undefined
+        resume(Effect.void)
+      }
+      const taken = () => {
+        this.connected = true
+        sendSome()
+      }
+      const sendSome = () => {
+        if (this.end !== undefined || next >= requests.length) return done()
+        // grpc-js keeps one request only before a call is connected.
+        const batch = requests.slice(next, next + (this.connected ? MAX_BATCH : 1))
+        next += batch.length
+        batch.forEach(([request, message], index) => {
+          const context = index === batch.length - 1 ? { callback: taken } : {}
+          this.outstanding.push({ request, sentAt: this.line.now() })
+          this.call.sendMessageWithContext(context, this.method.serialize(message))
+        })
+      }
+      this.wakeProducer = done
+      sendSome()
+    })
+  }
+
+  /**
+   * All answers there are, waiting for the first; fails with `None` at the end of the stream. What arrives in one turn of
+   * the event loop is taken together: grpc-js gives each message a microtask of its own, and waking for each would cost
+   * several times what the message does.
+   */
+  readonly take: Pulls.Pull<Answered<A, Response>, CallError> = Effect.async((resume) => {
+    const attempt = (): boolean => {
+      if (this.answered.length > 0) {
+        const taken = this.answered
+        this.answered = []
+        if (!this.reading) {
+          this.reading = true
+          this.call.startRead()
+        }
+        resume(Effect.succeed(taken))
+        return true
+      }
+      if (this.end === undefined) return false
+      resume(Effect.fail(this.end))
+      return true
+    }
+    if (attempt()) return
+    let soon: NodeJS.Immediate | undefined
+    this.wakeConsumer = () => {
+      this.wakeConsumer = undefined
+      soon = setImmediate(attempt)
+    }
+    return Effect.sync(() => {
+      this.wakeConsumer = undefined
+      clearImmediate(soon)
+    })
+  })
+}
+
+const open = <A, Request, Response>(
+  line: ManagedChannel,
+  channel: Channel.Channel,
+  method: Method<Request, Response>,
+  token: Redacted.Redacted
+): Effect.Effect<OpenBidiCall<A, Request, Response>, AioRpcError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.try({
+      try: () =>
+        new OpenBidiCall<A, Request, Response>(
+          line,
+          channel.createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
+          method,
+          token
+        ),
+      // Without the cause: grpc-js quotes metadata that it does not like, and a token is part of it.
+      catch: () =>
+        new AioRpcError({
+          method: method.name,
+          code: StatusCode.CANCELLED,
+          details: "the layer of this call has been closed"
+        })
+    }),
+    (call) => Effect.sync(() => call.leave())
+  )
+
+/**
+ * Sends each request when the transport takes it, and gives each answer with the request it belongs to. Half-closes when
+ * `requests` ends, and ends when all have been answered. An error of `requests`, a request that cannot be encoded and the
+ * end of the rpc all end it; so does the end of the consumer, and then the rpc is cancelled.
+ */
+export const bidiCall = <A, E, R, Request, Response>(
+  nextLine: () => ManagedChannel,
+  method: Method<Request, Response>,
+  token: Redacted.Redacted,
+  requests: Stream.Stream<A, E, R>,
+  encode: (request: A) => Either.Either<Request, AioConfigError>,
+  options: Options = {}
+): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const line = nextLine()
+      const channel = line.channel()
+      const call = yield* open<A, Request, Response>(line, channel, method, token)
+      let failure: Exit.Exit<never, E | AioConfigError> | undefined
+      let left = false
+      yield* Pulls.forEach(requests, (chunk) => {
+        const messages: Array<readonly [A, Request]> = []
+        for (const request of chunk) {
+          const message = encode(request)
+          if (Either.isLeft(message)) return Effect.zipRight(call.send(messages), Effect.fail(message.left))
+          messages.push([request, message.right])
+        }
+        return call.send(messages)
+      }).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit)) return call.halfClose()
+            if (left && Cause.isInterruptedOnly(exit.cause)) return
+            failure = Exit.failCause(exit.cause)
+            call.fail(
+              new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details: "the requests failed" })
+            )
+          })
+        ),
+        Effect.interruptible,
+        Effect.forkScoped
+      )
+      if (options.onLeave !== undefined) {
+        const onLeave = Effect.zipRight(ChannelWatch.left(line, channel), options.onLeave)
+        yield* Effect.forkScoped(Effect.interruptible(onLeave))
+      }
+      // Runs before the fibers above are interrupted, and tells that interruption from one that came with the requests.
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          left = true
+        })
+      )
+      return Pulls.stream(
+        Effect.catchAll(
+          call.take,
+          (end): Effect.Effect<never, Option.Option<E | AioConfigError | CallError>> =>
+            failure === undefined ? Effect.fail(end) : Effect.mapError(failure, Option.some)
+        )
+      )
+    })
+  )

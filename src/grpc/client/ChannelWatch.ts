@@ -1,0 +1,86 @@
+/** Waiting for what becomes of a channel. */
+import * as grpc from "@grpc/grpc-js"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type * as Channel from "./Channel.js"
+import type { ManagedChannel } from "./ChannelPool.js"
+
+const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
+
+/** A watch without a deadline could not be taken back; a line's channel may have been replaced by then, too. */
+const LOOK_MILLIS = 5_000
+
+/** How long an address that left is given to show whether it can be reached, before the next stream takes its turn. */
+const SETTLE_MILLIS = 1_000
+
+/** Done when the state is another, or after a while; on the real clock, as grpc-js takes it. */
+const change = (channel: Channel.Channel, state: grpc.connectivityState, millis: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    // @effect-diagnostics-next-line globalDate:off
+    channel.watchConnectivityState(state, new Date(Date.now() + millis), () => resume(Effect.void))
+  })
+
+const whenReady = (channel: Channel.Channel): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const state = channel.getConnectivityState(false)
+    return state === READY || state === SHUTDOWN
+      ? Effect.void
+      : Effect.zipRight(change(channel, state, LOOK_MILLIS), whenReady(channel))
+  })
+
+const whenNotReady = (line: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    channel.getConnectivityState(false) === READY && line.channel() === channel
+      ? Effect.zipRight(change(channel, READY, LOOK_MILLIS), whenNotReady(line, channel))
+      : Effect.void
+  )
+
+/** Dialled at once, so that the streams that move go elsewhere if nobody answers there any more. */
+const settled = (channel: Channel.Channel): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (channel.getConnectivityState(false) === SHUTDOWN) return Effect.void
+    const state = channel.getConnectivityState(true)
+    if (state !== IDLE && state !== CONNECTING) return Effect.void
+    return Effect.zipRight(
+      change(channel, state, SETTLE_MILLIS),
+      Effect.suspend(() =>
+        state === IDLE && channel.getConnectivityState(false) === CONNECTING
+          ? change(channel, CONNECTING, SETTLE_MILLIS)
+          : Effect.void
+      )
+    )
+  })
+
+/**
+ * Done when a call on `channel` had better move: the channel was READY and is no longer, as after the GOAWAY of a server
+ * that is being stopped, or it is not the line's channel any more. Waits a moment until it is known whether the address
+ * can be reached again.
+ */
+export const left = (line: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
+  whenReady(channel).pipe(Effect.zipRight(whenNotReady(line, channel)), Effect.zipRight(settled(channel)))
+
+const reconnected = (line: ManagedChannel, hasFailed = false): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const channel = line.channel()
+    const state = channel.getConnectivityState(false)
+    if (state === SHUTDOWN) return Effect.never
+    if (state === READY && hasFailed) return Effect.void
+    return Effect.zipRight(
+      change(channel, state, LOOK_MILLIS),
+      Effect.suspend(() => {
+        // A peer that accepts and says nothing is one that cannot be reached.
+        const isStuck = state === CONNECTING && channel.getConnectivityState(false) === CONNECTING
+        return reconnected(line, hasFailed || isStuck || state === TRANSIENT_FAILURE)
+      })
+    )
+  })
+
+/**
+ * Emits whenever one of the lines has a connection again after it could not be had. Dials nothing by itself: a channel
+ * that has failed goes on trying.
+ */
+export const reconnects = (lines: ReadonlyArray<ManagedChannel>): Stream.Stream<void> =>
+  Stream.mergeAll(
+    lines.map((line) => Stream.repeatEffect(reconnected(line))),
+    { concurrency: "unbounded" }
+  )

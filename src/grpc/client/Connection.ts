@@ -1,0 +1,239 @@
+/**
+ * The connection to the registry: channels that live as long as the layer, and the two kinds of call over them.
+ *
+ * @since 0.1.0
+ */
+import * as grpc from "@grpc/grpc-js"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Address from "../../schemas/Address.js"
+import type * as AioConfig from "../../schemas/AioConfig.js"
+import { AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import * as Transport from "../../schemas/Transport.js"
+import type { Method } from "../Methods.js"
+import * as Tls from "../Tls.js"
+import * as BidiCall from "./BidiCall.js"
+import * as Channel from "./Channel.js"
+import * as ChannelPool from "./ChannelPool.js"
+import * as ChannelWatch from "./ChannelWatch.js"
+import * as LocalHost from "./LocalHost.js"
+import * as PlainClient from "./PlainClient.js"
+import * as Unary from "./Unary.js"
+
+/**
+ * What `AuthClient` and `RegistryGrpc` are built on. It knows channels and rpcs, and takes the token as an argument.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Connection extends Context.Tag("effect-aio/Connection")<Connection, Connection.Service>() {}
+
+/**
+ * @since 0.1.0
+ */
+export declare namespace Connection {
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Service {
+    readonly unary: <Request, Response>(
+      method: Method<Request, Response>,
+      request: Request,
+      options: Unary.Options
+    ) => Effect.Effect<Response, AioRpcError | AioWireError>
+    /** How long a call may take that is given no deadline of its own, the token and all attempts included. */
+    readonly deadlineMillis: number
+    /** How many addresses a call may go to. */
+    readonly addresses: number
+    /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
+    readonly channel: Channel.Channel
+    /** Runs over a channel of its own: a stream that fills its window must not hold up calls. */
+    readonly exchange: <A, E, R, Request, Response>(
+      method: Method<Request, Response>,
+      token: Redacted.Redacted,
+      requests: Stream.Stream<A, E, R>,
+      encode: (request: A) => Either.Either<Request, AioConfigError>,
+      options?: BidiCall.Options
+    ) => Stream.Stream<BidiCall.Answered<A, Response>, E | AioConfigError | AioRpcError | AioWireError, R>
+    /** Whenever a connection has come about after there could be none, to one of the addresses. */
+    readonly reconnects: Stream.Stream<void>
+    /** The address of this machine on the way to the registry, whether that answers or not. */
+    readonly localHost: Effect.Effect<string, AioRpcError>
+  }
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends Transport.Transport {
+  /** How long a call may take that is given no deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
+  readonly deadline?: Duration.DurationInput | undefined
+  /**
+   * `host:port`, or several separated by commas (or as a list): calls go round-robin over those that can be reached,
+   * starting at a random one.
+   */
+  readonly address: string | ReadonlyArray<string>
+  /**
+   * Client key, secret and token travel in plain text, which is refused for an address that is not on loopback unless this
+   * is `true`. AIO's servers have no TLS of their own: inside a trusted network this is the setting. Default `false`.
+   */
+  readonly allowInsecure?: boolean | undefined
+  /** Encrypts: `true` with the roots that Node trusts, or see `AioConfig.Tls`. Default `false`, plain text. */
+  readonly tls?: boolean | AioConfig.Tls | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export const defaults = {
+  deadline: Duration.seconds(30),
+  allowInsecure: false,
+  tls: false,
+  ...Transport.defaults
+} as const
+
+const checkDeadline = ({ deadline }: Pick<Options, "deadline">): Either.Either<number, AioConfigError> =>
+  Limits.durationMillis("deadline", deadline ?? defaults.deadline, 1)
+
+const refusePlaintext = (
+  addresses: ReadonlyArray<Address.Address>,
+  options: Options
+): Effect.Effect<void, AioConfigError> => {
+  if (options.allowInsecure === true) return Effect.void
+  const encrypt = "tls (AIO_TLS=true), or allowInsecure: true (AIO_ALLOW_INSECURE=true) inside a trusted network"
+  const exposed = addresses.find((address) => !address.isLoopback)
+  if (exposed !== undefined) {
+    return Effect.fail(
+      new AioConfigError({
+        field: "address",
+        problem: `"${Address.format(exposed)}" is not on loopback, and credentials would travel to it in plain text`,
+        expected: `a loopback address, ${encrypt}`
+      })
+    )
+  }
+  // What is on loopback here is elsewhere for a proxy, and so may be the proxy itself.
+  return options.httpProxy === true
+    ? Effect.fail(
+        new AioConfigError({
+          field: "httpProxy",
+          problem: "is true, and credentials would travel to the proxy in plain text",
+          expected: `no proxy, ${encrypt}`
+        })
+      )
+    : Effect.void
+}
+
+const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioConfigError> =>
+  tls === undefined || tls === false ? Effect.succeed(undefined) : Tls.client(tls === true ? {} : tls)
+
+/**
+ * Fails with `AioConfigError` for an address that is none, for plain text to an address that is not on loopback, or for
+ * certificates that cannot be used. Does not connect: the first call does. Closing the scope closes the channels.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (options: Options): Effect.Effect<Connection.Service, AioConfigError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const addresses = yield* Address.parse("address", options.address)
+    const transport = yield* Transport.check(options)
+    const deadlineMillis = yield* checkDeadline(options)
+    const tls = yield* securing(options)
+    if (tls === undefined) yield* refusePlaintext(addresses, options)
+    const poolOptions = { ...transport, serverName: tls?.serverName }
+    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
+    const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
+    const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
+    yield* tls?.follow((changed) => {
+      forCalls.reopen(changed)
+      forStreams.reopen(changed)
+    }) ?? Effect.void
+    // After the channels, and so ended before these are closed.
+    const openCalls = yield* PlainClient.openCalls
+    return over({
+      deadlineMillis,
+      openCalls,
+      forCalls,
+      forStreams,
+      explain: Tls.explain(tls !== undefined),
+      localHost: LocalHost.towards(addresses)
+    })
+  })
+
+const over = ({
+  deadlineMillis,
+  openCalls,
+  explain,
+  forCalls,
+  forStreams,
+  localHost
+}: {
+  readonly deadlineMillis: number
+  readonly openCalls: PlainClient.OpenCalls
+  readonly forCalls: ChannelPool.ChannelPool
+  readonly forStreams: ChannelPool.ChannelPool
+  readonly explain: (error: AioRpcError) => AioRpcError
+  readonly localHost: Effect.Effect<string, AioRpcError>
+}): Connection.Service => ({
+  localHost,
+  deadlineMillis,
+  addresses: forCalls.lines.length,
+  channel: PlainClient.sharedChannel(forCalls, openCalls),
+  unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
+  exchange: (method, token, requests, encode, options) =>
+    Stream.mapError(BidiCall.bidiCall(forStreams.next, method, token, requests, encode, options), (error) =>
+      error instanceof AioRpcError ? explain(error) : error
+    ),
+  reconnects: ChannelWatch.reconnects([...new Set([...forCalls.lines, ...forStreams.lines])])
+})
+
+/**
+ * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced; when it swallows calls,
+ * that is logged. Calls and streams share it. Fails with `AioConfigError` for a deadline that is none.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const fromChannel = (
+  channel: Channel.Channel,
+  options: Pick<Options, "deadline"> = {}
+): Effect.Effect<Connection.Service, AioConfigError> =>
+  Effect.gen(function* () {
+    const deadlineMillis = yield* checkDeadline(options)
+    const clock = yield* Effect.clock
+    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
+    const pool = PlainClient.foreignPool(channel, clock, Transport.defaults.silentCalls, () =>
+      runFork(
+        Effect.logWarning(
+          "calls end at their deadline on the channel that was given, and nothing at all is received"
+        ).pipe(Effect.annotateLogs({ package: "effect-aio", module: "Connection" }))
+      )
+    )
+    // Whether it is encrypted is not known here.
+    return over({
+      deadlineMillis,
+      openCalls: new Set(),
+      forCalls: pool,
+      forStreams: pool,
+      explain: (error) => error,
+      localHost: Effect.suspend(() => LocalHost.towards(Channel.targets(channel)))
+    })
+  })
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<Connection, AioConfigError> =>
+  Layer.scoped(Connection, make(options))

@@ -1,0 +1,86 @@
+/**
+ * Asking a server how it is, by `grpc.health.v1.Health/Check`.
+ *
+ * Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+ */
+import * as grpc from "@grpc/grpc-js"
+import * as ProtoLoader from "@grpc/proto-loader"
+import * as Effect from "effect/Effect"
+import * as Address from "../../schemas/Address.js"
+import type * as AioConfig from "../../schemas/AioConfig.js"
+import { type AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Transport from "../../schemas/Transport.js"
+import type { Method } from "../Methods.js"
+import * as Tls from "../Tls.js"
+import * as Channel from "./Channel.js"
+import * as ChannelPool from "./ChannelPool.js"
+import * as Deadline from "./Deadline.js"
+import * as Unary from "./Unary.js"
+
+interface Response {
+  /** By its name; a number where it has none. */
+  readonly status: string | number
+}
+
+// The half of the protocol that a client needs. It belongs to grpc, not to the wire of AIO: hence not in proto/.
+const messages = {
+  HealthCheckRequest: { fields: { service: { type: "string", id: 1 } } },
+  HealthCheckResponse: {
+    fields: { status: { type: "ServingStatus", id: 1 } },
+    nested: { ServingStatus: { values: { UNKNOWN: 0, SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } } }
+  }
+}
+const rpcs = { Check: { requestType: "HealthCheckRequest", responseType: "HealthCheckResponse", comment: "" } }
+
+const load = (): Method<{ readonly service: string }, Response> => {
+  const v1 = { nested: { ...messages, Health: { methods: rpcs } } }
+  const root = { nested: { grpc: { nested: { health: { nested: { v1 } } } } } }
+  const service = ProtoLoader.fromJSON(root, { enums: String, defaults: true })["grpc.health.v1.Health"]
+  if (service === undefined || "format" in service || service.Check === undefined) throw new Error("no rpc Check")
+  const { path, requestSerialize, responseDeserialize } = service.Check
+  return {
+    path,
+    name: "Health/Check",
+    serialize: requestSerialize,
+    // proto-loader types every message as `object`.
+    deserialize: (bytes) => responseDeserialize(bytes) as Response
+  }
+}
+
+const method = /*#__PURE__*/ load()
+
+// A net for whoever neither interrupts nor limits this: checks are given seconds.
+const MAX_MILLIS = 60_000
+
+/**
+ * Succeeds when the server at `address` (`host:port`) says that `service` is `SERVING`; `""` asks for the whole server.
+ * Fails with `AioRpcError`: `UNAVAILABLE` for any other status, and else as a call does. A connection of its own each
+ * time, closed afterwards: that one can be made is half of what is asked. Certificates are read each time, and `AioConfigError`
+ * names the one that is no good. Without a span. Interrupting it cancels the call.
+ */
+export const check = (
+  address: string,
+  options: { readonly service: string; readonly tls: boolean | AioConfig.Tls }
+): Effect.Effect<void, AioRpcError | AioWireError | AioConfigError> =>
+  Effect.gen(function* () {
+    const [parsed] = yield* Address.parse("address", address)
+    const transport = yield* Transport.check({})
+    const clock = yield* Effect.clock
+    const tls = options.tls === false ? undefined : yield* Tls.client(options.tls === true ? {} : options.tls)
+    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
+    const { status } = yield* Effect.acquireUseRelease(
+      Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName: tls?.serverName })),
+      (channel) => {
+        const line = ChannelPool.fixedChannel(channel, clock, transport.silentCalls, () => {})
+        return Unary.unary(() => line, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })
+      },
+      (channel) => Effect.sync(() => channel.close())
+    )
+    if (status === "SERVING") return
+    return yield* new AioRpcError({
+      method: method.name,
+      code: StatusCode.UNAVAILABLE,
+      details: `${address} says that it is ${status}`
+    })
+  }).pipe(Effect.withTracerEnabled(false))

@@ -1,0 +1,67 @@
+/** From the status of a call to the error family. */
+import { AioRpcError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+
+const MAX_DETAILS = 300
+
+// grpc-js's own words around the reason for a connection that failed.
+const DECORATION = /^(No connection established\. )Last error: (?:Error: )?(.*?)\.? ?Resolution note: ?(.*)$/
+
+/** What a server says of a failure may go on with a trace: people are shown its first line. */
+export const firstLine = (details: string): string => {
+  const end = details.search(/[\r\n]/)
+  const line = (end === -1 ? details : details.slice(0, end)).replace(DECORATION, "$1$2$3")
+  return line.length > MAX_DETAILS ? `${line.slice(0, MAX_DETAILS)}…` : line
+}
+
+/**
+ * The code that a status means. A server that goes away ends its calls in three ways that are not called `UNAVAILABLE`
+ * (grpc-js 1.14.7, seen with `forceShutdown`, with a reset connection, and with a GOAWAY for too many pings):
+ * `CANCELLED`, `INTERNAL: Received RST_STREAM…` and `RESOURCE_EXHAUSTED: Bandwidth exhausted…`. A cancellation of our own
+ * never comes here: nobody waits for the status of a call that was interrupted.
+ */
+export const meaning = (code: number, details: string): number => {
+  switch (code) {
+    case StatusCode.CANCELLED:
+      return StatusCode.UNAVAILABLE
+    case StatusCode.INTERNAL:
+      return details.includes("RST_STREAM") ? StatusCode.UNAVAILABLE : code
+    case StatusCode.RESOURCE_EXHAUSTED:
+      return details.startsWith("Bandwidth exhausted") ? StatusCode.UNAVAILABLE : code
+    default:
+      return code
+  }
+}
+
+// grpc-js's words, on either side: a server says so of a request.
+const TOO_LARGE = /^Received message larger than max \((\d+) vs (\d+)\)$/
+
+const tooLarge = (details: string, requestBytes: number): string | undefined => {
+  const [, size, limit] = TOO_LARGE.exec(details) ?? []
+  if (size === undefined) return undefined
+  return size === String(requestBytes)
+    ? `the request has ${size} bytes, and the server accepts ${limit}`
+    : `the answer has ${size} bytes, and ${limit} are accepted: set maxReceiveBytes to more (on a channel of your own: grpc.max_receive_message_length), or ask for less, one project in one env`
+}
+
+/**
+ * The failure that a status tells of. An answer beyond the receive limit says what to set; it is `RESOURCE_EXHAUSTED`, as
+ * grpc-js has it, and not retried. `requestBytes` is the size of what was sent: a server has the same words for that.
+ */
+export const toError = (
+  method: string,
+  status: { readonly code: number; readonly details: string },
+  requestBytes = 0
+): AioRpcError =>
+  new AioRpcError({
+    method,
+    code: meaning(status.code, status.details),
+    details: tooLarge(status.details, requestBytes) ?? firstLine(status.details)
+  })
+
+/** Did the server say it, or did this side of the wire? A status of the server proves that the connection works. */
+export const isFromServer = (status: { readonly code: number; readonly details: string }): boolean =>
+  // A server that has given up answers with the same code, in words of its own.
+  (status.code !== StatusCode.DEADLINE_EXCEEDED || !status.details.startsWith("Deadline exceeded after")) &&
+  status.code !== StatusCode.UNAVAILABLE &&
+  status.code !== StatusCode.CANCELLED

@@ -1,0 +1,152 @@
+/** One request, one answer. */
+import * as grpc from "@grpc/grpc-js"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import { identity } from "effect/Function"
+import type * as Redacted from "effect/Redacted"
+import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { Method } from "../Methods.js"
+import * as CallSpan from "./CallSpan.js"
+import * as Channel from "./Channel.js"
+import * as ChannelPool from "./ChannelPool.js"
+import type * as Deadline from "./Deadline.js"
+import * as ServerStatus from "./ServerStatus.js"
+
+/** One for each call, shared by its attempts. */
+export interface Route {
+  line?: ChannelPool.ManagedChannel
+}
+
+export interface Options {
+  readonly deadline: Deadline.Deadline
+  readonly token?: Redacted.Redacted | undefined
+  /** Where the attempts of one call go: each prefers another address than the one before, if there are several. */
+  readonly route?: Route | undefined
+  /** Sent beside the token. */
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  /** Begin a trace of its own, for work that no single caller asked for. */
+  readonly root?: boolean | undefined
+}
+
+/** Says more of a failure than grpc-js does: of a handshake that failed, say. */
+type Explain = (error: AioRpcError) => AioRpcError
+
+const garbage = (method: string, message: string, cause: unknown): AioWireError =>
+  new AioWireError({
+    protoMessage: method,
+    field: "(bytes)",
+    actual: "bytes that are no such message",
+    problem: message,
+    cause
+  })
+
+const unsendable = (method: string): AioWireError =>
+  new AioWireError({
+    protoMessage: method,
+    field: "(request)",
+    actual: "a request or metadata of another form, not shown",
+    problem: "it cannot be put on the wire"
+  })
+
+const decode = <Request, Response>(
+  method: Method<Request, Response>,
+  answer: Buffer | undefined
+): Exit.Exit<Response, AioWireError> => {
+  if (answer === undefined) return Exit.fail(garbage(method.name, "OK without an answer", undefined))
+  try {
+    return Exit.succeed(method.deserialize(answer))
+  } catch (cause) {
+    return Exit.fail(garbage(method.name, "the answer is not valid protobuf", cause))
+  }
+}
+
+/** The line for an attempt, and not the one given if there is another. */
+type NextLine = ChannelPool.ChannelPool["next"]
+
+const lineFor = (next: NextLine, route: Route | undefined): ChannelPool.ManagedChannel => {
+  const line = next(route?.line)
+  if (route !== undefined) route.line = line
+  return line
+}
+
+const send = <Request, Response>(
+  next: NextLine,
+  method: Method<Request, Response>,
+  request: Request,
+  options: Options,
+  explain: Explain,
+  observation: CallSpan.Observation
+): Effect.Effect<Response, AioRpcError | AioWireError> =>
+  Effect.async((resume) => {
+    const end = (exit: Exit.Exit<Response, AioRpcError | AioWireError>): void => {
+      observation.end(exit)
+      resume(exit)
+    }
+    let call: ReturnType<Channel.Channel["createCall"]>
+    let metadata: grpc.Metadata
+    let bytes: Buffer
+    try {
+      metadata = Channel.metadata({
+        token: options.token,
+        traceparent: observation.traceparent,
+        more: options.metadata
+      })
+      bytes = method.serialize(request)
+    } catch {
+      // Neither the cause nor the value: grpc-js quotes metadata, and a token is part of it.
+      end(Exit.fail(unsendable(method.name)))
+      return
+    }
+    const line = lineFor(next, options.route)
+    try {
+      // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
+      // bring down the process when nobody listens.
+      call = line.channel().createCall(method.path, options.deadline, undefined, null, undefined)
+    } catch (cause) {
+      const details = "the layer of this call has been closed"
+      end(Exit.fail(new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details, cause })))
+      return
+    }
+    const ended = ChannelPool.watch(line, options.deadline)
+    let answer: Buffer | undefined
+    call.start(metadata, {
+      onReceiveMetadata() {},
+      onReceiveMessage(message: Buffer) {
+        answer = message
+      },
+      onReceiveStatus(status) {
+        ended(status)
+        end(
+          status.code === grpc.status.OK
+            ? decode(method, answer)
+            : Exit.fail(explain(ServerStatus.toError(method.name, status, bytes.length)))
+        )
+      }
+    })
+    call.sendMessageWithContext({}, bytes)
+    call.halfClose()
+    call.startRead()
+    return Effect.sync(() => {
+      call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+      observation.end(Exit.interrupt(FiberId.none))
+    })
+  })
+
+/**
+ * Sends one request on the next line and waits for its answer until the deadline. Interrupting it cancels the call on the wire. One client
+ * span, one duration metric.
+ *
+ * Fails with `AioRpcError` for every status but OK, and with `AioWireError` for bytes that are no such message.
+ */
+export const unary = <Request, Response>(
+  next: NextLine,
+  method: Method<Request, Response>,
+  request: Request,
+  options: Options,
+  explain: Explain = identity
+): Effect.Effect<Response, AioRpcError | AioWireError> =>
+  CallSpan.observe(method, options.root === true, (observation) =>
+    send(next, method, request, options, explain, observation)
+  )

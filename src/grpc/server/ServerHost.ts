@@ -1,0 +1,295 @@
+/** Hosts gRPC services whose handlers are Effects. The only place that touches grpc-js's server. */
+import * as Grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Fibers from "../../internal/fibers.js"
+import type { ServerTls } from "../../schemas/AioConfig.js"
+import type { AioConfigError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import { type Method, serviceDefinition } from "../Methods.js"
+import * as Tls from "../Tls.js"
+import * as Listener from "./Listener.js"
+import { failUnknownMethods } from "./UnknownMethods.js"
+
+/** What a call is answered with instead of a response. */
+export interface Failure {
+  readonly code: number
+  readonly details: string
+}
+
+/** The call's metadata: all text values of a name (in lower case), in the order sent. */
+export type Headers = (name: string) => ReadonlyArray<string>
+
+type Run<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Fiber
+type Fiber = Parameters<typeof Fibers.unsafeInterrupt>[0]
+
+/** An rpc with its handler: see {@link unary} and {@link bidi}. */
+export interface Handler<R> {
+  readonly path: string
+  readonly register: (server: Grpc.Server, run: Run<R>, guard: Guard<R>) => void
+}
+
+/** Runs before every call, before its request is looked at: may it be made? */
+export type Guard<R> = (path: string, headers: Headers) => Effect.Effect<void, Failure, R>
+
+/** Adds bidirectional services that bring a grpc-js implementation of their own (`@grpc/reflection`). */
+export interface Extension {
+  readonly addToServer: (server: Pick<Grpc.Server, "addService">) => void
+}
+
+export interface Options<R> {
+  /** `host:port`; port 0 takes a free one, an empty host all interfaces. */
+  readonly listen: string
+  readonly handlers: ReadonlyArray<Handler<R>>
+  readonly guard: Guard<R>
+  readonly extensions?: ReadonlyArray<Extension> | undefined
+  /** Default: plaintext. */
+  readonly tls?: ServerTls | undefined
+  /** How long calls in flight may go on after the scope closes. Real time; default 2 seconds. */
+  readonly shutdownGrace?: Duration.DurationInput | undefined
+}
+
+export interface Bound {
+  readonly port: number
+  /** `host:port` for a client on this machine. */
+  readonly address: string
+  /** Closes the port and asks clients to leave; calls in flight, and open streams, go on for as long as they like. */
+  readonly drain: Effect.Effect<void>
+}
+
+const internalError: Failure = { code: StatusCode.INTERNAL, details: "internal error" }
+const interrupted: Failure = { code: StatusCode.UNAVAILABLE, details: "the call was interrupted on the server" }
+
+const headersOf =
+  (metadata: Grpc.Metadata): Headers =>
+  (name) =>
+    metadata.get(name).map(String)
+
+// Handler and logger run in one fiber; what a defect said stays in the log.
+const answering = <A, R>(path: string, effect: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
+  effect.pipe(
+    Effect.catchAllDefect((defect) =>
+      Effect.zipRight(Effect.logError("a handler died", Cause.die(defect)), Effect.fail(internalError))
+    ),
+    Effect.annotateLogs({ package: "effect-aio", module: "ServerHost", path })
+  )
+
+const serviceOf = (path: string): string => path.slice(1, path.lastIndexOf("/"))
+
+const serverSide = <Request extends object, Response extends object>(method: Method<Request, Response>) => {
+  const service = serviceOf(method.path)
+  const definition = serviceDefinition(service)[method.path.slice(service.length + 2)]
+  if (definition === undefined) throw new Error(`no rpc ${method.path} in the compiled descriptors`)
+  return {
+    serialize: (response: Response) => definition.responseSerialize(response),
+    // proto-loader types every message as `object`: which one it is, only the descriptor knows.
+    deserialize: (bytes: Buffer) => definition.requestDeserialize(bytes) as Request
+  }
+}
+
+interface Cancellable {
+  readonly cancelled: boolean
+  readonly on: (event: "cancelled", listener: () => void) => unknown
+}
+
+/** Tells the client how its call ended, whatever ended it: a handler may be interrupted from within. */
+const told = <A, R>(
+  call: Cancellable,
+  answer: Effect.Effect<A, Failure, R>,
+  tell: { readonly onSuccess: (response: A) => void; readonly onFailure: (failure: Failure) => void }
+): Effect.Effect<void, never, R> =>
+  answer.pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        if (Exit.isSuccess(exit)) tell.onSuccess(exit.value)
+        else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
+      })
+    ),
+    // It has been told; a fiber that fails is logged as one that nobody looked after.
+    Effect.ignore
+  )
+
+const interruptOnCancel = (call: Cancellable, fiber: Fiber): void => {
+  call.on("cancelled", () => Fibers.unsafeInterrupt(fiber))
+}
+
+/**
+ * A handler of a unary rpc. It is interrupted when the client cancels or its deadline passes; a defect is logged and
+ * answered `INTERNAL`, an interruption from within `UNAVAILABLE`.
+ */
+export const unary = <Request extends object, Response extends object, R>(
+  method: Method<Request, Response>,
+  handle: (request: Request, headers: Headers) => Effect.Effect<Response, Failure, R>
+): Handler<R> => ({
+  path: method.path,
+  register: (server, run, guard) => {
+    const respond: Grpc.handleUnaryCall<Request, Response> = (call, callback) => {
+      const headers = headersOf(call.metadata)
+      const fiber = run(
+        told(
+          call,
+          answering(
+            method.path,
+            Effect.zipRight(
+              Effect.suspend(() => guard(method.path, headers)),
+              Effect.suspend(() => handle(call.request, headers))
+            )
+          ),
+          {
+            onFailure: (failure) => callback(failure, null),
+            onSuccess: (response) => callback(null, response)
+          }
+        )
+      )
+      interruptOnCancel(call, fiber)
+    }
+    const { deserialize, serialize } = serverSide(method)
+    server.register(method.path, respond, serialize, deserialize, "unary")
+  }
+})
+
+type Duplex<Request, Response> = Grpc.ServerDuplexStream<Request, Response>
+
+// One listener set per wait, none while messages are at hand: a stream may live for weeks.
+const nextMessage = <Request, Response>(call: Duplex<Request, Response>): Effect.Effect<Option.Option<Request>> =>
+  Effect.suspend(() => {
+    const ready: Request | null = call.read()
+    if (ready !== null) return Effect.succeed(Option.some(ready))
+    if (call.readableEnded) return Effect.succeedNone
+    return Effect.async<Option.Option<Request>>((resume) => {
+      const stopListening = () => {
+        call.off("readable", onReadable)
+        call.off("end", onEnd)
+      }
+      const onEnd = () => {
+        stopListening()
+        resume(Effect.succeedNone)
+      }
+      const onReadable = () => {
+        const message: Request | null = call.read()
+        if (message === null) return
+        stopListening()
+        resume(Effect.succeed(Option.some(message)))
+      }
+      call.on("readable", onReadable)
+      call.on("end", onEnd)
+      return Effect.sync(stopListening)
+    })
+  })
+
+const send = <Request, Response>(call: Duplex<Request, Response>, response: Response): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    call.write(response)
+      ? Effect.void
+      : Effect.async<void>((resume) => {
+          const onDrain = () => resume(Effect.void)
+          call.once("drain", onDrain)
+          return Effect.sync(() => void call.off("drain", onDrain))
+        })
+  )
+
+/**
+ * A handler of a bidirectional rpc that answers every request once, strictly one after the other, and ends with `OK`
+ * when the client has closed its side. Interrupted when the client cancels; a defect ends the stream with `INTERNAL`.
+ */
+export const bidi = <Request extends object, Response extends object, R>(
+  method: Method<Request, Response>,
+  handle: (request: Request) => Effect.Effect<Response, Failure, R>
+): Handler<R> => ({
+  path: method.path,
+  register: (server, run, guard) => {
+    const serve = Effect.fnUntraced(function* (call: Duplex<Request, Response>) {
+      yield* guard(method.path, headersOf(call.metadata))
+      let request = yield* nextMessage(call)
+      while (Option.isSome(request)) {
+        yield* send(call, yield* handle(request.value))
+        request = yield* nextMessage(call)
+      }
+    })
+    const respond: Grpc.handleBidiStreamingCall<Request, Response> = (call) => {
+      const fiber = run(
+        told(
+          call,
+          answering(
+            method.path,
+            Effect.suspend(() => serve(call))
+          ),
+          {
+            onFailure: (failure) => void call.emit("error", failure),
+            onSuccess: () => void call.end()
+          }
+        )
+      )
+      interruptOnCancel(call, fiber)
+    }
+    const { deserialize, serialize } = serverSide(method)
+    server.register(method.path, respond, serialize, deserialize, "bidi")
+  }
+})
+
+// An extension's implementation is plain grpc-js: it is held back until the guard has let the call through.
+const guarded = <R>(
+  server: Grpc.Server,
+  run: Run<R>,
+  guard: Guard<R>,
+  services: Set<string>
+): Pick<Grpc.Server, "addService"> => ({
+  addService: (definition, implementation) => {
+    for (const { path } of Object.values(definition)) services.add(serviceOf(path))
+    const held = Object.entries(implementation).map(([name, handle]) => {
+      const respond: Grpc.handleBidiStreamingCall<unknown, unknown> = (call) => {
+        const path = call.getPath()
+        const check = told(call, answering(path, guard(path, headersOf(call.metadata))), {
+          onFailure: (failure) => void call.emit("error", failure),
+          onSuccess: () => Reflect.apply(handle, implementation, [call])
+        })
+        interruptOnCancel(call, run(check))
+      }
+      return [name, respond] as const
+    })
+    server.addService(definition, Object.fromEntries(held))
+  }
+})
+
+// Real time, not Effect's clock: a server that closes under TestClock must close all the same. And never tryShutdown
+// alone: with an open stream it calls back only when the client ends that.
+const shutdown = (server: Grpc.Server, grace: Duration.DurationInput): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    const done = () => {
+      clearTimeout(timer)
+      resume(Effect.void)
+    }
+    const timer = setTimeout(() => {
+      server.forceShutdown()
+      done()
+    }, Duration.toMillis(grace))
+    server.tryShutdown(done)
+  })
+
+/**
+ * Starts a server, and stops it when the scope closes: calls in flight are given `shutdownGrace`, then they are cut.
+ * Fails where it cannot listen.
+ */
+export const make = Effect.fnUntraced(function* <R>(
+  options: Options<R>
+): Effect.fn.Return<Bound, AioConfigError, R | Scope.Scope> {
+  const run = yield* FiberSet.makeRuntime<R>()
+  const server = new Grpc.Server()
+  for (const handler of options.handlers) handler.register(server, run, options.guard)
+  const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
+  const extended = guarded(server, run, options.guard, services)
+  for (const extension of options.extensions ?? []) extension.addToServer(extended)
+  failUnknownMethods(server, services)
+  const credentials =
+    options.tls === undefined ? Grpc.ServerCredentials.createInsecure() : yield* Tls.server(options.tls)
+  const grace = options.shutdownGrace ?? Duration.seconds(2)
+  const bound = yield* Effect.acquireRelease(Listener.bind(server, options.listen, credentials), () =>
+    shutdown(server, grace)
+  )
+  return { ...bound, drain: Effect.sync(() => server.tryShutdown(() => {})) }
+})

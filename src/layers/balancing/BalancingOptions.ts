@@ -1,0 +1,164 @@
+/** The options of choosing, and their defaults. */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import * as Outlier from "../../core/balancing/Outlier.js"
+import { roundRobin } from "../../core/balancing/RoundRobin.js"
+import * as SlowStart from "../../core/balancing/SlowStart.js"
+import type { Strategy } from "../../core/balancing/Strategy.js"
+import { AioConfigError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import type { HealthCheck } from "../../services/Discovery.js"
+import type * as Balancers from "./Balancers.js"
+import type * as HealthChecker from "./HealthChecker.js"
+
+export interface Options {
+  /**
+   * How an instance is chosen: a strategy of `Balancing`, or one of your own; or what a strategy with options gives, such as
+   * `Balancing.peakEwmaWith({ decay: "5 seconds" })`. Default `Balancing.roundRobin`.
+   */
+  readonly balancing?: Strategy | Either.Either<Strategy, AioConfigError> | undefined
+  /** How an instance that appears while others are known warms up. Defaults there. */
+  readonly slowStart?: SlowStart.Options | undefined
+  /** When an instance that fails is left alone, and for how long. Defaults there. */
+  readonly outlier?: Outlier.Options | undefined
+  /**
+   * What the platform's other SDKs do, instead of `outlier`: one failure of any kind puts an instance aside for this long,
+   * and then it is simply back. 0 (never) to 1 day.
+   */
+  readonly cooldown?: Duration.DurationInput | undefined
+  /**
+   * The networks to call instances on, the preferred one first: the next one counts only where nobody is left on those
+   * before it. Default: no preference, every instance by its own address.
+   */
+  readonly network?: string | ReadonlyArray<string> | undefined
+  /** Active health checks of the instances of all services in use. Default: none. */
+  readonly health?: HealthOptions | undefined
+  /** How many calls may be tried on another instance. */
+  readonly retryBudget?: RetryBudgetOptions | undefined
+}
+
+/**
+ * An instance that is unhealthy is not chosen, unless all are. Those that have not been checked yet are chosen.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HealthOptions {
+  /** How to ask: `HealthCheck.grpc()`, `HealthCheck.http()`, `HealthCheck.tcp()`, or a function of your own. */
+  readonly check: HealthCheck
+  /** From the end of one check of an instance to the next, ± 15 %. Default 10 seconds; 1 second to 1 day. */
+  readonly interval?: Duration.DurationInput | undefined
+  /** The same for a service that nobody has called since the last check. Default 60 seconds; 1 second to 1 day. */
+  readonly idleInterval?: Duration.DurationInput | undefined
+  /** How long one check may take. Default 2 seconds; 1 millisecond to 1 day. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** So many failed checks in a row make an instance unhealthy. Default 3; 1 to 100. */
+  readonly unhealthyAfter?: number | undefined
+  /** So many successful ones make it healthy again; the very first makes it so at once. Default 2; 1 to 100. */
+  readonly healthyAfter?: number | undefined
+}
+
+/**
+ * Each service has a budget of its own, counted over the last ten seconds.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RetryBudgetOptions {
+  /** Tries on another instance for each call. Default 0.2; 0 to 1. */
+  readonly share?: number | undefined
+  /** So many a second are allowed besides. Default 10; 0 to 1,000,000. */
+  readonly floorPerSecond?: number | undefined
+}
+
+export const defaults = {
+  balancing: roundRobin,
+  health: {
+    interval: Duration.seconds(10),
+    idleInterval: Duration.seconds(60),
+    timeout: Duration.seconds(2),
+    unhealthyAfter: 3,
+    healthyAfter: 2
+  },
+  retryBudget: { share: 0.2, floorPerSecond: 10 }
+} as const
+
+type Checked<A> = Either.Either<A, AioConfigError>
+
+const wrong = (field: string, problem: string, expected: string): Checked<never> =>
+  Either.left(new AioConfigError({ field, problem, expected }))
+
+const strategyOf = ({ balancing = defaults.balancing }: Options): Checked<Strategy> =>
+  Either.flatMap(Either.isEither(balancing) ? balancing : Either.right(balancing), (strategy) =>
+    // Configuration may come from where no compiler looks.
+    Predicate.isObject(strategy) && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
+      ? Either.right(strategy)
+      : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
+  )
+
+const outlierOf = ({ cooldown, outlier }: Options): Checked<Outlier.Settings> => {
+  if (cooldown === undefined) return Outlier.settings(outlier)
+  if (outlier !== undefined) return wrong("cooldown", "is set beside outlier", "one of the two")
+  return Either.flatMap(Limits.durationMillis("cooldown", cooldown, 0), (millis) =>
+    Outlier.settings(Outlier.cooldown(millis))
+  )
+}
+
+const MAX_NETWORK = 64
+
+const networksOf = ({ network = [] }: Options): Checked<ReadonlyArray<string>> =>
+  Either.all(
+    (Predicate.isString(network) ? [network] : network).map((name) =>
+      Limits.text("network", name, { max: MAX_NETWORK, required: true })
+    )
+  )
+
+const healthOf = ({ health }: Options): Checked<HealthChecker.Settings | undefined> => {
+  if (health === undefined) return Either.right(undefined)
+  if (!Predicate.isFunction(health.check)) {
+    return wrong(
+      "health.check",
+      "is no function",
+      "a check of HealthCheck, or a function from an instance to an Effect"
+    )
+  }
+  const times = { min: 1, max: 100, integer: true }
+  return Either.all({
+    check: Either.right(health.check),
+    intervalMillis: Limits.durationMillis("health.interval", health.interval ?? defaults.health.interval, 1_000),
+    idleIntervalMillis: Limits.durationMillis(
+      "health.idleInterval",
+      health.idleInterval ?? defaults.health.idleInterval,
+      1_000
+    ),
+    timeoutMillis: Limits.durationMillis("health.timeout", health.timeout ?? defaults.health.timeout, 1),
+    unhealthyAfter: Limits.number(
+      "health.unhealthyAfter",
+      health.unhealthyAfter ?? defaults.health.unhealthyAfter,
+      times
+    ),
+    healthyAfter: Limits.number("health.healthyAfter", health.healthyAfter ?? defaults.health.healthyAfter, times)
+  })
+}
+
+const retryBudgetOf = ({ retryBudget = {} }: Options) => {
+  const { floorPerSecond, share } = defaults.retryBudget
+  return Either.all({
+    share: Limits.number("retryBudget.share", retryBudget.share ?? share, { min: 0, max: 1 }),
+    floorPerSecond: Limits.number("retryBudget.floorPerSecond", retryBudget.floorPerSecond ?? floorPerSecond, {
+      min: 0,
+      max: 1_000_000
+    })
+  })
+}
+
+export const settings = (options: Options): Checked<Balancers.Settings> =>
+  Either.all({
+    strategy: strategyOf(options),
+    slowStart: SlowStart.settings(options.slowStart),
+    outlier: outlierOf(options),
+    networks: networksOf(options),
+    health: healthOf(options),
+    retryBudget: retryBudgetOf(options)
+  })

@@ -1,0 +1,50 @@
+/** What `host: "auto"` stands for. */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Logs from "../../internal/logs.js"
+import * as Address from "../../schemas/Address.js"
+import { AioConfigError } from "../../schemas/AioError.js"
+import type { Registry, RegistryError } from "../../services/Registry.js"
+
+export interface HostDetection {
+  /** What the environment says: fails with `AioConfigError` for a value that cannot be read. */
+  readonly configured: Effect.Effect<string | undefined, AioConfigError>
+  /** The address of this machine on the way to the registry. */
+  readonly local: Effect.Effect<string, RegistryError>
+}
+
+const names = ["POD_IP", "HOST_IP"] as const
+
+const read = (name: (typeof names)[number]) =>
+  Effect.mapError(
+    Config.option(Config.string(name)),
+    () =>
+      new AioConfigError({ field: name, problem: "cannot be read", expected: "the address that others reach us at" })
+  )
+
+/** Logs what it has found, once. */
+export const make = (registry: Registry.Service): HostDetection => {
+  let isTold = false
+  const tell = (host: string, source: string): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (isTold) return Effect.void
+      isTold = true
+      return Logs.info(`instances with host "auto" are registered at ${host}, which is ${source}`)
+    })
+  return {
+    configured: Effect.gen(function* () {
+      for (const name of names) {
+        const host = Option.getOrElse(yield* read(name), () => "").trim()
+        // Nobody else reaches a loopback address. Where the registry itself is on loopback, the way to it says the same.
+        if (host === "" || Address.isLoopback(host)) continue
+        yield* tell(host, name)
+        return host
+      }
+      return undefined
+    }),
+    local: Effect.tap(registry.localHost, (host) =>
+      tell(host, "the address of this machine on the way to the registry")
+    )
+  }
+}

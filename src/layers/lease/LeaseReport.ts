@@ -1,0 +1,71 @@
+/** What is told of leases: logs, metrics, and those who watch them. */
+import * as Effect from "effect/Effect"
+import * as Lease from "../../core/lease/Lease.js"
+import * as Logs from "../../internal/logs.js"
+import * as Metric from "../../internal/metric.js"
+import * as Wakes from "../../internal/wakes.js"
+import type { LeaseState } from "../../services/Heartbeat.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import type { Rest } from "./Dispatch.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import type { ThrottledLog } from "./ThrottledLog.js"
+
+const stateLabels = new Map<LeaseState, Metric.Labels>(
+  (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
+    state,
+    Metric.labels({ state: state })
+  ])
+)
+
+/** One lease more, or one less, that is in this state. */
+export const countState = (state: LeaseState, change: 1 | -1): void => {
+  const labels = stateLabels.get(state)
+  if (labels !== undefined) Metric.unsafeChange(Metrics.leases, change, labels)
+}
+
+/** A registration succeeded that this lease had asked for. */
+export const countRegistration = ({ wanted }: Lease.Lease): void => {
+  if (wanted !== undefined && wanted !== "first") {
+    Metric.unsafeUpdate(Metrics.reregistrations, 1, Metric.labels({ reason: wanted }))
+  }
+}
+
+const logChange = (log: ThrottledLog, entry: LeaseEntry.LeaseEntry, from: LeaseState, to: LeaseState): Rest => {
+  const kind = `${from} -> ${to}`
+  const line = `lease of ${LeaseEntry.describe(entry)}: ${kind}`
+  if (to === "Stopped") return Logs.debug(line)
+  return log.unsafeTell(to === "Suspect" || to === "Lost" ? "warning" : "info", kind, line)
+}
+
+/**
+ * Tells the metrics, and whoever watches or waits, of a change of state. Synchronous, as the change is: two changes are
+ * never told in another order than they came in.
+ */
+export const unsafePublish = (
+  log: ThrottledLog,
+  entry: LeaseEntry.LeaseEntry,
+  from: LeaseState,
+  to: LeaseState
+): Rest => {
+  countState(from, -1)
+  countState(to, 1)
+  if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Metric.noLabels)
+  LeaseEntry.unsafeNote(entry, to)
+  if (entry.settled !== undefined && (to === "Live" || to === "Stopped")) {
+    Wakes.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
+    entry.lastError = undefined
+    if (to === "Live") entry.settled = undefined
+  }
+  return logChange(log, entry, from, to)
+}
+
+/** Takes how long the lease that runs out first has left. Without any lease the last word stands. */
+export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): void => {
+  let least = Number.POSITIVE_INFINITY
+  for (const { lease } of entries) {
+    // Nobody has to be woken for what was taken off the registry on purpose.
+    if (Lease.isKept(lease)) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
+  }
+  if (least < Number.POSITIVE_INFINITY)
+    Metric.unsafeUpdate(Metrics.leaseSecondsLeft, Math.max(0, least) / 1_000, Metric.noLabels)
+}

@@ -1,0 +1,217 @@
+/** The rpcs of a lease that are not beats: ensuring the service, registering, deregistering. */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Logs from "../../internal/logs.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { type AioError, AioRpcError, isNotFound } from "../../schemas/AioError.js"
+import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
+import type { Instance } from "../../schemas/Instance.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import type { LeaseEvent } from "../../services/Heartbeat.js"
+import type { Registry, RegistryError } from "../../services/Registry.js"
+import type { Settings } from "./HeartbeatSettings.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+
+export interface Registrar {
+  /**
+   * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile
+   * is ensured once more. The former id stays until there is another: a beat on its way needs one, and is answered 0 under
+   * it.
+   */
+  readonly register: (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord) => Effect.Effect<void, RegistryError>
+  /**
+   * Goes on under another key: a random suffix rather than a counter, so that each later start of the process pays for one
+   * such change and not for one more each time. A dead key is deregistered first, which takes its ghost off the list; if
+   * that fails, so does this, and the key stays.
+   */
+  readonly changeKey: (
+    entry: LeaseEntry.LeaseEntry,
+    reason: Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
+  ) => Effect.Effect<void, RegistryError>
+  /**
+   * Takes off what the server may hold: waits a moment for a registration that is on its way, and where its outcome is not
+   * known deregisters once more after its deadline. Never fails; a record that could not be taken off ends with its TTL.
+   */
+  readonly end: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
+}
+
+/** Its deadline has passed, and so the server will not carry it out any more: it has done so, or never will. */
+const isOverdue = (error: AioError): boolean =>
+  error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
+
+/**
+ * The connection broke, or there was none; the call has been repeated meanwhile, so that its last words do not tell. A
+ * server gives up what a client that is gone has asked for: it has stored the record by now, or never will.
+ */
+const isBroken = (error: AioError): boolean => error._tag === "AioRpcError" && error.code === StatusCode.UNAVAILABLE
+
+/** After these the server may well have stored the record, and only the answer got lost. */
+const isUncertain = (error: AioError): boolean =>
+  isOverdue(error) || isBroken(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
+
+const registerMethod = "RegistryService/RegisterInstance"
+
+const overdue = (millis: number) =>
+  new AioRpcError({
+    method: registerMethod,
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `no answer within ${Duration.format(Duration.millis(millis))}`
+  })
+
+/** Looking who is registered under our key must not hold up a stop. */
+const LOOK_TIMEOUT = "1 second"
+
+/** Is it somebody else who is listed under our key? */
+export const isForeign = (listed: Instance, { host, instance }: LeaseEntry.SelfRecord): boolean =>
+  listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
+
+/** What is listed under our key, in our env. */
+const findListed = (
+  instances: ReadonlyArray<Instance>,
+  entry: LeaseEntry.LeaseEntry,
+  record: LeaseEntry.SelfRecord
+): Instance | undefined =>
+  instances.find(({ env, instanceKey }) => instanceKey === entry.instanceKey && env === record.instance.env)
+
+const log = {
+  dead_key: (from: string, to: string) =>
+    Logs.warning(
+      `the registry accepts ${from} but never renews it: the key was deregistered or deleted before, and is never revived; registering as ${to}`
+    ),
+  key_conflict: (from: string, to: string) =>
+    Logs.warning(`${from} is left to the other process that is registered under it; registering as ${to}`),
+  resumed: (from: string, to: string) => Logs.debug(`${from} was deregistered; registering as ${to}`)
+}
+
+export const make = (
+  registry: Registry.Service,
+  clock: Clock.Clock,
+  settings: Settings,
+  localHost: Effect.Effect<string, RegistryError>
+): Registrar => {
+  const now = () => Monotonic.unsafeNow(clock)
+
+  // Interrupted or not answered in time, the server may carry it out all the same until its deadline.
+  const noteOutcome = (entry: LeaseEntry.LeaseEntry, until: number) => (exit: Exit.Exit<unknown, RegistryError>) =>
+    Effect.sync(() => {
+      entry.sending = false
+      if (Exit.isSuccess(exit)) {
+        entry.wasRegistered = true
+        entry.maybeRegistered = true
+        entry.uncertainUntil = Number.NEGATIVE_INFINITY
+      } else {
+        const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+        if (failure !== undefined && !isUncertain(failure)) return
+        entry.maybeRegistered = true
+        const isOver = failure !== undefined && (isOverdue(failure) || isBroken(failure))
+        entry.uncertainUntil = isOver ? Number.NEGATIVE_INFINITY : until
+      }
+    })
+
+  const ensureAndRegister = (
+    entry: LeaseEntry.LeaseEntry,
+    record: LeaseEntry.SelfRecord,
+    known: ServiceId | undefined
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.gen(function* () {
+      const host = record.host ?? (yield* localHost)
+      record.host = host
+      const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
+      entry.serviceId = serviceId
+      const until = now() + settings.registerTimeout
+      entry.sending = true
+      yield* registry.registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId)).pipe(
+        Effect.timeoutFail({
+          duration: settings.registerTimeout,
+          onTimeout: () => overdue(settings.registerTimeout)
+        }),
+        Effect.onExit(noteOutcome(entry, until))
+      )
+    })
+
+  const deregister = (key: LeaseKey, timeout: number) =>
+    registry.deregisterInstance(key).pipe(Effect.interruptible, Effect.timeout(timeout))
+
+  /** Two tries: a registry that is away holds up nobody's shutdown. */
+  const takeOff = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
+    Effect.retry(deregister(key, settings.deregisterTimeout), { times: 1 }).pipe(
+      Effect.catchAll((error) =>
+        Logs.warning(
+          `${LeaseEntry.describe(entry)} could not be deregistered; its lease ends by itself: ${error.message}`
+        )
+      )
+    )
+
+  const awaitAttempt = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { attempt } = entry
+      if (attempt === undefined) return Effect.void
+      // What waits for its turn, or for the service, has sent nothing that would have to be taken back.
+      if (!entry.sending) return Fiber.interrupt(attempt)
+      return Fiber.await(attempt).pipe(
+        Effect.timeoutOption(settings.registerGrace),
+        Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Fiber.interrupt(attempt)))
+      )
+    })
+
+  // Who was given the same fixed key as somebody else must not take that one off the registry.
+  const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
+    record.hasFixedKey && entry.instanceKey === entry.baseKey
+      ? Effect.match(Effect.timeout(registry.getService(key.serviceId), LOOK_TIMEOUT), {
+          onFailure: () => false,
+          onSuccess: ({ instances }) => {
+            const listed = findListed(instances, entry, record)
+            return listed !== undefined && isForeign(listed, record)
+          }
+        })
+      : Effect.succeed(false)
+
+  return {
+    register: (entry, record) =>
+      Effect.catchIf(
+        Effect.suspend(() => ensureAndRegister(entry, record, entry.serviceId)),
+        (error) => isNotFound(error),
+        () => ensureAndRegister(entry, record, undefined)
+      ),
+    changeKey: (entry, reason) =>
+      Effect.gen(function* () {
+        const from = entry.instanceKey
+        const key = LeaseEntry.keyOf(entry)
+        if (reason === "dead_key" && key !== undefined) {
+          yield* registry.deregisterInstance(key).pipe(
+            Effect.timeoutFail({
+              duration: settings.registerTimeout,
+              onTimeout: () => overdue(settings.registerTimeout)
+            })
+          )
+        }
+        const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
+        entry.instanceKey = to
+        entry.maybeRegistered = false
+        entry.uncertainUntil = Number.NEGATIVE_INFINITY
+        LeaseEntry.unsafeNote(entry, { _tag: "KeyChanged", from, to, reason })
+        yield* log[reason](from, to)
+      }),
+    end: (entry) =>
+      Effect.gen(function* () {
+        const { record } = entry
+        if (record === undefined) return
+        yield* awaitAttempt(entry)
+        const key = LeaseEntry.keyOf(entry)
+        if (!entry.maybeRegistered || key === undefined) return
+        if (yield* isTaken(entry, record, key)) {
+          yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process, and is left to it`)
+          return
+        }
+        yield* takeOff(entry, key)
+        const left = entry.uncertainUntil - now()
+        if (left > 0) yield* Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), takeOff(entry, key))
+        entry.maybeRegistered = false
+      })
+  }
+}

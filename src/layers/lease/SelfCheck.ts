@@ -1,0 +1,89 @@
+/**
+ * Looks whether the registry shows what it has acknowledged: a beat says that a lease is held, and not that anybody can
+ * find the instance.
+ */
+import * as Effect from "effect/Effect"
+import * as Lease from "../../core/lease/Lease.js"
+import * as Logs from "../../internal/logs.js"
+import { isNotFound } from "../../schemas/AioError.js"
+import type { ServiceId } from "../../schemas/Ids.js"
+import type { Instance } from "../../schemas/Instance.js"
+import type { Registry } from "../../services/Registry.js"
+import * as LeaseEntry from "./LeaseEntry.js"
+import * as Registrar from "./Registrar.js"
+
+type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
+
+interface Own {
+  readonly entry: LeaseEntry.LeaseEntry
+  readonly record: LeaseEntry.SelfRecord
+  readonly instanceKey: string
+}
+
+/** One question for each service, however many instances of it there are. */
+const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<ServiceId, ReadonlyArray<Own>> => {
+  const services = new Map<ServiceId, Array<Own>>()
+  for (const entry of entries) {
+    const { instanceKey, record, serviceId } = entry
+    if (record === undefined || serviceId === undefined || !Lease.isAlive(entry.lease)) continue
+    const own = services.get(serviceId)
+    if (own === undefined) services.set(serviceId, [{ entry, record, instanceKey }])
+    else own.push({ entry, record, instanceKey })
+  }
+  return services
+}
+
+const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch: Dispatch): Effect.Effect<void> => {
+  if (listed === undefined) return dispatch(entry, { _tag: "Absent" })
+  if (!Registrar.isForeign(listed, record)) return dispatch(entry, { _tag: "Listed" })
+  const { instanceKey } = entry
+  return Effect.zipRight(
+    dispatch(entry, { _tag: "KeyConflict" }),
+    Effect.sync(() => {
+      // A lease that is lost or being registered anyway pays it no heed.
+      if (entry.lease.wanted !== "key_conflict") return
+      LeaseEntry.unsafeNote(entry, { _tag: "KeyConflict", instanceKey, host: listed.host })
+    })
+  )
+}
+
+const compare = (
+  own: ReadonlyArray<Own>,
+  instances: ReadonlyArray<Instance>,
+  dispatch: Dispatch
+): Effect.Effect<void> => {
+  const wanted = new Map(own.map((one) => [`${one.record.instance.env}\u0000${one.instanceKey}`, one]))
+  const listed = new Map<Own, Instance>()
+  for (const instance of instances) {
+    const one = wanted.get(`${instance.env}\u0000${instance.instanceKey}`)
+    if (one !== undefined) listed.set(one, instance)
+  }
+  return Effect.forEach(
+    own,
+    // What has another key by now was not looked for.
+    (one) => (one.entry.instanceKey === one.instanceKey ? verdict(one, listed.get(one), dispatch) : Effect.void),
+    { discard: true }
+  )
+}
+
+/**
+ * Asks the registry for the services of the leases that are held, one after the other, and tells each lease what it found.
+ * A question that fails says nothing.
+ */
+export const look = (
+  registry: Registry.Service,
+  entries: Iterable<LeaseEntry.LeaseEntry>,
+  dispatch: Dispatch
+): Effect.Effect<void> =>
+  Effect.forEach(
+    byService(entries),
+    ([serviceId, own]) =>
+      Effect.matchEffect(registry.getService(serviceId), {
+        onSuccess: ({ instances }) => compare(own, instances, dispatch),
+        onFailure: (error) =>
+          isNotFound(error)
+            ? Effect.forEach(own, ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), { discard: true })
+            : Logs.debug(`could not look for our own instances: ${error.message}`)
+      }),
+    { discard: true }
+  )

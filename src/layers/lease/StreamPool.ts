@@ -1,0 +1,276 @@
+/**
+ * The streams that the beats of all leases travel on: as many as the plan asks for, opened when there is a beat to send,
+ * replaced when they break, fall silent or have to move, ended when the last lease has gone.
+ *
+ * What is decided stands in `core/StreamPlan`; here are the fibers.
+ */
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Lease from "../../core/lease/Lease.js"
+import * as StreamPlan from "../../core/lease/StreamPlan.js"
+import * as Logs from "../../internal/logs.js"
+import { messageOf } from "../../internal/messageOf.js"
+import * as Metric from "../../internal/metric.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import * as Pulls from "../../internal/pulls.js"
+import * as Wakes from "../../internal/wakes.js"
+import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import * as Dispatch from "./Dispatch.js"
+import { HeartbeatChannel } from "./HeartbeatChannel.js"
+import type { LeaseEntry } from "./LeaseEntry.js"
+
+export interface StreamPool {
+  /** Sends a beat as soon as a stream takes it. Its outcome comes by `onEvent`. The lease is carried from now on. */
+  readonly unsafeSend: (entry: LeaseEntry) => void
+  /** The lease needs no more beats: it is not carried any longer, and a beat that waits is dropped. */
+  readonly unsafeLeave: (entry: LeaseEntry) => void
+  /** Keeps the streams until it is interrupted. */
+  readonly run: Effect.Effect<never>
+}
+
+export interface Options {
+  readonly registry: Registry.Service
+  /** When all streams have to move: the token they were opened with has been replaced, say. */
+  readonly moves: Stream.Stream<unknown>
+  readonly onEvent: Dispatch.UnsafeDispatch
+  readonly settings: StreamPlan.Settings
+}
+
+const resultLabels = {
+  renewed: Metric.labels({ result: "renewed" }),
+  refused: Metric.labels({ result: "refused" }),
+  failed: Metric.labels({ result: "failed" })
+}
+
+const countBeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
+  const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
+  const renewed = acks.length - refused
+  if (renewed > 0) Metric.unsafeUpdate(Metrics.beats, renewed, resultLabels.renewed)
+  if (refused > 0) Metric.unsafeUpdate(Metrics.beats, refused, resultLabels.refused)
+}
+
+const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
+  let counted = 0
+  for (const value of values) if (isCounted(value)) counted++
+  return counted
+}
+
+export const make = (options: Options): Effect.Effect<StreamPool> =>
+  Effect.gen(function* () {
+    const { moves, onEvent, registry, settings } = options
+    const clock = yield* Effect.clock
+    const now = () => Monotonic.unsafeNow(clock)
+    const leases = new Set<LeaseEntry>()
+    // Beats that no stream has taken yet, in the order they were asked for. They outlive the streams.
+    const waiting = new Set<LeaseEntry>()
+    const wake = Wakes.unsafeMakeLatch(false)
+    let streams: ReadonlyArray<HeartbeatChannel> = []
+    let opening = StreamPlan.open
+    let beatsPerMilli = 0
+    let millisPerBeat = 0
+    let surplusSince = Number.POSITIVE_INFINITY
+    let sent = 0
+    let round = leases.values()
+
+    const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, beatsPerMilli, millisPerBeat })
+    const stays = ({ isLeaving }: HeartbeatChannel): boolean => !isLeaving
+    const staying = () => count(streams, stays)
+    const unproven = () => count(streams, ({ isProven }) => !isProven)
+
+    const letGo = (stream: HeartbeatChannel) => {
+      streams = streams.filter((other) => other !== stream)
+      stream.unsafeLetGo()
+    }
+
+    /** Ends what is too much: streams that have been replaced, and such as are not wanted any longer. */
+    const prune = (at: number) => {
+      const target = wanted()
+      for (const stream of streams) if (at >= stream.renewAt) stream.isLeaving = true
+      const present = staying()
+      surplusSince = present > target ? Math.min(surplusSince, at) : Number.POSITIVE_INFINITY
+      const ending = StreamPlan.surplus(present, target, surplusSince, at)
+      if (ending > 0) for (const stream of streams.filter(stays).slice(0, ending)) stream.isLeaving = true
+      let working = count(streams, ({ isProven }) => isProven)
+      for (const stream of streams) {
+        if (!stream.isLeaving || (stream.isProven && working <= target)) continue
+        if (stream.isProven) working--
+        letGo(stream)
+      }
+    }
+
+    const open = (at: number): Effect.Effect<HeartbeatChannel, never, Scope.Scope> =>
+      Effect.flatMap(Random.next, (random) => {
+        const stream = new HeartbeatChannel(clock, StreamPlan.renewAt(settings, at, random), (entry) =>
+          onEvent(entry, { _tag: "BeatLost" })
+        )
+        streams = [...streams, stream]
+        return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
+      })
+
+    const needsAnother = (at: number): boolean => staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)
+
+    /** Gives a beat to one of the streams there are, if it may have more. */
+    const place = (entry: LeaseEntry, at: number): boolean => {
+      const stream = streams[StreamPlan.choose(settings, streams, millisPerBeat, sent, at)]
+      if (stream === undefined) return false
+      sent++
+      stream.unsafeSend(entry)
+      return true
+    }
+
+    /** Gives the beats that wait to streams, and opens streams for them as long as there are too few. */
+    const assign = Effect.gen(function* () {
+      const at = now()
+      prune(at)
+      for (const entry of waiting) {
+        if (needsAnother(at)) (yield* open(at)).unsafeSend(entry)
+        else if (!place(entry, at)) return
+        waiting.delete(entry)
+      }
+    })
+
+    /** A stream that has to be left stays until another one has answered; nobody waits for it, and so a beat must be asked for. */
+    const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
+
+    /** The next lease, in turn, that has a beat to give. */
+    const nextIdle = (): LeaseEntry | undefined => {
+      for (let seen = 0; seen <= leases.size; seen++) {
+        const { done, value } = round.next()
+        if (done) round = leases.values()
+        else if (value.lease.nextBeatAt < Number.POSITIVE_INFINITY) return value
+      }
+      return undefined
+    }
+
+    const askForBeats: Effect.Effect<void> = Effect.suspend(() => {
+      if (!lacksSuccessor() || !StreamPlan.mayOpen(opening, unproven(), now())) return Effect.void
+      const idle = new Set<LeaseEntry>()
+      const needed = opening.failures === 0 ? wanted() - staying() : 1
+      for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
+        idle.add(entry)
+      }
+      return Dispatch.forEach(idle, (entry) => onEvent(entry, { _tag: "BeatWanted" }))
+    })
+
+    const works = Effect.suspend(() => {
+      if (opening.failures === 0) return Effect.void
+      opening = StreamPlan.open
+      return Logs.info("the heartbeat streams work again")
+    })
+
+    const onAck = (stream: HeartbeatChannel, ack: HeartbeatAck): Dispatch.Rest => {
+      const answered = stream.unsafeAnswered(ack.receivedAt)
+      if (answered === undefined) return undefined
+      millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
+      const refused = ack.expiresAt === 0
+      Metric.unsafeUpdate(Metrics.beatRoundTripMillis, ack.receivedAt - ack.sentAt, Metric.noLabels)
+      return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
+    }
+
+    const onAcks = (stream: HeartbeatChannel, acks: ReadonlyArray<HeartbeatAck>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const isFirst = !stream.isProven
+        countBeats(acks)
+        const all = Dispatch.forEach(acks, (ack) => onAck(stream, ack))
+        return Effect.zipRight(
+          isFirst ? Effect.zipRight(works, all) : all,
+          Effect.sync(() => {
+            // A stream that has just shown that it works may replace another one.
+            if (isFirst || waiting.size > 0 || lacksSuccessor()) wake.unsafeOpen()
+          })
+        )
+      })
+
+    const longestDelay = (): number => {
+      let longest = StreamPlan.LONGEST_DELAY
+      // Of all, and not of those that wait by now: the others will have beats to send before the next stream is tried.
+      for (const { lease } of leases)
+        longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isAlive(lease)))
+      return longest
+    }
+
+    const broke = (cause: Cause.Cause<RegistryError>): Effect.Effect<void> =>
+      Effect.flatMap(Random.next, (random) => {
+        const isFirst = opening.failures === 0
+        opening = StreamPlan.broke(opening, longestDelay(), now(), random)
+        const line = `a heartbeat stream broke, and is opened anew: ${messageOf(cause)}`
+        return isFirst ? Logs.warning(line) : Logs.debug(line)
+      })
+
+    const ended = (stream: HeartbeatChannel, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const isMissed = streams.includes(stream)
+        streams = streams.filter((other) => other !== stream)
+        const lost = stream.entries
+        if (lost.length > 0) Metric.unsafeUpdate(Metrics.beats, lost.length, resultLabels.failed)
+        const told = Dispatch.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }))
+        const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
+        return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
+      })
+
+    const leave = (stream: HeartbeatChannel) => Effect.sync(() => move([stream]))
+
+    const serve = (stream: HeartbeatChannel): Effect.Effect<void> =>
+      Pulls.forEach(registry.heartbeats(stream.beats, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
+        Effect.raceFirst(stream.watch),
+        Effect.raceFirst(stream.farewell),
+        Effect.onExit((exit) => ended(stream, exit)),
+        Effect.ignore
+      )
+
+    const pause = Effect.suspend(() => {
+      const left = waiting.size > 0 || lacksSuccessor() ? opening.notBefore - now() : 0
+      return left > 0 ? Effect.asVoid(Effect.timeoutOption(wake.await, Duration.millis(Math.ceil(left)))) : wake.await
+    })
+
+    const move = (moving: Iterable<HeartbeatChannel>) => {
+      for (const stream of moving) stream.isLeaving = true
+      wake.unsafeOpen()
+    }
+
+    const reachable = Effect.map(Random.next, (random) => {
+      opening = StreamPlan.reachable(opening, now(), random)
+      wake.unsafeOpen()
+    })
+
+    return {
+      unsafeSend: (entry) => {
+        if (!leases.has(entry)) {
+          leases.add(entry)
+          beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease)
+        }
+        // The usual case, without waking the fiber that opens and ends streams.
+        const at = now()
+        if (waiting.size === 0) prune(at)
+        if (waiting.size === 0 && !needsAnother(at) && place(entry, at)) return
+        waiting.add(entry)
+        wake.unsafeOpen()
+      },
+      unsafeLeave: (entry) => {
+        if (!leases.delete(entry)) return
+        waiting.delete(entry)
+        beatsPerMilli = leases.size === 0 ? 0 : beatsPerMilli - StreamPlan.beatsPerMilli(entry.lease)
+        wake.unsafeOpen()
+      },
+      run: Effect.scoped(
+        Effect.zipRight(
+          Effect.all([
+            Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
+            Effect.forkScoped(Stream.runForEach(registry.reconnects, () => reachable))
+          ]),
+          Effect.forever(
+            Effect.suspend(() => {
+              wake.unsafeClose()
+              return assign.pipe(Effect.zipRight(askForBeats), Effect.zipRight(pause))
+            })
+          )
+        )
+      )
+    }
+  })

@@ -1,0 +1,282 @@
+/** One fetch of a view: what is asked, how the answer is taken, and what is told of how it went. */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as FetchPlan from "../../core/view/FetchPlan.js"
+import * as Refresh from "../../core/view/Refresh.js"
+import * as View from "../../core/view/View.js"
+import * as Metric from "../../internal/metric.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import * as Slices from "../../internal/slices.js"
+import * as Wakes from "../../internal/wakes.js"
+import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
+import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
+import type { ServiceWithInstances } from "../../schemas/Service.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import type { Registry, RegistryError } from "../../services/Registry.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import * as ProjectView from "./ProjectView.js"
+import * as ViewMetrics from "./ViewMetrics.js"
+
+export interface Settings extends FetchPlan.Settings, View.HoldLimits {
+  readonly refreshIntervalMillis: number
+  readonly fetchTimeoutMillis: number
+  readonly idleTimeoutMillis: number
+  readonly maxStaleMillis: number
+}
+
+export interface Means {
+  readonly registry: Registry.Service
+  readonly clock: Clock.Clock
+  readonly settings: Settings
+  /** Told of each view that is new, in the same synchronous step. `changed` names the services that are different now. */
+  readonly onView: (cell: ProjectView.ProjectView, now: number, changed: ReadonlySet<string>) => void
+}
+
+/**
+ * Where an earlier process has left a snapshot, a first fetch that takes longer does without the registry for now: 2
+ * seconds.
+ */
+export const recallAfterMillis = 2_000
+
+const timedOut = (millis: number) => () =>
+  new AioRpcError({
+    method: "RegistryService/ListServices",
+    code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+    details: `no answer within ${Duration.format(Duration.millis(millis))}`
+  })
+
+const describe = ({ view }: ProjectView.ProjectView): string => `${view.project} in env ${view.env}`
+
+/** At most so many services that have shrunk are named: a registry that was flushed takes all of them at once. */
+const MAX_NAMED = 10
+
+/** The services in use of which the registry has just begun to list less than half, as people read it. */
+const shrunk = (cell: ProjectView.ProjectView, next: View.View): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (const name of cell.uses.keys()) {
+    const before = View.find(cell.view, name)
+    const after = View.find(next, name)
+    if (after !== undefined && after.held.size > 0 && before?.held.size === 0) {
+      found.push(`${name} ${before.instances.length} → ${after.instances.length - after.held.size}`)
+    }
+  }
+  return found
+}
+
+const logShrunk = (cell: ProjectView.ProjectView, found: ReadonlyArray<string>): Effect.Effect<void> => {
+  if (found.length === 0) return Effect.void
+  const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
+  return Effect.logWarning(
+    `the registry lists far fewer instances of ${describe(cell)} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
+  )
+}
+
+/** Takes an answer, in slices where it is long. What was reported or deregistered between two slices counts. */
+const take = (
+  cell: ProjectView.ProjectView,
+  answer: ReadonlyArray<ServiceWithInstances>,
+  asked: ReadonlySet<string> | undefined,
+  { clock, onView, settings }: Means
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const now = Monotonic.unsafeNow(clock)
+    // Hardly ever has one left, and lists are long: no key is made for nothing.
+    const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
+      cell.departed.size > 0 && cell.departed.has(ProjectView.memberKey(serviceId, instanceKey))
+    const merging = View.begin(cell.view, answer, now, { asked, hasLeft, limits: settings })
+    return Effect.flatMap(Slices.run(merging.step), () => {
+      const [view, changed] = merging.finish(cell.view)
+      const found = shrunk(cell, view)
+      cell.view = view
+      cell.remembered = []
+      cell.hadServices ||= view.services.size > 0
+      onView(cell, now, changed)
+      return logShrunk(cell, found)
+    })
+  })
+
+const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>
+  Option.match(Cause.failureOption(cause), {
+    onNone: () => true,
+    onSome: (error) => error._tag !== "AioRpcError" || !error.isRetryable
+  })
+
+/**
+ * Takes a service by its id. One that is not there any more tells nothing of its name, and neither does an id that was given
+ * to another service, by a registry that has lost its memory: both are for the next list to decide. So is what fails for
+ * reasons of its own, lest it keep the others from being fetched.
+ */
+const single = (
+  cell: ProjectView.ProjectView,
+  name: string,
+  id: ServiceId,
+  means: Means
+): Effect.Effect<void, RegistryError> => {
+  const wantList = Effect.sync(() => {
+    cell.listWanted = true
+  })
+  return means.registry.getService(id).pipe(
+    Effect.flatMap((one) =>
+      one.service.project === cell.view.project && one.service.name === name
+        ? take(cell, [one], new Set([name]), means)
+        : wantList
+    ),
+    Effect.catchIf(isNotFound, () => wantList),
+    Effect.tapErrorCause((cause) => (isItsOwn(cause) ? wantList : Effect.void))
+  )
+}
+
+const ask = (
+  cell: ProjectView.ProjectView,
+  plan: FetchPlan.FetchPlan,
+  means: Means
+): Effect.Effect<void, RegistryError> =>
+  plan === "List"
+    ? Effect.flatMap(means.registry.listServices({ project: cell.view.project, env: cell.view.env }), (answer) =>
+        take(cell, answer, undefined, means)
+      )
+    : Effect.forEach(plan, ([name, id]) => single(cell, name, id, means), { discard: true })
+
+/** Uses what an earlier process has known, where that is not too old. Gives the line to be logged. */
+const recall = (cell: ProjectView.ProjectView, { clock, onView, settings }: Means): Effect.Effect<void> => {
+  const now = Monotonic.unsafeNow(clock)
+  const known = cell.remembered.filter((service) => View.ageMillis(service, now) < settings.maxStaleMillis)
+  cell.remembered = []
+  if (known.length === 0) return Effect.void
+  cell.view = View.add(cell.view, known)
+  cell.hadServices = true
+  onView(cell, now, new Set(known.map(({ service }) => service.name)))
+  const age = known.reduce((oldest, service) => Math.max(oldest, View.ageMillis(service, now)), 0)
+  return Effect.logWarning(
+    `the registry does not answer: the instances of ${describe(cell)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
+  )
+}
+
+/** Lets those go that wait for a first fetch, once there is a snapshot to answer them from; others may wait on. */
+const recallSoon = (cell: ProjectView.ProjectView, means: Means): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    const { current } = cell
+    const log = recall(cell, means)
+    if (current !== undefined) {
+      cell.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
+      Wakes.unsafeDone(current.done, Effect.succeed(ProjectView.released))
+    }
+    return log
+  }).pipe(Effect.delay(Duration.millis(recallAfterMillis)), Effect.zipRight(Effect.never))
+
+const reason = (exit: Exit.Failure<void, RegistryError>): string =>
+  Option.match(Cause.failureOption(exit.cause), {
+    onSome: (error) => error.message,
+    onNone: () => Cause.pretty(exit.cause)
+  })
+
+// One line when an outage begins and one when it ends; between the two the result's age tells.
+const logTurn = (
+  cell: ProjectView.ProjectView,
+  exit: ProjectView.FetchExit,
+  failuresBefore: number
+): Effect.Effect<void> => {
+  if (Exit.isFailure(exit)) {
+    return failuresBefore > 0
+      ? Effect.void
+      : Effect.logWarning(
+          cell.view.listedAt === undefined
+            ? `the instances of ${describe(cell)} cannot be fetched: ${reason(exit)}`
+            : `the instances of ${describe(cell)} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
+        )
+  }
+  return failuresBefore === 0
+    ? Effect.void
+    : Effect.logInfo(`the instances of ${describe(cell)} are fetched again, after ${failuresBefore} failed attempts`)
+}
+
+const refreshLabels = {
+  list: {
+    success: Metric.labels({ kind: "list", result: "success" }),
+    failure: Metric.labels({ kind: "list", result: "failure" })
+  },
+  single: {
+    success: Metric.labels({ kind: "by-id", result: "success" }),
+    failure: Metric.labels({ kind: "by-id", result: "failure" })
+  }
+}
+
+/** Forgets what nobody has confirmed for too long. Gives the line to be logged. */
+const expire = (cell: ProjectView.ProjectView, now: number, { onView, settings }: Means): Effect.Effect<void> => {
+  const view = View.expire(cell.view, now, settings.maxStaleMillis)
+  const gone = new Set(Array.from(cell.view.services.keys()).filter((name) => !view.services.has(name)))
+  cell.view = view
+  if (gone.size === 0) return Effect.void
+  onView(cell, now, gone)
+  return Effect.logWarning(
+    `${gone.size} services of ${describe(cell)} are forgotten: the registry has not answered for ${Duration.format(Duration.millis(settings.maxStaleMillis))}`
+  )
+}
+
+const land = (
+  cell: ProjectView.ProjectView,
+  fetch: ProjectView.Fetch,
+  exit: ProjectView.FetchExit,
+  random: number,
+  means: Means
+): Effect.Effect<void> => {
+  const now = Monotonic.unsafeNow(means.clock)
+  const failuresBefore = cell.refresh.failures
+  const isSuccess = Exit.isSuccess(exit)
+  cell.last = { plan: fetch.plan, exit: Exit.isInterrupted(exit) ? ProjectView.closed : exit }
+  cell.refresh = isSuccess
+    ? Refresh.succeeded(cell.refresh, now, means.settings.refreshIntervalMillis, random)
+    : Refresh.failed(cell.refresh, now, random)
+  if (cell.listWanted || cell.expedited) cell.refresh = Refresh.expedited(cell.refresh, now)
+  const waiting = cell.current?.done ?? fetch.done
+  cell.current = undefined
+  const labels = refreshLabels[fetch.plan === "List" ? "list" : "single"]
+  Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
+  // All that a waiting caller will see is there before it is told, in one step: the fiber may end with any of the lines.
+  const lines = [logTurn(cell, cell.last.exit, failuresBefore)]
+  if (!isSuccess) lines.push(recall(cell, means), expire(cell, now, means))
+  ViewMetrics.update(cell, now)
+  Wakes.unsafeDone(waiting, Effect.succeed(cell.last.exit))
+  return Effect.all(lines, { discard: true })
+}
+
+const begin = (cell: ProjectView.ProjectView, { clock, settings }: Means): ProjectView.Fetch => {
+  const now = Monotonic.unsafeNow(clock)
+  ProjectView.tidy(cell, now, settings.idleTimeoutMillis)
+  const plan = cell.listWanted ? "List" : FetchPlan.make(cell.view, cell.uses.keys(), now, cell.listTriedAt, settings)
+  if (plan === "List") cell.listTriedAt = now
+  const fetch = { plan, done: cell.next ?? Deferred.unsafeMake(FiberId.none) }
+  cell.current = fetch
+  cell.next = undefined
+  cell.listWanted = false
+  cell.expedited = false
+  cell.refresh = Refresh.started(cell.refresh, now)
+  cell.departed.clear()
+  return fetch
+}
+
+/** Fetches once. Never fails: how it went is told to the cell. */
+export const run = (cell: ProjectView.ProjectView, means: Means): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const fetch = begin(cell, means)
+    const millis = means.settings.fetchTimeoutMillis
+    const answer = Effect.timeoutFail(ask(cell, fetch.plan, means), { duration: millis, onTimeout: timedOut(millis) })
+    const age = ViewMetrics.follow(cell, means.clock)
+    const meanwhile =
+      cell.remembered.length === 0
+        ? age
+        : Effect.zipRight(Effect.all([age, recallSoon(cell, means)], { concurrency: 2, discard: true }), Effect.never)
+    return Effect.raceFirst(answer, meanwhile).pipe(
+      // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
+      Effect.exit,
+      Effect.zip(Random.next),
+      Effect.flatMap(([exit, random]) => land(cell, fetch, exit, random, means))
+    )
+  })

@@ -1,0 +1,178 @@
+/**
+ * Answers what is asked of a `DiscoveryCached` from its views, and waits for the registry only where they have no answer.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Stream from "effect/Stream"
+import * as Refresh from "../../core/view/Refresh.js"
+import * as View from "../../core/view/View.js"
+import { type AioConfigError, AioServiceNotFound } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import type { ServiceRef } from "../../schemas/Service.js"
+import type { DiscoveryError, InstanceChange, Resolved } from "../../services/Discovery.js"
+import type { RegistryError } from "../../services/Registry.js"
+import type * as ProjectView from "./ProjectView.js"
+import type { StartupRef } from "./Startup.js"
+import type * as ViewCache from "./ViewCache.js"
+import * as Watch from "./Watch.js"
+
+export interface Settings extends Watch.Settings {
+  /** The env of a ref that names none. */
+  readonly env: string
+  readonly refreshIntervalMillis: number
+}
+
+export interface Lookup {
+  /** What `from` finds in the view of the ref's project, now. Marks the service as in use. */
+  readonly find: <A>(
+    ref: ServiceRef,
+    from: (cell: ProjectView.ProjectView, name: string) => A | undefined
+  ) => A | undefined
+  /**
+   * What `from` finds in the view of the ref's project; where it finds nothing, waits for news once and asks `from` again. What
+   * it does not find then, `otherwise` tells: the view has been fetched, or the service is in it.
+   */
+  readonly answer: <A, E>(
+    ref: ServiceRef,
+    from: (cell: ProjectView.ProjectView, name: string) => A | undefined,
+    otherwise: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+  ) => Effect.Effect<A, E | DiscoveryError>
+  /** Waits until the registry has answered for a project, or until a service of it is known otherwise. */
+  readonly first: (ref: StartupRef) => Effect.Effect<void, RegistryError>
+  readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
+  readonly refresh: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
+  readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>
+}
+
+const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfigError> =>
+  Either.all([
+    Limits.text("ref.project", ref.project, { max: Limits.maxLength.project, required: true }),
+    Limits.text("ref.name", ref.name, { max: Limits.maxLength.name, required: true }),
+    Limits.text("ref.env", env, { max: Limits.maxLength.env, required: true })
+  ])
+
+export const notFound = ({ view }: ProjectView.ProjectView, name: string): AioServiceNotFound =>
+  new AioServiceNotFound({ project: view.project, serviceName: name, env: view.env })
+
+const sourceOf = (
+  service: View.ServiceView,
+  ageMillis: number,
+  refresh: Refresh.Refresh,
+  intervalMillis: number
+): Resolved["source"] => {
+  if (service.isStatic) return "Static"
+  if (service.isFromDisk) return "Disk"
+  return Refresh.isStale(refresh, ageMillis, intervalMillis) ? "Stale" : "Fresh"
+}
+
+export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup => {
+  const all = (cell: ProjectView.ProjectView, name: string): Resolved | undefined => {
+    const found = View.find(cell.view, name)
+    if (found === undefined) return undefined
+    const ageMillis = found.isStatic ? 0 : View.ageMillis(found, keeper.now())
+    return {
+      instances: found.instances,
+      ageMillis,
+      source: sourceOf(found, ageMillis, cell.refresh, settings.refreshIntervalMillis)
+    }
+  }
+  const some = (cell: ProjectView.ProjectView, name: string): Resolved | undefined => {
+    const found = all(cell, name)
+    return found !== undefined && found.instances.length > 0 ? found : undefined
+  }
+  const allOrNotFound = (cell: ProjectView.ProjectView, name: string): Effect.Effect<Resolved, AioServiceNotFound> => {
+    const found = all(cell, name)
+    if (found === undefined) return Effect.fail(notFound(cell, name))
+    keeper.use(cell, name)
+    return Effect.succeed(found)
+  }
+
+  /** Opening and asking are one synchronous step: between the two a keeper could find its cell idle, and leave. */
+  const opened = <A, E>(
+    ref: ServiceRef,
+    ask: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | AioConfigError> =>
+    Effect.suspend((): Effect.Effect<A, E | AioConfigError> => {
+      const env = ref.env ?? settings.env
+      const checked = checkRef(ref, env)
+      return Either.isLeft(checked) ? Effect.fail(checked.left) : ask(keeper.open(ref.project, env), ref.name)
+    })
+
+  const find: Lookup["find"] = (ref, from) => {
+    const { name, project } = ref
+    const known = keeper.find(project, ref.env ?? settings.env)
+    const found = known && from(known, name)
+    if (known === undefined || found === undefined) return undefined
+    const use = known.uses.get(name)
+    if (use === undefined) keeper.use(known, name)
+    else use.asked = true
+    return found
+  }
+
+  const answer = <A, E>(
+    ref: ServiceRef,
+    from: (cell: ProjectView.ProjectView, name: string) => A | undefined,
+    otherwise: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | DiscoveryError> => {
+    const found = find(ref, from)
+    if (found !== undefined) return Effect.succeed(found)
+    // Only here, off the hot path: what is in the view has a name that the registry accepts.
+    return opened(ref, (cell, name): Effect.Effect<A, E | DiscoveryError> => {
+      const configured = from(cell, name)
+      if (configured !== undefined) {
+        keeper.use(cell, name)
+        return Effect.succeed(configured)
+      }
+      return Effect.flatMap(keeper.awaitNews(cell, name), (exit): Effect.Effect<A, E | DiscoveryError> => {
+        const news = from(cell, name)
+        if (news !== undefined) {
+          keeper.use(cell, name)
+          return Effect.succeed(news)
+        }
+        const isKnown = cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+        return !isKnown && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : otherwise(cell, name)
+      })
+    })
+  }
+
+  const first: Lookup["first"] = ({ env = settings.env, name = "", project }) =>
+    Effect.suspend(() => {
+      const cell = keeper.open(project, env)
+      const isKnown = () => {
+        if (View.find(cell.view, name) !== undefined) keeper.use(cell, name)
+        return cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+      }
+      if (isKnown()) return Effect.void
+      return Effect.flatMap(keeper.awaitNews(cell, name), (exit) =>
+        isKnown() || Exit.isSuccess(exit) ? Effect.void : Effect.failCause(exit.cause)
+      )
+    })
+
+  const resolve: Lookup["resolve"] = (ref) => Effect.suspend(() => answer(ref, some, allOrNotFound))
+
+  return {
+    find,
+    answer,
+    first,
+    resolve,
+    refresh: (ref) =>
+      opened(
+        ref,
+        (cell, name): Effect.Effect<Resolved, DiscoveryError> =>
+          View.find(cell.view, name)?.isStatic
+            ? allOrNotFound(cell, name)
+            : Effect.flatMap(
+                keeper.refresh(cell, name),
+                (exit): Effect.Effect<Resolved, DiscoveryError> =>
+                  Exit.isFailure(exit) ? Effect.failCause(exit.cause) : allOrNotFound(cell, name)
+              )
+      ),
+    watch: (ref) =>
+      Watch.make(keeper, settings, {
+        name: ref.name,
+        resolved: resolve(ref),
+        open: () => keeper.open(ref.project, ref.env ?? settings.env)
+      })
+  }
+}

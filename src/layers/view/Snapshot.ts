@@ -1,0 +1,244 @@
+/** What discovery knows, kept for the next process: should it find the registry away when it starts. */
+import { createHash } from "node:crypto"
+import type * as KeyValueStore from "@effect/platform/KeyValueStore"
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as View from "../../core/view/View.js"
+import * as Fibers from "../../internal/fibers.js"
+import { messageOf } from "../../internal/messageOf.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import * as Schemas from "../../internal/schemas.js"
+import * as Slices from "../../internal/slices.js"
+import * as Stores from "../../internal/stores.js"
+import * as Wakes from "../../internal/wakes.js"
+import { Instance } from "../../schemas/Instance.js"
+import { Service } from "../../schemas/Service.js"
+import type * as ProjectView from "./ProjectView.js"
+
+export interface Options {
+  /** Where it is kept. `SnapshotStore` is one that is fit for it: atomic, and for this user's eyes only. */
+  readonly store: KeyValueStore.KeyValueStore
+  /** Under which key: one for each registry whose services are kept in one store. Default `effect-aio-discovery`. */
+  readonly key?: string | undefined
+  /** How long after a change it is written, together with what else has changed by then. Default 5 seconds; 0 to 1 day. */
+  readonly debounce?: Duration.DurationInput | undefined
+}
+
+export interface Settings {
+  readonly store: KeyValueStore.KeyValueStore
+  readonly key: string
+  readonly debounceMillis: number
+  readonly maxStaleMillis: number
+}
+
+export const defaults = { key: "effect-aio-discovery", debounce: Duration.seconds(5) } as const
+
+export interface Snapshot {
+  /** What an earlier process has known of a project. */
+  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+  /** The registry has answered, or something else has changed what is known. */
+  readonly note: (isChanged: boolean) => void
+  /** Keeps it up to date until the scope closes, and writes it once more then, for 2 seconds at most. */
+  readonly keep: (cells: () => Iterable<ProjectView.ProjectView>) => Effect.Effect<void, never, Scope.Scope>
+}
+
+const VERSION = 1
+
+/** What did not change is written so often all the same: the age of what is read is told from when it was confirmed. */
+const CONFIRM_MILLIS = 300_000
+
+/** A disk that hangs holds up neither a start nor a stop for longer. */
+const READ_TIMEOUT = "2 seconds"
+const LAST_WRITE_TIMEOUT = "2 seconds"
+const WRITE_TIMEOUT = "30 seconds"
+
+/** `fetchedAt`: when the registry has answered, in milliseconds since the epoch. */
+const Line = Schema.Struct({
+  project: Schema.String,
+  env: Schema.String,
+  fetchedAt: Schema.Number,
+  service: Service,
+  instances: Schema.Array(Instance)
+})
+
+interface Line extends Schema.Schema.Type<typeof Line> {}
+
+const Header = Schema.Struct({
+  format: Schema.Literal("effect-aio/discovery"),
+  version: Schema.Number,
+  sha256: Schema.String
+})
+
+const decodeHeader = Schema.decodeUnknownOption(Schemas.json(Header))
+const decodeLine = Schemas.decoder(Schemas.json(Line))
+
+/** One line says what it is and proves that the rest is whole; each of the others is a service. */
+const encode = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
+  Effect.suspend(() => {
+    const hash = createHash("sha256")
+    const texts: Array<string> = []
+    return Effect.map(
+      Slices.run(() => {
+        const line = lines[texts.length]
+        if (line === undefined) return true
+        const text = JSON.stringify(line)
+        hash.update(text).update("\n")
+        texts.push(text)
+        return false
+      }),
+      () => {
+        const header = { format: "effect-aio/discovery", version: VERSION, sha256: hash.digest("hex") }
+        return [JSON.stringify(header), ...texts, ""].join("\n")
+      }
+    )
+  })
+
+/** The services that a text holds, or what is wrong with it. */
+const decode = (text: string): Effect.Effect<ReadonlyArray<Line>, string> =>
+  Effect.suspend(() => {
+    const [first = "", ...texts] = text.split("\n")
+    const header = decodeHeader(first)
+    if (Option.isNone(header)) return Effect.fail("it is damaged, or something else")
+    const { sha256, version } = header.value
+    if (version !== VERSION) return Effect.fail(`it is of version ${version}, and not ${VERSION}`)
+    texts.pop()
+    const hash = createHash("sha256")
+    const lines: Array<Line> = []
+    let next = 0
+    let hasFailed = false
+    return Effect.flatMap(
+      Slices.run(() => {
+        const one = texts[next++]
+        if (one === undefined) return true
+        hash.update(one).update("\n")
+        const line = decodeLine(one)
+        if (Either.isRight(line)) lines.push(line.right)
+        else hasFailed = true
+        return false
+      }),
+      () => (hasFailed || hash.digest("hex") !== sha256 ? Effect.fail("it is damaged") : Effect.succeed(lines))
+    )
+  })
+
+const reasonOf = (cause: Cause.Cause<unknown>): string => messageOf(cause).split("\n", 1)[0] ?? ""
+
+const read = ({ key, store }: Settings): Effect.Effect<ReadonlyArray<Line>> =>
+  Stores.get(store, key).pipe(
+    Effect.timeout(READ_TIMEOUT),
+    Effect.flatMap(Option.match({ onNone: () => Effect.succeed([]), onSome: decode })),
+    Effect.catchAllCause((cause) =>
+      Effect.as(Effect.logWarning(`the snapshot of discovery is not used: ${reasonOf(cause)}`), [])
+    )
+  )
+
+const groupOf = ({ env, project }: { readonly project: string; readonly env: string }) => JSON.stringify([project, env])
+
+/** What is known and asked for, and of the projects that the registry has not answered for yet, what an earlier process knew. */
+const collect = (
+  cells: Iterable<ProjectView.ProjectView>,
+  carried: Map<string, ReadonlyArray<Line>>,
+  clock: Clock.Clock,
+  maxStaleMillis: number
+): ReadonlyArray<Line> => {
+  const wallNow = clock.unsafeCurrentTimeMillis()
+  const now = Monotonic.unsafeNow(clock)
+  const lines: Array<Line> = []
+  for (const { uses, view } of cells) {
+    if (view.listedAt === undefined) continue
+    carried.delete(groupOf(view))
+    for (const name of uses.keys()) {
+      const known = View.find(view, name)
+      if (known === undefined || known.isStatic) continue
+      const { instances, service } = known
+      const fetchedAt = wallNow - Math.round(View.ageMillis(known, now))
+      lines.push({ project: view.project, env: view.env, fetchedAt, service, instances })
+    }
+  }
+  for (const old of carried.values()) {
+    lines.push(...old.filter(({ fetchedAt }) => wallNow - fetchedAt < maxStaleMillis))
+  }
+  return lines
+}
+
+/** Writes, and tells of a failure, but of one only until it is over. Never fails: gives whether it was written. */
+const makeWrite = ({ key, store }: Settings) => {
+  let hasFailed = false
+  return (lines: ReadonlyArray<Line>, timeout: Duration.DurationInput): Effect.Effect<boolean> =>
+    encode(lines).pipe(
+      Effect.flatMap((text) => store.set(key, text)),
+      Effect.timeout(timeout),
+      Effect.zipRight(
+        Effect.sync(() => {
+          hasFailed = false
+          return true
+        })
+      ),
+      Effect.catchAllCause((cause) => {
+        if (hasFailed || Cause.isInterruptedOnly(cause)) return Effect.succeed(false)
+        hasFailed = true
+        return Effect.as(Effect.logWarning(`the snapshot of discovery cannot be written: ${reasonOf(cause)}`), false)
+      })
+    )
+}
+
+/** Reads what there is. Nothing that is wrong with it fails: it is told in a warning, and life goes on without. */
+export const make = (settings: Settings): Effect.Effect<Snapshot> =>
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const write = makeWrite(settings)
+    const carried = new Map<string, ReadonlyArray<Line>>()
+    for (const line of yield* read(settings)) {
+      carried.set(groupOf(line), [...(carried.get(groupOf(line)) ?? []), line])
+    }
+    let hasNews = false
+    let writtenAt = Number.NEGATIVE_INFINITY
+    let due = Deferred.unsafeMake<void>(FiberId.none)
+
+    const writeNow = (cells: () => Iterable<ProjectView.ProjectView>, timeout: Duration.DurationInput) =>
+      Effect.suspend(() => {
+        hasNews = false
+        writtenAt = Monotonic.unsafeNow(clock)
+        due = Deferred.unsafeMake<void>(FiberId.none)
+        return Effect.onExit(write(collect(cells(), carried, clock, settings.maxStaleMillis), timeout), (exit) =>
+          Effect.sync(() => {
+            // The end of the process may come in the middle of it.
+            if (!Exit.isSuccess(exit) || !exit.value) hasNews = true
+          })
+        )
+      })
+
+    const snapshot: Snapshot = {
+      remembered: (project, env, now) =>
+        (carried.get(groupOf({ project, env })) ?? []).map((line) =>
+          View.remembered(line, now - Math.max(0, clock.unsafeCurrentTimeMillis() - line.fetchedAt))
+        ),
+      note: (isChanged) => {
+        hasNews = true
+        if (isChanged || Monotonic.unsafeNow(clock) - writtenAt >= CONFIRM_MILLIS) Wakes.unsafeDone(due, Effect.void)
+      },
+      keep: (cells) =>
+        Effect.gen(function* () {
+          yield* Effect.addFinalizer(() =>
+            Effect.suspend(() => (hasNews ? Effect.interruptible(writeNow(cells, LAST_WRITE_TIMEOUT)) : Effect.void))
+          )
+          yield* Effect.suspend(() => Wakes.awaiting(due)).pipe(
+            Effect.zipRight(Effect.sleep(Duration.millis(settings.debounceMillis))),
+            Effect.zipRight(Effect.suspend(() => writeNow(cells, WRITE_TIMEOUT))),
+            Effect.forever,
+            Fibers.bare,
+            Effect.interruptible,
+            Effect.forkScoped
+          )
+        }).pipe(Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }))
+    }
+    return snapshot
+  }).pipe(Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }))

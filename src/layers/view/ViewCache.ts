@@ -1,0 +1,336 @@
+/**
+ * The views of a `DiscoveryCached`, each kept by a fiber of the layer's own: fetched, fetched again, and dropped when
+ * nobody asks any more.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as FetchPlan from "../../core/view/FetchPlan.js"
+import * as Refresh from "../../core/view/Refresh.js"
+import * as View from "../../core/view/View.js"
+import * as Fibers from "../../internal/fibers.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import * as Wakes from "../../internal/wakes.js"
+import type { LeaseKey } from "../../schemas/Ids.js"
+import { Registry } from "../../services/Registry.js"
+import * as Fetcher from "./Fetcher.js"
+import * as ProjectView from "./ProjectView.js"
+import * as ViewMetrics from "./ViewMetrics.js"
+
+export type Settings = Fetcher.Settings
+
+/** Who is told what becomes of a cell, in the same synchronous step. */
+export interface ViewObserver {
+  /** Its view is a new one. */
+  readonly onView: (cell: ProjectView.ProjectView, now: number) => void
+  /** The cell was dropped: nobody has asked for it for long. */
+  readonly onDrop: (cell: ProjectView.ProjectView) => void
+}
+
+/** What is known of a project without the registry, and who is told that more is known now. */
+export interface KnownServices {
+  readonly note: (isChanged: boolean) => void
+  readonly statics: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+}
+
+export type FailureKind = "Connection" | "Other"
+
+export interface ViewCache {
+  readonly now: () => number
+  /** The view, if there is one. */
+  readonly find: (project: string, env: string) => ProjectView.ProjectView | undefined
+  /** The view, kept from now on if it was not. To be asked something in the same synchronous step, or it may be dropped. */
+  readonly open: (project: string, env: string) => ProjectView.ProjectView
+  /** All views that are kept. */
+  readonly all: () => Iterable<ProjectView.ProjectView>
+  /**
+   * Somebody is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
+   * is known of it is older than it should be, its refresh is brought forward.
+   */
+  readonly use: (cell: ProjectView.ProjectView, name: string) => void
+  /**
+   * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
+   * than a second old. Gives its exit.
+   *
+   * Nobody waits for a sick registry who can be answered without it: where the one under way is slow, a fetch is only brought
+   * about, and where the last one failed, not even that: the next one that the backoff allows will tell.
+   */
+  readonly awaitNews: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
+  /** As `learn`, but waits in any case. */
+  readonly refresh: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
+  /**
+   * To be told, synchronously, of every counted failure of a call to an instance of this cell. A connection that was not
+   * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
+   * view for good; then `onView` runs before this returns.
+   */
+  readonly reportFailure: (cell: ProjectView.ProjectView, name: string, instanceKey: string, kind: FailureKind) => void
+  /** Tells of each change of a service until it is called off. */
+  readonly watch: (cell: ProjectView.ProjectView, watcher: ProjectView.Watcher) => () => void
+}
+
+/** Whoever asks for made-up names (a proxy that is scanned, say) shall not fill the memory with their empty views. */
+const MAX_IDLE_WITHOUT_SERVICES = 60_000
+
+const idleTimeoutOf = (cell: ProjectView.ProjectView, settings: Settings): number =>
+  cell.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
+
+/** Is somebody served with what only the registry can refresh? */
+const isInUse = (cell: ProjectView.ProjectView): boolean => {
+  for (const name of cell.uses.keys()) if (View.find(cell.view, name)?.isStatic !== true) return true
+  return false
+}
+
+/**
+ * When a cell is fetched again. A view that never had a service has nothing that could grow old, and is fetched only when it
+ * is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services are gone is fetched on:
+ * the registry may have been flushed, and they will be back.
+ */
+const nextFetchAt = (cell: ProjectView.ProjectView, settings: Settings): number => {
+  if (cell.next !== undefined) return cell.refresh.startedAt + Refresh.floorMillis
+  const dueAt = Refresh.nextAt(cell.refresh)
+  if (!cell.hadServices) return cell.listWanted ? dueAt : Number.POSITIVE_INFINITY
+  return isInUse(cell) ? dueAt : Math.max(dueAt, FetchPlan.listDueAt(cell.view, cell.listTriedAt, settings))
+}
+
+/**
+ * Waits until the next fetch. `false` when there shall be none: the cell was not used for long, and was dropped in the
+ * same synchronous step that found it so, lest somebody ask a cell that has no keeper any more.
+ */
+const pause = (
+  cell: ProjectView.ProjectView,
+  means: Fetcher.Means,
+  drop: (cell: ProjectView.ProjectView) => void
+): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const { clock, settings } = means
+    const now = Monotonic.unsafeNow(clock)
+    ProjectView.tidy(cell, now, settings.idleTimeoutMillis)
+    const isFailing = cell.refresh.failures > 0
+    if (isFailing) ViewMetrics.age(cell, now)
+    const fetchAt = nextFetchAt(cell, settings)
+    if (fetchAt <= now) return Effect.succeed(true)
+    const idleAt = cell.usedAt + idleTimeoutOf(cell, settings)
+    if (idleAt <= now && cell.next === undefined) {
+      drop(cell)
+      return Effect.succeed(false)
+    }
+    cell.wake = Deferred.unsafeMake(FiberId.none)
+    // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
+    const wakeAt = Math.min(
+      fetchAt,
+      cell.next === undefined ? idleAt : Number.POSITIVE_INFINITY,
+      isFailing ? now + ViewMetrics.followMillis : Number.POSITIVE_INFINITY
+    )
+    const millis = Math.ceil(wakeAt - now)
+    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(cell.wake)).pipe(
+      Effect.zipRight(pause(cell, means, drop))
+    )
+  })
+
+/** What asks for news and reports: all that happens to a cell from outside. */
+const makeQuestions = (
+  { clock, onView, settings }: Fetcher.Means,
+  isClosed: () => boolean
+): Pick<ViewCache, "use" | "awaitNews" | "refresh" | "reportFailure"> => {
+  const now = () => Monotonic.unsafeNow(clock)
+  const wake = (cell: ProjectView.ProjectView): void => void Wakes.unsafeDone(cell.wake, Effect.void)
+  const hasten = (cell: ProjectView.ProjectView): void => {
+    if (cell.current !== undefined) {
+      cell.expedited = true
+      return
+    }
+    cell.refresh = Refresh.expedited(cell.refresh, now())
+    wake(cell)
+  }
+
+  const canBeAnswered = (cell: ProjectView.ProjectView, name: string): boolean =>
+    cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+  const isSick = ({ current, refresh }: ProjectView.ProjectView): boolean =>
+    refresh.failures > 0 || (current !== undefined && Refresh.isSlow(refresh, now()))
+
+  const nextExit = (
+    cell: ProjectView.ProjectView,
+    name: string,
+    isPatient: boolean
+  ): Effect.Effect<ProjectView.FetchExit> => {
+    if (isClosed()) return Effect.succeed(ProjectView.closed)
+    const { current, last, view } = cell
+    const isImpatient = !isPatient && isSick(cell) && canBeAnswered(cell, name)
+    const unlessSick = (done: Deferred.Deferred<ProjectView.FetchExit>) =>
+      isImpatient ? Effect.succeed(last.exit) : Wakes.awaiting(done)
+    if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessSick(current.done)
+    if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(cell.refresh, now())) {
+      return Effect.succeed(last.exit)
+    }
+    if (View.find(view, name) === undefined) cell.listWanted = true
+    else ProjectView.use(cell, name, now())
+    wake(cell)
+    // Nobody waits: the backoff stands.
+    if (isImpatient && cell.refresh.failures > 0) return Effect.succeed(last.exit)
+    cell.next ??= Deferred.unsafeMake(FiberId.none)
+    return unlessSick(cell.next)
+  }
+
+  const learn = (
+    cell: ProjectView.ProjectView,
+    name: string,
+    isPatient: boolean
+  ): Effect.Effect<ProjectView.FetchExit> =>
+    Effect.suspend(() => {
+      cell.usedAt = now()
+      return Effect.flatMap(nextExit(cell, name, isPatient), (exit) =>
+        // Let go because there is a snapshot, which has no answer for this one.
+        exit === ProjectView.released && (isPatient || !canBeAnswered(cell, name))
+          ? learn(cell, name, isPatient)
+          : Effect.succeed(exit)
+      )
+    })
+
+  return {
+    use: (cell, name) => {
+      ProjectView.use(cell, name, now())
+      const service = View.find(cell.view, name)
+      if (service === undefined || service.isStatic) return
+      // The next refresh may be due earlier than it was while nothing was in use.
+      wake(cell)
+      if (cell.current !== undefined && FetchPlan.covers(cell.current.plan, name)) return
+      if (Refresh.isStale(cell.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(cell)
+    },
+    awaitNews: (cell, name) => learn(cell, name, false),
+    refresh: (cell, name) => learn(cell, name, true),
+    reportFailure: (cell, name, instanceKey, kind) => {
+      const service = View.find(cell.view, name)
+      if (service === undefined || service.isStatic) return
+      if (kind === "Connection") hasten(cell)
+      if (!service.held.has(instanceKey)) return
+      cell.view = View.without(cell.view, name, instanceKey)
+      onView(cell, now(), new Set([name]))
+    }
+  }
+}
+
+/** What this process has deregistered itself is gone at once, whatever an answer on its way may say. */
+const depart = (
+  cell: ProjectView.ProjectView,
+  { instanceKey, serviceId }: LeaseKey,
+  { clock, onView }: Fetcher.Means
+): void => {
+  if (cell.current !== undefined) cell.departed.add(ProjectView.memberKey(serviceId, instanceKey))
+  for (const [name, { isStatic, service }] of cell.view.services) {
+    if (isStatic || service.id !== serviceId) continue
+    const before = cell.view
+    cell.view = View.without(before, name, instanceKey)
+    if (cell.view !== before) onView(cell, Monotonic.unsafeNow(clock), new Set([name]))
+  }
+}
+
+const wakeWatchers = (cell: ProjectView.ProjectView, changed: ReadonlySet<string>): void => {
+  for (const watcher of cell.watchers) if (changed.has(watcher.name)) watcher.wake()
+}
+
+/**
+ * Begins without views. Closing the scope ends all fetches, and whoever waits for one gets `AioRpcError` `CANCELLED`.
+ */
+export const make = (
+  settings: Settings,
+  observer: ViewObserver,
+  known: KnownServices
+): Effect.Effect<ViewCache, never, Registry | Scope.Scope> =>
+  Effect.gen(function* () {
+    const registry = yield* Registry
+    const scope = yield* Effect.scope
+    const clock = yield* Effect.clock
+    const now = () => Monotonic.unsafeNow(clock)
+    const newborn = yield* Queue.unbounded<ProjectView.ProjectView>()
+    const cells = ProjectView.makeProjectViews()
+    let isClosed = false
+
+    const means: Fetcher.Means = {
+      registry,
+      clock,
+      settings,
+      onView: (cell, now, changed) => {
+        observer.onView(cell, now)
+        wakeWatchers(cell, changed)
+        known.note(changed.size > 0)
+      }
+    }
+    const drop = (cell: ProjectView.ProjectView): void => {
+      cells.drop(cell)
+      observer.onDrop(cell)
+      ViewMetrics.drop(cell)
+    }
+
+    // One fiber a view, so that its fetches cannot overlap.
+    const keep = (cell: ProjectView.ProjectView): Effect.Effect<void> =>
+      Effect.flatMap(pause(cell, means, drop), (goOn) =>
+        goOn ? Effect.zipRight(Fetcher.run(cell, means), keep(cell)) : Effect.void
+      )
+
+    // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
+    // layer's clock, loggers and annotations. The span that the layer was built in has ended: they are not part of it.
+    const inBackground = <A>(effect: Effect.Effect<A>) =>
+      effect.pipe(
+        Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
+        Fibers.bare,
+        Effect.interruptible,
+        Effect.forkIn(scope)
+      )
+    yield* inBackground(
+      Queue.take(newborn).pipe(
+        Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),
+        Effect.forever
+      )
+    )
+    yield* inBackground(
+      Stream.runForEach(registry.deregistrations, (key) =>
+        Effect.sync(() => {
+          for (const cell of cells.all()) depart(cell, key, means)
+        })
+      )
+    )
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        isClosed = true
+        for (const cell of cells.all()) {
+          for (const done of [cell.current?.done, cell.next]) {
+            if (done !== undefined) Wakes.unsafeDone(done, Effect.succeed(ProjectView.closed))
+          }
+          for (const watcher of cell.watchers) watcher.end()
+          ViewMetrics.drop(cell)
+        }
+      })
+    )
+
+    return {
+      now,
+      find: cells.find,
+      all: cells.all,
+      open: (project, env) => {
+        const held = cells.find(project, env)
+        if (held !== undefined) return held
+        const at = now()
+        const cell = ProjectView.make(project, env, at, {
+          statics: known.statics(project, env, at),
+          remembered: known.remembered(project, env, at)
+        })
+        // A closed layer keeps nothing: the cell is only there to say so.
+        if (isClosed) return cell
+        cells.add(cell)
+        ViewMetrics.update(cell, at)
+        Queue.unsafeOffer(newborn, cell)
+        return cell
+      },
+      ...makeQuestions(means, () => isClosed),
+      watch: (cell, watcher) => {
+        cell.watchers.add(watcher)
+        if (isClosed) watcher.end()
+        return () => cell.watchers.delete(watcher)
+      }
+    }
+  })

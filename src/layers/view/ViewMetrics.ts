@@ -1,0 +1,76 @@
+/** How old the views are, and what is in them, for the metrics. */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "../../internal/metric.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import * as Metrics from "../../telemetry/Metrics.js"
+import * as ProjectView from "./ProjectView.js"
+
+const tiers = ["listed", "held", "disk", "static"] as const
+
+const tierLabels = {
+  listed: Metric.labels({ tier: "listed" }),
+  held: Metric.labels({ tier: "held" }),
+  disk: Metric.labels({ tier: "disk" }),
+  static: Metric.labels({ tier: "static" })
+}
+
+const count = ({ view }: ProjectView.ProjectView): ProjectView.Tiers => {
+  const found: { -readonly [Tier in keyof ProjectView.Tiers]: number } = { ...ProjectView.noTiers }
+  for (const { held, instances, isFromDisk, isStatic } of view.services.values()) {
+    found[isStatic ? "static" : isFromDisk ? "disk" : "listed"] += instances.length - held.size
+    found.held += held.size
+  }
+  return found
+}
+
+const report = (cell: ProjectView.ProjectView, found: ProjectView.Tiers): void => {
+  for (const tier of tiers) {
+    const change = found[tier] - cell.counted[tier]
+    if (change !== 0) Metric.unsafeChange(Metrics.viewInstances, change, tierLabels[tier])
+  }
+  cell.counted = found
+}
+
+const ageLabels = ({ view }: ProjectView.ProjectView) => Metric.labels({ project: view.project, env: view.env })
+
+/** The age of the oldest service that somebody asks for. */
+const ageMillis = (cell: ProjectView.ProjectView, now: number): number => {
+  let oldest = now
+  for (const name of cell.uses.keys()) {
+    const service = cell.view.services.get(name)
+    if (service !== undefined && !service.isStatic) oldest = Math.min(oldest, service.fetchedAt)
+  }
+  return now - oldest
+}
+
+/**
+ * So often the age is told while a fetch is under way, or fetches fail: an outage is to be seen before the first fetch has
+ * ended, and between those that fail. 15 seconds, as metrics are collected.
+ */
+export const followMillis = 15_000
+
+/** The view is as old as it is by now. Projects that never had a service, made up by somebody, leave no trace. */
+export const age = (cell: ProjectView.ProjectView, now: number): void => {
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, ageMillis(cell, now) / 1_000, ageLabels(cell))
+}
+
+/** {@link age}, every {@link followMillis}. */
+export const follow = (cell: ProjectView.ProjectView, clock: Clock.Clock): Effect.Effect<never> =>
+  Effect.sync(() => age(cell, Monotonic.unsafeNow(clock))).pipe(
+    Effect.delay(Duration.millis(followMillis)),
+    Effect.forever
+  )
+
+/** A fetch has ended, well or not. */
+export const update = (cell: ProjectView.ProjectView, now: number): void => {
+  report(cell, count(cell))
+  age(cell, now)
+}
+
+/** The view is dropped. */
+export const drop = (cell: ProjectView.ProjectView): void => {
+  report(cell, ProjectView.noTiers)
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, 0, ageLabels(cell))
+}

@@ -1,0 +1,85 @@
+/** A service as a stream of what becomes of its instances. */
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as InstanceDiff from "../../core/view/InstanceDiff.js"
+import * as View from "../../core/view/View.js"
+import * as Pulls from "../../internal/pulls.js"
+import * as Wakes from "../../internal/wakes.js"
+import type { Instance } from "../../schemas/Instance.js"
+import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js"
+import type * as ProjectView from "./ProjectView.js"
+import type * as ViewCache from "./ViewCache.js"
+
+export interface Settings {
+  readonly watchDebounceMillis: number
+}
+
+/**
+ * What has changed since this subscriber was last told, as often as it asks: nothing is queued for it, and one that asks
+ * seldom gets the sum of what has happened.
+ */
+const subscribe = (
+  keeper: ViewCache.ViewCache,
+  cell: ProjectView.ProjectView,
+  name: string,
+  { watchDebounceMillis }: Settings
+): Effect.Effect<Pulls.Pull<InstanceChange>, never, Scope.Scope> => {
+  let told: ReadonlyArray<Instance> = []
+  // The present set is news, and has waited long enough.
+  let changedAt: number | undefined = Number.NEGATIVE_INFINITY
+  let isEnded = false
+  let news = Deferred.unsafeMake<void>(FiberId.none)
+  const watcher: ProjectView.Watcher = {
+    name,
+    wake: () => {
+      changedAt ??= keeper.now()
+      Wakes.unsafeDone(news, Effect.void)
+    },
+    end: () => {
+      isEnded = true
+      Wakes.unsafeDone(news, Effect.void)
+    }
+  }
+  const pull: Pulls.Pull<InstanceChange> = Effect.suspend(() => {
+    if (changedAt === undefined) {
+      return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Wakes.awaiting(news), pull)
+    }
+    const millis = changedAt + watchDebounceMillis - keeper.now()
+    if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
+    changedAt = undefined
+    news = Deferred.unsafeMake<void>(FiberId.none)
+    const before = told
+    told = View.find(cell.view, name)?.instances ?? []
+    const changes = InstanceDiff.diff(before, told)
+    return changes.length > 0 ? Effect.succeed(changes) : pull
+  })
+  return Effect.as(
+    Effect.acquireRelease(
+      Effect.sync(() => keeper.watch(cell, watcher)),
+      (stop) => Effect.sync(stop)
+    ),
+    pull
+  )
+}
+
+/** Begins with what `resolved` waits for. `open` gives the cell then. */
+export const make = (
+  keeper: ViewCache.ViewCache,
+  settings: Settings,
+  service: {
+    readonly name: string
+    readonly resolved: Effect.Effect<unknown, DiscoveryError>
+    readonly open: () => ProjectView.ProjectView
+  }
+): Stream.Stream<InstanceChange, DiscoveryError> =>
+  Stream.unwrapScoped(
+    service.resolved.pipe(
+      Effect.flatMap(() => subscribe(keeper, service.open(), service.name, settings)),
+      Effect.map(Pulls.stream)
+    )
+  )

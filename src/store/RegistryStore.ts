@@ -1,0 +1,78 @@
+/**
+ * Where a control plane keeps services and leases. In memory here; the interface asks for nothing that a shared store
+ * could not give.
+ */
+import * as Crypto from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as RegistryModel from "../core/registry/RegistryModel.js"
+import type { Failure } from "../core/registry/ServerErrors.js"
+import type { LeaseKey } from "../schemas/Ids.js"
+import type * as Messages from "../wire/Messages.js"
+
+/**
+ * What the registry's rpcs need of a store, one method each, in the messages of the wire.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RegistryStore {
+  readonly ensure: (request: Messages.EnsureServiceRequest) => Effect.Effect<Messages.EnsureServiceResponse, Failure>
+  readonly register: (
+    request: Messages.RegisterInstanceRequest
+  ) => Effect.Effect<Messages.RegisterInstanceResponse, Failure>
+  /** Never fails: a lease that was not renewed is answered with 0. */
+  readonly renew: (request: Messages.LeaseRequest) => Effect.Effect<Messages.HeartbeatResponse>
+  /** Ends a lease for good. Succeeds for a lease that does not exist. */
+  readonly revoke: (request: Messages.LeaseRequest) => Effect.Effect<Messages.DeregisterInstanceResponse, Failure>
+  readonly list: (request: Messages.ListServicesRequest) => Effect.Effect<Messages.ListServicesResponse, Failure>
+  readonly get: (request: Messages.GetServiceByIDRequest) => Effect.Effect<Messages.GetServiceByIDResponse, Failure>
+  readonly operator: Operator
+}
+
+/**
+ * What is done to the registry from outside.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Operator {
+  /** Takes an instance off the lists at once; its next beat brings it back. */
+  readonly forceOffline: (key: LeaseKey) => Effect.Effect<void>
+  /** Deletes an instance's record: beats answer 0, and (quirk `deadKeys`) no registration revives the key. */
+  readonly deleteInstance: (key: LeaseKey) => Effect.Effect<void>
+  /** Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name `INTERNAL`. */
+  readonly deleteService: (serviceId: string) => Effect.Effect<void>
+  /** Forgets every service and instance. Ids go on counting. */
+  readonly clear: Effect.Effect<void>
+  /** While `true`, every beat answers 0; all else works. */
+  readonly answerZero: (on: boolean) => Effect.Effect<void>
+  /** While `true`, every beat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  readonly databaseDown: (on: boolean) => Effect.Effect<void>
+  readonly isDatabaseDown: Effect.Effect<boolean>
+}
+
+/** A store in this process, on Effect's clock; gone with it. */
+export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<RegistryStore> =>
+  Effect.sync(() => {
+    const catalog = RegistryModel.make(quirks)
+    const newKey = () => Crypto.randomUUID()
+    return {
+      ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.ensure(request, now)),
+      register: (request) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.register(request, { now, newKey })),
+      renew: (request) => Effect.map(Clock.currentTimeMillis, (now) => catalog.renew(request, now)),
+      revoke: (request) => Effect.suspend(() => catalog.deregister(request)),
+      list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.list(request, now)),
+      get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.get(request, now)),
+      operator: {
+        forceOffline: (key) => Effect.sync(() => catalog.endLease(key)),
+        deleteInstance: (key) => Effect.sync(() => catalog.deleteInstance(key)),
+        deleteService: (serviceId) => Effect.sync(() => catalog.deleteService(serviceId)),
+        clear: Effect.sync(catalog.clear),
+        answerZero: (on) => Effect.sync(() => catalog.answerZero(on)),
+        databaseDown: (on) => Effect.sync(() => catalog.databaseDown(on)),
+        isDatabaseDown: Effect.sync(catalog.isDatabaseDown)
+      }
+    }
+  })

@@ -1,0 +1,166 @@
+/** Reads protobuf's wire format (https://protobuf.dev/programming-guides/encoding), one field after the other. */
+
+const TWO_TO_28 = 2 ** 28
+
+/** Bytes that are no message: what is wrong, and where. */
+export class Malformed extends Error {
+  constructor(problem: string, position: number) {
+    super(`${problem} at byte ${position}`)
+  }
+}
+
+const MAX_GROUPS = 100
+
+/** How many integers are remembered: a power of two. */
+const INTEGERS = 64
+
+/** Where a text was, and what it was: most instances have the env of the one before them, and often its JSON. */
+export class LastText {
+  start = 0
+  length = 0
+  text = ""
+}
+
+/**
+ * Where one is in the bytes, and where the message that is being read ends: no field reaches beyond that. Every method
+ * throws {@link Malformed} for what is not there.
+ *
+ * A text is copied out of the bytes, so that it does not keep them in memory; what is no UTF-8 in it becomes U+FFFD, as
+ * in protobufjs.
+ */
+export class ProtoReader {
+  position = 0
+  end: number
+
+  constructor(private readonly bytes: Buffer) {
+    this.end = bytes.length
+  }
+
+  /** The end of the nested message that begins here. */
+  nestedEnd(): number {
+    return this.length() + this.position
+  }
+
+  /** A field's number and wire type, as `number << 3 | type`. */
+  tag(): number {
+    return this.uint32()
+  }
+
+  text(): string {
+    const end = this.length() + this.position
+    const text = this.bytes.toString("utf8", this.position, end)
+    this.position = end
+    return text
+  }
+
+  /** A text that is often the same as `last`, of the same bytes: then it is the same string, and costs no memory. */
+  textLike(last: LastText): string {
+    const length = this.length()
+    const start = this.position
+    if (length === last.length && this.repeats(last.start, length)) {
+      this.position += length
+    } else {
+      last.text = this.bytes.toString("utf8", start, start + length)
+      last.start = start
+      last.length = length
+      this.position = start + length
+    }
+    return last.text
+  }
+
+  /** An `int64` as a decimal string, exact. One that came shortly before is the same string. */
+  int64(): string {
+    const low = this.bits28()
+    if (!this.goesOn) return this.decimal(low, low)
+    const middle = this.bits28()
+    // 56 bits, of which a number holds 53.
+    if (!this.goesOn && middle < 2 ** 25) return this.decimal(low, middle * TWO_TO_28 + low)
+    const high = this.goesOn ? this.bits28() : 0
+    if (this.goesOn || high > 0x3fff) throw new Malformed("an integer of more than ten bytes", this.position)
+    return String(BigInt.asIntN(64, (BigInt(high) << 56n) | (BigInt(middle) << 28n) | BigInt(low)))
+  }
+
+  /** Passes over the value of a field that nobody knows, or that has another wire type than it should. */
+  skip(tag: number): void {
+    // A group within a group within a group: a counter instead of a stack.
+    let groups = 0
+    for (let type = tag & 7; ; type = this.tag() & 7) {
+      if (type === 0) this.int64()
+      else if (type === 1) this.advance(8)
+      else if (type === 2) this.advance(this.length())
+      else if (type === 3) groups++
+      else if (type === 4 && groups > 0) groups--
+      else if (type === 5) this.advance(4)
+      else throw new Malformed(`wire type ${type}`, this.position)
+      if (groups > MAX_GROUPS) throw new Malformed(`more than ${MAX_GROUPS} groups in one another`, this.position)
+      if (groups === 0) return
+    }
+  }
+
+  /** Did the last four bytes of a varint say that there are more? */
+  private goesOn = false
+
+  // Times, ports and the ids of services come again and again.
+  private readonly integers = new Float64Array(INTEGERS)
+  private readonly decimals: Array<string> = new Array(INTEGERS).fill("0")
+
+  private decimal(low: number, integer: number): string {
+    const place = low & (INTEGERS - 1)
+    if (this.integers[place] !== integer) {
+      this.integers[place] = integer
+      this.decimals[place] = String(integer)
+    }
+    return this.decimals[place] ?? ""
+  }
+
+  /** From the end: what differs in JSON written by one program is seldom its beginning. */
+  private repeats(start: number, length: number): boolean {
+    const { bytes, position } = this
+    for (let i = length - 1; i >= 0; i--) if (bytes[position + i] !== bytes[start + i]) return false
+    return true
+  }
+
+  private byte(): number {
+    if (this.position >= this.end) throw new Malformed("the bytes end in the middle of a field", this.position)
+    return this.bytes[this.position++] ?? 0
+  }
+
+  /** Seven bits of each of up to four bytes. */
+  private bits28(): number {
+    let value = 0
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.byte()
+      value |= (byte & 0x7f) << shift
+      if (byte < 0x80) {
+        this.goesOn = false
+        return value
+      }
+    }
+    this.goesOn = true
+    return value
+  }
+
+  private uint32(): number {
+    const first = this.byte()
+    if (first < 0x80) return first
+    this.position--
+    const low = this.bits28()
+    if (!this.goesOn) return low
+    const high = this.bits28()
+    if (this.goesOn || high > 0xf) throw new Malformed("a tag or a length of more than 32 bits", this.position)
+    return high * TWO_TO_28 + low
+  }
+
+  private length(): number {
+    const length = this.uint32()
+    if (length > this.end - this.position) {
+      throw new Malformed(`a field of ${length} bytes, of which ${this.end - this.position} are there,`, this.position)
+    }
+    return length
+  }
+
+  private advance(bytes: number): void {
+    if (bytes > this.end - this.position) throw new Malformed("the bytes end in the middle of a field", this.position)
+    this.position += bytes
+  }
+}

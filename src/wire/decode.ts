@@ -1,0 +1,100 @@
+/** From a message of the wire to a domain value. */
+import * as Duration from "effect/Duration"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/schemas.js"
+import { AioWireError } from "../schemas/AioError.js"
+import type { Lease, NewInstance } from "../schemas/Instance.js"
+import * as Limits from "../schemas/Limits.js"
+import type { Service, ServiceWithInstances } from "../schemas/Service.js"
+import { badField, hard, wireError } from "./errors.js"
+import type * as Messages from "./Messages.js"
+import { millis, Seconds, type Skip, serviceOf, serviceWithInstancesOf } from "./records.js"
+
+/** A value together with what had to be left out of it, each with the field and the offending value. */
+export interface Decoded<A> {
+  readonly value: A
+  readonly skipped: ReadonlyArray<AioWireError>
+}
+
+const collecting = <A>(
+  decode: (skip: Skip) => Either.Either<A, AioWireError>
+): Either.Either<Decoded<A>, AioWireError> => {
+  const skipped: Array<AioWireError> = []
+  return Either.map(
+    decode((error) => void skipped.push(error)),
+    (value) => ({ value, skipped })
+  )
+}
+
+export const decodeListServices = (
+  raw: Messages.ListServicesResponse
+): Either.Either<Decoded<ReadonlyArray<ServiceWithInstances>>, AioWireError> =>
+  collecting((skip) => {
+    if (!Array.isArray(raw.services)) {
+      return Either.left(badField("ListServicesResponse", "services", raw.services, "expected a list"))
+    }
+    const services: Array<ServiceWithInstances> = []
+    for (const element of raw.services) {
+      const decoded = serviceWithInstancesOf(element, skip)
+      if (Either.isRight(decoded)) services.push(decoded.right)
+      else skip(decoded.left)
+    }
+    return Either.right(services)
+  })
+
+export const decodeGetServiceByID = (
+  raw: Messages.GetServiceByIDResponse
+): Either.Either<Decoded<ServiceWithInstances>, AioWireError> =>
+  collecting((skip) => serviceWithInstancesOf(raw.service, skip))
+
+export const decodeEnsureService = (
+  raw: Messages.EnsureServiceResponse
+): Either.Either<Decoded<{ readonly service: Service; readonly created: boolean }>, AioWireError> =>
+  collecting((skip) => Either.map(serviceOf(raw.service, skip), (service) => ({ service, created: raw.created })))
+
+const WireLease = Schema.Struct({ instance_key: Schema.NonEmptyString, expires_at: Seconds })
+const decodeLease_ = Schemas.decoder(WireLease)
+
+export const decodeRegisterInstance = (
+  raw: Messages.RegisterInstanceResponse,
+  request: Pick<NewInstance, "serviceId" | "ttl">
+): Either.Either<Lease, AioWireError> =>
+  Either.map(hard("RegisterInstanceResponse", decodeLease_(raw), raw), (wire) => ({
+    key: { serviceId: request.serviceId, instanceKey: wire.instance_key },
+    ttl: Duration.decode(request.ttl ?? Limits.defaultTtl),
+    expiresAt: millis(wire.expires_at)
+  }))
+
+const decodeHeartbeat_ = Schemas.decoder(Schema.Struct({ expires_at: Seconds }))
+
+/**
+ * When the renewed lease runs out, in milliseconds since the epoch by the server's clock; 0 where it was not renewed.
+ */
+export const decodeHeartbeat = (raw: Messages.HeartbeatResponse): Either.Either<number, AioWireError> =>
+  Either.map(hard("HeartbeatResponse", decodeHeartbeat_(raw), raw), (wire) => Math.max(0, millis(wire.expires_at)))
+
+// What a header can carry: grpc-js throws for anything else, and shows the token in what it throws.
+const HeaderValue = Schemas.matching(/^[!-~]+$/)
+
+const decodeToken_ = Schemas.decoder(
+  Schema.Struct({ access_token: HeaderValue, expires_at: Seconds, token_type: Schema.String })
+)
+
+/** The token, redacted from here on, and what the server says of its expiry (milliseconds since the epoch). */
+export const decodeToken = (
+  protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
+  raw: Messages.TokenResponse
+): Either.Either<{ readonly value: Redacted.Redacted; readonly expiresAt: number }, AioWireError> =>
+  Either.mapBoth(decodeToken_(raw), {
+    // Never `hard`, nor the problem in Schema's words: both may show the message, and the token in it.
+    onLeft: (error) =>
+      new AioWireError({
+        protoMessage,
+        field: wireError(protoMessage, error).field,
+        actual: "not shown",
+        problem: "expected a token of printable ASCII, its expiry as a decimal string, and its type"
+      }),
+    onRight: (wire) => ({ value: Redacted.make(wire.access_token), expiresAt: millis(wire.expires_at) })
+  })

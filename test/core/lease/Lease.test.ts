@@ -1,0 +1,591 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Lease from "../../../src/core/lease/Lease.js"
+import * as LeaseTiming from "../../../src/core/lease/LeaseTiming.js"
+
+const TTL = 60_000
+
+type At = readonly [at: number, event: Lease.Event | Lease.Event["_tag"]]
+
+const eventOf = (at: number, event: At[1]): Lease.Event =>
+  typeof event !== "string" ? event : event === "Renewed" ? { _tag: event, sentAt: at } : { _tag: event }
+
+interface Played {
+  readonly lease: Lease.Lease
+  readonly actions: ReadonlyArray<Lease.Action>
+  /** Asked for by the last event. */
+  readonly last: ReadonlyArray<Lease.Action>
+}
+
+/** Plays events, each `[at, event]`, and gives the state with all that was asked for on the way. */
+const play = (
+  events: ReadonlyArray<At>,
+  { random = 1, ...options }: Partial<Parameters<typeof Lease.make>[0]> & { readonly random?: number } = {}
+): Played => {
+  let lease = Lease.make({ ttl: TTL, ...options })
+  let last: ReadonlyArray<Lease.Action> = []
+  const actions: Array<Lease.Action> = []
+  for (const [at, event] of events) {
+    ;[lease, last] = Lease.step(lease, eventOf(at, event), at, random)
+    actions.push(...last)
+  }
+  return { lease, actions, last }
+}
+
+const started: ReadonlyArray<At> = [
+  [0, "Ready"],
+  [0, "Registered"]
+]
+/** Live since 0: its deadline is at 60,000, its next beat due at 20,000. */
+const live: ReadonlyArray<At> = [...started, [0, "Renewed"]]
+const beaten: ReadonlyArray<At> = [...live, [20_000, "Tick"]]
+const lost: ReadonlyArray<At> = [...beaten, [20_001, "Refused"]]
+const paused: ReadonlyArray<At> = [...live, [5_000, "Pause"]]
+
+interface Row {
+  readonly sentence: string
+  readonly events: ReadonlyArray<At>
+  readonly options?: Parameters<typeof play>[1]
+  readonly status?: Lease.Status
+  /** Asked for by the last event. */
+  readonly asks?: ReadonlyArray<Lease.Action>
+  readonly wanted?: Lease.Reason | undefined
+  readonly wakesAt?: number
+  readonly holds?: (played: Played) => void
+}
+
+const rule = (title: string, rows: ReadonlyArray<Row>) =>
+  describe(title, () => {
+    for (const row of rows) {
+      it(row.sentence, () => {
+        const played = play(row.events, row.options)
+        if (row.status !== undefined) assert.strictEqual(played.lease.status, row.status)
+        if (row.asks !== undefined) assert.deepStrictEqual(played.last, row.asks)
+        if (row.wanted !== undefined) assert.strictEqual(played.lease.wanted, row.wanted)
+        if (row.wakesAt !== undefined) assert.strictEqual(Lease.wakeAt(played.lease), row.wakesAt)
+        row.holds?.(played)
+      })
+    }
+  })
+
+rule("A lease that begins", [
+  {
+    sentence: "asks for nothing before it may",
+    events: [[0, "Tick"]],
+    status: "Registering",
+    asks: [],
+    wakesAt: Lease.NEVER
+  },
+  { sentence: "registers as soon as it may", events: [[0, "Ready"]], asks: ["Register"], wanted: "first" },
+  { sentence: "registers once, however often it is told that it may", events: [...live, [1, "Ready"]], asks: [] },
+  {
+    sentence: "beats right after registering, and is not live yet",
+    events: started,
+    status: "Registering",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "is live when the first beat has been acknowledged, and runs out a TTL after that was sent",
+    events: [...started, [10, { _tag: "Renewed", sentAt: 5 }]],
+    status: "Live",
+    holds: ({ lease }) => assert.strictEqual(lease.deadline, 5 + TTL)
+  },
+  {
+    sentence: "only beats if somebody else has registered it",
+    events: [[0, "Ready"]],
+    options: { registers: false },
+    asks: ["Beat"]
+  }
+])
+
+rule("A beat", [
+  { sentence: "goes out every third of the TTL", events: live, wakesAt: 20_000 },
+  { sentence: "goes out up to a tenth sooner", events: live, options: { random: 0 }, wakesAt: 18_000 },
+  { sentence: "goes out when it is due", events: beaten, asks: ["Beat"] },
+  { sentence: "is alone on its way", events: [...beaten, [25_000, "Tick"]], asks: [] },
+  {
+    sentence: "goes out no oftener than once a second",
+    events: live,
+    options: { ttl: 3_000 },
+    wakesAt: 1_000
+  },
+  {
+    sentence: "is followed by the next one where the lease belongs in the interval, if it was the first",
+    events: live,
+    options: { phase: 0.25 },
+    wakesAt: 15_000
+  },
+  {
+    sentence: "is followed by the next one an interval later, if it came in its turn",
+    events: [...live, [15_000, "Tick"], [15_000, "Renewed"]],
+    options: { phase: 0.25 },
+    wakesAt: 35_000
+  },
+  {
+    sentence: "is followed by the next one an interval later, if it came a moment late and is to come without jitter",
+    events: [...live, [15_000, "Tick"], [15_000, "Renewed"], [35_001, "Tick"], [35_001, "Renewed"]],
+    options: { phase: 0.25, timing: { ...LeaseTiming.defaults, heartbeatJitter: 0 } },
+    wakesAt: 55_000
+  },
+  {
+    sentence: "is followed by the next one where the lease belongs, if it came late because the process stood still",
+    events: [...live, [30_000, "Tick"], [30_000, "Renewed"]],
+    options: { phase: 0.25 },
+    wakesAt: 45_000
+  },
+  {
+    sentence: "is missed when its answer is overdue, also if it has found no way to the server",
+    events: [...beaten, [30_000, "Tick"]],
+    status: "Suspect",
+    asks: []
+  },
+  { sentence: "is not missed a moment before", events: [...beaten, [29_999, "Tick"]], status: "Live", wakesAt: 30_000 },
+  {
+    sentence: "that will not be answered is repeated within half a second",
+    events: [...beaten, [21_000, "BeatLost"]],
+    status: "Suspect",
+    wakesAt: 21_500
+  },
+  {
+    sentence: "is repeated at once where the draw is zero",
+    events: [...beaten, [21_000, "BeatLost"]],
+    options: { random: 0 },
+    wakesAt: 21_000
+  },
+  {
+    sentence: "is repeated after 1.6 times as long when that failed too",
+    events: [...beaten, [21_000, "BeatLost"], [21_500, "Tick"], [21_500, "BeatLost"]],
+    wakesAt: 22_300
+  },
+  {
+    sentence: "waits two seconds at most for its repetition when the connection comes back",
+    events: [...beaten, [21_000, "BeatLost"], [21_100, "Reconnected"]],
+    options: { random: 0.1 },
+    wakesAt: 21_050
+  },
+  {
+    sentence: "that is not due for a failure is not hurried by a connection",
+    events: [...live, [10, "Reconnected"]],
+    wakesAt: 20_000
+  }
+])
+
+it("The wait before a beat is repeated grows to 5 seconds, or a sixth of the TTL where that is less", () => {
+  const waits = [0, 1, 2, 3, 4, 5, 40].map((failures) => Math.round(Lease.retryDelay(TTL, failures, 1)))
+  assert.deepStrictEqual(waits, [500, 800, 1_280, 2_048, 3_277, 5_000, 5_000])
+  assert.strictEqual(Lease.retryDelay(6_000, 40, 1), 1_000)
+})
+
+it("The wait before registering again grows from one second to thirty, and stays there for ever", () => {
+  const waits = Array.from({ length: 100 }, (_, setbacks) => Lease.backoff(setbacks, 1))
+  assert.deepStrictEqual(waits.slice(0, 6), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000])
+  assert.isTrue(waits.slice(5).every((wait) => wait === 30_000))
+  assert.strictEqual(Lease.backoff(3, 0.25), 2_000)
+})
+
+const silent: ReadonlyArray<At> = [...beaten, [25_000, "BeatLost"], [25_500, "Tick"]]
+
+rule("A deadline", [
+  { sentence: "is kept to the millisecond", events: [...silent, [59_999, "Tick"]], status: "Suspect" },
+  {
+    sentence: "ends the belief, and asks for a registration",
+    events: [...silent, [60_000, "Tick"]],
+    status: "Lost",
+    asks: ["Register"],
+    wanted: "expired"
+  },
+  {
+    sentence: "is not moved by an answer that took longer than the lease",
+    events: [...beaten, [80_001, { _tag: "Renewed", sentAt: 20_000 }]],
+    status: "Lost",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "that passed does not matter once a beat is acknowledged after all",
+    events: [...silent, [60_000, "Tick"], [60_100, { _tag: "Renewed", sentAt: 25_500 }]],
+    status: "Live"
+  },
+  {
+    sentence: "asks for no further registration if the lease was acknowledged while one failed",
+    events: [...silent, [60_000, "Tick"], [60_100, { _tag: "Renewed", sentAt: 25_500 }], [60_200, "RegisterFailed"]],
+    status: "Live",
+    holds: ({ lease }) => assert.strictEqual(lease.nextRegisterAt, Lease.NEVER)
+  }
+])
+
+it("A lease is told as lost once its deadline has passed, also before a tick has noticed", () => {
+  const { lease } = play(live)
+  assert.strictEqual(Lease.statusAt(lease, TTL - 1), "Live")
+  assert.strictEqual(Lease.statusAt(lease, TTL), "Lost")
+})
+
+/** Registered, and refused, one after the other. */
+const refusedTwice: ReadonlyArray<At> = [
+  [0, "Ready"],
+  [0, "Registered"],
+  [1, "Refused"],
+  [2, "Registered"],
+  [3, "Refused"]
+]
+
+rule("A refused beat", [
+  { sentence: "asks for a registration at once", events: lost, status: "Lost", asks: ["Register"], wanted: "refused" },
+  {
+    sentence: "says nothing against the key after a single registration",
+    events: refusedTwice.slice(0, 3),
+    asks: ["Register"]
+  },
+  {
+    sentence: "gives the key up after two registrations in a row that succeeded",
+    events: refusedTwice,
+    asks: ["RegisterUnderNewKey"],
+    wanted: "dead_key"
+  },
+  {
+    sentence: "slows down when new keys are refused as well",
+    events: [...refusedTwice, [4, "Registered"], [5, "Refused"]],
+    asks: [],
+    wakesAt: 1_005
+  },
+  {
+    sentence: "waits for the registration that is on its way",
+    events: [...silent, [60_000, "Tick"], [60_001, "Refused"]],
+    status: "Lost",
+    asks: []
+  },
+  {
+    sentence: "counts from the start when a registration in between failed: the database was down",
+    events: [
+      ...refusedTwice.slice(0, 3),
+      [2, "RegisterFailed"],
+      [3_000, "Tick"],
+      [3_001, "Registered"],
+      [3_002, "Refused"],
+      [10_000, "Tick"]
+    ],
+    asks: ["Register"],
+    wanted: "refused"
+  },
+  {
+    sentence: "is repeated, and nothing else, if somebody else has registered the instance",
+    events: [
+      [0, "Ready"],
+      [1, "Refused"]
+    ],
+    options: { registers: false },
+    asks: [],
+    wakesAt: 1_001
+  }
+])
+
+rule("A registration that fails", [
+  {
+    sentence: "is tried again after a back-off",
+    events: [
+      [0, "Ready"],
+      [100, "RegisterFailed"]
+    ],
+    wakesAt: 1_100,
+    wanted: "first"
+  },
+  {
+    sentence: "is tried again after twice as long the next time",
+    events: [
+      [0, "Ready"],
+      [100, "RegisterFailed"],
+      [1_100, "Tick"],
+      [1_200, "RegisterFailed"]
+    ],
+    wakesAt: 3_200
+  },
+  {
+    sentence: "is tried again within two seconds when the connection comes back",
+    events: [
+      ...Array.from(
+        { length: 6 },
+        (_, i): ReadonlyArray<At> => [
+          [i * 40_000, i === 0 ? "Ready" : "Tick"],
+          [i * 40_000 + 1, "RegisterFailed"]
+        ]
+      ).flat(),
+      [200_100, "Reconnected"]
+    ],
+    wakesAt: 202_100
+  },
+  {
+    sentence: "counts from the start once a beat was acknowledged",
+    events: [
+      [0, "Ready"],
+      [100, "RegisterFailed"],
+      [1_100, "Tick"],
+      [1_200, "Registered"],
+      [1_300, "Renewed"]
+    ],
+    status: "Live",
+    holds: ({ lease }) => assert.strictEqual(lease.setbacks, 0)
+  }
+])
+
+it("A database that is down for long costs no key, and the lease is live again under it", () => {
+  const events: Array<At> = [...lost]
+  let at = 20_010
+  for (let i = 0; i < 10; i++) {
+    events.push([at, "RegisterFailed"])
+    at += 31_000
+    events.push([at, "Tick"])
+  }
+  const { actions } = play(events)
+  assert.notInclude(actions, "RegisterUnderNewKey")
+  assert.strictEqual(play([...events, [at, "Registered"], [at, "Renewed"]]).lease.status, "Live")
+})
+
+rule("A machine that was suspended", [
+  {
+    sentence: "makes a lease suspect, and beats at once",
+    events: [...live, [100, "Suspended"]],
+    status: "Suspect",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "does not believe the answer to a beat that was sent before, and beats again",
+    events: [...beaten, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000 }]],
+    status: "Suspect",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "believes what the next beat is answered",
+    events: [...live, [100, "Suspended"], [101, "Renewed"]],
+    status: "Live"
+  },
+  {
+    sentence: "does not take the answer to the very first beat for a proof",
+    events: [...started, [1, "Suspended"], [2, "Renewed"]],
+    status: "Registering",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "changes nothing for a lease that is lost already",
+    events: [...lost, [20_002, "Suspended"]],
+    status: "Lost",
+    asks: []
+  }
+])
+
+rule("An instance that is not well", [
+  { sentence: "goes on beating for half a TTL", events: [...live, [1, "Unhealthy"], [20_000, "Tick"]], asks: ["Beat"] },
+  {
+    sentence: "goes on beating if it was well in between",
+    events: [...live, [1, "Unhealthy"], [15_000, "Healthy"], [16_000, "Unhealthy"], [40_000, "Tick"]],
+    asks: ["Beat"]
+  },
+  {
+    sentence: "beats no more after that, and is suspect",
+    events: [...beaten, [20_001, "Renewed"], [20_002, "Unhealthy"], [45_000, "Unhealthy"], [50_003, "Tick"]],
+    status: "Suspect",
+    asks: [],
+    wakesAt: 80_001
+  },
+  {
+    sentence: "is lost at its deadline, and is not registered again",
+    events: [...live, [1, "Unhealthy"], [40_000, "Tick"], [60_000, "Tick"]],
+    status: "Lost",
+    asks: [],
+    wakesAt: Lease.NEVER
+  },
+  {
+    sentence: "beats at once when it is well again in time",
+    events: [...live, [1, "Unhealthy"], [40_000, "Tick"], [50_000, "Healthy"]],
+    status: "Suspect",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "is registered at once when it is well again too late",
+    events: [...live, [1, "Unhealthy"], [40_000, "Tick"], [60_000, "Tick"], [70_000, "Healthy"]],
+    status: "Lost",
+    asks: ["Register"]
+  },
+  {
+    sentence: "is registered under a new key when it is well again, if the key had been given up",
+    events: [...live, [1, "Unhealthy"], [40_000, "KeyConflict"], [70_000, "Healthy"]],
+    asks: ["RegisterUnderNewKey"]
+  }
+])
+
+rule("A look at the list", [
+  {
+    sentence: "that finds the instance changes nothing",
+    events: [...live, [90_000 - 60_000, "Listed"]],
+    status: "Live",
+    asks: []
+  },
+  {
+    sentence: "that does not find it asks for a beat at once",
+    events: [...live, [10_000, "Absent"]],
+    status: "Live",
+    asks: ["Beat"]
+  },
+  {
+    sentence: "that does not find it twice running asks for a registration, and the lease is beaten meanwhile",
+    events: [...live, [10_000, "Absent"], [10_001, "Renewed"], [20_000, "Absent"]],
+    status: "Live",
+    asks: ["Register"],
+    wanted: "absent",
+    wakesAt: 30_000
+  },
+  {
+    sentence: "goes on asking for it when that failed",
+    events: [
+      ...live,
+      [10_000, "Absent"],
+      [10_001, "Renewed"],
+      [20_000, "Absent"],
+      [20_001, "RegisterFailed"],
+      [21_001, "Tick"]
+    ],
+    asks: ["Register"],
+    wanted: "absent"
+  },
+  {
+    sentence: "that found it in between counts from the start",
+    events: [...live, [10_000, "Absent"], [10_001, "Renewed"], [15_000, "Listed"], [20_000, "Absent"]],
+    asks: ["Beat"]
+  },
+  {
+    sentence: "that finds somebody else under the key takes another key",
+    events: [...live, [10_000, "KeyConflict"]],
+    status: "Lost",
+    asks: ["RegisterUnderNewKey"],
+    wanted: "key_conflict"
+  },
+  {
+    sentence: "that finds somebody else makes the answer to a beat under the former key worthless",
+    events: [...beaten, [20_010, "KeyConflict"], [20_020, "Renewed"]],
+    status: "Lost",
+    asks: []
+  },
+  {
+    sentence: "that finds no service asks for a registration, which ensures it",
+    events: [...live, [10_000, "ServiceGone"]],
+    status: "Lost",
+    asks: ["Register"],
+    wanted: "service_gone"
+  },
+  { sentence: "says nothing about a lease that is being registered", events: [...lost, [20_010, "Absent"]], asks: [] },
+  {
+    sentence: "says nothing about a lease that somebody else registers",
+    events: [
+      [0, "Ready"],
+      [0, "Renewed"],
+      [10, "KeyConflict"]
+    ],
+    options: { registers: false },
+    status: "Live",
+    asks: []
+  }
+])
+
+rule("A pause", [
+  {
+    sentence: "asks for the deregistration, and for nothing after it",
+    events: paused,
+    status: "Paused",
+    asks: ["Deregister"],
+    wakesAt: Lease.NEVER
+  },
+  { sentence: "is one pause, however often it is asked for", events: [...paused, [5_001, "Pause"]], asks: [] },
+  {
+    sentence: "does not believe a beat that is acknowledged after it",
+    events: [...beaten, [20_001, "Pause"], [20_002, "Renewed"]],
+    status: "Paused"
+  },
+  {
+    sentence: "ends with a registration under another key",
+    events: [...paused, [5_001, "Deregistered"], [9_000, "Resume"]],
+    status: "Registering",
+    asks: ["RegisterUnderNewKey"],
+    wanted: "resumed"
+  },
+  {
+    sentence: "ends only when the deregistration is over",
+    events: [...paused, [5_001, "Resume"]],
+    status: "Paused",
+    asks: []
+  },
+  {
+    sentence: "ends as soon as the deregistration is over, if that was asked for before",
+    events: [...paused, [5_001, "Resume"], [5_002, "Deregistered"]],
+    status: "Registering",
+    asks: ["RegisterUnderNewKey"]
+  },
+  {
+    sentence: "goes on if it was asked for again before the deregistration was over",
+    events: [...paused, [5_001, "Resume"], [5_002, "Pause"], [5_003, "Deregistered"]],
+    status: "Paused",
+    asks: []
+  },
+  {
+    sentence: "before the first registration leaves that to the gate",
+    events: [
+      [0, "Pause"],
+      [1, "Deregistered"],
+      [2, "Resume"]
+    ],
+    status: "Registering",
+    asks: []
+  },
+  {
+    sentence: "before the first registration does not lose the opening of the gate",
+    events: [
+      [0, "Pause"],
+      [1, "Deregistered"],
+      [2, "Ready"],
+      [3, "Resume"]
+    ],
+    asks: ["RegisterUnderNewKey"]
+  },
+  {
+    sentence: "makes the answer to a beat from before it worthless afterwards",
+    events: [
+      ...beaten,
+      [20_001, "Pause"],
+      [20_002, "Deregistered"],
+      [20_003, "Resume"],
+      [20_004, "Registered"],
+      [20_005, "Renewed"]
+    ],
+    status: "Registering",
+    asks: ["Beat"]
+  }
+])
+
+rule("A stop", [
+  {
+    sentence: "asks for the deregistration, and for nothing after it",
+    events: [...live, [100, "Stop"]],
+    status: "Draining",
+    asks: ["Deregister"],
+    wakesAt: Lease.NEVER
+  },
+  {
+    sentence: "ends a pause as well",
+    events: [...paused, [5_001, "Stop"], [5_002, "Deregistered"]],
+    status: "Draining",
+    asks: []
+  },
+  {
+    sentence: "is not undone by a resume",
+    events: [...paused, [5_001, "Stop"], [5_002, "Resume"]],
+    status: "Draining",
+    asks: []
+  },
+  {
+    sentence: "is over when the deregistration is",
+    events: [...live, [100, "Stop"], [200, "Ended"]],
+    status: "Stopped"
+  },
+  {
+    sentence: "is final",
+    events: [...live, [100, "Stop"], [200, "Ended"], [300, "Ready"], [301, "Resume"], [302, "Registered"]],
+    status: "Stopped",
+    asks: []
+  }
+])

@@ -1,0 +1,216 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import * as Lease from "../../../src/core/lease/Lease.js"
+import * as StreamPlan from "../../../src/core/lease/StreamPlan.js"
+
+const settings = StreamPlan.defaults
+const INTERVAL = 20_000
+
+const load = (leases: number, millisPerBeat = 1, interval = INTERVAL): StreamPlan.Load => ({
+  leases,
+  beatsPerMilli: leases / interval,
+  millisPerBeat
+})
+
+const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): StreamPlan.Candidate => ({
+  outstanding,
+  headSince: outstanding === 0 ? Number.POSITIVE_INFINITY : 0,
+  isProven: true,
+  ...more
+})
+
+/** The choice at instant 0, where no head has waited yet. */
+const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerBeat = 1, sent = 0, now = 0) =>
+  StreamPlan.choose(settings, streams, millisPerBeat, sent, now)
+
+describe("StreamPlan: how many streams", () => {
+  const rows: ReadonlyArray<readonly [leases: number, millisPerBeat: number, streams: number, why: string]> = [
+    [0, 1, 0, "none without leases"],
+    [1, 1, 1, "one for one lease"],
+    [8, 1, 1, "one for eight"],
+    [9, 1, 2, "a second for the ninth"],
+    [128, 1, 16, "sixteen for 128"],
+    [129, 1, 16, "no more than sixteen while beats are quick"],
+    [10_000, 1, 16, "no more than sixteen for 10,000"],
+    [200, 800, 16, "16 × 10 s of beats in 20 s are half of the time, and no more"],
+    [200, 801, 17, "a little more than half of the time takes another one"],
+    [200, 3_000, 60, "200 leases at 3 s a beat"],
+    [10_000, 3_000, 64, "never more than 64"],
+    [1, 3_000, 1, "a slow beat alone does not take a second stream"]
+  ]
+  for (const [leases, millisPerBeat, streams, why] of rows) {
+    it(`${why}: ${leases} leases at ${millisPerBeat} ms a beat have ${streams}`, () => {
+      assert.strictEqual(StreamPlan.wanted(settings, load(leases, millisPerBeat)), streams)
+    })
+  }
+
+  it("keeps the server busy for half of an interval at the most, on each stream, as long as 64 are enough", () => {
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.integer({ min: 1, max: 20_000 }),
+        FastCheck.double({ min: 0, max: 10_000, noNaN: true }),
+        FastCheck.integer({ min: 3_000, max: 86_400_000 }),
+        (leases, millisPerBeat, ttl) => {
+          const interval = Lease.interval(ttl)
+          const streams = StreamPlan.wanted(settings, load(leases, millisPerBeat, interval))
+          assert.isAtLeast(streams, Math.min(16, Math.ceil(leases / 8)))
+          assert.isAtMost(streams, 64)
+          if (streams < 64) assert.isAtMost((millisPerBeat * leases) / streams, (interval / 2) * (1 + 1e-6))
+        }
+      )
+    )
+  })
+
+  it("takes three slow answers to see a beat of 3 s as one of more than 2.5 s, and more to forget it", () => {
+    const slow = [3_000, 3_000, 3_000].reduce(StreamPlan.measure, 0)
+    assert.isAbove(slow, 2_500)
+    const after = [0, 0, 0].reduce(StreamPlan.measure, slow)
+    assert.isAbove(after, 1_500)
+  })
+
+  it("never measures more or less than what it was given", () => {
+    FastCheck.assert(
+      FastCheck.property(FastCheck.array(FastCheck.nat(10_000), { minLength: 1 }), (samples) => {
+        const measured = samples.reduce(StreamPlan.measure, samples[0] ?? 0)
+        assert.isAtLeast(measured, Math.min(...samples) - 1e-6)
+        assert.isAtMost(measured, Math.max(...samples) + 1e-6)
+      })
+    )
+  })
+
+  it("keeps a stream too many for a minute, and none when the last lease has gone", () => {
+    assert.strictEqual(StreamPlan.surplus(16, 13, 0, 59_999), 0)
+    assert.strictEqual(StreamPlan.surplus(16, 13, 0, 60_000), 3)
+    assert.strictEqual(StreamPlan.surplus(13, 16, Number.POSITIVE_INFINITY, 60_000), 0)
+    assert.strictEqual(StreamPlan.surplus(16, 0, 0, 0), 16)
+  })
+})
+
+describe("StreamPlan: which stream", () => {
+  it("is the one with the fewest beats outstanding, where answers take their time", () => {
+    assert.strictEqual(choose([stream(2), stream(1), stream(3)], 101), 1)
+  })
+
+  it("is the one with the fewest batches of 16 outstanding, where answers are quick", () => {
+    assert.strictEqual(choose([stream(15), stream(1)]), 0)
+    assert.strictEqual(choose([stream(16), stream(15)]), 1)
+  })
+
+  it("is each in its turn where they are alike, for 16 beats", () => {
+    const alike = [stream(0), stream(0), stream(0)]
+    assert.deepStrictEqual(
+      [0, 15, 16, 32, 47, 48].map((sent) => choose(alike, 1, sent)),
+      [0, 0, 1, 2, 2, 0]
+    )
+  })
+
+  it("takes 32 beats at the most where answers are quick, and the rest wait", () => {
+    assert.strictEqual(choose([stream(31)]), 0)
+    assert.strictEqual(choose([stream(32)]), -1)
+  })
+
+  it("is none where there is none", () => {
+    assert.strictEqual(choose([]), -1)
+  })
+
+  it("takes one beat as long as it has not answered any, and no more", () => {
+    assert.strictEqual(choose([stream(0, { isProven: false })]), 0)
+    assert.strictEqual(choose([stream(1, { isProven: false })]), -1)
+    assert.strictEqual(choose([stream(1, { isProven: false }), stream(5)]), 1)
+  })
+
+  it("takes four beats where answers take longer than 100 ms, and the rest wait", () => {
+    assert.strictEqual(choose([stream(4)], 100), 0)
+    assert.strictEqual(choose([stream(3)], 101), 0)
+    assert.strictEqual(choose([stream(4)], 101), -1)
+  })
+
+  it("takes four beats where the first of them has waited for longer than 100 ms, whatever was measured", () => {
+    assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 100), 0)
+    assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 101), -1)
+    assert.strictEqual(choose([stream(4, { headSince: 0 }), stream(4, { headSince: 90 })], 1, 0, 101), 1)
+  })
+
+  it("never fills a slow stream beyond four, and leaves no beat waiting while one of them has room", () => {
+    FastCheck.assert(
+      FastCheck.property(
+        FastCheck.array(FastCheck.nat(6), { minLength: 1, maxLength: 64 }),
+        FastCheck.nat(63),
+        FastCheck.nat(300),
+        (outstanding, start, beats) => {
+          const streams = outstanding.map((count) => ({ ...stream(count), outstanding: count }))
+          for (let sent = 0; sent < beats; sent++) {
+            const index = choose(streams, 3_000, start)
+            const chosen = streams[index]
+            if (chosen === undefined) {
+              assert.isTrue(streams.every((one) => one.outstanding >= 4))
+              return
+            }
+            assert.isBelow(chosen.outstanding, 4)
+            assert.strictEqual(chosen.outstanding, Math.min(...streams.map((one) => one.outstanding)))
+            chosen.outstanding++
+          }
+        }
+      )
+    )
+  })
+})
+
+describe("StreamPlan: opening another one", () => {
+  const { broke, mayOpen, open, reachable } = StreamPlan
+
+  it("is free as long as nothing has failed", () => {
+    assert.isTrue(mayOpen(open, 0, 0))
+    assert.isTrue(mayOpen(open, 15, 0))
+  })
+
+  it("waits up to 0.5 s × 1.6 after each failure, 5 s at the most, where a lease of 60 s is held", () => {
+    let opening = open
+    let at = 0
+    const waits = Array.from({ length: 8 }, () => {
+      opening = broke(opening, 5_000, at, 1)
+      const wait = opening.notBefore - at
+      at = opening.notBefore
+      return Math.round(wait)
+    })
+    assert.deepStrictEqual(waits, [500, 800, 1_280, 2_048, 3_277, 5_000, 5_000, 5_000])
+  })
+
+  it("has full jitter", () => {
+    assert.strictEqual(broke(open, 5_000, 0, 0).notBefore, 0)
+    assert.strictEqual(broke(open, 5_000, 0, 0.5).notBefore, 250)
+  })
+
+  it("counts streams that break together once", () => {
+    const first = broke(open, 5_000, 0, 1)
+    assert.strictEqual(broke(first, 5_000, 499, 1), first)
+    assert.strictEqual(broke(first, 5_000, 500, 1).failures, 2)
+  })
+
+  it("tries one stream at a time after a failure, until it has answered", () => {
+    const failing = broke(open, 5_000, 0, 1)
+    assert.isFalse(mayOpen(failing, 0, 499))
+    assert.isTrue(mayOpen(failing, 0, 500))
+    assert.isFalse(mayOpen(failing, 1, 500))
+  })
+
+  it("waits no longer than 2 s when the connection has come back, and no longer than it would have anyway", () => {
+    const failing = { failures: 20, notBefore: 30_000 }
+    assert.strictEqual(reachable(failing, 1_000, 1).notBefore, 3_000)
+    assert.strictEqual(reachable(failing, 1_000, 0.25).notBefore, 1_500)
+    assert.strictEqual(reachable({ failures: 1, notBefore: 1_200 }, 1_000, 1).notBefore, 1_200)
+    assert.strictEqual(reachable(failing, 1_000, 1).failures, 20)
+    assert.strictEqual(reachable(open, 1_000, 1), open)
+  })
+
+  it("is asked for within a sixth of the TTL, 5 s at the most, where the lease is held", () => {
+    assert.strictEqual(StreamPlan.longestDelay(60_000, true), 5_000)
+    assert.strictEqual(StreamPlan.longestDelay(6_000, true), 1_000)
+    assert.strictEqual(StreamPlan.longestDelay(60_000, false), 30_000)
+  })
+
+  it("is due after 20 minutes, give or take a tenth", () => {
+    const minutes = (random: number) => StreamPlan.renewAt(settings, 0, random) / 60_000
+    assert.deepStrictEqual([0, 0.5, 1].map(minutes), [18, 20, 22])
+  })
+})

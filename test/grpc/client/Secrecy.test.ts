@@ -1,0 +1,227 @@
+import { inspect } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Either, Exit, Layer, Logger, LogLevel, Metric, Redacted, Stream } from "effect"
+import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
+import * as Connection from "../../../src/grpc/client/Connection.js"
+import * as Methods from "../../../src/grpc/Methods.js"
+import * as AuthClient from "../../../src/layers/AuthClient.js"
+import * as RegistryGrpc from "../../../src/layers/RegistryGrpc.js"
+import { ServiceId } from "../../../src/schemas/Ids.js"
+import { Auth } from "../../../src/services/Auth.js"
+import { Registry } from "../../../src/services/Registry.js"
+import { collectSpans } from "../../support/spans.js"
+import { expectNothingUncaught } from "../../support/uncaught.js"
+import { grpcServer, type Handlers, type Reply, type UnaryCall } from "../../support/wireServers.js"
+
+expectNothingUncaught()
+
+const clientKey = "ck-hidden-5309"
+const secret = "cs-hidden-8675"
+const token = "tkn-hidden-4711"
+const hidden = [clientKey, secret, token]
+
+const responseBytes = (path: string, message: object): Buffer => {
+  const [, service = "", method = ""] = path.split("/")
+  return Methods.serviceDefinition(service)[method]?.responseSerialize(message) ?? assert.fail(path)
+}
+
+const { auth, registry } = Methods
+const answer = (path: string, message: object) => (_: UnaryCall, reply: Reply) =>
+  reply(null, responseBytes(path, message))
+const fails = (code: number) => (_: UnaryCall, reply: Reply) => reply({ code, details: "Err: no\n  trace" })
+const inAnHour = () => String(Math.floor(Date.now() / 1_000) + 3_600)
+
+const service = { id: "1", project: "shop", name: "orders", spec_json: "{" }
+const instance = { id: "1", service_id: "1", instance_key: "", meta_json: "{" }
+
+const wellBehaved = (): { readonly handlers: Required<Handlers>; readonly received: Array<string> } => {
+  const received: Array<string> = []
+  const authenticated = (handler: (call: UnaryCall, reply: Reply) => void) => (call: UnaryCall, reply: Reply) => {
+    received.push(call.request.toString(), String(call.metadata.get("authorization")))
+    handler(call, reply)
+  }
+  const tokenAnswer = { access_token: token, expires_at: inAnHour(), token_type: "Bearer" }
+  const { authenticateClient, renewToken } = auth
+  const { deregisterInstance, ensureService, getServiceByID, heartbeatStream, listServices, registerInstance } =
+    registry
+  return {
+    received,
+    handlers: {
+      unary: {
+        [authenticateClient.path]: authenticated(answer(authenticateClient.path, tokenAnswer)),
+        [renewToken.path]: authenticated(answer(renewToken.path, tokenAnswer)),
+        [listServices.path]: authenticated(
+          answer(listServices.path, { services: [{ service, instances: [instance] }], total: 1 })
+        ),
+        [ensureService.path]: authenticated(fails(3)),
+        [getServiceByID.path]: authenticated((_, reply) => reply(null, Buffer.from([0xff]))),
+        [registerInstance.path]: authenticated(fails(5)),
+        [deregisterInstance.path]: authenticated(answer(deregisterInstance.path, { success: true }))
+      },
+      bidi: {
+        [heartbeatStream.path]: (call) => {
+          received.push(String(call.metadata.get("authorization")))
+          call.once("data", () => {
+            call.write(responseBytes(heartbeatStream.path, { expires_at: "1" }))
+            call.emit("error", { code: 13, details: "enough" })
+          })
+        }
+      }
+    }
+  }
+}
+
+const everyCall = Effect.gen(function* () {
+  const client = yield* Registry
+  const { invalidate, token: acquire } = yield* Auth
+  const id = ServiceId.make("1")
+  const key = { serviceId: id, instanceKey: "k" }
+  const outcomes: ReadonlyArray<Exit.Exit<unknown, unknown>> = [
+    yield* Effect.exit(client.listServices()),
+    yield* Effect.exit(client.deregisterInstance(key)),
+    yield* Effect.exit(client.ensureService({ project: "shop", name: "orders" })),
+    yield* Effect.exit(client.getService(id)),
+    yield* Effect.exit(
+      client.registerInstance({ serviceId: id, instanceKey: "k", env: "dev", host: "h", httpPort: 1 })
+    ),
+    yield* Effect.exit(Stream.runDrain(client.heartbeats(Stream.make(key)))),
+    yield* Effect.exit(client.ensureService({ project: "", name: "" })),
+    yield* Effect.exit(Effect.flatMap(acquire, invalidate)),
+    yield* Effect.exit(Effect.map(acquire, (held) => held))
+  ]
+  return outcomes
+})
+
+/** Runs every call against a server, and gives all that anybody could see of it. */
+const everythingVisible = (handlers: Handlers) =>
+  Effect.gen(function* () {
+    const server = yield* grpcServer(handlers)
+    const seen: Array<unknown> = []
+    const logger = Logger.make(({ annotations, cause, message, spans }) => {
+      seen.push(["log", message, Cause.pretty(cause), [...annotations], [...spans]])
+    })
+    const { spans, tracer } = collectSpans()
+    const client = RegistryGrpc.layer().pipe(
+      Layer.provideMerge(AuthClient.layer({ clientKey, clientSecret: Redacted.make(secret) })),
+      Layer.provideMerge(Connection.layer({ address: server.address }))
+    )
+    const outcomes = yield* everyCall.pipe(
+      Effect.withSpan("everything"),
+      Effect.provide(client),
+      Effect.withTracer(tracer),
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+      Logger.withMinimumLogLevel(LogLevel.All)
+    )
+    for (const { attributes, events, exit, name } of spans) seen.push(["span", name, [...attributes], events, exit])
+    for (const exit of outcomes) {
+      seen.push(["outcome", exit, String(exit), JSON.stringify(exit)])
+      if (Exit.isFailure(exit)) {
+        seen.push(Cause.pretty(exit.cause, { renderErrorCause: true }))
+        for (const error of Cause.failures(exit.cause)) seen.push(error, String(error), JSON.stringify(error))
+      }
+    }
+    for (const { metricKey, metricState } of Metric.unsafeSnapshot()) seen.push([metricKey, metricState])
+    return {
+      outcomes,
+      text: inspect(seen, { depth: Number.POSITIVE_INFINITY, maxArrayLength: null, showHidden: true })
+    }
+  })
+
+const tagOf = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.match(exit, {
+    onSuccess: () => "success",
+    onFailure: (cause) => {
+      const [failure] = [...Cause.failures(cause)]
+      return typeof failure === "object" && failure !== null && "_tag" in failure ? failure._tag : "no failure"
+    }
+  })
+
+const holdsNothingHidden = (text: string) => {
+  for (const part of hidden) {
+    assert.notInclude(text, part)
+    assert.notInclude(text, Buffer.from(part).toString("base64").slice(0, -2))
+    assert.notInclude(text, Buffer.from(part).toString("hex"))
+    assert.notInclude(text, [...Buffer.from(part)].join(", "))
+  }
+}
+
+describe("key, secret and token", () => {
+  it("show in no status that a plain client is given for what was thrown", () => {
+    const status = AuthorizedCall.toStatus(Cause.die(new Error(`${secret} is no JSON, nor is ${token}`)))
+    assert.deepStrictEqual(status, { code: 14, details: "the call could not be made" })
+  })
+
+  it.scopedLive("show in no error of a stream whose token cannot be sent", () =>
+    Effect.gen(function* () {
+      const connection = yield* Connection.make({ address: "127.0.0.1:1" })
+      const opened = connection.exchange(
+        registry.heartbeatStream,
+        Redacted.make(`${token}\n`),
+        Stream.never,
+        Either.right
+      )
+      const exit = yield* Effect.exit(Stream.runDrain(opened))
+      assert.isTrue(Exit.isFailure(exit))
+      assert.notInclude(inspect(exit, { depth: 20, showHidden: true }), token)
+    })
+  )
+
+  it.scopedLive(
+    "reach the server, and no log, span, error or metric of calls that succeed and of calls that fail",
+    () =>
+      Effect.gen(function* () {
+        const { handlers, received } = wellBehaved()
+        const { outcomes, text } = yield* everythingVisible(handlers)
+        assert.deepStrictEqual(outcomes.map(tagOf), [
+          "success",
+          "success",
+          "AioRpcError",
+          "AioWireError",
+          "AioRpcError",
+          "AioRpcError",
+          "AioConfigError",
+          "success",
+          "success"
+        ])
+        for (const part of hidden) assert.include(received.join(), part)
+        assert.include(text, "xiaozhizhang.registry.v1.RegistryService/ListServices")
+        assert.include(text, "left out what did not decode")
+        assert.include(text, "effect_aio_rpc_duration_millis")
+        holdsNothingHidden(text)
+      })
+  )
+
+  const refusals: ReadonlyArray<
+    readonly [what: string, handler: (call: UnaryCall, reply: Reply) => void, tag: string]
+  > = [
+    ["are refused", fails(16), "AioCredentialsRejected"],
+    ["cannot be checked", fails(13), "AioRpcError"],
+    ["are answered with bytes that are no protobuf", (_, reply) => reply(null, Buffer.from([0xff])), "AioWireError"],
+    [
+      "are answered with an expired token",
+      answer(auth.authenticateClient.path, { access_token: token, expires_at: "1", token_type: "Bearer" }),
+      "AioWireError"
+    ],
+    [
+      "are answered with a token that no header can carry",
+      answer(auth.authenticateClient.path, { access_token: `${token}\n`, expires_at: inAnHour(), token_type: "" }),
+      "AioWireError"
+    ],
+    [
+      "are answered with an empty token",
+      answer(auth.authenticateClient.path, { access_token: "", expires_at: "1", token_type: "Bearer" }),
+      "AioWireError"
+    ]
+  ]
+
+  it.scopedLive.each(refusals)("show nowhere when they %s", ([, handler, tag]) =>
+    Effect.gen(function* () {
+      const { handlers } = wellBehaved()
+      const unary = { ...handlers.unary, [auth.authenticateClient.path]: handler }
+      const { outcomes, text } = yield* everythingVisible({ ...handlers, unary })
+      assert.strictEqual(outcomes[0] === undefined ? "none" : tagOf(outcomes[0]), tag)
+      assert.include(text, "xiaozhizhang.user.v1.ClientAuthService/AuthenticateClient")
+      holdsNothingHidden(text)
+    })
+  )
+})

@@ -1,0 +1,64 @@
+import { Either } from "effect"
+import * as Balancer from "../../src/core/balancing/Balancer.js"
+import type * as Members from "../../src/core/balancing/Members.js"
+import * as Outlier from "../../src/core/balancing/Outlier.js"
+import { roundRobin } from "../../src/core/balancing/RoundRobin.js"
+import * as SlowStart from "../../src/core/balancing/SlowStart.js"
+import type { Outcome, Strategy } from "../../src/core/balancing/Strategy.js"
+import type { Instance } from "../../src/schemas/Instance.js"
+import { anInstance } from "./scriptedRegistry.js"
+
+export interface World {
+  readonly strategy?: Strategy
+  readonly outlier?: Outlier.Options
+  readonly networks?: ReadonlyArray<string>
+  readonly slowStart?: SlowStart.Options
+  readonly random?: () => number
+}
+
+export type Listed = ReadonlyArray<string | Instance>
+
+/** Choosing, told when it is. Without slow start unless it is asked for, and starting with the first instance. */
+export const selectionAmong = (list: Listed, world: World = {}) => {
+  const selection = Balancer.make(
+    {
+      strategy: world.strategy ?? roundRobin,
+      networks: world.networks ?? [],
+      outlier: Either.getOrThrow(Outlier.settings(world.outlier)),
+      slowStart: Either.getOrThrow(SlowStart.settings(world.slowStart ?? { window: 0 }))
+    },
+    world.random ?? (() => 0)
+  )
+  const lists = (listed: Listed, now: number, listing: Omit<Members.Listing, "instances"> = {}) => {
+    const instances = listed.map((instance) => (typeof instance === "string" ? anInstance(instance) : instance))
+    Balancer.update(selection, { instances, ...listing }, now)
+  }
+  lists(list, 0)
+  const pick = (now: number, request?: Balancer.Request) => Balancer.pick(selection, now, request)
+  /** A call to this one, however many others are picked before. */
+  const callTo = (key: string, now: number): Balancer.Call => {
+    for (let picks = 0; picks < 1_000; picks++) {
+      const call = pick(now)
+      if (call?.candidate.key === key) return call
+    }
+    throw new Error(`${key} is not picked`)
+  }
+  return {
+    selection,
+    lists,
+    pick,
+    callTo,
+    begin: (call: Balancer.Call | undefined) => call && Balancer.begin(selection, call),
+    end: (call: Balancer.Call | undefined, outcome: Outcome, now: number) =>
+      call && Balancer.end(selection, call, outcome, now),
+    /** Calls to this one end so. */
+    reports: (key: string, outcome: Outcome, now: number, times = 1) => {
+      for (const call of Array.from({ length: times }, () => callTo(key, now))) {
+        Balancer.end(selection, call, outcome, now)
+      }
+    },
+    keyAt: (now: number, request?: Balancer.Request) => pick(now, request)?.candidate.key,
+    keysAt: (now: number, n: number, request?: Balancer.Request) =>
+      Array.from({ length: n }, () => pick(now, request)?.candidate.key)
+  }
+}
