@@ -26,7 +26,6 @@ import * as ResponseFaults from "../simulator/ResponseFaults.js"
 import * as Wire from "../wire/Wire.js"
 
 export type { Quirks } from "../core/registry/RegistryModel.js"
-
 export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"
 
 /**
@@ -43,10 +42,7 @@ export class RegistryMemory extends Context.Tag("effect-aio/RegistryMemory")<
 
 /** @since 0.1.0 */
 export declare namespace RegistryMemory {
-  /**
-   * @since 0.1.0
-   * @category models
-   */
+  /** @since 0.1.0 */
   export type Method = Exclude<keyof Registry.Service, "reconnects" | "deregistrations" | "localHost">
 
   /**
