@@ -1,6 +1,11 @@
-/** From the status of a call to the error family. */
+/** What the status of a call means. All that is read out of grpc-js's texts is read here, but for handshakes: `Tls`. */
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+
+interface Status {
+  readonly code: number
+  readonly details: string
+}
 
 const MAX_DETAILS = 300
 
@@ -48,20 +53,31 @@ const tooLarge = (details: string, requestBytes: number): string | undefined => 
  * The failure that a status tells of. An answer beyond the receive limit says what to set; it is `RESOURCE_EXHAUSTED`, as
  * grpc-js has it, and not retried. `requestBytes` is the size of what was sent: a server has the same words for that.
  */
-export const toError = (
-  method: string,
-  status: { readonly code: number; readonly details: string },
-  requestBytes = 0
-): AioRpcError =>
+export const toError = (method: string, status: Status, requestBytes = 0): AioRpcError =>
   new AioRpcError({
     method,
     code: meaning(status.code, status.details),
     details: tooLarge(status.details, requestBytes) ?? firstLine(status.details)
   })
 
-/** Did the server say it, or did this side of the wire? A status of the server proves that the connection works. */
-export const isFromServer = (status: { readonly code: number; readonly details: string }): boolean =>
-  // A server that has given up answers with the same code, in words of its own.
-  (status.code !== StatusCode.DEADLINE_EXCEEDED || !status.details.startsWith("Deadline exceeded after")) &&
-  status.code !== StatusCode.UNAVAILABLE &&
-  status.code !== StatusCode.CANCELLED
+// What grpc-js says of a deadline that passed on this side; a server that gives up says it in words of its own.
+const LOCAL_DEADLINE = "Deadline exceeded after"
+
+/** True if the server gave this status, which proves that the connection works; false if grpc-js made it up. */
+export const isFromServer = ({ code, details }: Status): boolean =>
+  (code !== StatusCode.DEADLINE_EXCEEDED || !details.startsWith(LOCAL_DEADLINE)) &&
+  code !== StatusCode.UNAVAILABLE &&
+  code !== StatusCode.CANCELLED
+
+// What grpc-js says of a call that never had a connection.
+const UNSENT = /No connection established|Name resolution failed/
+
+/** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
+export const saysUnsent = (text: string): boolean => UNSENT.test(text)
+
+/** False if the call never had a connection, and so cost no server anything. */
+export const wasSent = ({ code, details }: Status): boolean => {
+  if (code === StatusCode.UNAVAILABLE) return details.search(UNSENT) !== 0
+  // grpc-js names the peer of a call that had a connection.
+  return code !== StatusCode.DEADLINE_EXCEEDED || !details.startsWith(LOCAL_DEADLINE) || details.includes("remote_addr")
+}

@@ -5,26 +5,19 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as AcquisitionBackoff from "../../core/auth/AcquisitionBackoff.js"
 import type * as TokenLife from "../../core/auth/TokenLife.js"
+import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { AioCredentialsRejected, RegistryError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as TokenAcquisition from "./TokenAcquisition.js"
 
 /** A failure that cost the server something. What never reached it may be tried as before. */
-const burdensServer = (error: RegistryError): boolean => {
-  if (error._tag !== "AioRpcError") return false
-  switch (error.code) {
-    case StatusCode.INTERNAL:
-      return true
-    case StatusCode.UNAVAILABLE:
-      return !/^(No connection established|Name resolution failed)/.test(error.details)
-    case StatusCode.DEADLINE_EXCEEDED:
-      // grpc-js names the peer of a call that had a connection.
-      return !error.details.startsWith("Deadline exceeded after") || error.details.includes("remote_addr")
-    default:
-      return false
-  }
-}
+const burdensServer = (error: RegistryError): boolean =>
+  error._tag === "AioRpcError" &&
+  (error.code === StatusCode.INTERNAL ||
+    error.code === StatusCode.UNAVAILABLE ||
+    error.code === StatusCode.DEADLINE_EXCEEDED) &&
+  ServerStatus.wasSent(error)
 
 interface Rejection {
   readonly of: TokenAcquisition.Credentials

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type { Outcome } from "../../core/balancing/Strategy.js"
+import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 
 /**
@@ -31,9 +32,6 @@ const broken: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT"]
 /** What Node calls the making of a connection: an `ETIMEDOUT` of these had nothing to send on. */
 const connecting: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"])
 
-// What grpc-js 1.14 says of a call that never had a connection to go out on.
-const NOTHING_SENT = /No connection established|Name resolution failed/
-
 const HTTP_UNAVAILABLE: ReadonlySet<unknown> = new Set([502, 503, 504])
 
 // Errors are wrapped a few times at most; a chain that is longer may be a ring.
@@ -44,7 +42,7 @@ const get = (value: unknown, key: string): unknown => (Predicate.hasProperty(val
 const ofStatus = (code: number, error: unknown): Evidence => {
   if (StatusCode.isRetryable(code)) {
     const details = get(error, "details") ?? get(error, "message")
-    return Predicate.isString(details) && NOTHING_SENT.test(details) ? "Unreachable" : "Disconnected"
+    return Predicate.isString(details) && ServerStatus.saysUnsent(details) ? "Unreachable" : "Disconnected"
   }
   return StatusCode.countsAgainstInstance(code) ? "Failed" : "Uncounted"
 }
