@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
+import * as Backoff from "../core/Backoff.js"
 import type { Answered } from "../grpc/client/BidiCall.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Deadline from "../grpc/client/Deadline.js"
@@ -39,6 +40,7 @@ import type { HeartbeatResponse } from "../wire/Messages.js"
 import * as Wire from "../wire/Wire.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
+import * as Schedules from "./schedules.js"
 
 /**
  * @since 0.1.0
@@ -104,6 +106,13 @@ const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
 
+const backoffOf = ({ delayMillis, factor, jitter }: RetryPolicy.Settings): Backoff.Backoff => ({
+  base: delayMillis,
+  factor,
+  cap: Number.POSITIVE_INFINITY,
+  jitter: [1 - jitter, 1 + jitter]
+})
+
 /**
  * First starts race: of twenty that ensured one new service at once, eleven were answered `INTERNAL` by the real server. So
  * that answer is met by asking again, three times, and then by a look at the list. A service that is not there either was
@@ -113,19 +122,13 @@ const ensured = (
   service: NewService,
   ensure: Effect.Effect<EnsuredService, RegistryError>,
   list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
-  policy: RetryPolicy.Settings,
-  repetition = 0
+  policy: RetryPolicy.Settings
 ): Effect.Effect<EnsuredService, RegistryError> =>
-  Effect.catchIf(ensure, isInternal, (error) =>
-    repetition < policy.times
-      ? Effect.flatMap(Random.next, (random) =>
-          Effect.delay(
-            Effect.suspend(() => ensured(service, ensure, list, policy, repetition + 1)),
-            Duration.millis(RetryPolicy.delayMillis(policy, repetition, random))
-          )
-        )
-      : findEnsured(service, list, error)
-  )
+  Effect.retry(ensure, {
+    schedule: Schedules.ofBackoff(backoffOf(policy)),
+    times: policy.times,
+    while: isInternal
+  }).pipe(Effect.catchIf(isInternal, (error) => findEnsured(service, list, error)))
 
 const findEnsured = (
   service: NewService,
@@ -165,7 +168,7 @@ const toAcks = (
 // the deadline and the cancellation of the call (grpc-node#1985). All of this library's calls are idempotent, and are
 // sent again after `UNAVAILABLE` as long as the deadline lets them.
 const caller =
-  (connection: Connection.Service, auth: Auth.Service, policy: RetryPolicy.Settings) =>
+  (connection: Connection.Service, auth: Auth.Service, policy: RetryPolicy.Settings, backoff = backoffOf(policy)) =>
   <Request, Response, A>(
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
@@ -191,7 +194,7 @@ const caller =
       )
     const again = (error: AioRpcError, repetition: number): Effect.Effect<A, RegistryError> =>
       Effect.flatMap(Random.next, (random) => {
-        const delay = RetryPolicy.delayMillis(policy, repetition, random)
+        const delay = Backoff.delayMillis(backoff, repetition, random)
         return Deadline.after(delay) >= deadline
           ? Effect.fail(error)
           : Effect.delay(

@@ -44,7 +44,3 @@ export const check = (policy: RetryPolicy = {}): Either.Either<Settings, AioConf
     factor: Limits.number("retries.factor", policy.factor ?? defaults.factor, { min: 1, max: 10 }),
     jitter: Limits.number("retries.jitter", policy.jitter ?? defaults.jitter, { min: 0, max: 1 })
   })
-
-/** How long to wait before the n-th repetition (from 0), in milliseconds; `random` is 0 to 1. */
-export const delayMillis = (settings: Settings, repetition: number, random: number): number =>
-  settings.delayMillis * settings.factor ** repetition * (1 - settings.jitter + 2 * settings.jitter * random)

@@ -5,15 +5,7 @@ import * as RetryPolicy from "../../src/schemas/RetryPolicy.js"
 describe("a retry policy", () => {
   it("is three times after 0.2, 0.4 and 0.8 seconds, 20 % more or less, unless it is told otherwise", () => {
     const settings = Either.getOrThrow(RetryPolicy.check())
-    assert.strictEqual(settings.times, 3)
-    const delays = [0, 1, 2].map((repetition) =>
-      [0, 0.5, 1].map((random) => Math.round(RetryPolicy.delayMillis(settings, repetition, random)))
-    )
-    assert.deepStrictEqual(delays, [
-      [160, 200, 240],
-      [320, 400, 480],
-      [640, 800, 960]
-    ])
+    assert.deepStrictEqual(settings, { times: 3, delayMillis: 200, factor: 2, jitter: 0.2 })
   })
 
   const refused: ReadonlyArray<readonly [policy: RetryPolicy.RetryPolicy, message: string]> = [

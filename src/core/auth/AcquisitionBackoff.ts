@@ -3,6 +3,7 @@
  * drowns in authentications, must not hold that registry down.
  */
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
+import * as Backoff from "../Backoff.js"
 
 export interface AcquisitionBackoff {
   /** Acquisitions that did no good, in a row: the token was refused again, or the server did not manage to issue one. */
@@ -29,8 +30,11 @@ export const struck = (
   now: number,
   random: number
 ): AcquisitionBackoff => {
-  const ceiling = Math.min(options.maxPauseMillis, options.pauseMillis * 2 ** brake.strikes)
-  return { strikes: brake.strikes + 1, notBefore: now + Math.max(options.pauseMillis, ceiling * random) }
+  const pause = { base: options.pauseMillis, factor: 2, cap: options.maxPauseMillis }
+  return {
+    strikes: brake.strikes + 1,
+    notBefore: now + Math.max(options.pauseMillis, Backoff.delayMillis(pause, brake.strikes, random))
+  }
 }
 
 /**
@@ -38,4 +42,9 @@ export const struck = (
  * no load test.
  */
 export const rejectionMillis = (options: Options, rejections: number): number =>
-  Math.min(options.maxRejectionMemoryMillis, options.rejectionMemoryMillis * 2 ** (rejections - 1))
+  // The longest of full jitter: credentials that were refused are not tried sooner by luck.
+  Backoff.delayMillis(
+    { base: options.rejectionMemoryMillis, factor: 2, cap: options.maxRejectionMemoryMillis },
+    rejections - 1,
+    1
+  )

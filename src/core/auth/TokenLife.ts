@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Schemas from "../../internal/schemas.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
+import * as Backoff from "../Backoff.js"
 
 export interface TokenLife {
   readonly token: AccessToken
@@ -59,14 +60,14 @@ export const isAlive = (life: TokenLife | undefined, now: number): life is Token
 
 /**
  * How long to wait after the n-th failed background renewal in a row (from 0): doubling, with full jitter, so that a fleet
- * does not come back in step
- * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+ * does not come back in step.
  */
 export const retryDelayMillis = (
   options: Pick<TokenPolicy.Settings, "retryDelayMillis" | "maxRetryDelayMillis">,
   failures: number,
   random: number
-): number => Math.min(options.maxRetryDelayMillis, options.retryDelayMillis * 2 ** failures) * random
+): number =>
+  Backoff.delayMillis({ base: options.retryDelayMillis, factor: 2, cap: options.maxRetryDelayMillis }, failures, random)
 
 /**
  * How long to wait before a token that was refused is tried once more: a replica whose clock is behind that of the one

@@ -1,4 +1,5 @@
 /** What a lease is, what may happen to it and what it may ask for. All instants are monotonic milliseconds. */
+import * as Backoff from "../Backoff.js"
 import * as LeaseTiming from "./LeaseTiming.js"
 
 export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
@@ -134,7 +135,7 @@ export const answerTime = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming
 
 /** How long to wait before registering again: up to 1, 2, 4 … 30 seconds, with full jitter, for ever. */
 export const backoff = (setbacks: number, random: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
-  Math.min(timing.maxRegisterDelay, timing.registerDelay * 2 ** Math.min(setbacks, 16)) * random
+  Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: timing.maxRegisterDelay }, setbacks, random)
 
 /**
  * How long to wait before repeating a beat that was not answered: up to 0.5 s × 1.6 for each before it, at most a sixth of
@@ -146,7 +147,15 @@ export const retryDelay = (
   random: number,
   timing: LeaseTiming.Timing = LeaseTiming.defaults
 ): number =>
-  Math.min(timing.heartbeatRetryDelay * 1.6 ** Math.min(failures, 32), ttl / 6, timing.maxHeartbeatRetryDelay) * random
+  Backoff.delayMillis(
+    {
+      base: timing.heartbeatRetryDelay,
+      factor: 1.6,
+      cap: Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
+    },
+    failures,
+    random
+  )
 
 /**
  * A lease that has yet to begin: it waits for `Ready`. With `registers: false` it is one that somebody else has

@@ -7,6 +7,7 @@
  *
  * All instants are monotonic milliseconds. `random` is a number from 0 to 1 that the caller draws.
  */
+import * as Backoff from "../Backoff.js"
 import * as Lease from "./Lease.js"
 
 export interface Settings {
@@ -170,8 +171,8 @@ export const longestDelay = (ttl: number, isHeld: boolean): number =>
  */
 export const broke = (opening: Opening, longest: number, now: number, random: number): Opening => {
   if (now < opening.notBefore) return opening
-  const ceiling = Math.min(longest, FIRST_DELAY * DELAY_FACTOR ** Math.min(opening.failures, 32))
-  return { failures: opening.failures + 1, notBefore: now + ceiling * random }
+  const backoff = { base: FIRST_DELAY, factor: DELAY_FACTOR, cap: longest }
+  return { failures: opening.failures + 1, notBefore: now + Backoff.delayMillis(backoff, opening.failures, random) }
 }
 
 /** What a wait is cut to when the registry can be reached again: not to zero, for everyone else is waiting as well. */

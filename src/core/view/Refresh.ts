@@ -1,4 +1,5 @@
 /** When a view is fetched again. */
+import * as Backoff from "../Backoff.js"
 
 /** All instants are monotonic milliseconds. */
 export interface Refresh {
@@ -41,16 +42,12 @@ export const succeeded = (refresh: Refresh, now: number, intervalMillis: number,
   tookMillis: now - refresh.startedAt
 })
 
-// Of the wait after a failure: those that a registry has failed together shall not come back together.
-const MIN_BACKOFF_JITTER = 0.8
+const backoff: Backoff.Backoff = { base: floorMillis, factor: 2, cap: maxBackoffMillis, jitter: [0.8, 1] }
 
 /** The fetch has failed: the next one is due after 1 s, 2 s, 4 s … 60 s, U[0.8, 1] by `random` (0 to 1). */
 export const failed = (refresh: Refresh, now: number, random: number): Refresh => ({
   ...refresh,
-  dueAt:
-    now +
-    Math.min(maxBackoffMillis, floorMillis * 2 ** refresh.failures) *
-      (MIN_BACKOFF_JITTER + (1 - MIN_BACKOFF_JITTER) * random),
+  dueAt: now + Backoff.delayMillis(backoff, refresh.failures, random),
   failures: refresh.failures + 1
 })
 

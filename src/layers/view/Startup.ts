@@ -3,11 +3,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
+import * as Schedules from "../schedules.js"
 
 /**
  * @since 0.1.0
@@ -72,7 +72,7 @@ export const settings = (startup: Startup | undefined): Either.Either<Settings |
       })
 
 // Attempts of a fleet that starts together; discovery itself asks once a second at most.
-const schedule = Schedule.exponential("1 second").pipe(Schedule.union(Schedule.spaced("10 seconds")), Schedule.jittered)
+const schedule = Schedules.ofBackoff({ base: 1_000, factor: 2, cap: 10_000, jitter: [0.8, 1.2] })
 
 const isWorthTrying = ({ _tag }: RegistryError): boolean =>
   _tag !== "AioConfigError" && _tag !== "AioCredentialsRejected"
