@@ -3,6 +3,7 @@
  *
  * - what `exports` of package.json reaches says `@since`, and nothing else does (nor `@category`, nor `@internal`);
  * - effects are run only where foreign callbacks come in: in grpc/ and control-plane/;
+ * - metrics, their labels and the annotations of log lines are declared in telemetry/;
  * - what differs between Effect 3 and 4 stands behind the seams of internal/;
  * - a file has at most 400 lines.
  */
@@ -120,6 +121,7 @@ const checkFile = (name) => {
 
   const isSeam = name.startsWith("internal/")
   const mayRun = name.startsWith("grpc/") || name.startsWith("control-plane/")
+  const isTelemetry = name.startsWith("telemetry/")
   const checkNode = (node) => {
     if (ts.isImportDeclaration(node) && !isSeam) {
       const module = /^effect\/(.*)$/.exec(node.moduleSpecifier.text)?.[1]
@@ -130,6 +132,9 @@ const checkFile = (name) => {
       const member = node.getText()
       const seam = isSeam ? undefined : membersBehindSeams.get(member)
       if (seam !== undefined) report(node, `${member} differs on Effect 4: use ${seam}`)
+      if (!isTelemetry && !isSeam && /^(Metric\.(labels|counter|gauge|histogram)|Effect\.annotateLogs)$/.test(member)) {
+        report(node, `${member} belongs in telemetry/ only`)
+      }
       if (!mayRun && /^(Effect|Runtime|ManagedRuntime)\.run[A-Z]/.test(member)) {
         report(node, `${member} belongs in grpc/ or control-plane/ only`)
       }

@@ -56,7 +56,7 @@ const makeClock = () => {
   }
 }
 
-const renewals = Metric.value(Metric.taggedWithLabels(Metrics.beats, [MetricLabel.make("result", "renewed")]))
+const renewals = Metric.value(Metric.taggedWithLabels(Metrics.heartbeats, [MetricLabel.make("result", "renewed")]))
 
 /** Registers all, and gives them when all of them are live. */
 export const registered = async (address: string) => {

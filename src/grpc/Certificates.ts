@@ -9,6 +9,7 @@ import type * as Scope from "effect/Scope"
 import type { Pem, SecretPem } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as TextFile from "../schemas/TextFile.js"
+import * as Annotations from "../telemetry/Annotations.js"
 
 /** Where they come from. */
 export interface Sources {
@@ -216,7 +217,7 @@ export const load = <A>(
         ? look(use).pipe(
             Effect.delay(interval),
             Effect.forever,
-            Effect.annotateLogs({ package: "effect-aio", module: "Tls" }),
+            Annotations.from("Tls"),
             Effect.interruptible,
             Effect.forkScoped,
             Effect.asVoid

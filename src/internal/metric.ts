@@ -4,6 +4,8 @@
  */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import type * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricLabel from "effect/MetricLabel"
 
 /** Effect finds a metric's series by the identity of this: make each once. */
@@ -17,14 +19,22 @@ export const noLabels: Labels = []
 export const counter = (name: string, description: string): Metric.Metric.Counter<number> =>
   Metric.counter(name, { description, incremental: true })
 
-export const gauge = (name: string, description: string): Metric.Metric.Gauge<number> =>
-  Metric.gauge(name, { description })
+// The tag is what exporters of OpenTelemetry read. In the key, not by `Metric.tagged`, which makes labels at each update.
+const inUnit = <Type extends MetricKeyType.MetricKeyType<number, unknown>>(
+  key: MetricKey.MetricKey<Type>,
+  unit: string | undefined
+): MetricKey.MetricKey<Type> => (unit === undefined ? key : MetricKey.tagged(key, "unit", unit))
+
+export const gauge = (name: string, description: string, unit?: string): Metric.Metric.Gauge<number> =>
+  Metric.fromMetricKey(inUnit(MetricKey.gauge(name, { description }), unit))
 
 export const histogram = (
   name: string,
   boundaries: ReadonlyArray<number>,
-  description: string
-): Metric.Metric.Histogram<number> => Metric.histogram(name, MetricBoundaries.fromIterable(boundaries), description)
+  description: string,
+  unit?: string
+): Metric.Metric.Histogram<number> =>
+  Metric.fromMetricKey(inUnit(MetricKey.histogram(name, MetricBoundaries.fromIterable(boundaries), description), unit))
 
 /** Adds to a counter, sets a gauge, observes in a histogram. */
 export const unsafeUpdate = <Type, State>(

@@ -35,6 +35,8 @@ import {
   Registry,
   type RegistryError
 } from "../services/Registry.js"
+import * as Annotations from "../telemetry/Annotations.js"
+import * as Labels from "../telemetry/Labels.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import type { HeartbeatResponse } from "../wire/Messages.js"
 import * as Wire from "../wire/Wire.js"
@@ -65,7 +67,7 @@ const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
     if (known !== undefined) known.count++
     else
       counts.set(key, {
-        labels: Metric.labels({ message: protoMessage, field: field }),
+        labels: Labels.decodeSkips(protoMessage, field),
         count: 1
       })
   }
@@ -76,7 +78,7 @@ const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> 
   Effect.suspend(() => {
     countSkips(skipped)
     return Effect.logDebug(`left out what did not decode, first of ${skipped.length}: ${skipped[0]?.message}`).pipe(
-      Effect.annotateLogs({ package: "effect-aio", module: "RegistryGrpc" })
+      Annotations.from("RegistryGrpc")
     )
   })
 

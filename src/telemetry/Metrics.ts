@@ -1,6 +1,6 @@
 /**
  * Every metric of this package, declared once. Effect's registry of metrics is one per process: two layers count into the
- * same ones.
+ * same ones. The unit, where there is one, is the tag `unit`.
  *
  * @since 0.1.0
  */
@@ -12,49 +12,48 @@ import * as Metric from "../internal/metric.js"
  * @since 0.1.0
  * @category metrics
  */
-export const tokenRefreshes = Metric.counter(
-  "effect_aio_token_refreshes_total",
-  "Token acquisitions, by kind and result"
+export const tokenRefreshes = Metric.counter("aio.client.token_refreshes", "Token acquisitions by kind and result")
+
+/**
+ * Seconds until the current token expires, at most 30 seconds old; 0 without a token. With several layers in a process: of the
+ * layer that reported last.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const tokenTimeLeft = Metric.gauge("aio.client.token_time_left", "Time until the current token expires", "s")
+
+/**
+ * The registry's clock minus ours, in seconds, as the last token told it.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const clockSkew = Metric.gauge(
+  "aio.client.clock_skew",
+  "The registry's clock minus ours, as the last token told it",
+  "s"
 )
 
 /**
- * How long the present token lives, in seconds, as of up to 30 seconds ago; 0 where there is none. Of the layer that told
- * it last, where a process has several.
+ * Heartbeats that were answered or given up, by `result` (`renewed`, `refused`, `failed`).
  *
  * @since 0.1.0
  * @category metrics
  */
-export const tokenSecondsLeft = Metric.gauge("effect_aio_token_seconds_left", "How long the present token lives")
+export const heartbeats = Metric.counter("aio.client.heartbeats", "Heartbeats by result")
 
 /**
- * The server's clock minus ours, in seconds, as the last token told it.
+ * Seconds from handing a heartbeat to the transport to its answer.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const clockSkewSeconds = Metric.gauge(
-  "effect_aio_clock_skew_seconds",
-  "The registry's clock minus ours, as the last token told it"
-)
-
-/**
- * Beats that were answered or given up, by `result` (`renewed`, `refused`, `failed`).
- *
- * @since 0.1.0
- * @category metrics
- */
-export const beats = Metric.counter("effect_aio_beats_total", "Beats by result")
-
-/**
- * From handing a beat to the transport to its answer, in milliseconds.
- *
- * @since 0.1.0
- * @category metrics
- */
-export const beatRoundTripMillis = Metric.histogram(
-  "effect_aio_beat_round_trip_millis",
-  [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000],
-  "From handing a beat to the transport to its answer"
+export const heartbeatRoundTrip = Metric.histogram(
+  "aio.client.heartbeat_round_trip",
+  [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  "From handing a heartbeat to the transport to its answer",
+  "s"
 )
 
 /**
@@ -63,15 +62,15 @@ export const beatRoundTripMillis = Metric.histogram(
  * @since 0.1.0
  * @category metrics
  */
-export const leases = Metric.gauge("effect_aio_leases", "Leases by state")
+export const leases = Metric.gauge("aio.client.leases", "Leases by state")
 
 /**
- * Leases that ran out or were taken away.
+ * Leases that expired or were refused by the registry.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const leasesLost = Metric.counter("effect_aio_leases_lost_total", "Leases that ran out or were taken away")
+export const leasesLost = Metric.counter("aio.client.leases_lost", "Leases that expired or were refused")
 
 /**
  * Registrations that succeeded and were not the first of their lease, by `reason` (`expired`, `refused`, `dead_key`,
@@ -81,20 +80,21 @@ export const leasesLost = Metric.counter("effect_aio_leases_lost_total", "Leases
  * @category metrics
  */
 export const reregistrations = Metric.counter(
-  "effect_aio_reregistrations_total",
-  "Registrations that were not the first of their lease, by reason"
+  "aio.client.reregistrations",
+  "Registrations after the first of their lease, by reason"
 )
 
 /**
- * How long the lease that runs out first has left, in seconds, by what the registry has acknowledged; 0 if one is not held.
- * Looked at every 5 seconds while there are leases.
+ * Seconds until the first lease expires, by what the registry has acknowledged; 0 if one is not held. Updated every 5 seconds
+ * while there are leases.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const leaseSecondsLeft = Metric.gauge(
-  "effect_aio_lease_seconds_left",
-  "How long the lease that runs out first has left, 0 if one is not held"
+export const leaseTimeLeft = Metric.gauge(
+  "aio.client.lease_time_left",
+  "Time until the first lease expires, 0 if one is not held",
+  "s"
 )
 
 /**
@@ -104,59 +104,60 @@ export const leaseSecondsLeft = Metric.gauge(
  * @category metrics
  */
 export const viewRefreshes = Metric.counter(
-  "effect_aio_view_refreshes_total",
-  "Refreshes of a discovery view, by kind and result"
+  "aio.client.view_refreshes",
+  "Refreshes of a discovery view by kind and result"
 )
 
 /**
- * How old the oldest service in use of a view is, in seconds, by `project` and `env`. Told when a refresh has ended, and
- * every 15 seconds while one is under way or has failed: 0 while all is well, and growing during an outage.
+ * Age in seconds of the oldest service in use of a view, by `project` and `env`. Updated when a refresh ends, and every 15
+ * seconds while one is running or the last one failed: 0 in steady state, growing during an outage.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const viewAgeSeconds = Metric.gauge(
-  "effect_aio_view_age_seconds",
-  "Age of a discovery view, by project and env: 0 after each refresh, growing while none succeeds"
+export const viewAge = Metric.gauge(
+  "aio.client.view_age",
+  "Age of a discovery view by project and env: 0 after each refresh, growing while none succeeds",
+  "s"
 )
 
 /**
- * The instances of all views, by `tier`: `listed` by the registry; `held`, which it lists no more; `disk`, from a snapshot
- * of an earlier process; `static`, configured.
+ * Instances of all views, by `tier`: `listed` by the registry; `held`, which it no longer lists; `disk`, from a snapshot of an
+ * earlier process; `static`, configured.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const viewInstances = Metric.gauge("effect_aio_view_instances", "Instances of the discovery views, by tier")
+export const viewInstances = Metric.gauge("aio.client.view_instances", "Instances of the discovery views by tier")
 
 /**
- * Instances that were chosen, by `strategy`.
+ * Picked instances, by `strategy`.
  *
  * @since 0.1.0
  * @category metrics
  */
-export const picks = Metric.counter("effect_aio_picks_total", "Instances that were chosen, by strategy")
+export const picks = Metric.counter("aio.client.picks", "Picked instances by strategy")
 
 /**
- * Those of them that were chosen among more than were available, because too few were.
+ * Picks from more than the available instances, because too few are available.
  *
  * @since 0.1.0
  * @category metrics
  */
 export const panics = Metric.counter(
-  "effect_aio_panic_picks_total",
-  "Instances that were chosen in a panic: among more than were available"
+  "aio.client.panic_picks",
+  "Instances picked in a panic: from more than are available"
 )
 
 /**
- * How often a balancing strategy threw, or gave nobody of its candidates.
+ * How often a balancing strategy threw, or picked none of its candidates.
  *
  * @since 0.1.0
  * @category metrics
  */
 export const strategyFailures = Metric.counter(
-  "effect_aio_strategy_failures_total",
-  "Choices that a balancing strategy failed to make"
+  "aio.client.strategy_failures",
+  "Picks that a balancing strategy failed to make"
 )
 
 /**
@@ -165,21 +166,15 @@ export const strategyFailures = Metric.counter(
  * @since 0.1.0
  * @category metrics
  */
-export const failovers = Metric.counter(
-  "effect_aio_failovers_total",
-  "Calls that were to be tried on another instance, by result"
-)
+export const failovers = Metric.counter("aio.client.failovers", "Attempts on another instance by result")
 
 /**
- * Instances that were put aside after failed calls, by `reason` (`unreachable`, `consecutive`, `rate`, `probe`).
+ * Instances ejected after failed calls, by `reason` (`unreachable`, `consecutive`, `rate`, `probe`).
  *
  * @since 0.1.0
  * @category metrics
  */
-export const ejections = Metric.counter(
-  "effect_aio_ejections_total",
-  "Instances put aside after failed calls, by reason"
-)
+export const ejections = Metric.counter("aio.client.ejections", "Instances ejected after failed calls, by reason")
 
 /**
  * Parts of an answer that did not decode and were left out, by `message` and `field`.
@@ -188,29 +183,31 @@ export const ejections = Metric.counter(
  * @category metrics
  */
 export const decodeSkips = Metric.counter(
-  "effect_aio_decode_skips_total",
+  "aio.client.decode_skips",
   "Parts of an answer that did not decode and were left out, by message and field"
 )
 
 /**
- * How long rpcs took, in milliseconds, by `method` and `code`.
- *
- * @since 0.1.0
- * @category metrics
- */
-export const rpcDurationMillis = Metric.histogram(
-  "effect_aio_rpc_duration_millis",
-  [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000],
-  "How long rpcs took, by method and code"
-)
-
-/**
- * Channels that were given up for a new one, by `reason` (`connecting`, `silent`, `certificates`).
+ * Channels replaced by a new one, by `reason` (`connecting`, `silent`, `certificates`).
  *
  * @since 0.1.0
  * @category metrics
  */
 export const channelReplacements = Metric.counter(
-  "effect_aio_channel_replacements_total",
-  "Channels that were given up for a new one, by reason"
+  "aio.client.channel_replacements",
+  "Channels replaced by a new one, by reason"
+)
+
+/**
+ * Duration of rpcs in seconds, by `rpc.method`, `rpc.status_code` and `rpc.system.name`: the names and buckets of
+ * OpenTelemetry's conventions for rpcs.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const callDuration = Metric.histogram(
+  "rpc.client.call.duration",
+  [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+  "Duration of rpcs by method and status code",
+  "s"
 )

@@ -145,7 +145,7 @@ describe("the secret and the token", () => {
         for (const said of [
           "lease of shop/orders",
           "RegistryService/ListServices",
-          "effect_aio_beats",
+          "aio.client.heartbeats",
           "DEADLINE_EXCEEDED"
         ]) {
           assert.isTrue(

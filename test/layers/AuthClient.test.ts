@@ -282,7 +282,7 @@ describe("AuthClient", () => {
 
   test("tells how many seconds the token has left, within half a minute", (_server, auth) =>
     Effect.gen(function* () {
-      const left = Effect.map(Metric.value(Metrics.tokenSecondsLeft), ({ value }) => value)
+      const left = Effect.map(Metric.value(Metrics.tokenTimeLeft), ({ value }) => value)
       yield* auth.token
       assert.strictEqual(yield* left, 3_600)
       yield* TestClock.adjust("10 minutes")
@@ -470,7 +470,7 @@ describe("AuthClient", () => {
     Effect.gen(function* () {
       server.skewSeconds = 600
       yield* auth.token
-      assert.strictEqual((yield* Metric.value(Metrics.clockSkewSeconds)).value, 600)
+      assert.strictEqual((yield* Metric.value(Metrics.clockSkew)).value, 600)
     }))
 
   test("rule 7: two tokens that are equal to the byte are told apart", (server, auth) =>

@@ -399,7 +399,7 @@ describe("the metrics", () => {
   given("tell the age of a view while a refresh hangs, and between those that fail", ({ discovery, registry }) =>
     Effect.gen(function* () {
       const project = "hung"
-      const age = gauge(Metrics.viewAgeSeconds, ["project", project], ["env", "test"])
+      const age = gauge(Metrics.viewAge, ["project", project], ["env", "test"])
       registry.answers(aService("orders", ["a"], { project }))
       yield* discovery.resolve({ project, name: "orders" })
       registry.hangs()
@@ -414,7 +414,7 @@ describe("the metrics", () => {
   given("tell the age of a view that cannot be refreshed, and of none that was made up", ({ discovery, registry }) =>
     Effect.gen(function* () {
       const project = "aged"
-      const age = gauge(Metrics.viewAgeSeconds, ["project", project], ["env", "test"])
+      const age = gauge(Metrics.viewAge, ["project", project], ["env", "test"])
       registry.answers(aService("orders", ["a"], { project }))
       yield* discovery.resolve({ project, name: "orders" })
       assert.strictEqual(yield* age, 0)

@@ -514,7 +514,7 @@ describe("The metrics of a lease", () => {
       const memory = yield* control
       yield* registerSelf()
       yield* TestClock.adjust("21 seconds")
-      const left = (yield* Metric.value(Metrics.leaseSecondsLeft)).value
+      const left = (yield* Metric.value(Metrics.leaseTimeLeft)).value
       assert.isAtLeast(left, 35)
       assert.isAtMost(left, 60)
       const refused = Metrics.reregistrations.pipe(Metric.tagged("reason", "refused"))
@@ -524,7 +524,7 @@ describe("The metrics of a lease", () => {
       assert.strictEqual((yield* Metric.value(refused)).count, before + 1)
       yield* memory.setFailure(Option.some(unavailable))
       yield* TestClock.adjust("70 seconds")
-      assert.strictEqual((yield* Metric.value(Metrics.leaseSecondsLeft)).value, 0)
+      assert.strictEqual((yield* Metric.value(Metrics.leaseTimeLeft)).value, 0)
     })
   )
 })

@@ -34,7 +34,7 @@ const number: number = layer
 | \`clientKey\` | is one |
 | \`clientKy\` | is none |
 
-\`AIO_NOTHING\`, \`effect_aio_nothing\`, npm run nothing, [a](nothing.md), [b](#nothing), [c](../README.md#nothing).
+\`AIO_NOTHING\`, \`aio.client.nothing\`, npm run nothing, [a](nothing.md), [b](#nothing), [c](../README.md#nothing).
 `
 )
 
@@ -80,7 +80,9 @@ const unknownNames = ({ text }: Document): ReadonlyArray<string> => {
   const metrics = metricNames()
   return [
     ...Array.from(text.matchAll(/\bAIO_\w*[A-Z]\b/g), ([name]) => name).filter((name) => !environment.has(name)),
-    ...Array.from(text.matchAll(/\beffect_aio_\w+/g), ([name]) => name).filter((name) => !metrics.includes(name)),
+    ...Array.from(text.matchAll(/\b(?:aio|rpc)\.client\.[\w.]*\w/g), ([name]) => name).filter(
+      (name) => !metrics.includes(name)
+    ),
     ...Array.from(text.matchAll(/npm run ([\w:-]+)/g), ([, script = ""]) => script).filter(
       (script) => !Object.hasOwn(scripts, script)
     )
@@ -104,7 +106,7 @@ describe("README.md and docs/", () => {
   it("name only files, headings, scripts, metrics and keys of the environment that exist", () => {
     for (const each of written) assert.deepStrictEqual([...targetsMissing(each), ...unknownNames(each)], [], each.name)
     assert.deepStrictEqual(targetsMissing(wrong), ["nothing.md", "#nothing", "../README.md#nothing"])
-    assert.deepStrictEqual(unknownNames(wrong), ["AIO_NOTHING", "effect_aio_nothing", "nothing"])
+    assert.deepStrictEqual(unknownNames(wrong), ["AIO_NOTHING", "aio.client.nothing", "nothing"])
   })
 
   it("explain every state of a lease", () => {

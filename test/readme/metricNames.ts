@@ -7,7 +7,7 @@ export const metricNames = (): ReadonlyArray<string> => {
   for (const metric of Object.values(Metrics)) metric.register()
   const names = Metric.unsafeSnapshot()
     .map(({ metricKey }) => metricKey.name)
-    .filter((name) => name.startsWith("effect_aio_"))
+    .filter((name) => /^(aio\.client|rpc\.client)\./.test(name))
   assert.lengthOf(new Set(names), Object.keys(Metrics).length)
   return names
 }

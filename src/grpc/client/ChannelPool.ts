@@ -16,6 +16,8 @@ import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import type * as Address from "../../schemas/Address.js"
 import { format } from "../../schemas/Address.js"
+import * as Annotations from "../../telemetry/Annotations.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
@@ -36,12 +38,6 @@ const RETIREMENT_MILLIS = 60_000
 
 /** grpc-js takes some turns to bring a call from its channel to a connection, and fails it if the channel is closed then. */
 const LINGER_MILLIS = 1_000
-
-const reasonLabels: Record<Reason, Metric.Labels> = {
-  connecting: Metric.labels({ reason: "connecting" }),
-  silent: Metric.labels({ reason: "silent" }),
-  certificates: Metric.labels({ reason: "certificates" })
-}
 
 /**
  * The way to one address. Calls tell it what they see; it decides whether its channel still deserves trust. Instants are
@@ -306,11 +302,10 @@ export const make = (
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const log = (message: Effect.Effect<void>) =>
-      void runFork(Effect.annotateLogs(message, { package: "effect-aio", module: "ChannelPool" }))
+    const log = (message: Effect.Effect<void>) => void runFork(Annotations.from("ChannelPool")(message))
     const report = (address: string): Report => ({
       replaced: (reason) => {
-        Metric.unsafeUpdate(Metrics.channelReplacements, 1, reasonLabels[reason])
+        Metric.unsafeUpdate(Metrics.channelReplacements, 1, Labels.channelReplacements[reason])
         const message = `the channel to ${address} was replaced: ${reason}`
         // Certificates change because somebody means them to.
         log(reason === "certificates" ? Effect.logDebug(message) : Effect.logWarning(message))

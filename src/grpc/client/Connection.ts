@@ -18,6 +18,7 @@ import type * as AioConfig from "../../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as Transport from "../../schemas/Transport.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import type { Method } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as BidiCall from "./BidiCall.js"
@@ -217,7 +218,7 @@ export const fromChannel = (
       runFork(
         Effect.logWarning(
           "calls end at their deadline on the channel that was given, and nothing at all is received"
-        ).pipe(Effect.annotateLogs({ package: "effect-aio", module: "Connection" }))
+        ).pipe(Annotations.from("Connection"))
       )
     )
     // Whether it is encrypted is not known here.

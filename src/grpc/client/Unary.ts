@@ -77,11 +77,11 @@ const send = <Request, Response>(
   request: Request,
   options: Options,
   explain: Explain,
-  observation: CallSpan.Observation
+  span: CallSpan.CallSpan
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
     const end = (exit: Exit.Exit<Response, AioRpcError | AioWireError>): void => {
-      observation.end(exit)
+      span.end(exit)
       resume(exit)
     }
     let call: ReturnType<Channel.Channel["createCall"]>
@@ -90,7 +90,7 @@ const send = <Request, Response>(
     try {
       metadata = Channel.metadata({
         token: options.token,
-        traceparent: observation.traceparent,
+        traceparent: span.traceparent,
         more: options.metadata
       })
       bytes = method.serialize(request)
@@ -130,7 +130,7 @@ const send = <Request, Response>(
     call.startRead()
     return Effect.sync(() => {
       call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
-      observation.end(Exit.interrupt(FiberId.none))
+      span.end(Exit.interrupt(FiberId.none))
     })
   })
 
@@ -147,6 +147,4 @@ export const unary = <Request, Response>(
   options: Options,
   explain: Explain = identity
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  CallSpan.observe(method, options.root === true, (observation) =>
-    send(next, method, request, options, explain, observation)
-  )
+  CallSpan.observe(method.path, options.root === true, (span) => send(next, method, request, options, explain, span))

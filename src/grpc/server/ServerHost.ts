@@ -11,6 +11,7 @@ import * as Fibers from "../../internal/fibers.js"
 import type { ServerTls } from "../../schemas/AioConfig.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import { type Method, serviceDefinition } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Listener from "./Listener.js"
@@ -76,7 +77,7 @@ const answering = <A, R>(path: string, effect: Effect.Effect<A, Failure, R>): Ef
     Effect.catchAllDefect((defect) =>
       Effect.zipRight(Effect.logError("a handler died", Cause.die(defect)), Effect.fail(internalError))
     ),
-    Effect.annotateLogs({ package: "effect-aio", module: "ServerHost", path })
+    Annotations.from("ServerHost", { path })
   )
 
 const serviceOf = (path: string): string => path.slice(1, path.lastIndexOf("/"))

@@ -7,6 +7,7 @@ import * as TokenLife from "../../core/auth/TokenLife.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { RegistryError } from "../../schemas/AioError.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import type { TokenCell } from "./TokenCell.js"
 
 /**
@@ -48,7 +49,7 @@ export const make = (
         })
       ),
       Effect.forever,
-      Effect.annotateLogs({ package: "effect-aio", module: "AuthClient" }),
+      Annotations.from("AuthClient"),
       Effect.interruptible,
       Effect.forkScoped
     )

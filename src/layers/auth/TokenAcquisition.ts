@@ -18,6 +18,7 @@ import type { RegistryError } from "../../schemas/AioError.js"
 import { AioConfigError, AioCredentialsRejected, type AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type * as Messages from "../../wire/Messages.js"
 import * as Wire from "../../wire/Wire.js"
@@ -90,18 +91,14 @@ const isUnanswered = (error: AioRpcError | AioWireError): boolean =>
   error._tag === "AioRpcError" &&
   (error.code === StatusCode.StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.StatusCode.UNAVAILABLE)
 
-type Kind = "authenticate" | "renew"
-
-const labels = (kind: Kind) => ({
-  success: Metric.labels({ kind: kind, result: "success" }),
-  failure: Metric.labels({ kind: kind, result: "failure" })
-})
-const refreshLabels = { authenticate: labels("authenticate"), renew: labels("renew") }
-
-const counted = <A, E>(kind: Kind, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+const counted = <A, E>(kind: keyof typeof Labels.tokenRefreshes, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.onExit(effect, (exit) =>
     Effect.sync(() =>
-      Metric.unsafeUpdate(Metrics.tokenRefreshes, 1, refreshLabels[kind][Exit.isSuccess(exit) ? "success" : "failure"])
+      Metric.unsafeUpdate(
+        Metrics.tokenRefreshes,
+        1,
+        Labels.tokenRefreshes[kind][Exit.isSuccess(exit) ? "success" : "failure"]
+      )
     )
   )
 
@@ -132,7 +129,7 @@ export const make = (options: Options, connection: Connection.Service) => {
         })
       }
       if (claims !== undefined) {
-        Metric.unsafeUpdate(Metrics.clockSkewSeconds, (claims.issuedAtMillis - wallNow) / 1_000, Metric.noLabels)
+        Metric.unsafeUpdate(Metrics.clockSkew, (claims.issuedAtMillis - wallNow) / 1_000, Labels.none)
       }
       const token: AccessToken = {
         value: decoded.value,
@@ -144,7 +141,7 @@ export const make = (options: Options, connection: Connection.Service) => {
     })
 
   const call = <Request>(
-    kind: Kind,
+    kind: keyof typeof Labels.tokenRefreshes,
     method: Methods.Method<Request, Messages.TokenResponse>,
     request: Request,
     token: Redacted.Redacted | undefined

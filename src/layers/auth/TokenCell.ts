@@ -10,6 +10,7 @@ import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 
 const TELL_INTERVAL = Duration.seconds(30)
@@ -46,7 +47,7 @@ export const make = (clock: Clock.Clock): Effect.Effect<TokenCell, never, Scope.
     const tellSecondsLeft = () => {
       const left = Math.max(0, (life?.expiresAt ?? 0) - Monotonic.unsafeNow(clock))
       if (left === 0) isHeld.unsafeClose()
-      Metric.unsafeUpdate(Metrics.tokenSecondsLeft, left / 1_000, Metric.noLabels)
+      Metric.unsafeUpdate(Metrics.tokenTimeLeft, left / 1_000, Labels.none)
     }
     yield* isHeld.await.pipe(
       Effect.zipRight(Effect.sleep(TELL_INTERVAL)),

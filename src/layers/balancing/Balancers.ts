@@ -5,7 +5,6 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
-import type * as Outlier from "../../core/balancing/Outlier.js"
 import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as View from "../../core/view/View.js"
 import * as Fibers from "../../internal/fibers.js"
@@ -14,6 +13,8 @@ import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Picked } from "../../services/Discovery.js"
+import * as Annotations from "../../telemetry/Annotations.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type * as ProjectView from "../view/ProjectView.js"
 import type * as ViewCache from "../view/ViewCache.js"
@@ -69,7 +70,7 @@ export class Pick implements Picked {
     this.isEnded = true
     const { call, choice, instance, means } = this
     const change = Balancer.end(choice.balancer, call, outcome, means.now())
-    if (change?._tag === "Ejected") Metric.unsafeUpdate(Metrics.ejections, 1, ejectionLabels[change.reason])
+    if (change?._tag === "Ejected") Metric.unsafeUpdate(Metrics.ejections, 1, Labels.ejections[change.reason])
     if (kind !== undefined) choice.reportFailure(instance.instanceKey, kind)
     noteStrategyFailures(means, choice)
   }
@@ -81,19 +82,10 @@ interface Means {
   readonly background: (effect: Effect.Effect<void>) => void
 }
 
-const labels = (name: string, value: string) => Metric.labels({ [name]: value })
-
-const ejectionLabels: Readonly<Record<Outlier.Reason, Metric.Labels>> = {
-  Unreachable: labels("reason", "unreachable"),
-  Consecutive: labels("reason", "consecutive"),
-  Rate: labels("reason", "rate"),
-  Probe: labels("reason", "probe")
-}
-
 const noteStrategyFailures = (means: Means, choice: ServiceBalancer.ServiceBalancer): void => {
   const failures = Balancer.takeStrategyFailures(choice.balancer)
   if (failures === undefined) return
-  Metric.unsafeUpdate(Metrics.strategyFailures, failures.count, Metric.noLabels)
+  Metric.unsafeUpdate(Metrics.strategyFailures, failures.count, Labels.none)
   if (choice.strategyFailed) return
   choice.strategyFailed = true
   const { project, name, balancer } = choice
@@ -134,7 +126,7 @@ const makeBackground = (): Effect.Effect<Means["background"], never, Scope.Scope
     yield* Queue.take(wanted).pipe(
       Effect.flatMap((effect) => Effect.forkIn(effect, scope)),
       Effect.forever,
-      Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
+      Annotations.from("DiscoveryCached"),
       Fibers.bare,
       Effect.interruptible,
       Effect.forkIn(scope)
@@ -148,7 +140,7 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Effect.Ef
     const dice = new PCGRandom(yield* Random.nextInt)
     const random = () => dice.number()
     const means: Means = { now: keeper.now, background: yield* makeBackground() }
-    const pickLabels = labels("strategy", settings.strategy.name)
+    const pickLabels = Labels.picks(settings.strategy.name)
 
     const preview = (cell: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
       const found = View.find(cell.view, name)
@@ -173,7 +165,7 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Effect.Ef
       if (call === undefined) return undefined
       choice.picks++
       Metric.unsafeUpdate(Metrics.picks, 1, pickLabels)
-      if (call.isPanic === true) Metric.unsafeUpdate(Metrics.panics, 1, Metric.noLabels)
+      if (call.isPanic === true) Metric.unsafeUpdate(Metrics.panics, 1, Labels.none)
       return new Pick(means, choice, call)
     }
 

@@ -11,6 +11,7 @@ import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import type { DiscoveryError, UseOptions } from "../../services/Discovery.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type { Balancers, Pick } from "./Balancers.js"
 import * as Failures from "./FailureClassifier.js"
@@ -46,9 +47,6 @@ const noAnswer = ({ choice, instance }: Pick, millis = 0): AioRpcError =>
     details: `no answer from instance ${instance.instanceKey} of ${choice.project}/${choice.name} within ${Duration.format(Duration.millis(millis))}`
   })
 
-const triedLabels = Metric.labels({ result: "tried" })
-const overBudgetLabels = Metric.labels({ result: "over budget" })
-
 /** Another instance, in flight already, where there is one and the budget allows it. */
 const another = (
   { choice }: Pick,
@@ -57,14 +55,14 @@ const another = (
   { chooser, now }: Means
 ): Pick | undefined => {
   if (!RetryBudget.allows(choice.budget, now())) {
-    Metric.unsafeUpdate(Metrics.failovers, 1, overBudgetLabels)
+    Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.overBudget)
     return undefined
   }
   const exclude = tried.map(({ call }) => call.candidate)
   const next = chooser.begin(choice, { key: options.key, where: options.where, exclude })
   if (next === undefined) return undefined
   RetryBudget.retry(choice.budget, now())
-  Metric.unsafeUpdate(Metrics.failovers, 1, triedLabels)
+  Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.tried)
   return next
 }
 

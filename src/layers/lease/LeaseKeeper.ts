@@ -16,6 +16,7 @@ import { AioConfigError } from "../../schemas/AioError.js"
 import type { Auth } from "../../services/Auth.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import * as Dispatch from "./Dispatch.js"
 import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
@@ -114,7 +115,7 @@ export const make = (
     const hasParted = SuspendDetector.make(clock, settings.clockTolerance)
     // Open while there are leases: nothing is watched for none.
     const occupied = Wakes.unsafeMakeLatch(false)
-    const annotated = Effect.annotateLogs({ package: "effect-aio", module: "HeartbeatStream" })
+    const annotated = Annotations.from("HeartbeatStream")
     const forked = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
     let isClosed = false

@@ -5,28 +5,21 @@ import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type { Rest } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { ThrottledLog } from "./ThrottledLog.js"
 
-const stateLabels = new Map<LeaseState, Metric.Labels>(
-  (["Registering", "Live", "Suspect", "Lost", "Paused", "Draining"] as const).map((state) => [
-    state,
-    Metric.labels({ state: state })
-  ])
-)
-
 /** One lease more, or one less, that is in this state. */
 export const countState = (state: LeaseState, change: 1 | -1): void => {
-  const labels = stateLabels.get(state)
-  if (labels !== undefined) Metric.unsafeChange(Metrics.leases, change, labels)
+  if (state !== "Stopped") Metric.unsafeChange(Metrics.leases, change, Labels.leases[state])
 }
 
 /** A registration succeeded that this lease had asked for. */
 export const countRegistration = ({ wanted }: Lease.Lease): void => {
   if (wanted !== undefined && wanted !== "first") {
-    Metric.unsafeUpdate(Metrics.reregistrations, 1, Metric.labels({ reason: wanted }))
+    Metric.unsafeUpdate(Metrics.reregistrations, 1, Labels.reregistrations(wanted))
   }
 }
 
@@ -49,7 +42,7 @@ export const unsafePublish = (
 ): Rest => {
   countState(from, -1)
   countState(to, 1)
-  if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Metric.noLabels)
+  if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Labels.none)
   LeaseEntry.unsafeNote(entry, to)
   if (entry.settled !== undefined && (to === "Live" || to === "Stopped")) {
     Wakes.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
@@ -67,5 +60,5 @@ export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): 
     if (Lease.isKept(lease)) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
   }
   if (least < Number.POSITIVE_INFINITY)
-    Metric.unsafeUpdate(Metrics.leaseSecondsLeft, Math.max(0, least) / 1_000, Metric.noLabels)
+    Metric.unsafeUpdate(Metrics.leaseTimeLeft, Math.max(0, least) / 1_000, Labels.none)
 }

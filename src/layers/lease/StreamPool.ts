@@ -20,6 +20,7 @@ import * as Monotonic from "../../internal/monotonic.js"
 import * as Pulls from "../../internal/pulls.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Dispatch from "./Dispatch.js"
 import { HeartbeatChannel } from "./HeartbeatChannel.js"
@@ -42,17 +43,11 @@ export interface Options {
   readonly settings: StreamPlan.Settings
 }
 
-const resultLabels = {
-  renewed: Metric.labels({ result: "renewed" }),
-  refused: Metric.labels({ result: "refused" }),
-  failed: Metric.labels({ result: "failed" })
-}
-
 const countBeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
   const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
   const renewed = acks.length - refused
-  if (renewed > 0) Metric.unsafeUpdate(Metrics.beats, renewed, resultLabels.renewed)
-  if (refused > 0) Metric.unsafeUpdate(Metrics.beats, refused, resultLabels.refused)
+  if (renewed > 0) Metric.unsafeUpdate(Metrics.heartbeats, renewed, Labels.heartbeats.renewed)
+  if (refused > 0) Metric.unsafeUpdate(Metrics.heartbeats, refused, Labels.heartbeats.refused)
 }
 
 const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
@@ -169,7 +164,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       if (answered === undefined) return undefined
       millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
       const refused = ack.expiresAt === 0
-      Metric.unsafeUpdate(Metrics.beatRoundTripMillis, ack.receivedAt - ack.sentAt, Metric.noLabels)
+      Metric.unsafeUpdate(Metrics.heartbeatRoundTrip, (ack.receivedAt - ack.sentAt) / 1_000, Labels.none)
       return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
     }
 
@@ -208,7 +203,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
         const isMissed = streams.includes(stream)
         streams = streams.filter((other) => other !== stream)
         const lost = stream.entries
-        if (lost.length > 0) Metric.unsafeUpdate(Metrics.beats, lost.length, resultLabels.failed)
+        if (lost.length > 0) Metric.unsafeUpdate(Metrics.heartbeats, lost.length, Labels.heartbeats.failed)
         const told = Dispatch.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }))
         const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })

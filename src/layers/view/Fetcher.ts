@@ -20,6 +20,7 @@ import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
@@ -197,17 +198,6 @@ const logTurn = (
     : Effect.logInfo(`the instances of ${describe(cell)} are fetched again, after ${failuresBefore} failed attempts`)
 }
 
-const refreshLabels = {
-  list: {
-    success: Metric.labels({ kind: "list", result: "success" }),
-    failure: Metric.labels({ kind: "list", result: "failure" })
-  },
-  single: {
-    success: Metric.labels({ kind: "by-id", result: "success" }),
-    failure: Metric.labels({ kind: "by-id", result: "failure" })
-  }
-}
-
 /** Forgets what nobody has confirmed for too long. Gives the line to be logged. */
 const expire = (cell: ProjectView.ProjectView, now: number, { onView, settings }: Means): Effect.Effect<void> => {
   const view = View.expire(cell.view, now, settings.maxStaleMillis)
@@ -237,7 +227,7 @@ const land = (
   if (cell.listWanted || cell.expedited) cell.refresh = Refresh.expedited(cell.refresh, now)
   const waiting = cell.current?.done ?? fetch.done
   cell.current = undefined
-  const labels = refreshLabels[fetch.plan === "List" ? "list" : "single"]
+  const labels = Labels.viewRefreshes[fetch.plan === "List" ? "list" : "single"]
   Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
   // All that a waiting caller will see is there before it is told, in one step: the fiber may end with any of the lines.
   const lines = [logTurn(cell, cell.last.exit, failuresBefore)]

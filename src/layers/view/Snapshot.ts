@@ -22,6 +22,7 @@ import * as Stores from "../../internal/stores.js"
 import * as Wakes from "../../internal/wakes.js"
 import { Instance } from "../../schemas/Instance.js"
 import { Service } from "../../schemas/Service.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import type * as ProjectView from "./ProjectView.js"
 
 export interface Options {
@@ -238,7 +239,7 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
             Effect.interruptible,
             Effect.forkScoped
           )
-        }).pipe(Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }))
+        }).pipe(Annotations.from("DiscoveryCached"))
     }
     return snapshot
-  }).pipe(Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }))
+  }).pipe(Annotations.from("DiscoveryCached"))

@@ -7,6 +7,7 @@ import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import * as Schedules from "../schedules.js"
 
 /**
@@ -104,4 +105,4 @@ export const wait = (
       : Effect.catchAll(answered, (error) =>
           Effect.logWarning(`discovery begins without the registry's answer: ${error.message}`)
         )
-  }).pipe(Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }))
+  }).pipe(Annotations.from("DiscoveryCached"))

@@ -17,6 +17,7 @@ import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { Registry } from "../../services/Registry.js"
+import * as Annotations from "../../telemetry/Annotations.js"
 import * as Fetcher from "./Fetcher.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
@@ -275,12 +276,7 @@ export const make = (
     // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
     // layer's clock, loggers and annotations. The span that the layer was built in has ended: they are not part of it.
     const inBackground = <A>(effect: Effect.Effect<A>) =>
-      effect.pipe(
-        Effect.annotateLogs({ package: "effect-aio", module: "DiscoveryCached" }),
-        Fibers.bare,
-        Effect.interruptible,
-        Effect.forkIn(scope)
-      )
+      effect.pipe(Annotations.from("DiscoveryCached"), Fibers.bare, Effect.interruptible, Effect.forkIn(scope))
     yield* inBackground(
       Queue.take(newborn).pipe(
         Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),

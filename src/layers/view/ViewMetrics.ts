@@ -4,17 +4,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as ProjectView from "./ProjectView.js"
 
 const tiers = ["listed", "held", "disk", "static"] as const
-
-const tierLabels = {
-  listed: Metric.labels({ tier: "listed" }),
-  held: Metric.labels({ tier: "held" }),
-  disk: Metric.labels({ tier: "disk" }),
-  static: Metric.labels({ tier: "static" })
-}
 
 const count = ({ view }: ProjectView.ProjectView): ProjectView.Tiers => {
   const found: { -readonly [Tier in keyof ProjectView.Tiers]: number } = { ...ProjectView.noTiers }
@@ -28,12 +22,12 @@ const count = ({ view }: ProjectView.ProjectView): ProjectView.Tiers => {
 const report = (cell: ProjectView.ProjectView, found: ProjectView.Tiers): void => {
   for (const tier of tiers) {
     const change = found[tier] - cell.counted[tier]
-    if (change !== 0) Metric.unsafeChange(Metrics.viewInstances, change, tierLabels[tier])
+    if (change !== 0) Metric.unsafeChange(Metrics.viewInstances, change, Labels.viewInstances[tier])
   }
   cell.counted = found
 }
 
-const ageLabels = ({ view }: ProjectView.ProjectView) => Metric.labels({ project: view.project, env: view.env })
+const ageLabels = ({ view }: ProjectView.ProjectView) => Labels.viewAge(view.project, view.env)
 
 /** The age of the oldest service that somebody asks for. */
 const ageMillis = (cell: ProjectView.ProjectView, now: number): number => {
@@ -53,7 +47,7 @@ export const followMillis = 15_000
 
 /** The view is as old as it is by now. Projects that never had a service, made up by somebody, leave no trace. */
 export const age = (cell: ProjectView.ProjectView, now: number): void => {
-  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, ageMillis(cell, now) / 1_000, ageLabels(cell))
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAge, ageMillis(cell, now) / 1_000, ageLabels(cell))
 }
 
 /** {@link age}, every {@link followMillis}. */
@@ -72,5 +66,5 @@ export const update = (cell: ProjectView.ProjectView, now: number): void => {
 /** The view is dropped. */
 export const drop = (cell: ProjectView.ProjectView): void => {
   report(cell, ProjectView.noTiers)
-  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAgeSeconds, 0, ageLabels(cell))
+  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAge, 0, ageLabels(cell))
 }

@@ -186,7 +186,7 @@ describe("key, secret and token", () => {
         for (const part of hidden) assert.include(received.join(), part)
         assert.include(text, "xiaozhizhang.registry.v1.RegistryService/ListServices")
         assert.include(text, "left out what did not decode")
-        assert.include(text, "effect_aio_rpc_duration_millis")
+        assert.include(text, "rpc.client.call.duration")
         holdsNothingHidden(text)
       })
   )

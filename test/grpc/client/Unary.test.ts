@@ -365,9 +365,9 @@ describe("the metadata of a unary call", () => {
 
 describe("the span of a unary call", () => {
   it.scopedLive.each([
-    ["an answer", 0],
-    ["a failure", 5]
-  ] as const)("names the rpc and has its status code after %s", ([, code]) =>
+    ["an answer", 0, {}],
+    ["a failure", 5, { "error.type": "NOT_FOUND" }]
+  ] as const)("names the rpc and has its status code after %s", ([, code, more]) =>
     Effect.gen(function* () {
       const server = yield* grpcServer({
         unary: {
@@ -384,10 +384,10 @@ describe("the span of a unary call", () => {
             "client",
             "Ended",
             {
-              "rpc.system": "grpc",
-              "rpc.service": "test.Bytes",
-              "rpc.method": "Echo",
-              "rpc.grpc.status_code": code
+              "rpc.system.name": "grpc",
+              "rpc.method": "test.Bytes/Echo",
+              "rpc.status_code": code === 0 ? "OK" : "NOT_FOUND",
+              ...more
             }
           ]
         ]
