@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Background from "../internal/background.js"
 import type { Pem, SecretPem } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as TextFile from "../schemas/TextFile.js"
@@ -214,14 +215,7 @@ export const load = <A>(
 
     const follow: Watched<A>["follow"] = (use) =>
       [sources.ca, sources.certificate, sources.privateKey].some(isFile)
-        ? look(use).pipe(
-            Effect.delay(interval),
-            Effect.forever,
-            Annotations.from("Tls"),
-            Effect.interruptible,
-            Effect.forkScoped,
-            Effect.asVoid
-          )
+        ? look(use).pipe(Effect.delay(interval), Effect.forever, Annotations.from("Tls"), Background.fork)
         : Effect.void
     return { initial, follow }
   })

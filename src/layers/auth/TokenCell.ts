@@ -6,6 +6,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TokenLife from "../../core/auth/TokenLife.js"
+import * as Background from "../../internal/background.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
@@ -53,8 +54,7 @@ export const make = (clock: Clock.Clock): Effect.Effect<TokenCell, never, Scope.
       Effect.zipRight(Effect.sleep(TELL_INTERVAL)),
       Effect.zipRight(Effect.sync(tellSecondsLeft)),
       Effect.forever,
-      Effect.interruptible,
-      Effect.forkScoped
+      Background.fork
     )
 
     return {

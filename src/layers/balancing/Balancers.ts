@@ -1,13 +1,12 @@
 /** Choosing among the instances in the views of a `DiscoveryCached`, and taking the reports of how they did. */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as View from "../../core/view/View.js"
-import * as Fibers from "../../internal/fibers.js"
+import * as Background from "../../internal/background.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
@@ -118,28 +117,13 @@ export const onDrop = (cell: ProjectView.ProjectView): void => {
   for (const choice of cell.balancers.values()) ServiceBalancer.drop(choice)
 }
 
-// Fibers that synchronous code asks for. They descend from the layer's fiber, as the keepers of views do.
-const makeBackground = (): Effect.Effect<Means["background"], never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const scope = yield* Effect.scope
-    const wanted = yield* Queue.unbounded<Effect.Effect<void>>()
-    yield* Queue.take(wanted).pipe(
-      Effect.flatMap((effect) => Effect.forkIn(effect, scope)),
-      Effect.forever,
-      Annotations.from("DiscoveryCached"),
-      Fibers.bare,
-      Effect.interruptible,
-      Effect.forkIn(scope)
-    )
-    return (effect) => void Queue.unsafeOffer(wanted, effect)
-  })
-
 export const make = (keeper: ViewCache.ViewCache, settings: Settings): Effect.Effect<Balancers, never, Scope.Scope> =>
   Effect.gen(function* () {
     // Choosing is synchronous, `Random` is not: it gives the seed.
     const dice = new PCGRandom(yield* Random.nextInt)
     const random = () => dice.number()
-    const means: Means = { now: keeper.now, background: yield* makeBackground() }
+    const background = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
+    const means: Means = { now: keeper.now, background }
     const pickLabels = Labels.picks(settings.strategy.name)
 
     const preview = (cell: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {

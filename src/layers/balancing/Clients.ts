@@ -2,9 +2,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import * as RcMap from "effect/RcMap"
 import type * as Scope from "effect/Scope"
+import * as Background from "../../internal/background.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Target } from "../../services/Discovery.js"
 
@@ -39,14 +39,13 @@ export const make = <C, E, R>(
   makeClient: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
 ): Effect.Effect<Clients<C, E>, never, R | Scope.Scope> =>
   Effect.gen(function* () {
-    const scope = yield* Effect.scope
     const tenancies = new Map<string, Tenancy>()
-    const ended = yield* Queue.unbounded<Tenancy>()
 
     const end = (tenancy: Tenancy): void => {
       const key = tenancy.target.instance.instanceKey
       if (tenancies.get(key) === tenancy) tenancies.delete(key)
-      Queue.unsafeOffer(ended, tenancy)
+      // Each in a fiber of its own: a client that is slow to close holds up no other. Once begun, it closes.
+      fork(Effect.uninterruptible(RcMap.invalidate(clients, tenancy)))
     }
 
     const clients = yield* RcMap.make({
@@ -62,13 +61,8 @@ export const make = <C, E, R>(
       idleTimeToLive: Duration.infinity
     })
 
-    // Each in a fiber of its own: a client that takes long to close holds up no other. Once begun, it is brought to its end.
-    yield* Queue.take(ended).pipe(
-      Effect.flatMap((tenancy) => Effect.forkIn(Effect.uninterruptible(RcMap.invalidate(clients, tenancy)), scope)),
-      Effect.forever,
-      Effect.interruptible,
-      Effect.forkIn(scope)
-    )
+    // Made after the map, and so closed before it.
+    const fork = yield* Background.makeUnsafeFork
 
     const tenancyOf = (target: Target): Tenancy => {
       const key = target.instance.instanceKey

@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as View from "../../core/view/View.js"
-import * as Fibers from "../../internal/fibers.js"
+import * as Background from "../../internal/background.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Schemas from "../../internal/schemas.js"
@@ -235,9 +235,7 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
             Effect.zipRight(Effect.sleep(Duration.millis(settings.debounceMillis))),
             Effect.zipRight(Effect.suspend(() => writeNow(cells, WRITE_TIMEOUT))),
             Effect.forever,
-            Fibers.bare,
-            Effect.interruptible,
-            Effect.forkScoped
+            Background.fork
           )
         }).pipe(Annotations.from("DiscoveryCached"))
     }

@@ -1,0 +1,25 @@
+/** Fibers that a layer runs in the background until its scope closes. */
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import type * as Scope from "effect/Scope"
+import * as Fibers from "./fibers.js"
+
+// Without the services and the span of where it begins, which has ended by then. Interruptible even if a layer is built
+// where nothing is, or its scope would never close.
+const detached = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.interruptible(Fibers.bare(effect))
+
+export const fork = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(Effect.forkScoped(detached(effect)))
+
+/**
+ * Begins fibers from synchronous code. They have the layer's clock, loggers and annotations, whoever asks for them, and
+ * begin after the code that asks. Once the scope has closed, none begins.
+ */
+export const makeUnsafeFork: Effect.Effect<(effect: Effect.Effect<void>) => void, never, Scope.Scope> = Effect.flatMap(
+  FiberSet.make<void>(),
+  (fibers) =>
+    Effect.map(
+      detached(FiberSet.runtime(fibers)()),
+      (runFork) => (effect) => void runFork(effect, { immediate: false })
+    )
+)
