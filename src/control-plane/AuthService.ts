@@ -19,7 +19,7 @@ export interface Options {
 const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>({ code, details })
 
 const authenticate = Effect.fnUntraced(function* (options: Options, request: Messages.AuthenticateClientRequest) {
-  const { client_key, client_secret } = request
+  const { client_key = "", client_secret = "" } = request
   if (client_key === "" || client_secret === "") {
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }

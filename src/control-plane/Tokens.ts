@@ -12,7 +12,7 @@ import type * as Messages from "../wire/Messages.js"
 import type { Client } from "./Clients.js"
 
 export interface Tokens {
-  readonly issue: (client: Client) => Effect.Effect<Messages.TokenResponse>
+  readonly issue: (client: Client) => Effect.Effect<Messages.AuthenticateClientResponse>
   /** The id of the client that the token was issued to; none where the token is no good now. No leeway. */
   readonly verify: (token: string) => Effect.Effect<Option.Option<number>>
   /** From now on every token that was signed with another secret is refused. Default: a secret made up. */

@@ -35,17 +35,31 @@ export const serviceDefinition = (fullName: string): ProtoLoader.ServiceDefiniti
   return found
 }
 
-const method = <Request extends object, Response>(service: string, name: string): Method<Request, Response> => {
-  const definition = serviceDefinition(service)[name]
-  if (definition === undefined) throw new Error(`no rpc ${name} in ${service}`)
-  return {
-    path: definition.path,
-    name: `${service.slice(service.lastIndexOf(".") + 1)}/${name}`,
-    serialize: definition.requestSerialize,
-    // proto-loader types every message as `object`: which one it is, only the descriptor knows.
-    deserialize: (bytes) => definition.responseDeserialize(bytes) as Response
-  }
+type MethodsOf<Rpcs> = {
+  readonly [Rpc in keyof Rpcs]: Rpcs[Rpc] extends { readonly request: infer Request; readonly response: infer Response }
+    ? Method<Request, Response>
+    : never
 }
+
+const method = (service: string, name: string, rpc: ProtoLoader.ServiceDefinition[string]): Method<object, object> => ({
+  path: rpc.path,
+  name: `${service.slice(service.lastIndexOf(".") + 1)}/${name}`,
+  serialize: rpc.requestSerialize,
+  deserialize: rpc.responseDeserialize
+})
+
+// proto-loader types every message as `object`: which one it is, only the generated types know.
+const methods = <Rpcs>(service: string): MethodsOf<Rpcs> =>
+  Object.fromEntries(
+    Object.entries(serviceDefinition(service)).map(([name, rpc]) => [
+      `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
+      method(service, name, rpc)
+    ])
+  ) as MethodsOf<Rpcs>
+
+export const auth = /*#__PURE__*/ methods<Messages.ClientAuthService>(serviceNames.auth)
+
+export const registry = /*#__PURE__*/ methods<Messages.RegistryService>(serviceNames.registry)
 
 /**
  * The same rpc, whose answer is handed out as the bytes that came: for answers that are large, and decoded in slices.
@@ -54,37 +68,3 @@ export const inBytes = <Request>(method: Method<Request, unknown>): Method<Reque
   ...method,
   deserialize: (bytes) => bytes
 })
-
-/** `ClientAuthService`. */
-export const auth = {
-  authenticateClient: method<Messages.AuthenticateClientRequest, Messages.TokenResponse>(
-    serviceNames.auth,
-    "AuthenticateClient"
-  ),
-  renewToken: method<Record<never, never>, Messages.TokenResponse>(serviceNames.auth, "RenewToken")
-}
-
-/** `RegistryService`. */
-export const registry = {
-  ensureService: method<Messages.EnsureServiceRequest, Messages.EnsureServiceResponse>(
-    serviceNames.registry,
-    "EnsureService"
-  ),
-  listServices: method<Messages.ListServicesRequest, Messages.ListServicesResponse>(
-    serviceNames.registry,
-    "ListServices"
-  ),
-  getServiceByID: method<Messages.GetServiceByIDRequest, Messages.GetServiceByIDResponse>(
-    serviceNames.registry,
-    "GetServiceByID"
-  ),
-  registerInstance: method<Messages.RegisterInstanceRequest, Messages.RegisterInstanceResponse>(
-    serviceNames.registry,
-    "RegisterInstance"
-  ),
-  deregisterInstance: method<Messages.LeaseRequest, Messages.DeregisterInstanceResponse>(
-    serviceNames.registry,
-    "DeregisterInstance"
-  ),
-  heartbeatStream: method<Messages.LeaseRequest, Messages.HeartbeatResponse>(serviceNames.registry, "HeartbeatStream")
-}

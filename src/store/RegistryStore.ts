@@ -22,9 +22,11 @@ export interface RegistryStore {
     request: Messages.RegisterInstanceRequest
   ) => Effect.Effect<Messages.RegisterInstanceResponse, Failure>
   /** Never fails: a lease that was not renewed is answered with 0. */
-  readonly renew: (request: Messages.LeaseRequest) => Effect.Effect<Messages.HeartbeatResponse>
+  readonly renew: (request: Messages.HeartbeatRequest) => Effect.Effect<Messages.HeartbeatResponse>
   /** Ends a lease for good. Succeeds for a lease that does not exist. */
-  readonly revoke: (request: Messages.LeaseRequest) => Effect.Effect<Messages.DeregisterInstanceResponse, Failure>
+  readonly revoke: (
+    request: Messages.DeregisterInstanceRequest
+  ) => Effect.Effect<Messages.DeregisterInstanceResponse, Failure>
   readonly list: (request: Messages.ListServicesRequest) => Effect.Effect<Messages.ListServicesResponse, Failure>
   readonly get: (request: Messages.GetServiceByIDRequest) => Effect.Effect<Messages.GetServiceByIDResponse, Failure>
   readonly operator: Operator

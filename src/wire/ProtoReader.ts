@@ -36,9 +36,12 @@ export class ProtoReader {
     this.end = bytes.length
   }
 
-  /** The end of the nested message that begins here. */
-  nestedEnd(): number {
-    return this.length() + this.position
+  /** Begins the nested message that is here. Gives where the one around it ends. */
+  enter(): number {
+    const outer = this.end
+    const length = this.length()
+    this.end = this.position + length
+    return outer
   }
 
   /** A field's number and wire type, as `number << 3 | type`. */

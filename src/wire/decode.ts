@@ -85,7 +85,7 @@ const decodeToken_ = Schemas.decoder(
 /** The token, redacted from here on, and what the server says of its expiry (milliseconds since the epoch). */
 export const decodeToken = (
   protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
-  raw: Messages.TokenResponse
+  raw: Messages.AuthenticateClientResponse
 ): Either.Either<{ readonly value: Redacted.Redacted; readonly expiresAt: number }, AioWireError> =>
   Either.mapBoth(decodeToken_(raw), {
     // Never `hard`, nor the problem in Schema's words: both may show the message, and the token in it.

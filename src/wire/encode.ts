@@ -53,7 +53,7 @@ export const encodeServiceId = (
 ): Either.Either<Messages.GetServiceByIDRequest & { readonly id: string }, AioConfigError> =>
   isServiceId(id) ? Either.right({ id }) : fail(field, `is ${shorten(id)}`, "a service id as the registry gave it")
 
-export const encodeLeaseKey = (key: LeaseKey): Either.Either<Messages.LeaseRequest, AioConfigError> =>
+export const encodeLeaseKey = (key: LeaseKey): Either.Either<Messages.HeartbeatRequest, AioConfigError> =>
   Either.gen(function* () {
     return {
       service_id: (yield* encodeServiceId("key.serviceId", key.serviceId)).id,

@@ -3,6 +3,7 @@
  * and whoever read the message.
  */
 import * as Either from "effect/Either"
+import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import * as Schemas from "../internal/schemas.js"
 import type { AioWireError } from "../schemas/AioError.js"
@@ -13,35 +14,21 @@ import type { Service, ServiceWithInstances } from "../schemas/Service.js"
 import { accepts } from "./accepting.js"
 import { badField, hard } from "./errors.js"
 import { memoize } from "./memoize.js"
+import { defaultInstance, defaultService } from "./readers.js"
 
 export const Seconds = Schemas.matching(/^-?[0-9]{1,19}$/, "expected a 64-bit integer as a decimal string")
 
-const WireService = Schema.Struct({
-  id: ServiceId,
-  project: Schema.String,
-  name: Schema.String,
-  owner: Schema.String,
-  description: Schema.String,
-  spec_json: Schema.String,
-  created_at: Seconds,
-  updated_at: Seconds
-})
+/** Of each field a schema, by its default: a text, or a 64-bit integer. */
+const schemas = <K extends string>(defaults: Readonly<Record<K, string>>) =>
+  Record.map(defaults, (zero): Schema.Schema<string> => (zero === "" ? Schema.String : Seconds))
+
+const WireService = Schema.Struct({ ...schemas(defaultService), id: ServiceId })
 
 const WireInstance = Schema.Struct({
+  ...schemas(defaultInstance),
   id: InstanceId,
   service_id: ServiceId,
-  instance_key: Schema.NonEmptyString,
-  env: Schema.String,
-  host: Schema.String,
-  endpoint: Schema.String,
-  meta_json: Schema.String,
-  ttl_seconds: Seconds,
-  last_heartbeat_at: Seconds,
-  created_at: Seconds,
-  endpoints_json: Schema.String,
-  http_port: Seconds,
-  grpc_port: Seconds,
-  updated_at: Seconds
+  instance_key: Schema.NonEmptyString
 })
 
 const WireServiceWithInstances = Schema.Struct({ service: Schema.Unknown, instances: Schema.Array(Schema.Unknown) })

@@ -61,7 +61,7 @@ const makeServer = () => {
     delay: "0 millis" as "0 millis" | "3 seconds" | "5 seconds" | "1 hour",
     authenticate: undefined as AioRpcError | undefined,
     renew: undefined as AioRpcError | undefined,
-    answer: undefined as Messages.TokenResponse | undefined,
+    answer: undefined as Messages.AuthenticateClientResponse | undefined,
     defect: false,
     count: (method: Asked["method"]) => asked.filter((one) => one.method === method).length
   }
@@ -94,7 +94,7 @@ const makeServer = () => {
 }
 
 const definition = Methods.serviceDefinition(Methods.serviceNames.auth).AuthenticateClient
-const encode = (response: Messages.TokenResponse): Buffer => {
+const encode = (response: Messages.AuthenticateClientResponse): Buffer => {
   if (definition === undefined) throw new Error("no AuthenticateClient")
   return definition.responseSerialize(response)
 }

@@ -334,7 +334,11 @@ describe("decoding a beat's answer", () => {
 })
 
 describe("decoding a token", () => {
-  const good: Messages.TokenResponse = { access_token: "tkn-hidden", expires_at: "1795447616", token_type: "Bearer" }
+  const good: Messages.AuthenticateClientResponse = {
+    access_token: "tkn-hidden",
+    expires_at: "1795447616",
+    token_type: "Bearer"
+  }
 
   it("gives it redacted, with its expiry in milliseconds", () => {
     const decoded = right(Wire.decodeToken("AuthenticateClientResponse", good))

@@ -374,7 +374,7 @@ const answered = exchanges.filter(({ response }) => response !== undefined)
 interface Recorded
   extends Messages.Service,
     Omit<Messages.Instance, "id" | "created_at" | "updated_at">,
-    Messages.TokenResponse {
+    Messages.AuthenticateClientResponse {
   readonly created: boolean
   readonly service: Recorded
   readonly services: ReadonlyArray<Recorded>

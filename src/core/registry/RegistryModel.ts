@@ -38,8 +38,10 @@ export interface RegistryModel {
     at: { readonly now: number; readonly newKey: () => string }
   ) => Either.Either<Messages.RegisterInstanceResponse, Failure>
   /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
-  readonly renew: (request: Messages.LeaseRequest, now: number) => Messages.HeartbeatResponse
-  readonly deregister: (request: Messages.LeaseRequest) => Either.Either<Messages.DeregisterInstanceResponse, Failure>
+  readonly renew: (request: Messages.HeartbeatRequest, now: number) => Messages.HeartbeatResponse
+  readonly deregister: (
+    request: Messages.DeregisterInstanceRequest
+  ) => Either.Either<Messages.DeregisterInstanceResponse, Failure>
   readonly list: (
     request: Messages.ListServicesRequest,
     now: number
@@ -263,7 +265,7 @@ const register = (
     return { instance_key: fields.instance_key, expires_at: seconds(at.now + ttl) }
   })
 
-const renew = (state: State, request: Messages.LeaseRequest, now: number): Messages.HeartbeatResponse => {
+const renew = (state: State, request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse => {
   const instance = state.services.get(request.service_id ?? "")?.instances.get(request.instance_key ?? "")
   if (instance === undefined || instance.deleted || state.answerZero || state.databaseDown) return { expires_at: "0" }
   instance.leasedUntil = now + instance.ttlMillis
@@ -283,7 +285,7 @@ const remove = (state: State, serviceId: string, instanceKey: string): void => {
 
 const deregister = (
   state: State,
-  request: Messages.LeaseRequest
+  request: Messages.DeregisterInstanceRequest
 ): Either.Either<Messages.DeregisterInstanceResponse, Failure> => {
   if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
   if ((request.instance_key ?? "") === "") return ServerErrors.invalid("instance_key 不能为空")

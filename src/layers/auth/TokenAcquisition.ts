@@ -109,7 +109,7 @@ export const make = (options: Options, connection: Connection.Service) => {
 
   const read = (
     protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
-    response: Messages.TokenResponse,
+    response: Messages.AuthenticateClientResponse,
     sentAt: number
   ): Effect.Effect<TokenLife.TokenLife, AioWireError> =>
     Effect.gen(function* () {
@@ -142,7 +142,7 @@ export const make = (options: Options, connection: Connection.Service) => {
 
   const call = <Request>(
     kind: keyof typeof Labels.tokenRefreshes,
-    method: Methods.Method<Request, Messages.TokenResponse>,
+    method: Methods.Method<Request, Messages.AuthenticateClientResponse>,
     request: Request,
     token: Redacted.Redacted | undefined
   ) =>
