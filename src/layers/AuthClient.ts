@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as TokenLife from "../core/auth/TokenLife.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Configs from "../internal/configs.js"
@@ -25,6 +24,7 @@ import * as FailureMemory from "./auth/FailureMemory.js"
 import * as PacedAcquisition from "./auth/PacedAcquisition.js"
 import * as TokenAcquisition from "./auth/TokenAcquisition.js"
 import * as TokenCell from "./auth/TokenCell.js"
+import * as TokenPort from "./auth/TokenPort.js"
 
 /**
  * @since 0.1.0
@@ -97,7 +97,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
       return life.token
     }
 
-    return {
+    return TokenPort.attach({
       unsafeFresh,
       token: Effect.suspend(() => {
         const fresh = unsafeFresh()
@@ -109,7 +109,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
       unsafeAccepted: (token) => {
         if (!held.unsafeIsDropped(token)) guard.accepted()
       }
-    }
+    })
   })
 
 /**
@@ -141,12 +141,6 @@ export const layerDisabled: Layer.Layer<Auth> = Layer.sync(Auth, () => {
     acquiredAt: Number.NEGATIVE_INFINITY,
     generation: 0
   }
-  return {
-    token: Effect.succeed(token),
-    unsafeFresh: () => token,
-    changes: Stream.never,
-    invalidate: () => Effect.void,
-    unsafeSecondTry: () => undefined,
-    unsafeAccepted: () => {}
-  }
+  const auth: Auth.Service = { token: Effect.succeed(token), invalidate: () => Effect.void }
+  return TokenPort.attach({ ...TokenPort.of(auth), unsafeFresh: () => token })
 })

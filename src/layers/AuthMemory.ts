@@ -7,7 +7,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Stream from "effect/Stream"
 import * as Monotonic from "../internal/monotonic.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import { Auth } from "../services/Auth.js"
@@ -47,14 +46,10 @@ export const make = (options: Options = {}): Effect.Effect<Auth.Service> =>
         }
         return Effect.succeed(current)
       }),
-      unsafeFresh: () => undefined,
-      changes: Stream.never,
       invalidate: (token) =>
         Effect.sync(() => {
           if (current?.generation === token.generation) current = undefined
-        }),
-      unsafeSecondTry: () => undefined,
-      unsafeAccepted: () => {}
+        })
     }
   })
 

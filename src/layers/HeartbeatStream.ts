@@ -18,11 +18,13 @@ import { StatusCode } from "../schemas/StatusCode.js"
 import { Auth } from "../services/Auth.js"
 import { Heartbeat, type HeartbeatError, type NewRegistration } from "../services/Heartbeat.js"
 import { Registry } from "../services/Registry.js"
+import * as TokenPort from "./auth/TokenPort.js"
 import * as HeartbeatSettings from "./lease/HeartbeatSettings.js"
 import * as HostDetection from "./lease/HostDetection.js"
 import * as LeaseEntry from "./lease/LeaseEntry.js"
 import * as LeaseKeeper from "./lease/LeaseKeeper.js"
 import * as RegistrationHandle from "./lease/RegistrationHandle.js"
+import * as RegistryPort from "./RegistryPort.js"
 
 export type { Options } from "./lease/HeartbeatSettings.js"
 
@@ -41,8 +43,8 @@ export const make = (
   Effect.gen(function* () {
     const settings = yield* HeartbeatSettings.make(options)
     const registry = yield* Registry
-    const selfHost = HostDetection.make(registry)
-    const keeper = yield* LeaseKeeper.make(registry, yield* Auth, settings, selfHost.local)
+    const selfHost = HostDetection.make(RegistryPort.of(registry).localHost)
+    const keeper = yield* LeaseKeeper.make(registry, TokenPort.of(yield* Auth).changes, settings, selfHost.local)
     // Added last, and so run first: what a lease still needs is there when it ends.
     yield* Effect.addFinalizer(() => keeper.stopAll)
 

@@ -13,6 +13,7 @@ import type { Method } from "../grpc/Methods.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
+import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
 
@@ -74,7 +75,7 @@ export const unary = <Request, Response>(
         connection.deadlineMillis,
         (deadline) =>
           TokenReplay.unary(
-            auth,
+            TokenPort.of(auth),
             { deadline, method: method.name },
             ({ value: token }) =>
               connection.unary(method, request, { deadline, token, metadata: options.metadata, route }),
@@ -91,7 +92,7 @@ const asItIs = <A, E>(): TokenReplay.Handlers<A, E, A, E | RegistryError> => ({
 })
 
 const runner =
-  (auth: Auth.Service): AuthorizedCall.Runner =>
+  (auth: TokenPort.TokenPort): AuthorizedCall.Runner =>
   ({ deadline, isRepeatable, method }, attempt) => {
     const state = { deadline, method: nameOf(method) }
     return Effect.suspend(() =>
@@ -122,7 +123,7 @@ export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> =
  * @category plain clients
  */
 export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.flatMap(Auth, (auth) =>
-  AuthorizedCall.interceptor(runner(auth))
+  AuthorizedCall.interceptor(runner(TokenPort.of(auth)))
 )
 
 /**

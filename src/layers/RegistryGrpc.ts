@@ -40,8 +40,10 @@ import * as Labels from "../telemetry/Labels.js"
 import * as Metrics from "../telemetry/Metrics.js"
 import type { HeartbeatResponse } from "../wire/Messages.js"
 import * as Wire from "../wire/Wire.js"
+import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
+import * as RegistryPort from "./RegistryPort.js"
 import * as Schedules from "./schedules.js"
 
 /**
@@ -170,7 +172,12 @@ const toAcks = (
 // the deadline and the cancellation of the call (grpc-node#1985). All of this library's calls are idempotent, and are
 // sent again after `UNAVAILABLE` as long as the deadline lets them.
 const caller =
-  (connection: Connection.Service, auth: Auth.Service, policy: RetryPolicy.Settings, backoff = backoffOf(policy)) =>
+  (
+    connection: Connection.Service,
+    auth: TokenPort.TokenPort,
+    policy: RetryPolicy.Settings,
+    backoff = backoffOf(policy)
+  ) =>
   <Request, Response, A>(
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
@@ -214,7 +221,7 @@ const caller =
 export const make = (options: Options = {}): Effect.Effect<Registry.Service, AioConfigError, Connection | Auth> =>
   Effect.gen(function* () {
     const connection = yield* Connection
-    const auth = yield* Auth
+    const auth = TokenPort.of(yield* Auth)
     const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const deadlineMillis = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
     const policy = yield* RetryPolicy.check(options.retries)
@@ -240,7 +247,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           toAcks
         )
 
-    return {
+    const registry: Registry.Service = {
       // One deadline for all that it takes.
       ensureService: (service) =>
         CallDeadline.within(deadlineMillis, (deadline) =>
@@ -268,11 +275,13 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key), () =>
           Effect.asVoid(PubSub.publish(deregistered, key))
         ),
-      deregistrations: Stream.fromPubSub(deregistered),
-      heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options)),
-      reconnects: connection.reconnects,
-      localHost: connection.localHost
+      heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options))
     }
+    return RegistryPort.attach(registry, {
+      reconnects: connection.reconnects,
+      deregistrations: Stream.fromPubSub(deregistered),
+      localHost: connection.localHost
+    })
   })
 
 /**

@@ -24,6 +24,7 @@ import { StatusCode } from "../schemas/StatusCode.js"
 import { type HeartbeatAck, type HeartbeatOptions, Registry, type RegistryError } from "../services/Registry.js"
 import * as ResponseFaults from "../simulator/ResponseFaults.js"
 import * as Wire from "../wire/Wire.js"
+import * as RegistryPort from "./RegistryPort.js"
 
 export type { Quirks } from "../core/registry/RegistryModel.js"
 export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"
@@ -43,7 +44,7 @@ export class RegistryMemory extends Context.Tag("effect-aio/RegistryMemory")<
 /** @since 0.1.0 */
 export declare namespace RegistryMemory {
   /** @since 0.1.0 */
-  export type Method = Exclude<keyof Registry.Service, "reconnects" | "deregistrations" | "localHost">
+  export type Method = keyof Registry.Service
 
   /**
    * A call that reached the registry. A stream of heartbeats is one call without a `key` when it opens, and one with a
@@ -317,7 +318,7 @@ const makeRegistry = (
       )
     )
   const value = <A>(decoded: Either.Either<Wire.Decoded<A>, AioWireError>) => Either.map(decoded, ({ value }) => value)
-  return {
+  const registry: Registry.Service = {
     ensureService: (service) =>
       call("ensureService", {}, Wire.encodeEnsureService(service), catalog.ensure, (response) =>
         value(Wire.decodeEnsureService(response))
@@ -343,12 +344,13 @@ const makeRegistry = (
         call("deregisterInstance", { key }, Wire.encodeLeaseKey(key), catalog.deregister, () => Either.void),
         Effect.asVoid(PubSub.publish(deregistered, key))
       ),
-    deregistrations: Stream.fromPubSub(deregistered),
-    heartbeats: makeHeartbeats(catalog, line),
-    reconnects: line.reconnects,
-    // It is in this process.
-    localHost: Effect.succeed("127.0.0.1")
+    heartbeats: makeHeartbeats(catalog, line)
   }
+  return RegistryPort.attach(registry, {
+    reconnects: line.reconnects,
+    deregistrations: Stream.fromPubSub(deregistered),
+    localHost: Effect.succeed("127.0.0.1")
+  })
 }
 
 /**
@@ -387,8 +389,6 @@ export const make = (
   })
 
 /**
- * The registry, and the handle to hurt it by.
- *
  * @since 0.1.0
  * @category layers
  */

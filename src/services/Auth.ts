@@ -5,7 +5,6 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type * as Stream from "effect/Stream"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import type { RegistryError } from "../schemas/AioError.js"
 
@@ -35,26 +34,9 @@ export declare namespace Auth {
      */
     readonly token: Effect.Effect<AccessToken, RegistryError>
     /**
-     * The present token, `undefined` if {@link Service.token} would have to wait. Synchronous: for calls, which bound the
-     * wait for a token by their own deadline, and need not where there is none.
-     */
-    readonly unsafeFresh: () => AccessToken | undefined
-    /** Each token that replaces the present one, from now on. For who holds something that was opened with a token. */
-    readonly changes: Stream.Stream<AccessToken>
-    /**
      * Drops the token if it is still the one given (the generation decides), so that the next call acquires another. A
      * token that was already replaced stays.
      */
     readonly invalidate: (token: AccessToken) => Effect.Effect<void>
-    /**
-     * After how many milliseconds a token that was just refused is worth another try before it is dropped, because the
-     * clock of the replica that refused it may be behind; `undefined` where that cannot be the reason. Synchronous.
-     */
-    readonly unsafeSecondTry: (token: AccessToken) => number | undefined
-    /**
-     * Notes that a server took the token, which ends the pause that refusals had brought about. Synchronous, and next to
-     * free, since it stands behind every call that succeeds.
-     */
-    readonly unsafeAccepted: (token: AccessToken) => void
   }
 }

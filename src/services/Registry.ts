@@ -54,11 +54,6 @@ export declare namespace Registry {
     /** Ends a lease. Succeeds for a lease that does not exist. The real server never revives a key after this. */
     readonly deregisterInstance: (key: LeaseKey) => Effect.Effect<void, RegistryError>
     /**
-     * The leases that were ended through this service, from when the stream is run on, each as soon as the registry has
-     * confirmed it: what a list that was on its way by then still shows. Never ends by itself.
-     */
-    readonly deregistrations: Stream.Stream<LeaseKey>
-    /**
      * Beats, answered in their order, on one rpc that lasts as long as the stream is consumed. Ends when `beats` ends and
      * all have been answered; fails when the rpc does. Beats are read as fast as the transport takes them, answers as
      * fast as they are consumed.
@@ -67,10 +62,6 @@ export declare namespace Registry {
       beats: Stream.Stream<LeaseKey, E, R>,
       options?: HeartbeatOptions
     ) => Stream.Stream<HeartbeatAck, E | RegistryError, R>
-    /** Whenever the registry can be reached again after it could not, from now on. */
-    readonly reconnects: Stream.Stream<void>
-    /** The address of this machine on the way to the registry, whether that answers or not. */
-    readonly localHost: Effect.Effect<string, RegistryError>
   }
 }
 

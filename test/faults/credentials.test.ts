@@ -17,6 +17,7 @@ import { Aio, AioRpcError, AuthClient, Registry, RegistryGrpc, ServiceId, Status
 import { ControlPlane, layer as controlPlaneLayer, make as startControlPlane } from "effect-aio/ControlPlane"
 import { Connection, layer as ConnectionLayer } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
+import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 import * as ManualClock from "../support/manualClock.js"
 import { grpcServer } from "../support/wireServers.js"
 
@@ -369,7 +370,7 @@ describe("Token, scenario 39", () => {
           Effect.gen(function* () {
             const auth = yield* AuthClient.make({ clientKey: `ck-${index}`, clientSecret: Redacted.make("cs") })
             const lost = yield* auth.token
-            auth.unsafeAccepted(lost)
+            TokenPort.of(auth).unsafeAccepted(lost)
             yield* Effect.sleep("10 seconds")
             yield* auth.invalidate(lost)
             // An app that goes on calling, once a second.

@@ -22,6 +22,7 @@ import {
 import { AioConfigError, AioRpcError, type Auth, AuthClient, Credentials, Metrics, StatusCode } from "effect-aio"
 import { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
+import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 import type * as Messages from "../../src/wire/Messages.js"
 import { collectSpans } from "../support/spans.js"
 
@@ -301,7 +302,7 @@ describe("AuthClient", () => {
         assert.strictEqual(server.count("RenewToken"), 0)
         yield* TestClock.adjust("2 minutes")
         const present = yield* auth.token
-        assert.strictEqual(auth.unsafeSecondTry(present), 2_000)
+        assert.strictEqual(TokenPort.of(auth).unsafeSecondTry(present), 2_000)
         yield* TestClock.adjust("1 second")
         assert.strictEqual(server.count("RenewToken"), 1)
         yield* TestClock.adjust("1 hour")
@@ -463,7 +464,7 @@ describe("AuthClient", () => {
       const error = yield* Effect.flip(auth.token)
       assert.strictEqual(error._tag, "AioWireError")
       assert.match(error.message, /expires_at: .*look like milliseconds \(got 1795447616000\)$/)
-      assert.isUndefined(auth.unsafeFresh())
+      assert.isUndefined(TokenPort.of(auth).unsafeFresh())
     }))
 
   test("rule 7: the skew of the clocks is a gauge", (server, auth) =>
@@ -506,7 +507,7 @@ describe("AuthClient", () => {
       const asked = Effect.replicateEffect(auth.token, 1_000)
       const again = yield* asked.pipe(Effect.withSpan("all of them"), Effect.withTracer(tracer))
       assert.isTrue(again.every((token) => token === first))
-      assert.strictEqual(auth.unsafeFresh(), first)
+      assert.strictEqual(TokenPort.of(auth).unsafeFresh(), first)
       assert.deepStrictEqual(
         spans.map(({ name }) => name),
         ["all of them"]
@@ -658,7 +659,7 @@ describe("AuthClient", () => {
       }
       const slow = yield* tokenAfter(auth.token, 120_000)
       if (Exit.isFailure(slow)) return yield* Effect.dieMessage("no token in two minutes")
-      auth.unsafeAccepted(slow.value)
+      TokenPort.of(auth).unsafeAccepted(slow.value)
       const before = server.asked.length
       yield* auth.invalidate(slow.value)
       yield* tokenAfter(auth.token, 1_000)

@@ -12,6 +12,7 @@ import {
   RegistryMemory,
   StatusCode
 } from "effect-aio"
+import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 
 const unavailable = new AioRpcError({
   method: "RegistryService/HeartbeatStream",
@@ -79,7 +80,9 @@ const test = <A, E>(
         }
         const layer = HeartbeatStream.layer({ env: "test", ...options }).pipe(
           Layer.provide(Layer.succeed(Registry, watched)),
-          Layer.provide(Layer.succeed(Auth, { ...auth, changes: Stream.fromPubSub(tokens) }))
+          Layer.provide(
+            Layer.succeed(Auth, TokenPort.attach({ ...TokenPort.of(auth), changes: Stream.fromPubSub(tokens) }))
+          )
         )
         const changeToken = Effect.flatMap(auth.token, (token) => PubSub.publish(tokens, token)).pipe(
           Effect.orDie,

@@ -11,6 +11,7 @@ import {
   Registry,
   RegistryMemory
 } from "effect-aio"
+import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 import {
   beatsSent,
   callsTo,
@@ -178,7 +179,7 @@ describe("HeartbeatStream", () => {
       }
       const heartbeat = yield* HeartbeatStream.make({ env: "test" }).pipe(
         Effect.provideService(Registry, endless),
-        Effect.provideService(Auth, { ...auth, changes: Stream.fromPubSub(tokens) })
+        Effect.provideService(Auth, TokenPort.attach({ ...TokenPort.of(auth), changes: Stream.fromPubSub(tokens) }))
       )
       const registration = yield* heartbeat.registerSelf(orders)
       yield* TestClock.adjust("1 minute")

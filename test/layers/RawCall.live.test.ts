@@ -1,7 +1,7 @@
 import Dns from "node:dns"
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Deferred, Duration, Effect, Layer, Logger, Stream } from "effect"
+import { Deferred, Duration, Effect, Layer, Logger } from "effect"
 import { Aio, AioCredentialsRejected, AioRpcError, Auth, isNotFound, Registry } from "effect-aio"
 import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
 import type { Connection } from "../../src/grpc/client/Connection.js"
@@ -253,8 +253,7 @@ describe("a plain grpc-js client", () => {
       const auth = yield* Auth
       const waiting = yield* Effect.provideService(Aio.interceptor, Auth, {
         ...auth,
-        token: Effect.never,
-        unsafeFresh: () => undefined
+        token: Effect.never
       })
       const cancelled = (client: grpc.Client, when: Effect.Effect<unknown>) =>
         Effect.gen(function* () {
@@ -338,8 +337,7 @@ describe("a plain grpc-js client", () => {
       const failing = (error: AioCredentialsRejected | AioRpcError) =>
         Effect.provideService(Aio.interceptor, Auth, {
           ...auth,
-          token: Effect.fail(error),
-          unsafeFresh: () => undefined
+          token: Effect.fail(error)
         })
       const rejected = yield* failing(new AioCredentialsRejected({ code: 16, details: "no" }))
       const away = yield* failing(new AioRpcError({ method: "m", code: 13, details: "no" }))
@@ -358,11 +356,7 @@ describe("a plain grpc-js client", () => {
       const { address } = yield* ControlPlane
       const interceptor = yield* Effect.provideService(Aio.interceptor, Auth, {
         token: Effect.never,
-        unsafeFresh: () => undefined,
-        changes: Stream.never,
-        invalidate: () => Effect.void,
-        unsafeSecondTry: () => undefined,
-        unsafeAccepted: () => {}
+        invalidate: () => Effect.void
       })
       const client = yield* plainClient(address, { interceptors: [interceptor] })
       const answer = yield* callPlain(client, { deadline: Date.now() + 200 }).pipe(Effect.timeout("3 seconds"))

@@ -1,4 +1,5 @@
 import { Array as Arr, Effect, Hash, Layer, PubSub, Stream } from "effect"
+import * as RegistryPort from "../../src/layers/RegistryPort.js"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { InstanceId, type LeaseKey, ServiceId } from "../../src/schemas/Ids.js"
 import type { Instance } from "../../src/schemas/Instance.js"
@@ -86,13 +87,17 @@ export const scriptedRegistry = () => {
       ),
     registerInstance: () => unscripted,
     deregisterInstance: () => unscripted,
-    deregistrations: Stream.fromPubSub(deregistered),
-    heartbeats: () => Stream.die("not scripted"),
-    reconnects: Stream.never,
-    localHost: unscripted
+    heartbeats: () => Stream.die("not scripted")
   }
   return {
-    layer: Layer.succeed(Registry, registry),
+    layer: Layer.succeed(
+      Registry,
+      RegistryPort.attach(registry, {
+        reconnects: Stream.never,
+        deregistrations: Stream.fromPubSub(deregistered),
+        localHost: unscripted
+      })
+    ),
     /** Lists and single services, in the order in which they were asked for. */
     calls: (): ReadonlyArray<ServiceFilter | { readonly id: ServiceId }> => calls,
     lists: () => calls.filter((call) => !("id" in call)).length,

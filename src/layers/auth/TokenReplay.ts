@@ -7,13 +7,13 @@ import * as Pulls from "../../internal/pulls.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import { isAioError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
-import type { Auth } from "../../services/Auth.js"
 import type { RegistryError } from "../../services/Registry.js"
+import type { TokenPort } from "./TokenPort.js"
 
 const isRefused = (error: unknown): boolean =>
   isAioError(error) && error._tag === "AioRpcError" && StatusCode.dropsToken(error.code)
 
-type TokenError = Effect.Effect.Error<Auth.Service["token"]>
+type TokenError = Effect.Effect.Error<TokenPort["token"]>
 
 /** What the attempts of one call share. */
 export interface CallState {
@@ -25,7 +25,7 @@ export interface CallState {
 
 // A fresh token is taken as it is: a timeout costs as much as half a call.
 const withToken = <A, E, E2>(
-  auth: Auth.Service,
+  auth: TokenPort,
   { deadline, method }: CallState,
   use: {
     readonly onSuccess: (token: AccessToken) => Effect.Effect<A, E>
@@ -55,7 +55,7 @@ export interface Handlers<A, E, B, E2> {
  * each `state`, however often the call is attempted.
  */
 export const unary = <A, E, B, E2>(
-  auth: Auth.Service,
+  auth: TokenPort,
   state: CallState,
   call: (token: AccessToken) => Effect.Effect<A, E>,
   handlers: Handlers<A, E, B, E2>
@@ -95,7 +95,7 @@ export const unary = <A, E, B, E2>(
  * unless it is young: the next call tries that again.
  */
 export const once = <A, E>(
-  auth: Auth.Service,
+  auth: TokenPort,
   state: CallState,
   call: (token: AccessToken) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | TokenError> =>
@@ -119,7 +119,7 @@ export const once = <A, E>(
  * requests that were sent by then first, so that none is lost and none answered twice.
  */
 export const stream = <Request, E, R, A>(
-  auth: Auth.Service,
+  auth: TokenPort,
   requests: Stream.Stream<Request, E, R>,
   open: <E3, R3>(
     token: AccessToken,

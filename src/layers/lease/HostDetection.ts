@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Logs from "../../internal/logs.js"
 import * as Address from "../../schemas/Address.js"
 import { AioConfigError } from "../../schemas/AioError.js"
-import type { Registry, RegistryError } from "../../services/Registry.js"
+import type { RegistryError } from "../../services/Registry.js"
 
 export interface HostDetection {
   /** What the environment says: fails with `AioConfigError` for a value that cannot be read. */
@@ -23,8 +23,8 @@ const read = (name: (typeof names)[number]) =>
       new AioConfigError({ field: name, problem: "cannot be read", expected: "the address that others reach us at" })
   )
 
-/** Logs what it has found, once. */
-export const make = (registry: Registry.Service): HostDetection => {
+/** `localHost` is the address on the way to the registry. Logs what it has found, once. */
+export const make = (localHost: Effect.Effect<string, RegistryError>): HostDetection => {
   let isTold = false
   const tell = (host: string, source: string): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -43,8 +43,6 @@ export const make = (registry: Registry.Service): HostDetection => {
       }
       return undefined
     }),
-    local: Effect.tap(registry.localHost, (host) =>
-      tell(host, "the address of this machine on the way to the registry")
-    )
+    local: Effect.tap(localHost, (host) => tell(host, "the address of this machine on the way to the registry"))
   }
 }

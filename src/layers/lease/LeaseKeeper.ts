@@ -13,10 +13,10 @@ import * as Monotonic from "../../internal/monotonic.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Wakes from "../../internal/wakes.js"
 import { AioConfigError } from "../../schemas/AioError.js"
-import type { Auth } from "../../services/Auth.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
+import * as RegistryPort from "../RegistryPort.js"
 import * as Dispatch from "./Dispatch.js"
 import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
@@ -100,7 +100,7 @@ const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effec
  */
 export const make = (
   registry: Registry.Service,
-  auth: Auth.Service,
+  tokenChanges: Stream.Stream<unknown>,
   settings: Settings,
   localHost: Effect.Effect<string, RegistryError>
 ): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
@@ -144,7 +144,7 @@ export const make = (
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const beats = yield* StreamPool.make({ registry, moves: auth.changes, onEvent: step, settings: settings.streams })
+    const beats = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings: settings.streams })
 
     const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
     const endings = Shutdown.make({
@@ -208,7 +208,7 @@ export const make = (
         keepRunning(
           "the watch over the connection",
           Effect.zipRight(
-            Stream.runForEach(registry.reconnects, () => dispatchAll({ _tag: "Reconnected" })),
+            Stream.runForEach(RegistryPort.of(registry).reconnects, () => dispatchAll({ _tag: "Reconnected" })),
             Effect.never
           )
         )

@@ -22,6 +22,7 @@ import * as Wakes from "../../internal/wakes.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as RegistryPort from "../RegistryPort.js"
 import * as Dispatch from "./Dispatch.js"
 import { HeartbeatChannel } from "./HeartbeatChannel.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
@@ -257,7 +258,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
         Effect.zipRight(
           Effect.all([
             Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
-            Effect.forkScoped(Stream.runForEach(registry.reconnects, () => reachable))
+            Effect.forkScoped(Stream.runForEach(RegistryPort.of(registry).reconnects, () => reachable))
           ]),
           Effect.forever(
             Effect.suspend(() => {

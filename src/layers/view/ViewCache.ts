@@ -18,6 +18,7 @@ import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { Registry } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
+import * as RegistryPort from "../RegistryPort.js"
 import * as Fetcher from "./Fetcher.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
@@ -284,7 +285,7 @@ export const make = (
       )
     )
     yield* inBackground(
-      Stream.runForEach(registry.deregistrations, (key) =>
+      Stream.runForEach(RegistryPort.of(registry).deregistrations, (key) =>
         Effect.sync(() => {
           for (const cell of cells.all()) depart(cell, key, means)
         })
