@@ -243,7 +243,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         beats: Stream.Stream<LeaseKey, E, R>
       ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
         Pulls.mapEffect(
-          connection.exchange(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey, options),
+          connection.bidiCall(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey, options),
           toAcks
         )
 

@@ -319,7 +319,7 @@ describe("Token, scenario 39", () => {
       reconnects: Stream.never,
       localHost: Effect.dieMessage("not scripted"),
       channel: unused,
-      exchange: () => Stream.die("not used here"),
+      bidiCall: () => Stream.die("not used here"),
       unary: (method) =>
         Effect.gen(function* () {
           if (now() >= BUSY_FROM) {

@@ -89,7 +89,7 @@ const makeServer = () => {
         const response = server.answer ?? jwt(issuedAt, server.lifetimeSeconds, server.skewSeconds)
         return method.deserialize(encode(response))
       }),
-    exchange: () => Stream.die("not used here")
+    bidiCall: () => Stream.die("not used here")
   }
   return { server, layer: Layer.succeed(Connection, connection) }
 }

@@ -84,7 +84,7 @@ export const connect = (address: string, tls: boolean | AioConfig.Tls, options: 
     ),
     /** A stream of calls: one answer for each request. */
     serve: <E, R>(requests: Stream.Stream<Buffer, E, R>) =>
-      Stream.map(connection.exchange(serve, Redacted.make(""), requests, Either.right), ({ response }) =>
+      Stream.map(connection.bidiCall(serve, Redacted.make(""), requests, Either.right), ({ response }) =>
         response.toString()
       )
   }))

@@ -14,8 +14,8 @@ import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import type { Method } from "../Methods.js"
 import * as Channel from "./Channel.js"
-import type { ManagedChannel } from "./ChannelPool.js"
 import * as ChannelWatch from "./ChannelWatch.js"
+import type { ManagedChannel } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /** A request with the answer it got. Times are monotonic milliseconds. */
@@ -29,22 +29,22 @@ export interface Answered<A, Response> {
 
 export interface Options {
   /**
-   * Run once when the exchange had better be left for another one, though it goes on: the server has asked its clients to
-   * leave, or the connection was replaced.
+   * Run once when the caller should open another call, though this one goes on: the server asked its clients to leave, or
+   * the channel was replaced.
    */
   readonly onLeave?: Effect.Effect<void> | undefined
 }
 
 type CallError = AioRpcError | AioWireError
 
-// Answers that wait for a slow consumer, before the stream stops reading and the server is held back.
+// Answers that wait for a slow consumer before the call stops reading.
 const MAX_BUFFERED = 256
 
-// Requests that the transport is given at once, before it has said that it takes more.
+// Requests handed to the transport before it says that it takes more.
 const MAX_BATCH = 16
 
-// A consumer that leaves sooner does so for reasons of its own: no answer is due within less than a second, which the
-// consumer counts from a moment earlier than this does.
+// Cancelled sooner than this, the call says nothing about the connection: no answer is due within 1 s, which the consumer
+// counts from a moment earlier.
 const OVERDUE_MILLIS = 900
 
 interface Sent<A> {
@@ -67,13 +67,13 @@ class OpenBidiCall<A, Request, Response> {
   private connected = false
 
   constructor(
-    private readonly line: ManagedChannel,
+    private readonly managed: ManagedChannel,
     private readonly call: ReturnType<Channel.Channel["createCall"]>,
     private readonly method: Method<Request, Response>,
     token: Redacted.Redacted
   ) {
     call.start(Channel.metadata({ token }), {
-      onReceiveMetadata: () => line.received(),
+      onReceiveMetadata: () => managed.received(),
       onReceiveMessage: (bytes: Buffer) => this.onMessage(bytes),
       onReceiveStatus: (status) => this.onStatus(status)
     })
@@ -103,7 +103,7 @@ class OpenBidiCall<A, Request, Response> {
   }
 
   private onMessage(bytes: Buffer): void {
-    this.line.received()
+    this.managed.received()
     const sent = this.outstanding.shift()
     if (sent === undefined) {
       this.fault("more answers than requests")
@@ -116,7 +116,7 @@ class OpenBidiCall<A, Request, Response> {
       this.fault("the answer is not valid protobuf", cause)
       return
     }
-    this.answered.push({ ...sent, response, receivedAt: this.line.now() })
+    this.answered.push({ ...sent, response, receivedAt: this.managed.now() })
     this.reading = this.answered.length < MAX_BUFFERED
     if (this.reading) this.call.startRead()
     this.wakeConsumer?.()
@@ -140,11 +140,11 @@ class OpenBidiCall<A, Request, Response> {
     }
   }
 
-  /** The consumer has left. If answers were due by then, and nothing at all has come, the connection is in doubt. */
+  /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */
   leave(): void {
     const oldest = this.outstanding[0]
-    if (this.end === undefined && oldest !== undefined && this.line.now() - oldest.sentAt >= OVERDUE_MILLIS) {
-      this.line.overdue(oldest.sentAt)
+    if (this.end === undefined && oldest !== undefined && this.managed.now() - oldest.sentAt >= OVERDUE_MILLIS) {
+      this.managed.overdue(oldest.sentAt)
     }
     this.cancel()
   }
@@ -183,7 +183,7 @@ class OpenBidiCall<A, Request, Response> {
         next += batch.length
         batch.forEach(([request, message], index) => {
           const context = index === batch.length - 1 ? { callback: taken } : {}
-          this.outstanding.push({ request, sentAt: this.line.now() })
+          this.outstanding.push({ request, sentAt: this.managed.now() })
           this.call.sendMessageWithContext(context, this.method.serialize(message))
         })
       }
@@ -193,9 +193,9 @@ class OpenBidiCall<A, Request, Response> {
   }
 
   /**
-   * All answers there are, waiting for the first; fails with `None` at the end of the stream. What arrives in one turn of
-   * the event loop is taken together: grpc-js gives each message a microtask of its own, and waking for each would cost
-   * several times what the message does.
+   * All answers there are, waiting for the first; fails with `None` at the end of the call. What arrives in one turn of the
+   * event loop is taken together: grpc-js gives each message a microtask of its own, and waking for each costs several times
+   * what the message does.
    */
   readonly take: Pulls.Pull<Answered<A, Response>, CallError> = Effect.async((resume) => {
     const attempt = (): boolean => {
@@ -227,7 +227,7 @@ class OpenBidiCall<A, Request, Response> {
 }
 
 const open = <A, Request, Response>(
-  line: ManagedChannel,
+  managed: ManagedChannel,
   channel: Channel.Channel,
   method: Method<Request, Response>,
   token: Redacted.Redacted
@@ -236,7 +236,7 @@ const open = <A, Request, Response>(
     Effect.try({
       try: () =>
         new OpenBidiCall<A, Request, Response>(
-          line,
+          managed,
           channel.createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
           method,
           token
@@ -258,7 +258,7 @@ const open = <A, Request, Response>(
  * end of the rpc all end it; so does the end of the consumer, and then the rpc is cancelled.
  */
 export const bidiCall = <A, E, R, Request, Response>(
-  nextLine: () => ManagedChannel,
+  next: () => ManagedChannel,
   method: Method<Request, Response>,
   token: Redacted.Redacted,
   requests: Stream.Stream<A, E, R>,
@@ -267,9 +267,9 @@ export const bidiCall = <A, E, R, Request, Response>(
 ): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const line = nextLine()
-      const channel = line.channel()
-      const call = yield* open<A, Request, Response>(line, channel, method, token)
+      const managed = next()
+      const channel = managed.channel()
+      const call = yield* open<A, Request, Response>(managed, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
       let left = false
       yield* Pulls.forEach(requests, (chunk) => {
@@ -295,10 +295,10 @@ export const bidiCall = <A, E, R, Request, Response>(
         Effect.forkScoped
       )
       if (options.onLeave !== undefined) {
-        const onLeave = Effect.zipRight(ChannelWatch.left(line, channel), options.onLeave)
+        const onLeave = Effect.zipRight(ChannelWatch.left(managed, channel), options.onLeave)
         yield* Effect.forkScoped(Effect.interruptible(onLeave))
       }
-      // Runs before the fibers above are interrupted, and tells that interruption from one that came with the requests.
+      // Runs before the fibers above are interrupted: their interruption is not one of the requests' own.
       yield* Effect.addFinalizer(() =>
         Effect.sync(() => {
           left = true

@@ -1,16 +1,16 @@
-/** Waiting for what becomes of a channel. */
+/** Waits for changes of a channel. */
 import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type * as Channel from "./Channel.js"
-import type { ManagedChannel } from "./ChannelPool.js"
+import type { ManagedChannel } from "./ManagedChannel.js"
 
 const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
 
-/** A watch without a deadline could not be taken back; a line's channel may have been replaced by then, too. */
+/** A watch without a deadline cannot be taken back, and the channel may have been replaced by then. */
 const LOOK_MILLIS = 5_000
 
-/** How long an address that left is given to show whether it can be reached, before the next stream takes its turn. */
+/** How long an address that left has to show whether it can be reached, before the next stream takes its turn. */
 const SETTLE_MILLIS = 1_000
 
 /** Done when the state is another, or after a while; on the real clock, as grpc-js takes it. */
@@ -28,14 +28,14 @@ const whenReady = (channel: Channel.Channel): Effect.Effect<void> =>
       : Effect.zipRight(change(channel, state, LOOK_MILLIS), whenReady(channel))
   })
 
-const whenNotReady = (line: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
+const whenNotReady = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
   Effect.suspend(() =>
-    channel.getConnectivityState(false) === READY && line.channel() === channel
-      ? Effect.zipRight(change(channel, READY, LOOK_MILLIS), whenNotReady(line, channel))
+    channel.getConnectivityState(false) === READY && managed.channel() === channel
+      ? Effect.zipRight(change(channel, READY, LOOK_MILLIS), whenNotReady(managed, channel))
       : Effect.void
   )
 
-/** Dialled at once, so that the streams that move go elsewhere if nobody answers there any more. */
+/** Dialled at once, so that the streams that move avoid an address that no longer answers. */
 const settled = (channel: Channel.Channel): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (channel.getConnectivityState(false) === SHUTDOWN) return Effect.void
@@ -52,35 +52,31 @@ const settled = (channel: Channel.Channel): Effect.Effect<void> =>
   })
 
 /**
- * Done when a call on `channel` had better move: the channel was READY and is no longer, as after the GOAWAY of a server
- * that is being stopped, or it is not the line's channel any more. Waits a moment until it is known whether the address
- * can be reached again.
+ * Done when a call on `channel` should move: the channel was READY and is no longer, as after the GOAWAY of a server that is
+ * being stopped, or it was replaced. Waits a moment until it is known whether the address can be reached again.
  */
-export const left = (line: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
-  whenReady(channel).pipe(Effect.zipRight(whenNotReady(line, channel)), Effect.zipRight(settled(channel)))
+export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
+  whenReady(channel).pipe(Effect.zipRight(whenNotReady(managed, channel)), Effect.zipRight(settled(channel)))
 
-const reconnected = (line: ManagedChannel, hasFailed = false): Effect.Effect<void> =>
+const reconnected = (managed: ManagedChannel, hasFailed = false): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const channel = line.channel()
+    const channel = managed.channel()
     const state = channel.getConnectivityState(false)
     if (state === SHUTDOWN) return Effect.never
     if (state === READY && hasFailed) return Effect.void
     return Effect.zipRight(
       change(channel, state, LOOK_MILLIS),
       Effect.suspend(() => {
-        // A peer that accepts and says nothing is one that cannot be reached.
+        // A peer that accepts and says nothing cannot be reached.
         const isStuck = state === CONNECTING && channel.getConnectivityState(false) === CONNECTING
-        return reconnected(line, hasFailed || isStuck || state === TRANSIENT_FAILURE)
+        return reconnected(managed, hasFailed || isStuck || state === TRANSIENT_FAILURE)
       })
     )
   })
 
-/**
- * Emits whenever one of the lines has a connection again after it could not be had. Dials nothing by itself: a channel
- * that has failed goes on trying.
- */
-export const reconnects = (lines: ReadonlyArray<ManagedChannel>): Stream.Stream<void> =>
+/** Emits whenever a channel is READY again after it failed to connect. Dials nothing: a failed channel goes on trying. */
+export const reconnects = (channels: ReadonlyArray<ManagedChannel>): Stream.Stream<void> =>
   Stream.mergeAll(
-    lines.map((line) => Stream.repeatEffect(reconnected(line))),
+    channels.map((managed) => Stream.repeatEffect(reconnected(managed))),
     { concurrency: "unbounded" }
   )

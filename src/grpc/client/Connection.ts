@@ -58,7 +58,7 @@ export declare namespace Connection {
     /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
     readonly channel: Channel.Channel
     /** Runs over a channel of its own: a stream that fills its window must not hold up calls. */
-    readonly exchange: <A, E, R, Request, Response>(
+    readonly bidiCall: <A, E, R, Request, Response>(
       method: Method<Request, Response>,
       token: Redacted.Redacted,
       requests: Stream.Stream<A, E, R>,
@@ -189,14 +189,14 @@ const over = ({
 }): Connection.Service => ({
   localHost,
   deadlineMillis,
-  addresses: forCalls.lines.length,
+  addresses: forCalls.channels.length,
   channel: PlainClient.sharedChannel(forCalls, openCalls),
   unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
-  exchange: (method, token, requests, encode, options) =>
+  bidiCall: (method, token, requests, encode, options) =>
     Stream.mapError(BidiCall.bidiCall(forStreams.next, method, token, requests, encode, options), (error) =>
       error instanceof AioRpcError ? explain(error) : error
     ),
-  reconnects: ChannelWatch.reconnects([...new Set([...forCalls.lines, ...forStreams.lines])])
+  reconnects: ChannelWatch.reconnects([...new Set([...forCalls.channels, ...forStreams.channels])])
 })
 
 /**
@@ -214,14 +214,14 @@ export const fromChannel = (
     const deadlineMillis = yield* checkDeadline(options)
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const pool = PlainClient.foreignPool(channel, clock, Transport.defaults.silentCalls, () =>
+    const pool = ChannelPool.fixed(channel, clock, Transport.defaults.silentCalls, () =>
       runFork(
         Effect.logWarning(
           "calls end at their deadline on the channel that was given, and nothing at all is received"
         ).pipe(Annotations.from("Connection"))
       )
     )
-    // Whether it is encrypted is not known here.
+    // Whether the channel is encrypted is not known.
     return over({
       deadlineMillis,
       openCalls: new Set(),

@@ -14,8 +14,8 @@ import * as Transport from "../../schemas/Transport.js"
 import type { Method } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Channel from "./Channel.js"
-import * as ChannelPool from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
+import * as ManagedChannel from "./ManagedChannel.js"
 import * as Unary from "./Unary.js"
 
 interface Response {
@@ -50,7 +50,7 @@ const load = (): Method<{ readonly service: string }, Response> => {
 
 const method = /*#__PURE__*/ load()
 
-// A net for whoever neither interrupts nor limits this: checks are given seconds.
+// For a caller that neither interrupts nor limits this: checks take seconds.
 const MAX_MILLIS = 60_000
 
 /**
@@ -72,8 +72,13 @@ export const check = (
     const { status } = yield* Effect.acquireUseRelease(
       Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName: tls?.serverName })),
       (channel) => {
-        const line = ChannelPool.fixedChannel(channel, clock, transport.silentCalls, () => {})
-        return Unary.unary(() => line, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })
+        const managed = ManagedChannel.fixed(channel, clock, transport.silentCalls, () => {})
+        return Unary.unary(
+          () => managed,
+          method,
+          { service: options.service },
+          { deadline: Deadline.after(MAX_MILLIS) }
+        )
       },
       (channel) => Effect.sync(() => channel.close())
     )

@@ -10,13 +10,14 @@ import { StatusCode } from "../../schemas/StatusCode.js"
 import type { Method } from "../Methods.js"
 import * as CallSpan from "./CallSpan.js"
 import * as Channel from "./Channel.js"
-import * as ChannelPool from "./ChannelPool.js"
+import type { ChannelPool } from "./ChannelPool.js"
 import type * as Deadline from "./Deadline.js"
+import * as ManagedChannel from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
-/** One for each call, shared by its attempts. */
+/** Shared by the attempts of one call: the channel of the last one. */
 export interface Route {
-  line?: ChannelPool.ManagedChannel
+  managed?: ManagedChannel.ManagedChannel
 }
 
 export interface Options {
@@ -62,17 +63,16 @@ const decode = <Request, Response>(
   }
 }
 
-/** The line for an attempt, and not the one given if there is another. */
-type NextLine = ChannelPool.ChannelPool["next"]
+type Next = ChannelPool["next"]
 
-const lineFor = (next: NextLine, route: Route | undefined): ChannelPool.ManagedChannel => {
-  const line = next(route?.line)
-  if (route !== undefined) route.line = line
-  return line
+const channelFor = (next: Next, route: Route | undefined): ManagedChannel.ManagedChannel => {
+  const managed = next(route?.managed)
+  if (route !== undefined) route.managed = managed
+  return managed
 }
 
 const send = <Request, Response>(
-  next: NextLine,
+  next: Next,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -99,17 +99,17 @@ const send = <Request, Response>(
       end(Exit.fail(unsendable(method.name)))
       return
     }
-    const line = lineFor(next, options.route)
+    const managed = channelFor(next, options.route)
     try {
-      // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no event that would
-      // bring down the process when nobody listens.
-      call = line.channel().createCall(method.path, options.deadline, undefined, null, undefined)
+      // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
+      // without a listener ends the process.
+      call = managed.channel().createCall(method.path, options.deadline, undefined, null, undefined)
     } catch (cause) {
       const details = "the layer of this call has been closed"
       end(Exit.fail(new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details, cause })))
       return
     }
-    const ended = ChannelPool.watch(line, options.deadline)
+    const ended = ManagedChannel.watch(managed, options.deadline)
     let answer: Buffer | undefined
     call.start(metadata, {
       onReceiveMetadata() {},
@@ -135,13 +135,13 @@ const send = <Request, Response>(
   })
 
 /**
- * Sends one request on the next line and waits for its answer until the deadline. Interrupting it cancels the call on the wire. One client
- * span, one duration metric.
+ * Sends one request on the next channel and waits for its answer until the deadline. Interrupting it cancels the call on the
+ * wire. One client span, one duration metric.
  *
  * Fails with `AioRpcError` for every status but OK, and with `AioWireError` for bytes that are no such message.
  */
 export const unary = <Request, Response>(
-  next: NextLine,
+  next: Next,
   method: Method<Request, Response>,
   request: Request,
   options: Options,

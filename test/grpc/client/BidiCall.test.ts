@@ -37,9 +37,9 @@ const talkTo = <E>(
   connection: Connection.Connection.Service,
   requests: Stream.Stream<string, E>,
   encode: (request: string) => Either.Either<string, AioConfigError> = Either.right
-) => connection.exchange(talk, noToken, requests, encode)
+) => connection.bidiCall(talk, noToken, requests, encode)
 
-/** An exchange over a connection of its own. */
+/** A call over a connection of its own. */
 const talking = <E>(
   server: { readonly port: number },
   requests: Stream.Stream<string, E>,
@@ -71,7 +71,7 @@ const failureOf = <A, E>(stream: Stream.Stream<A, E>) => Effect.flip(Stream.runD
 const rpcCode = (error: { readonly _tag: string } | string): number =>
   typeof error === "object" && error._tag === "AioRpcError" ? (error as AioRpcError).code : assert.fail(String(error))
 
-describe("an exchange", () => {
+describe("a bidirectional call", () => {
   it.scopedLive("pairs each answer with its request, in order", () =>
     Effect.gen(function* () {
       const server = yield* answering((request) => `answer to ${request}`)
@@ -159,7 +159,7 @@ describe("an exchange", () => {
       })
       const connection = yield* connectTo(server)
       for (const token of ["aaa.bbb.ccc", ""]) {
-        yield* Stream.runDrain(connection.exchange(talk, Redacted.make(token), Stream.empty, Either.right))
+        yield* Stream.runDrain(connection.bidiCall(talk, Redacted.make(token), Stream.empty, Either.right))
       }
       assert.deepStrictEqual(
         seen.map((metadata) => metadata.get("authorization")),
@@ -170,7 +170,7 @@ describe("an exchange", () => {
   )
 })
 
-describe("an exchange whose server ends it", () => {
+describe("a bidirectional call whose server ends it", () => {
   it.scopedLive("early, with OK, fails with UNAVAILABLE after the answers that came", () =>
     Effect.gen(function* () {
       const server = yield* serving((call) => {
@@ -250,7 +250,7 @@ describe("an exchange whose server ends it", () => {
   )
 })
 
-describe("an exchange whose server answers nonsense", () => {
+describe("a bidirectional call whose server answers nonsense", () => {
   it.scopedLive("fails with AioWireError for more answers than requests, and is cancelled", () =>
     Effect.gen(function* () {
       const cancelled = event()
@@ -283,7 +283,7 @@ describe("an exchange whose server answers nonsense", () => {
       const connection = yield* connectTo(server)
       const beats = Stream.concat(Stream.make("k"), Stream.never)
       const error: AioConfigError | AioRpcError | AioWireError = yield* failureOf(
-        connection.exchange(method, Redacted.make("tkn-hidden"), beats, (instance_key) =>
+        connection.bidiCall(method, Redacted.make("tkn-hidden"), beats, (instance_key) =>
           Either.right({ instance_key })
         )
       )
@@ -295,7 +295,7 @@ describe("an exchange whose server answers nonsense", () => {
   )
 })
 
-describe("an exchange whose consumer stops", () => {
+describe("a bidirectional call whose consumer stops", () => {
   it.scopedLive("early is cancelled on the wire, and its requests are closed", () =>
     Effect.gen(function* () {
       const { cancelled, server } = yield* answeringUntilCancelled
@@ -345,8 +345,8 @@ describe("an exchange whose consumer stops", () => {
   )
 })
 
-describe("an exchange whose requests go wrong", () => {
-  /** One request that is answered, then what `next` does; what the exchange ended with. Waits for the cancel. */
+describe("a bidirectional call whose requests go wrong", () => {
+  /** One request that is answered, then what `next` does; what the call ended with. Waits for the cancel. */
   const goingWrong = <E>(
     next: Stream.Stream<string, E>,
     encode?: (request: string) => Either.Either<string, AioConfigError>
@@ -400,7 +400,7 @@ describe("an exchange whose requests go wrong", () => {
   )
 })
 
-describe("backpressure of an exchange", () => {
+describe("backpressure of a bidirectional call", () => {
   /** The count when it has not moved for a quarter of a second. */
   const settled = (count: () => number, before = 0): Effect.Effect<number> =>
     Effect.flatMap(Effect.sleep("250 millis"), () => {
@@ -474,7 +474,7 @@ describe("backpressure of an exchange", () => {
   )
 })
 
-describe("an exchange of a connection that is closed", () => {
+describe("a bidirectional call of a connection that is closed", () => {
   it.scopedLive("before it begins fails with CANCELLED, typed", () =>
     Effect.gen(function* () {
       const server = yield* answering((request) => request)

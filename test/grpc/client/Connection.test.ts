@@ -38,7 +38,7 @@ const asked = (connection: Connection.Connection.Service) =>
   )
 
 const talked = (connection: Connection.Connection.Service) =>
-  connection.exchange(talk, Redacted.make(""), Stream.make(hello), Either.right).pipe(
+  connection.bidiCall(talk, Redacted.make(""), Stream.make(hello), Either.right).pipe(
     Stream.runCollect,
     Effect.map((answers) =>
       Chunk.toReadonlyArray(answers)

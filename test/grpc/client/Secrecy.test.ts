@@ -154,7 +154,7 @@ describe("key, secret and token", () => {
   it.scopedLive("show in no error of a stream whose token cannot be sent", () =>
     Effect.gen(function* () {
       const connection = yield* Connection.make({ address: "127.0.0.1:1" })
-      const opened = connection.exchange(
+      const opened = connection.bidiCall(
         registry.heartbeatStream,
         Redacted.make(`${token}\n`),
         Stream.never,
