@@ -16,7 +16,7 @@ import type { NewService } from "../schemas/Service.js"
 import type { RegistryError } from "./Registry.js"
 
 /**
- * Keeps instances registered for as long as their scope is open: registers, beats, notices a lost lease and registers
+ * Keeps instances registered for as long as their scope is open: registers, heartbeats, notices a lost lease and registers
  * again, and deregisters when the scope closes.
  *
  * Kept by `HeartbeatStream`.
@@ -38,7 +38,7 @@ export declare namespace Heartbeat {
     /**
      * Ensures the service, registers the instance and keeps its lease until the scope closes; then stops beating and
      * deregisters, within a bounded time. Bad input fails with `AioConfigError` before anything is sent. With
-     * `startup: "wait"` (the default) it returns when the registry has acknowledged the first beat, and waits for a
+     * `startup: "wait"` (the default) it returns when the registry has acknowledged the first heartbeat, and waits for a
      * registry that is down; refused credentials fail it, and `AioLeaseStopped` tells that it was stopped, or its layer
      * closed, before the lease was live. Interrupted while it waits, it has deregistered by then.
      */
@@ -52,9 +52,9 @@ export declare namespace Heartbeat {
       registrations: Iterable<NewRegistration>
     ) => Effect.Effect<ReadonlyArray<Registration>, HeartbeatError, Scope.Scope>
     /**
-     * Beats for a lease that you registered by hand (`Registry.registerInstance`) until the scope closes. Returns at once:
+     * Heartbeats for a lease that you registered by hand (`Registry.registerInstance`) until the scope closes. Returns at once:
      * see `state`. It neither registers again nor deregisters, which is yours to do: a lease that the registry refuses to
-     * renew is `Lost`, and is beaten on, slower and slower (1 to 30 seconds apart), for a beat revives it if its record is
+     * renew is `Lost`, and is beaten on, slower and slower (1 to 30 seconds apart), for a heartbeat revives it if its record is
      * still there. Fails with `AioConfigError` if this process keeps the same lease already.
      */
     readonly keepAlive: (lease: RegisteredLease) => Effect.Effect<KeptLease, AioConfigError, Scope.Scope>
@@ -62,7 +62,7 @@ export declare namespace Heartbeat {
 }
 
 /**
- * What to register. `ttl` (3 seconds to 24 hours, whole seconds) is the layer's by default, 60 seconds; a beat goes out
+ * What to register. `ttl` (3 seconds to 24 hours, whole seconds) is the layer's by default, 60 seconds; a heartbeat goes out
  * every third of it.
  *
  * @since 0.1.0
@@ -86,8 +86,8 @@ export interface NewRegistration {
    */
   readonly ready?: Effect.Effect<boolean> | undefined
   /**
-   * Asked every second (`gateInterval`). When it has been `false` for more than half a TTL, beats stop until it is `true`
-   * again, so that the lease runs out; then the instance beats, or registers, at once. What counts as `false`: see `ready`.
+   * Asked every second (`gateInterval`). When it has been `false` for more than half a TTL, heartbeats stop until it is `true`
+   * again, so that the lease runs out; then the instance heartbeats, or registers, at once. What counts as `false`: see `ready`.
    */
   readonly healthy?: Effect.Effect<boolean> | undefined
   /**
@@ -142,7 +142,7 @@ export interface KeptLease {
   /** Waits until the lease is `Live`; fails if it is stopped first. */
   readonly awaitLive: Effect.Effect<void, AioLeaseStopped>
   /**
-   * What the closing of the scope does, now: no beat and no registration from this moment on, then deregistered (unless it
+   * What the closing of the scope does, now: no heartbeat and no registration from this moment on, then deregistered (unless it
    * was registered by hand), then the drain delay. Returns when that is over, within 15 seconds and the drain delay. Once;
    * whoever calls it again waits for the same end. Interrupting it interrupts the wait, not the stop.
    */
@@ -170,9 +170,9 @@ export interface Registration extends KeptLease {
 
 /**
  * - `Registering`: not registered yet.
- * - `Live`: the server has acknowledged a beat, and has not expired the lease yet. It does not say that anybody can reach
+ * - `Live`: the server has acknowledged a heartbeat, and has not expired the lease yet. It does not say that anybody can reach
  *   the instance.
- * - `Suspect`: a beat was missed, or the machine was suspended; the lease has not run out as far as is known.
+ * - `Suspect`: a heartbeat was missed, or the machine was suspended; the lease has not run out as far as is known.
  * - `Lost`: the lease has run out or was taken away; it is being registered again.
  * - `Paused`: deregistered until it is resumed.
  * - `Draining`: it is being stopped, and deregistered.

@@ -77,7 +77,7 @@ describe.concurrent("A process", () => {
     "that is stopped for half its TTL keeps its lease",
     () =>
       Effect.gen(function* () {
-        // The last beat may be a third of that old: 2.5 seconds are left for a machine that is busy.
+        // The last heartbeat may be a third of that old: 2.5 seconds are left for a machine that is busy.
         const program = yield* lease({ LEASE_TTL: "15 seconds" })
         yield* program.says("state Live")
         yield* program.kill("SIGSTOP")
@@ -111,15 +111,15 @@ describe.concurrent("A process", () => {
         assert.strictEqual(states(program)[before], "Lost")
         assert.strictEqual(states(program).at(-1), "Live")
         assert.deepStrictEqual(yield* listedKeys, [key])
-        const beats = (yield* callsOf).filter((call) => call.method === "heartbeats")
-        assert.isAtMost(beats.length, 6)
+        const heartbeats = (yield* callsOf).filter((call) => call.method === "heartbeats")
+        assert.isAtMost(heartbeats.length, 6)
         assert.strictEqual(yield* counted("registerInstance"), 1)
       }).pipe(Effect.scoped, Effect.provide(world), threeAtOnce),
     TIMEOUT
   )
 
   it.live(
-    "that gets SIGTERM in the middle of a beat is deregistered at once, sends nothing after, and exits with 0",
+    "that gets SIGTERM in the middle of a heartbeat is deregistered at once, sends nothing after, and exits with 0",
     () =>
       Effect.gen(function* () {
         const { control } = yield* ControlPlane
@@ -238,7 +238,7 @@ describe.concurrent("A registry", () => {
   )
 
   it.live(
-    "that restarts with nothing in it has the service and the instance again within a beat of its return",
+    "that restarts with nothing in it has the service and the instance again within a heartbeat of its return",
     () =>
       Effect.gen(function* () {
         const port = yield* freePort
@@ -253,7 +253,7 @@ describe.concurrent("A registry", () => {
         const registration = yield* aio.heartbeat.registerSelf({ ...orders("orders-1"), ttl: "6 seconds" })
         yield* Scope.close(first, Exit.void)
         const { control } = yield* start
-        // A connection within 2.5 seconds, and a beat of 2.
+        // A connection within 2.5 seconds, and a heartbeat of 2.
         yield* eventually(
           "registered",
           Effect.map(control.calls, (calls) => calls.some(({ method }) => method === "registerInstance")),

@@ -64,7 +64,7 @@ describe("The registry", () => {
   )
 
   test(
-    "is down for 10 minutes: the lease is lost 60 seconds after its last acknowledged beat, attempts grow rare, one registration brings it back",
+    "is down for 10 minutes: the lease is lost 60 seconds after its last acknowledged heartbeat, attempts grow rare, one registration brings it back",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -134,7 +134,7 @@ describe("The registry", () => {
   )
 
   test(
-    "has deleted our key behind our back, and does not revive it: another key is visible within 2 seconds of the beat that tells",
+    "has deleted our key behind our back, and does not revive it: another key is visible within 2 seconds of the heartbeat that tells",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -152,14 +152,14 @@ describe("The registry", () => {
       assert.match(key, new RegExp(`^${former}~[a-z0-9]{4}$`))
       assert.deepStrictEqual(yield* listedKeys, [key])
       assert.strictEqual(yield* registration.state, "Live")
-      // Registered twice under the former key, and once under the next; a beat after each.
+      // Registered twice under the former key, and once under the next; a heartbeat after each.
       assert.lengthOf(yield* callsTo("registerInstance"), 3)
       assert.deepStrictEqual(events, [{ _tag: "KeyChanged", from: former, to: key, reason: "dead_key" }])
     })
   )
 
   test(
-    "has deleted our service, and still acknowledges every beat: the lease is not live for longer than a look takes",
+    "has deleted our service, and still acknowledges every heartbeat: the lease is not live for longer than a look takes",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -178,7 +178,7 @@ describe("The registry", () => {
   )
 
   test(
-    "acknowledges every beat and does not list us: a beat at once, and a registration when that did not help",
+    "acknowledges every heartbeat and does not list us: a heartbeat at once, and a registration when that did not help",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -345,7 +345,7 @@ describe("Another process", () => {
 })
 
 describe("The machine", () => {
-  it.live("is suspended for 10 minutes: suspect, a beat at once, and then what the answer says", () => {
+  it.live("is suspended for 10 minutes: suspect, a heartbeat at once, and then what the answer says", () => {
     const clock = ManualClock.make()
     return Effect.gen(function* () {
       const registration = yield* registerSelf()

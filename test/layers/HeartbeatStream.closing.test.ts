@@ -9,7 +9,7 @@ import {
   RegistryMemory,
   ServiceId
 } from "effect-aio"
-import * as Lease from "../../src/core/lease/Lease.js"
+import * as LeaseMachine from "../../src/core/lease/LeaseMachine.js"
 import * as HeartbeatSettings from "../../src/layers/lease/HeartbeatSettings.js"
 import * as LeaseEntry from "../../src/layers/lease/LeaseEntry.js"
 import * as RegistrationAttempts from "../../src/layers/lease/RegistrationAttempts.js"
@@ -98,7 +98,7 @@ describe("An attempt to register", () => {
       )
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
-      entry.lease = Lease.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]
+      entry.lease = LeaseMachine.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
     })

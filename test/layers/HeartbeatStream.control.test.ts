@@ -173,7 +173,7 @@ describe("A gate", () => {
     })
   )
 
-  test("of health stops the beats half a TTL after it was shut, and opens at once", (lines) =>
+  test("of health stops the heartbeats half a TTL after it was shut, and opens at once", (lines) =>
     Effect.gen(function* () {
       let isHealthy = true
       const registration = yield* registerSelf({ ...orders, healthy: Effect.sync(() => isHealthy) })
@@ -398,7 +398,7 @@ describe("keepAlive", () => {
   })
 
   test(
-    "beats for a lease that was registered by hand, and leaves its end to whoever did that",
+    "heartbeats for a lease that was registered by hand, and leaves its end to whoever did that",
     Effect.gen(function* () {
       const heartbeat = yield* Heartbeat
       const lease = yield* registeredByHand
@@ -483,7 +483,7 @@ describe("host auto", () => {
   )
 })
 
-describe("The beats of many leases", () => {
+describe("The heartbeats of many leases", () => {
   it.live("spread evenly over the interval, though all were registered at once", () =>
     underManualClock((clock) =>
       Effect.gen(function* () {

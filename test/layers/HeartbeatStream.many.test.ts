@@ -174,7 +174,7 @@ describe("Many leases", () => {
   )
 
   it.scopedLive(
-    "take one connection for calls and one for beats",
+    "take one connection for calls and one for heartbeats",
     () =>
       Effect.gen(function* () {
         const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
@@ -208,7 +208,7 @@ describe("The end of a lease", () => {
 
 describe("A lease that the registry has lost", () => {
   test(
-    "is registered again as soon as its beat is refused, and live after the round trip of the next one",
+    "is registered again as soon as its heartbeat is refused, and live after the round trip of the next one",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()

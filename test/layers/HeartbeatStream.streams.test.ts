@@ -58,12 +58,12 @@ const test = <A, E>(
         const streams: Array<Life> = []
         const watched: Registry.Service = {
           ...registry,
-          heartbeats: (beats, options) =>
+          heartbeats: (heartbeats, options) =>
             Stream.unwrap(
               Effect.map(now, (opened) => {
                 const life: Life = { opened, answered: undefined, ended: undefined }
                 streams.push(life)
-                return registry.heartbeats(beats, options).pipe(
+                return registry.heartbeats(heartbeats, options).pipe(
                   Stream.tap(() =>
                     Effect.map(now, (at) => {
                       life.answered ??= at
@@ -118,16 +118,16 @@ const states = (registrations: ReadonlyArray<Registration>) =>
 const callsTo = (memory: World["memory"], method: RegistryMemory.RegistryMemory.Method) =>
   Effect.map(memory.calls, (calls) => calls.filter((call) => call.method === method))
 
-/** When each lease has beaten: its key, with the instants. */
+/** When each lease has sent: its key, with the instants. */
 const beatsByKey = (memory: World["memory"]) =>
   Effect.map(callsTo(memory, "heartbeats"), (calls) => {
-    const beats = new Map<string, Array<number>>()
+    const heartbeats = new Map<string, Array<number>>()
     for (const { at, key } of calls) {
       if (Option.isNone(key)) continue
       const { instanceKey } = key.value
-      beats.set(instanceKey, [...(beats.get(instanceKey) ?? []), at])
+      heartbeats.set(instanceKey, [...(heartbeats.get(instanceKey) ?? []), at])
     }
-    return beats
+    return heartbeats
   })
 
 const longestGap = (instants: ReadonlyArray<number>): number =>
@@ -157,7 +157,11 @@ describe("HeartbeatStream's streams", () => {
       assert.deepStrictEqual(yield* states(registrations), ["Live"])
     }))
 
-  test("move when the token has changed, and no lease waits longer than a beat", ({ changeToken, memory, streams }) =>
+  test("move when the token has changed, and no lease waits longer than a heartbeat", ({
+    changeToken,
+    memory,
+    streams
+  }) =>
     Effect.gen(function* () {
       const registrations = yield* register(9)
       yield* TestClock.adjust("30 seconds")
@@ -225,7 +229,7 @@ describe("HeartbeatStream's streams", () => {
     }))
 
   test(
-    "are given their beats by registrations that the registry sees at a set rate",
+    "are given their heartbeats by registrations that the registry sees at a set rate",
     ({ memory }) =>
       Effect.gen(function* () {
         const registered = yield* Effect.fork(register(500))
@@ -240,7 +244,7 @@ describe("HeartbeatStream's streams", () => {
   )
 
   test(
-    "are tried every 5 seconds at the least while a lease is held, though nothing but that lease has a beat to send",
+    "are tried every 5 seconds at the least while a lease is held, though nothing but that lease has a heartbeat to send",
     ({ memory, streams }) =>
       Effect.gen(function* () {
         const registrations = yield* register(1)
@@ -267,7 +271,7 @@ describe("HeartbeatStream's streams", () => {
       })
       yield* TestClock.adjust("500 millis")
       yield* memory.hang(true)
-      // A beat within 1.7 s, its answer overdue after 1 s, another try within 0.9 s.
+      // A heartbeat within 1.7 s, its answer overdue after 1 s, another try within 0.9 s.
       yield* TestClock.adjust("4 seconds")
       assert.isAtLeast(streams.length, 2)
       yield* memory.hang(false)
@@ -280,7 +284,7 @@ describe("HeartbeatStream's streams", () => {
         yield* register(1)
         yield* TestClock.adjust("1 second")
         yield* memory.hang(true)
-        // A beat within 6 s, its answer overdue after 3 s, another try within 0.5 s.
+        // A heartbeat within 6 s, its answer overdue after 3 s, another try within 0.5 s.
         yield* TestClock.adjust("10 seconds")
         assert.isAtLeast(streams.length, 2)
         yield* memory.hang(false)

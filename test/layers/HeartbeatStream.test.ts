@@ -25,7 +25,7 @@ import {
 
 describe("HeartbeatStream", () => {
   test(
-    "returns when the registry has acknowledged the first beat, and is listed then",
+    "returns when the registry has acknowledged the first heartbeat, and is listed then",
     Effect.gen(function* () {
       const registration = yield* registerSelf()
       assert.strictEqual(yield* registration.state, "Live")
@@ -35,14 +35,14 @@ describe("HeartbeatStream", () => {
   )
 
   test(
-    "beats three times in every TTL, and stays listed",
+    "heartbeats three times in every TTL, and stays listed",
     Effect.gen(function* () {
       const registration = yield* registerSelf()
       yield* TestClock.adjust("10 minutes")
-      const beats = yield* beatsSent
-      // A beat every 18 to 20 seconds.
-      assert.isAtLeast(beats.length, 30)
-      assert.isAtMost(beats.length, 35)
+      const heartbeats = yield* beatsSent
+      // A heartbeat every 18 to 20 seconds.
+      assert.isAtLeast(heartbeats.length, 30)
+      assert.isAtMost(heartbeats.length, 35)
       assert.deepStrictEqual(yield* listedKeys, [yield* registration.instanceKey])
       assert.lengthOf(yield* callsTo("registerInstance"), 1)
     })
@@ -103,7 +103,7 @@ describe("HeartbeatStream", () => {
   )
 
   test(
-    "registers again within one beat when the registry has lost everything, and ensures the service again",
+    "registers again within one heartbeat when the registry has lost everything, and ensures the service again",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -172,9 +172,9 @@ describe("HeartbeatStream", () => {
       // A server that answers, and goes on after it was told that nothing more will come.
       const endless: Registry.Service = {
         ...registry,
-        heartbeats: (beats) => {
+        heartbeats: (heartbeats) => {
           opened++
-          return Stream.concat(registry.heartbeats(beats), Stream.never)
+          return Stream.concat(registry.heartbeats(heartbeats), Stream.never)
         }
       }
       const heartbeat = yield* HeartbeatStream.make({ env: "test" }).pipe(

@@ -1,352 +1,221 @@
-/**
- * The life of a lease, as a pure state machine: events in, actions out. Every rule of when to beat, when to believe, when
- * to register again and when to give a key up stands here; who sends what, and on which stream, does not.
- *
- * All instants are monotonic milliseconds. `random` is a number from 0 to 1 that the caller draws.
- *
- * ```
- * Registering ──first beat acknowledged──▶ Live ◀──acknowledged── Suspect
- *      ▲ ▲                                 │ └───beat missed───────▲ │
- *      │ └─────────── (never back)         └──deadline, refused──▶ Lost ──acknowledged──▶ Live
- *      │ any but Draining and Stopped ──Pause──▶ Paused
- *      └──────────────Resume───────────────────────┘
- * any but Stopped ──Stop──▶ Draining ──Ended──▶ Stopped
- * ```
- */
-import {
-  answerTime,
-  backoff,
-  type Event,
-  interval,
-  isAlive,
-  isKept,
-  type Lease,
-  NEVER,
-  type Reason,
-  retryDelay,
-  type Step
-} from "./LeaseModel.js"
+/** What a lease is, what may happen to it and what it may ask for. All instants are monotonic milliseconds. */
+import * as Backoff from "../Backoff.js"
+import * as LeaseTiming from "./LeaseTiming.js"
 
-export * from "./LeaseModel.js"
-
-/** An instance that has not been well for half a TTL is not kept on the list, until it is well again. */
-const isUnwell = (lease: Lease, now: number): boolean => now - lease.unhealthySince > lease.ttl / 2
-
-/** A registration is on its way or due: its own beat follows. */
-const awaitsRegistration = (lease: Lease): boolean => lease.registering || lease.nextRegisterAt < NEVER
-
-const suspect = (lease: Lease): Lease => (lease.status === "Live" ? { ...lease, status: "Suspect" } : lease)
-
-const lose = (lease: Lease): Lease =>
-  isAlive(lease) ? { ...lease, status: "Lost", deadline: Number.NEGATIVE_INFINITY } : lease
-
-const register = (lease: Lease, wanted: Reason, now: number): Step => {
-  // A lease that is held is beaten meanwhile: the registration may take its time, or fail.
-  const wanting = { ...lease, wanted, nextRegisterAt: NEVER, nextBeatAt: isAlive(lease) ? lease.nextBeatAt : NEVER }
-  if (isUnwell(lease, now)) return [{ ...wanting, withheld: true }, []]
-  return [{ ...wanting, registering: true, keyGivenUp: false }, [lease.keyGivenUp ? "RegisterUnderNewKey" : "Register"]]
-}
-
-/** What a beat under the former key is answered must not be taken for an answer to one under the next. */
-const giveKeyUp = (lease: Lease): Lease => ({ ...lease, keyGivenUp: true, outdated: lease.beating, refusals: 0 })
-
-const beat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
-  const due = { ...lease, nextBeatAt: NEVER }
-  if (lease.beating) return [due, []]
-  // A beat that is not sent is a beat missed.
-  if (isUnwell(lease, now)) return [{ ...suspect(due), withheld: true }, []]
-  return [{ ...due, beating: true, outOfTurn, missedAt: now + answerTime(lease.ttl, lease.timing) }, ["Beat"]]
-}
-
-/** How much later than planned a beat is out of its turn, as a part of the interval. */
-const LATE = 0.1
-
-const tick = (lease: Lease, now: number): Step => {
-  const expired = isAlive(lease) && now >= lease.deadline
-  const current = expired ? lose(lease) : now >= lease.missedAt ? suspect(lease) : lease
-  if (expired && current.registering) return [{ ...current, nextBeatAt: NEVER }, []]
-  if (expired && current.registers) return register(current, "expired", now)
-  if (now >= current.nextRegisterAt) return register(current, current.wanted ?? "expired", now)
-  if (now < current.nextBeatAt) return [current, []]
-  const isLate = now - current.nextBeatAt > interval(lease.ttl, lease.timing) * LATE
-  return beat(current, now, isLate || current.failures > 0)
-}
-
-/** A beat out of its turn is followed by one that brings the lease back to its place among the others. */
-const delayAfter = (lease: Lease, random: number): number =>
-  interval(lease.ttl, lease.timing) *
-  (lease.outOfTurn ? 1 - lease.phase : 1) *
-  (1 - lease.timing.heartbeatJitter + lease.timing.heartbeatJitter * random)
-
-/** Beats for which a process is woken together, as steps of an interval: 0.1 s for a TTL of 60 s. */
-const STEPS = 200
-
-/** A wake-up costs more than a beat: the beats of many leases fall due at whole steps, and rather sooner than later. */
-const together = (at: number, lease: Lease): number => {
-  const step = interval(lease.ttl, lease.timing) / STEPS
-  return Math.floor(at / step) * step
-}
-
-const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
-  const deadline = Math.max(lease.deadline, sentAt + lease.ttl)
-  const held: Lease = { ...lease, failures: 0, setbacks: 0, registeredSince: false, refusals: 0 }
-  // An answer that took longer than the lease proves nothing any more.
-  if (now >= deadline) return awaitsRegistration(held) ? [lose(held), []] : beat(lose(held), now, true)
-  // What was wanted because the lease was lost is not wanted any more; what the lists show is no matter of beats.
-  const wanted = held.wanted === "absent" || held.registering ? held.wanted : undefined
-  return [
-    {
-      ...held,
-      status: "Live",
-      deadline,
-      wanted,
-      nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt,
-      nextBeatAt: together(sentAt + delayAfter(held, random), held)
-    },
-    []
-  ]
-}
+export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
 
 /**
- * A server that never revives a key (it was deleted, or deregistered before) accepts its registration and refuses every
- * beat. Two such rounds, with no registration in between that failed, tell it from a beat that lost a race and from a
- * database that is down.
+ * Why a registration is wanted.
+ *
+ * - `first`: there has been none.
+ * - `expired`: the lease ran out without an acknowledged heartbeat.
+ * - `refused`: a heartbeat was answered with `expires_at = 0`.
+ * - `dead_key`: the server accepts the key and never renews it.
+ * - `absent`: heartbeats are acknowledged, and the registry does not list the instance.
+ * - `service_gone`: heartbeats are acknowledged, and the registry does not know the service.
+ * - `key_conflict`: somebody else is registered under the key.
+ * - `resumed`: it was paused.
  */
-const REFUSALS_OF_A_DEAD_KEY = 2
+export type RegisterReason =
+  | "first"
+  | "expired"
+  | "refused"
+  | "dead_key"
+  | "absent"
+  | "service_gone"
+  | "key_conflict"
+  | "resumed"
 
-const refused = (lease: Lease, now: number, random: number): Step => {
-  const lost: Lease = {
-    ...lose(lease),
-    nextBeatAt: NEVER,
-    failures: 0,
-    setbacks: lease.setbacks + 1,
-    refusals: lease.registeredSince ? lease.refusals + 1 : lease.refusals
-  }
-  if (lost.registering) return [lost, []]
-  if (!lost.registers) return [{ ...lost, nextBeatAt: now + backoff(lease.setbacks, random, lease.timing) }, []]
-  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(giveKeyUp(lost), "dead_key", now)
-  // The first rounds at once, so that the instance is found again within moments; then as slowly as any failure.
-  return lost.setbacks <= REFUSALS_OF_A_DEAD_KEY
-    ? register(lost, "refused", now)
-    : [
-        {
-          ...lost,
-          wanted: "refused",
-          nextRegisterAt: now + backoff(lost.setbacks - REFUSALS_OF_A_DEAD_KEY - 1, random, lease.timing)
-        },
-        []
-      ]
+export interface Lease {
+  readonly status: Status
+  readonly ttl: number
+  readonly timing: LeaseTiming.Timing
+  /** Where in the interval this lease's heartbeats fall, from 0 to 1: many leases have different ones. */
+  readonly phase: number
+  /** Registers, and registers again; else it only heartbeats, since somebody else has registered. */
+  readonly registers: boolean
+  /** When the lease runs out at the latest, by what the server has acknowledged. `-Infinity` before the first time. */
+  readonly deadline: number
+  /** When the next heartbeat is due; `Infinity` while one is on its way, or the instance is not registered. */
+  readonly nextHeartbeatAt: number
+  /** A heartbeat is on its way, or waits for a way. */
+  readonly heartbeatInFlight: boolean
+  /** When that heartbeat counts as missed; `Infinity` if none is on its way. */
+  readonly missedAt: number
+  /** That heartbeat was not sent in its turn: the next one goes back to where it belongs in the interval. */
+  readonly outOfTurn: boolean
+  /** What that heartbeat is answered proves nothing any more: its key was given up, or the machine slept since. */
+  readonly outdated: boolean
+  /** Heartbeats in a row that were not answered. */
+  readonly failures: number
+  /** A registration is on its way. */
+  readonly registering: boolean
+  /** When the next registration is due; `Infinity` if none is. */
+  readonly nextRegisterAt: number
+  /** Why the registration that is on its way, or due, is wanted; `undefined` if none is. */
+  readonly wanted: RegisterReason | undefined
+  /** The next registration is to be under another key. */
+  readonly keyGivenUp: boolean
+  /** Registrations that failed, and heartbeats that were refused, since a heartbeat was last acknowledged. */
+  readonly setbacks: number
+  /** Has a registration succeeded since a heartbeat was last acknowledged? Then a refused heartbeat speaks against the key. */
+  readonly registeredSince: boolean
+  /** Heartbeats refused right after a registration that succeeded, with none in between that failed. */
+  readonly refusals: number
+  /** Looks in a row at the registry's list in which the instance was not. */
+  readonly absences: number
+  /** May it register at all? */
+  readonly ready: boolean
+  /** Since when the instance has said that it is not well; `Infinity` while it is. */
+  readonly unhealthySince: number
+  /** Something was due, and not done because the instance is not well. */
+  readonly withheld: boolean
+  /** The deregistration that a pause asked for is on its way. */
+  readonly deregistering: boolean
+  /** To be resumed as soon as that is over. */
+  readonly resuming: boolean
 }
 
-const beatLost = (lease: Lease, now: number, random: number): Step => {
-  const delay = retryDelay(lease.ttl, lease.failures, random, lease.timing)
-  return [
+/** What happened. */
+export type Event =
+  /** Time has passed. */
+  | { readonly _tag: "Tick" }
+  /** It may begin: the gate before the first registration is open, or there is none. */
+  | { readonly _tag: "Ready" }
+  | { readonly _tag: "Registered" }
+  | { readonly _tag: "RegisterFailed" }
+  /** A heartbeat was acknowledged; `sentAt` is when it was handed to the transport. */
+  | { readonly _tag: "Renewed"; readonly sentAt: number }
+  /** A heartbeat was answered with `expires_at = 0`. */
+  | { readonly _tag: "Refused" }
+  /** A heartbeat that was on its way will not be answered. */
+  | { readonly _tag: "HeartbeatLost" }
+  /** Somebody has a use for a heartbeat before its time: a new stream is to be tried, say. */
+  | { readonly _tag: "HeartbeatWanted" }
+  /** There is a connection to the registry again. */
+  | { readonly _tag: "Reconnected" }
+  /** The machine was suspended: monotonic time stood still, and the server's did not. */
+  | { readonly _tag: "Suspended" }
+  | { readonly _tag: "Healthy" }
+  | { readonly _tag: "Unhealthy" }
+  /** The registry lists the instance, and as it is. */
+  | { readonly _tag: "Listed" }
+  | { readonly _tag: "Absent" }
+  /** The registry lists somebody else under the key. */
+  | { readonly _tag: "KeyConflict" }
+  | { readonly _tag: "ServiceGone" }
+  | { readonly _tag: "Pause" }
+  | { readonly _tag: "Resume" }
+  /** The deregistration of a pause is over, however it went. */
+  | { readonly _tag: "Deregistered" }
+  | { readonly _tag: "Stop" }
+  /** The deregistration of a stop is over, however it went. */
+  | { readonly _tag: "Ended" }
+
+/**
+ * What to do. `Register` and `RegisterUnderNewKey` are answered by `Registered` or `RegisterFailed`, `Heartbeat` by `Renewed`,
+ * `Refused` or `HeartbeatLost`, `Deregister` by `Deregistered` (a pause) or `Ended` (a stop). A registration under a new key
+ * whose former key is dead deregisters that one first, and has failed, under the former key, if it cannot: a server whose
+ * database is down refuses every heartbeat, and must not cost a key.
+ */
+export type Action = "Heartbeat" | "Register" | "RegisterUnderNewKey" | "Deregister"
+
+export type Step = readonly [Lease, ReadonlyArray<Action>]
+
+/** An instant that does not come. */
+export const NEVER = Number.POSITIVE_INFINITY
+
+/** How long between two heartbeats: a third of the TTL, 1 s at least. */
+export const interval = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
+  Math.max(timing.minInterval, ttl / timing.heartbeatsPerTtl)
+
+/** How long the answer to a heartbeat may take: half an interval, 1 to 10 s. */
+export const answerTime = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
+  Math.min(timing.maxAnswerTime, Math.max(timing.minAnswerTime, interval(ttl, timing) / 2))
+
+/** How long to wait before registering again: up to 1, 2, 4 … 30 seconds, with full jitter, for ever. */
+export const registerDelay = (
+  setbacks: number,
+  random: number,
+  timing: LeaseTiming.Timing = LeaseTiming.defaults
+): number =>
+  Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: timing.maxRegisterDelay }, setbacks, random)
+
+/**
+ * How long to wait before repeating a heartbeat that was not answered: up to 0.5 s × 1.6 for each before it, at most a sixth of
+ * the TTL or 5 s, with full jitter.
+ */
+export const heartbeatRetryDelay = (
+  ttl: number,
+  failures: number,
+  random: number,
+  timing: LeaseTiming.Timing = LeaseTiming.defaults
+): number =>
+  Backoff.delayMillis(
     {
-      ...suspect(lease),
-      failures: lease.failures + 1,
-      nextBeatAt: awaitsRegistration(lease) && !isAlive(lease) ? NEVER : now + delay
+      base: timing.heartbeatRetryDelay,
+      factor: 1.6,
+      cap: Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
     },
-    []
-  ]
+    failures,
+    random
+  )
+
+/**
+ * A lease that has yet to begin: it waits for `Ready`. With `registers: false` it is one that somebody else has
+ * registered, and will register again.
+ */
+export const make = (options: {
+  readonly ttl: number
+  readonly timing?: LeaseTiming.Timing | undefined
+  readonly phase?: number | undefined
+  readonly registers?: boolean | undefined
+}): Lease => ({
+  status: "Registering",
+  ttl: options.ttl,
+  timing: options.timing ?? LeaseTiming.defaults,
+  phase: options.phase ?? 0,
+  registers: options.registers ?? true,
+  deadline: Number.NEGATIVE_INFINITY,
+  nextHeartbeatAt: NEVER,
+  heartbeatInFlight: false,
+  missedAt: NEVER,
+  outOfTurn: true,
+  outdated: false,
+  failures: 0,
+  registering: false,
+  nextRegisterAt: NEVER,
+  wanted: undefined,
+  keyGivenUp: false,
+  setbacks: 0,
+  registeredSince: false,
+  refusals: 0,
+  absences: 0,
+  ready: false,
+  unhealthySince: NEVER,
+  withheld: false,
+  deregistering: false,
+  resuming: false
+})
+
+/** Is the lease believed to be held? */
+export const isHeld = (lease: Lease): boolean => lease.status === "Live" || lease.status === "Suspect"
+
+/** May anything be sent for it? Not once it is being stopped, and not while it is paused. */
+export const isKept = (lease: Lease): boolean =>
+  lease.status !== "Paused" && lease.status !== "Draining" && lease.status !== "Stopped"
+
+/** When the lease wants its next `Tick`; `Infinity` if it waits for an answer only. */
+export const wakeAt = (lease: Lease): number => {
+  if (!isKept(lease)) return NEVER
+  const deadline = isHeld(lease) ? lease.deadline : NEVER
+  const missedAt = lease.status === "Live" ? lease.missedAt : NEVER
+  return Math.min(lease.nextHeartbeatAt, lease.nextRegisterAt, deadline, missedAt)
 }
 
-const onAnswer = (
-  lease: Lease,
-  event: Extract<Event, { readonly _tag: "Renewed" | "Refused" | "BeatLost" }>,
-  now: number,
-  random: number
-): Step => {
-  const landed: Lease = { ...lease, beating: false, missedAt: NEVER, outdated: false }
-  if (!isKept(lease)) return [landed, []]
-  if (lease.outdated) {
-    return awaitsRegistration(landed) && !isAlive(landed) ? [landed, []] : beat(landed, now, true)
-  }
-  switch (event._tag) {
-    case "Renewed":
-      return renewed(landed, event.sentAt, now, random)
-    case "Refused":
-      return refused(landed, now, random)
-    case "BeatLost":
-      return beatLost(landed, now, random)
-  }
-}
-
-const registered = (lease: Lease, now: number): Step => {
-  const done: Lease = { ...lease, registering: false }
-  return isKept(lease)
-    ? beat({ ...done, wanted: undefined, nextRegisterAt: NEVER, registeredSince: true, absences: 0 }, now, true)
-    : [done, []]
-}
-
-const registerFailed = (lease: Lease, now: number, random: number): Step => {
-  const failed: Lease = { ...lease, registering: false }
-  if (!isKept(lease)) return [failed, []]
-  // Acknowledged meanwhile, and so not lost after all.
-  if (failed.status === "Live" && (failed.wanted === "expired" || failed.wanted === "refused")) {
-    return [{ ...failed, wanted: undefined }, []]
-  }
-  return [
-    {
-      ...failed,
-      setbacks: lease.setbacks + 1,
-      // A server that cannot register is a server in trouble: its refusals say nothing against the key.
-      refusals: 0,
-      nextRegisterAt: now + backoff(lease.setbacks, random, lease.timing)
-    },
-    []
-  ]
-}
-
-const begin = (lease: Lease, now: number): Step => {
-  const ready: Lease = { ...lease, ready: true }
-  if (lease.ready || !isKept(lease)) return [ready, []]
-  if (!lease.registers) return beat(ready, now, true)
-  return register(ready, lease.wanted ?? "first", now)
-}
-
-const reconnected = (lease: Lease, now: number, random: number): Step => {
-  const sooner = (at: number) => (at === NEVER ? NEVER : Math.min(at, now + lease.timing.reconnectDelay * random))
-  const isRetry = lease.failures > 0 || !isAlive(lease)
-  return [
-    {
-      ...lease,
-      nextBeatAt: isRetry ? sooner(lease.nextBeatAt) : lease.nextBeatAt,
-      nextRegisterAt: sooner(lease.nextRegisterAt)
-    },
-    []
-  ]
-}
-
-// By monotonic time the lease may have long to run, and by the server's it may be over: only an answer can tell, and none
-// to what was sent before.
-const suspended = (lease: Lease, now: number): Step => {
-  const doubted: Lease = { ...suspect(lease), outdated: lease.beating }
-  return isAlive(lease) ? beat(doubted, now, true) : [doubted, []]
-}
-
-const healthy = (lease: Lease, now: number): Step => {
-  const well: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
-  if (!lease.withheld || !isKept(lease)) return [well, []]
-  // Nothing may have been due since the deadline.
-  const current = isAlive(well) && now >= well.deadline ? lose(well) : well
-  if (isAlive(current) || !current.registers) return beat(current, now, true)
-  if (awaitsRegistration(current)) return [current, []]
-  return register(current, current.wanted ?? "expired", now)
-}
-
-/** What the registry's list says counts only while we believe to stand on it, and are not about to register anyway. */
-const isComparable = (lease: Lease): boolean => isAlive(lease) && lease.registers && !awaitsRegistration(lease)
-
-/** Looks in a row that find nothing: a flushed cache shows only who has beaten since, and so the first asks for a beat. */
-const ABSENCES_OF_A_LOST_RECORD = 2
-
-const absent = (lease: Lease, now: number): Step => {
-  if (!isComparable(lease)) return [lease, []]
-  const absences = lease.absences + 1
-  return absences < ABSENCES_OF_A_LOST_RECORD
-    ? beat({ ...lease, absences }, now, true)
-    : register({ ...lease, absences: 0 }, "absent", now)
-}
-
-const displaced = (lease: Lease, reason: "key_conflict" | "service_gone", now: number): Step => {
-  if (!isComparable(lease)) return [lease, []]
-  const lost: Lease = { ...lose(lease), outdated: lease.beating, absences: 0 }
-  return register(reason === "key_conflict" ? giveKeyUp(lost) : lost, reason, now)
-}
-
-const pause = (lease: Lease): Step => [
-  {
-    ...lease,
-    status: "Paused",
-    deadline: Number.NEGATIVE_INFINITY,
-    nextBeatAt: NEVER,
-    nextRegisterAt: NEVER,
-    missedAt: NEVER,
-    withheld: false,
-    deregistering: true,
-    resuming: false
-  },
-  ["Deregister"]
-]
-
-const revive = (lease: Lease, now: number): Step => {
-  const back: Lease = {
-    ...giveKeyUp(lease),
-    status: "Registering",
-    wanted: "resumed",
-    registering: false,
-    registeredSince: false,
-    setbacks: 0,
-    failures: 0,
-    absences: 0,
-    resuming: false
-  }
-  return back.ready ? register(back, "resumed", now) : [back, []]
-}
-
-const whilePaused = (lease: Lease, event: Event, now: number): Step => {
-  switch (event._tag) {
-    case "Pause":
-      return [{ ...lease, resuming: false }, []]
-    case "Resume":
-      return lease.deregistering ? [{ ...lease, resuming: true }, []] : revive(lease, now)
-    case "Deregistered": {
-      const off: Lease = { ...lease, deregistering: false }
-      return lease.resuming ? revive(off, now) : [off, []]
-    }
-    default:
-      return [lease, []]
-  }
-}
-
-/** One step. After `Stop` nothing but `Deregister` is asked for; `Stopped` is final. */
-export const step = (lease: Lease, event: Event, now: number, random: number): Step => {
-  if (lease.status === "Stopped") return [lease, []]
-  if (event._tag === "Ended") return [{ ...lease, status: "Stopped" }, []]
-  if (lease.status === "Draining") return [lease, []]
-  switch (event._tag) {
-    case "Stop":
-      return [{ ...lease, status: "Draining" }, ["Deregister"]]
-    case "Ready":
-      return begin(lease, now)
-    case "Registered":
-      return registered(lease, now)
-    case "RegisterFailed":
-      return registerFailed(lease, now, random)
-    case "Renewed":
-    case "Refused":
-    case "BeatLost":
-      return onAnswer(lease, event, now, random)
-    case "Healthy":
-      return healthy(lease, now)
-    case "Unhealthy":
-      return [lease.unhealthySince === NEVER ? { ...lease, unhealthySince: now } : lease, []]
-    default:
-      return lease.status === "Paused" ? whilePaused(lease, event, now) : whileKept(lease, event, now, random)
-  }
-}
-
-const whileKept = (lease: Lease, event: Event, now: number, random: number): Step => {
-  switch (event._tag) {
-    case "Tick":
-      return tick(lease, now)
-    case "BeatWanted":
-      return lease.nextBeatAt === NEVER ? [lease, []] : beat(lease, now, true)
-    case "Reconnected":
-      return reconnected(lease, now, random)
-    case "Suspended":
-      return suspended(lease, now)
-    case "Listed":
-      return [lease.absences === 0 ? lease : { ...lease, absences: 0 }, []]
-    case "Absent":
-      return absent(lease, now)
-    case "KeyConflict":
-      return displaced(lease, "key_conflict", now)
-    case "ServiceGone":
-      return displaced(lease, "service_gone", now)
-    case "Pause":
-      return lease.registers ? pause(lease) : [lease, []]
-    default:
-      return [lease, []]
-  }
-}
+/**
+ * What may be told of the lease at this moment: after a pause of the whole process the deadline can have passed before
+ * any tick has noticed it.
+ */
+export const statusAt = (lease: Lease, now: number): Status =>
+  isHeld(lease) && now >= lease.deadline ? "Lost" : lease.status

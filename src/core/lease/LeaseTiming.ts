@@ -1,17 +1,17 @@
 /** The numbers by which a lease is kept, in milliseconds unless said otherwise. */
 
 export interface Timing {
-  /** Beats in one TTL: three, so that two may be lost. */
+  /** Heartbeats in one TTL: three, so that two may be lost. */
   readonly heartbeatsPerTtl: number
-  /** The shortest time between two beats. */
+  /** The shortest time between two heartbeats. */
   readonly minInterval: number
-  /** How much sooner than its turn a beat may come, as a part of the interval. */
+  /** How much sooner than its turn a heartbeat may come, as a part of the interval. */
   readonly heartbeatJitter: number
   /** An answer is overdue after half an interval, but not before this. */
   readonly minAnswerTime: number
   /** … and not later than this. */
   readonly maxAnswerTime: number
-  /** Before the first repetition of a beat that was not answered; 1.6 times as long before each further one. */
+  /** Before the first repetition of a heartbeat that was not answered; 1.6 times as long before each further one. */
   readonly heartbeatRetryDelay: number
   /** The longest of these waits; a sixth of the TTL where that is less. */
   readonly maxHeartbeatRetryDelay: number

@@ -1,8 +1,8 @@
 /**
- * How the beats of many leases share streams: how many streams there are, which one a beat takes, how many beats may be
+ * How the heartbeats of many leases share streams: how many streams there are, which one a heartbeat takes, how many heartbeats may be
  * outstanding on one, and when a stream is to be left for another.
  *
- * No lease belongs to a stream. A beat takes the stream with the fewest beats before it, so that a lease that joins or
+ * No lease belongs to a stream. A heartbeat takes the stream with the fewest heartbeats before it, so that a lease that joins or
  * leaves moves no other, and a stream that has stalled is passed by.
  *
  * All instants are monotonic milliseconds. `random` is a number from 0 to 1 that the caller draws.
@@ -13,13 +13,13 @@ import * as Lease from "./Lease.js"
 export interface Settings {
   /** One stream for so many leases. Default 8. */
   readonly leasesPerStream: number
-  /** At most so many streams while beats are answered in time. Default 16. */
+  /** At most so many streams while heartbeats are answered in time. Default 16. */
   readonly maxStreams: number
-  /** At most so many while they are not. Default 64: at 3 s a beat, these carry some 800 leases of 60 s. */
+  /** At most so many while they are not. Default 64: at 3 s a heartbeat, these carry some 800 leases of 60 s. */
   readonly maxStreamsWhenSlow: number
-  /** A beat that takes longer than this to be answered makes its stream a slow one. Default 100. */
+  /** A heartbeat that takes longer than this to be answered makes its stream a slow one. Default 100. */
   readonly slowMillis: number
-  /** At most so many beats outstanding on a slow stream. Default 4. */
+  /** At most so many heartbeats outstanding on a slow stream. Default 4. */
   readonly maxOutstandingWhenSlow: number
   /** How long a stream lives, give or take a tenth, so that load spreads over the replicas again. Default 20 minutes. */
   readonly lifeMillis: number
@@ -37,36 +37,36 @@ export const defaults: Settings = {
 /** What the streams have to carry. */
 export interface Load {
   readonly leases: number
-  /** Beats that fall due in a millisecond: the sum over all leases of one by their interval. */
-  readonly beatsPerMilli: number
-  /** How long the server takes for one beat, as measured. */
-  readonly millisPerBeat: number
+  /** Heartbeats that fall due in a millisecond: the sum over all leases of one by their interval. */
+  readonly heartbeatsPerMilli: number
+  /** How long the server takes for one heartbeat, as measured. */
+  readonly millisPerHeartbeat: number
 }
 
-/** The server works a stream off one beat at a time: half of its time is kept free. */
+/** The server works a stream off one heartbeat at a time: half of its time is kept free. */
 const MAX_UTILISATION = 0.5
 
 /**
- * How many streams there should be: one for every 8 leases, up to 16; where the beats of one stream would keep the server
+ * How many streams there should be: one for every 8 leases, up to 16; where the heartbeats of one stream would keep the server
  * busy for more than half an interval, so many that they do not, up to 64. None without leases.
  */
-export const wanted = (settings: Settings, { beatsPerMilli, leases, millisPerBeat }: Load): number => {
+export const wanted = (settings: Settings, { heartbeatsPerMilli, leases, millisPerHeartbeat }: Load): number => {
   if (leases === 0) return 0
   const usual = Math.min(settings.maxStreams, Math.ceil(leases / settings.leasesPerStream))
   // A hair less, or rounding errors would ask for a stream more than the rule.
-  const busy = Math.ceil((beatsPerMilli * millisPerBeat) / MAX_UTILISATION - 1e-9)
+  const busy = Math.ceil((heartbeatsPerMilli * millisPerHeartbeat) / MAX_UTILISATION - 1e-9)
   return Math.max(usual, Math.min(settings.maxStreamsWhenSlow, busy))
 }
 
 /** How much more a millisecond holds when this lease joins. */
-export const beatsPerMilli = ({ timing, ttl }: Pick<Lease.Lease, "timing" | "ttl">): number =>
+export const heartbeatsPerMilli = ({ timing, ttl }: Pick<Lease.Lease, "timing" | "ttl">): number =>
   1 / Lease.interval(ttl, timing)
 
 const RISE = 0.5
 const FALL = 0.1
 
 /**
- * The measure of the time per beat after another answer: quick to rise, since streams must be there before the queues
+ * The measure of the time per heartbeat after another answer: quick to rise, since streams must be there before the queues
  * are, and slow to fall.
  */
 export const measure = (measured: number, sample: number): number =>
@@ -74,38 +74,38 @@ export const measure = (measured: number, sample: number): number =>
 
 /** One stream, as the choice sees it. */
 export interface Candidate {
-  /** Beats that it was given and that have not been answered. */
+  /** Heartbeats that it was given and that have not been answered. */
   readonly outstanding: number
   /** When the first of these came to the head of the queue; `Infinity` if there is none. */
   readonly headSince: number
-  /** Has it answered a beat yet? */
+  /** Has it answered a heartbeat yet? */
   readonly isProven: boolean
 }
 
 /** A stream is not filled further than this even while it is quick: what it was given cannot be taken back. */
 const MAX_OUTSTANDING = 32
 
-/** Nobody knows yet whether the stream works: it gets one beat to show it with. */
+/** Nobody knows yet whether the stream works: it gets one heartbeat to show it with. */
 const MAX_OUTSTANDING_UNPROVEN = 1
 
-const mostOutstanding = (settings: Settings, stream: Candidate, millisPerBeat: number, now: number): number => {
+const mostOutstanding = (settings: Settings, stream: Candidate, millisPerHeartbeat: number, now: number): number => {
   if (!stream.isProven) return MAX_OUTSTANDING_UNPROVEN
-  const isSlow = millisPerBeat > settings.slowMillis || now - stream.headSince > settings.slowMillis
+  const isSlow = millisPerHeartbeat > settings.slowMillis || now - stream.headSince > settings.slowMillis
   return isSlow ? settings.maxOutstandingWhenSlow : MAX_OUTSTANDING
 }
 
-/** So many beats that fall due together take one stream together: sixteen on one cost a fraction of one on each of sixteen. */
+/** So many heartbeats that fall due together take one stream together: sixteen on one cost a fraction of one on each of sixteen. */
 const BATCH = 16
 
 /**
- * The stream for the next beat: the one with the fewest outstanding among those that may have more, counted in batches of
- * 16 where streams are quick. Among equals each takes 16 beats in its turn; `sent` is the number of beats before this one.
- * `-1` if the beat has to wait.
+ * The stream for the next heartbeat: the one with the fewest outstanding among those that may have more, counted in batches of
+ * 16 where streams are quick. Among equals each takes 16 heartbeats in its turn; `sent` is the number of heartbeats before this one.
+ * `-1` if the heartbeat has to wait.
  */
 export const choose = (
   settings: Settings,
   streams: ReadonlyArray<Candidate>,
-  millisPerBeat: number,
+  millisPerHeartbeat: number,
   sent: number,
   now: number
 ): number => {
@@ -117,7 +117,7 @@ export const choose = (
     const stream = streams[index]
     if (stream === undefined) continue
     const { outstanding } = stream
-    const most = mostOutstanding(settings, stream, millisPerBeat, now)
+    const most = mostOutstanding(settings, stream, millisPerHeartbeat, now)
     const before = most < BATCH ? outstanding : Math.floor(outstanding / BATCH)
     if (outstanding >= most || before >= fewest) continue
     chosen = index
@@ -159,7 +159,7 @@ export const LONGEST_DELAY = 30_000
 const LONGEST_DELAY_WHILE_HELD = 5_000
 
 /**
- * The longest wait before the next stream where a beat of a lease of this TTL waits for one: a sixth of the TTL, at most
+ * The longest wait before the next stream where a heartbeat of a lease of this TTL waits for one: a sixth of the TTL, at most
  * 5 s, while the lease is held; else 30 s.
  */
 export const longestDelay = (ttl: number, isHeld: boolean): number =>

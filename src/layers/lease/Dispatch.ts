@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Lease from "../../core/lease/Lease.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 
-/** What a step leaves to be done, and nobody may step before it is. `undefined`, as after nearly all beats: nothing. */
+/** What a step leaves to be done, and nobody may step before it is. `undefined`, as after nearly all heartbeats: nothing. */
 export type Rest = Effect.Effect<void> | undefined
 
 /** Tells a lease what has happened. */

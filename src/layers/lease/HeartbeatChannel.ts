@@ -1,4 +1,4 @@
-/** One stream of beats: what it was given, what it has sent, and what has been answered. */
+/** One stream of heartbeats: what it was given, what it has sent, and what has been answered. */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,22 +20,22 @@ const FAREWELL = "250 millis"
 
 const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl, entry.lease.timing)
 
-// Looked at when the beat is sent, not when it was asked for: nothing goes out for a lease that is being stopped.
+// Looked at when the heartbeat is sent, not when it was asked for: nothing goes out for a lease that is being stopped.
 const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
   entry.serviceId === undefined || !Lease.isKept(entry.lease)
     ? undefined
     : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
 
 /**
- * Plain fields, touched by steps that run to their end: the pool hands beats in, the stream's own fiber takes them out and
+ * Plain fields, touched by steps that run to their end: the pool hands heartbeats in, the stream's own fiber takes them out and
  * brings the answers.
  */
 export class HeartbeatChannel implements StreamPlan.Candidate {
-  /** Has it answered a beat yet? */
+  /** Has it answered a heartbeat yet? */
   isProven = false
   /** It is to be replaced: it goes on until another one has answered. */
   isLeaving = false
-  /** When the first of the outstanding beats came to the head of the queue: the server answers one after the other. */
+  /** When the first of the outstanding heartbeats came to the head of the queue: the server answers one after the other. */
   headSince = Number.POSITIVE_INFINITY
   private outbox: Array<LeaseEntry> = []
   private readonly sent: Array<LeaseEntry> = []
@@ -51,7 +51,7 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
     private readonly clock: Clock.Clock,
     /** The instant from which it is to be replaced. */
     readonly renewAt: number,
-    /** Told of a beat that was not sent, since nothing may be sent for its lease by now. */
+    /** Told of a heartbeat that was not sent, since nothing may be sent for its lease by now. */
     private readonly onDropped: (entry: LeaseEntry) => Dispatch.Rest
   ) {}
 
@@ -59,7 +59,7 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
     return this.outbox.length + this.sent.length
   }
 
-  /** The leases whose beats it holds: lost, if it ends now. */
+  /** The leases whose heartbeats it holds: lost, if it ends now. */
   get entries(): ReadonlyArray<LeaseEntry> {
     return [...this.sent, ...this.outbox]
   }
@@ -76,7 +76,7 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
     if (this.outstanding === 0) this.drained.unsafeOpen()
   }
 
-  /** Takes note of the next answer, which is that of the beat at the head. Gives how long that beat was there. */
+  /** Takes note of the next answer, which is that of the heartbeat at the head. Gives how long that heartbeat was there. */
   unsafeAnswered(receivedAt: number): { readonly entry: LeaseEntry; readonly millis: number } | undefined {
     const entry = this.sent.shift()
     if (entry === undefined) return undefined
@@ -90,16 +90,16 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
   }
 
   /** What to send, as it is handed in. */
-  readonly beats: Stream.Stream<LeaseKey> = Pulls.stream(Effect.suspend(() => this.nextBeats()))
+  readonly keys: Stream.Stream<LeaseKey> = Pulls.stream(Effect.suspend(() => this.nextKeys()))
 
-  private nextBeats(): Pulls.Pull<LeaseKey> {
+  private nextKeys(): Pulls.Pull<LeaseKey> {
     if (this.outbox.length === 0) {
       if (this.isLetGo) {
         if (this.sent.length === 0) this.drained.unsafeOpen()
         return Effect.fail(Option.none())
       }
       this.fed.unsafeClose()
-      return Effect.flatMap(this.fed.await, () => this.nextBeats())
+      return Effect.flatMap(this.fed.await, () => this.nextKeys())
     }
     const keys: Array<LeaseKey> = []
     const dropped: Array<LeaseEntry> = []
@@ -117,7 +117,7 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
     else this.busy.unsafeOpen()
     this.unsafeHurry()
-    const next = keys.length === 0 ? Effect.suspend(() => this.nextBeats()) : Effect.succeed(keys)
+    const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
     return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.onDropped), next)
   }
 
@@ -129,13 +129,13 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
     Effect.zipRight(this.drained.await, Effect.delay(Effect.void, FAREWELL))
   )
 
-  /** When the answer to the beat at the head is overdue. */
+  /** When the answer to the heartbeat at the head is overdue. */
   private dueAt(): number {
     const head = this.sent[0]
     return head === undefined ? Number.POSITIVE_INFINITY : this.headSince + answerMillis(head)
   }
 
-  /** Beats have different times to be answered in: another one at the head may be due before the watch would look. */
+  /** Heartbeats have different times to be answered in: another one at the head may be due before the watch would look. */
   private unsafeHurry(): void {
     if (this.dueAt() < this.lookAt) this.hurried.unsafeOpen()
   }
@@ -153,7 +153,7 @@ export class HeartbeatChannel implements StreamPlan.Candidate {
           new AioRpcError({
             method: "RegistryService/HeartbeatStream",
             code: StatusCode.DEADLINE_EXCEEDED,
-            details: `a beat was not answered within ${answerMillis(head) / 1_000} s`
+            details: `a heartbeat was not answered within ${answerMillis(head) / 1_000} s`
           })
         )
   })

@@ -18,16 +18,16 @@ export interface Options {
   readonly env: string
   /** The TTL of registrations that name none: 3 seconds to 24 hours, whole seconds. Default 60 seconds. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** Beats in one TTL: 2 to 10. Default 3, so that two may be lost. */
+  /** Heartbeats in one TTL: 2 to 10. Default 3, so that two may be lost. */
   readonly heartbeatsPerTtl?: number | undefined
-  /** An answer to a beat is overdue after half an interval, but not before this: 1 second or more. Default 1 second. */
+  /** An answer to a heartbeat is overdue after half an interval, but not before this: 1 second or more. Default 1 second. */
   readonly minAnswerTime?: Duration.DurationInput | undefined
   /** … and not later than this: 1 second or more. Default 10 seconds. */
   readonly maxAnswerTime?: Duration.DurationInput | undefined
-  /** How much sooner than its turn a beat may come, as a part of the interval: 0 to 0.5. Default 0.1. */
+  /** How much sooner than its turn a heartbeat may come, as a part of the interval: 0 to 0.5. Default 0.1. */
   readonly heartbeatJitter?: number | undefined
   /**
-   * The wait before a beat that was not answered is repeated: up to this, 1.6 times as long after each further failure, with
+   * The wait before a heartbeat that was not answered is repeated: up to this, 1.6 times as long after each further failure, with
    * full jitter. Default 500 milliseconds.
    */
   readonly heartbeatRetryDelay?: Duration.DurationInput | undefined
@@ -48,13 +48,13 @@ export interface Options {
   readonly maxRegistrationsInFlight?: number | undefined
   /** One heartbeat stream for so many leases: 1 to 10,000. Default 8. */
   readonly leasesPerStream?: number | undefined
-  /** At most so many streams while beats are answered in time: 1 to 1,000. Default 16. */
+  /** At most so many streams while heartbeats are answered in time: 1 to 1,000. Default 16. */
   readonly maxStreams?: number | undefined
-  /** At most so many while they are not: 1 to 1,000. Default 64, which carry 800 leases of 60 s at 3 s a beat. */
+  /** At most so many while they are not: 1 to 1,000. Default 64, which carry 800 leases of 60 s at 3 s a heartbeat. */
   readonly maxStreamsWhenSlow?: number | undefined
   /** Answers that take longer make streams slow ones. Default 100 milliseconds. */
   readonly slowAnswer?: Duration.DurationInput | undefined
-  /** At most so many unanswered beats on a slow stream: 1 to 100. Default 4. */
+  /** At most so many unanswered heartbeats on a slow stream: 1 to 100. Default 4. */
   readonly maxOutstandingWhenSlow?: number | undefined
   /** How long a stream lives, give or take a tenth, so that load spreads over the replicas again. Default 20 minutes. */
   readonly streamLife?: Duration.DurationInput | undefined

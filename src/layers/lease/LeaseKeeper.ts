@@ -7,6 +7,7 @@ import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "../../core/lease/Lease.js"
+import * as LeaseMachine from "../../core/lease/LeaseMachine.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -33,12 +34,12 @@ import * as SuspendDetector from "./SuspendDetector.js"
 import * as ThrottledLog from "./ThrottledLog.js"
 
 export interface LeaseKeeper {
-  /** Where in the interval the beats of the next lease fall: many are spread evenly. */
+  /** Where in the interval the heartbeats of the next lease fall: many are spread evenly. */
   readonly nextPhase: () => number
   /** Begins to keep leases. Fails, and begins none, if this process keeps one of their keys already. */
   readonly begin: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void, AioConfigError>
   /**
-   * Ends leases, together: no beat from now on, deregistered, drained, within the budget of one. Whoever comes later waits
+   * Ends leases, together: no heartbeat from now on, deregistered, drained, within the budget of one. Whoever comes later waits
    * for the same end. Interrupting it interrupts the wait only.
    */
   readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
@@ -122,7 +123,7 @@ export const make = (
 
     const step: Dispatch.UnsafeDispatch = (entry, event) => {
       const former = entry.lease
-      const [next, actions] = Lease.step(former, event, now(), dice.number())
+      const [next, actions] = LeaseMachine.step(former, event, now(), random.number())
       entry.lease = next
       if (event._tag === "Registered") LeaseReport.countRegistration(former)
       timer.unsafeSchedule(entry)
@@ -139,12 +140,12 @@ export const make = (
       Effect.suspend(() => Dispatch.forEach([...entries], (entry) => step(entry, event)))
 
     // Drawn for each event, and so not through an effect. Its seed is of Effect's Random: a seeded run repeats exactly.
-    const dice = new PCGRandom(yield* Random.nextInt)
+    const random = new PCGRandom(yield* Random.nextInt)
     const log = yield* ThrottledLog.make
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const beats = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings: settings.streams })
+    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings: settings.streams })
 
     const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
     const endings = Shutdown.make({
@@ -155,15 +156,15 @@ export const make = (
       onLeave: (entry) => {
         entries.delete(entry)
         if (entries.size === 0) occupied.unsafeClose()
-        beats.unsafeLeave(entry)
+        streams.unsafeLeave(entry)
       },
       onEnded: identities.free
     })
 
     const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Dispatch.Rest => {
       switch (action) {
-        case "Beat":
-          beats.unsafeSend(entry)
+        case "Heartbeat":
+          streams.unsafeSend(entry)
           return undefined
         case "Register":
         case "RegisterUnderNewKey":
@@ -187,7 +188,7 @@ export const make = (
 
     yield* Effect.forEach(
       [
-        keepRunning("the heartbeat streams", beats.run),
+        keepRunning("the heartbeat streams", streams.run),
         keepRunning("the timer of the leases", timer.run),
         keepRunning("the summaries in the log", log.run),
         keepRunning(

@@ -57,7 +57,7 @@ export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): 
   let least = Number.POSITIVE_INFINITY
   for (const { lease } of entries) {
     // Nobody has to be woken for what was taken off the registry on purpose.
-    if (Lease.isKept(lease)) least = Math.min(least, Lease.isAlive(lease) ? lease.deadline - now : 0)
+    if (Lease.isKept(lease)) least = Math.min(least, Lease.isHeld(lease) ? lease.deadline - now : 0)
   }
   if (least < Number.POSITIVE_INFINITY)
     Metric.unsafeUpdate(Metrics.leaseTimeLeft, Math.max(0, least) / 1_000, Labels.none)

@@ -1,4 +1,4 @@
-/** The rpcs of a lease that are not beats: ensuring the service, registering, deregistering. */
+/** The rpcs of a lease that are not heartbeats: ensuring the service, registering, deregistering. */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -20,7 +20,7 @@ import * as LeaseEntry from "./LeaseEntry.js"
 export interface Registrar {
   /**
    * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile
-   * is ensured once more. The former id stays until there is another: a beat on its way needs one, and is answered 0 under
+   * is ensured once more. The former id stays until there is another: a heartbeat on its way needs one, and is answered 0 under
    * it.
    */
   readonly register: (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord) => Effect.Effect<void, RegistryError>

@@ -15,7 +15,7 @@ import type { ThrottledLog } from "./ThrottledLog.js"
 
 type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 
-const isHopeless = (error: HeartbeatError): boolean =>
+const isPermanent = (error: HeartbeatError): boolean =>
   error._tag === "AioConfigError" ||
   error._tag === "AioCredentialsRejected" ||
   (error._tag === "AioRpcError" && StatusCode.isPermanent(error.code))
@@ -70,7 +70,7 @@ export const make = (
       entry.lease.setbacks === 0
         ? (log.unsafeTell("warning", "registering failed, and is tried again", line) ?? Effect.void)
         : Logs.debug(line),
-      settled !== undefined && isHopeless(error) ? Effect.asVoid(Deferred.fail(settled, error)) : Effect.void
+      settled !== undefined && isPermanent(error) ? Effect.asVoid(Deferred.fail(settled, error)) : Effect.void
     )
   }
 

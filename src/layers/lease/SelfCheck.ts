@@ -1,5 +1,5 @@
 /**
- * Looks whether the registry shows what it has acknowledged: a beat says that a lease is held, and not that anybody can
+ * Looks whether the registry shows what it has acknowledged: a heartbeat says that a lease is held, and not that anybody can
  * find the instance.
  */
 import * as Effect from "effect/Effect"
@@ -25,7 +25,7 @@ const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<Servic
   const services = new Map<ServiceId, Array<Own>>()
   for (const entry of entries) {
     const { instanceKey, record, serviceId } = entry
-    if (record === undefined || serviceId === undefined || !Lease.isAlive(entry.lease)) continue
+    if (record === undefined || serviceId === undefined || !Lease.isHeld(entry.lease)) continue
     const own = services.get(serviceId)
     if (own === undefined) services.set(serviceId, [{ entry, record, instanceKey }])
     else own.push({ entry, record, instanceKey })

@@ -1,5 +1,5 @@
 /**
- * The streams that the beats of all leases travel on: as many as the plan asks for, opened when there is a beat to send,
+ * The streams that the heartbeats of all leases travel on: as many as the plan asks for, opened when there is a heartbeat to send,
  * replaced when they break, fall silent or have to move, ended when the last lease has gone.
  *
  * What is decided stands in `core/StreamPlan`; here are the fibers.
@@ -28,9 +28,9 @@ import { HeartbeatChannel } from "./HeartbeatChannel.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 
 export interface StreamPool {
-  /** Sends a beat as soon as a stream takes it. Its outcome comes by `onEvent`. The lease is carried from now on. */
+  /** Sends a heartbeat as soon as a stream takes it. Its outcome comes by `onEvent`. The lease is carried from now on. */
   readonly unsafeSend: (entry: LeaseEntry) => void
-  /** The lease needs no more beats: it is not carried any longer, and a beat that waits is dropped. */
+  /** The lease needs no more heartbeats: it is not carried any longer, and a heartbeat that waits is dropped. */
   readonly unsafeLeave: (entry: LeaseEntry) => void
   /** Keeps the streams until it is interrupted. */
   readonly run: Effect.Effect<never>
@@ -44,7 +44,7 @@ export interface Options {
   readonly settings: StreamPlan.Settings
 }
 
-const countBeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
+const countHeartbeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
   const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
   const renewed = acks.length - refused
   if (renewed > 0) Metric.unsafeUpdate(Metrics.heartbeats, renewed, Labels.heartbeats.renewed)
@@ -63,18 +63,18 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     const leases = new Set<LeaseEntry>()
-    // Beats that no stream has taken yet, in the order they were asked for. They outlive the streams.
+    // Heartbeats that no stream has taken yet, in the order they were asked for. They outlive the streams.
     const waiting = new Set<LeaseEntry>()
     const wake = Wakes.unsafeMakeLatch(false)
     let streams: ReadonlyArray<HeartbeatChannel> = []
     let opening = StreamPlan.open
-    let beatsPerMilli = 0
-    let millisPerBeat = 0
+    let heartbeatsPerMilli = 0
+    let millisPerHeartbeat = 0
     let surplusSince = Number.POSITIVE_INFINITY
     let sent = 0
     let round = leases.values()
 
-    const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, beatsPerMilli, millisPerBeat })
+    const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, heartbeatsPerMilli, millisPerHeartbeat })
     const stays = ({ isLeaving }: HeartbeatChannel): boolean => !isLeaving
     const staying = () => count(streams, stays)
     const unproven = () => count(streams, ({ isProven }) => !isProven)
@@ -103,7 +103,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const open = (at: number): Effect.Effect<HeartbeatChannel, never, Scope.Scope> =>
       Effect.flatMap(Random.next, (random) => {
         const stream = new HeartbeatChannel(clock, StreamPlan.renewAt(settings, at, random), (entry) =>
-          onEvent(entry, { _tag: "BeatLost" })
+          onEvent(entry, { _tag: "HeartbeatLost" })
         )
         streams = [...streams, stream]
         return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
@@ -111,16 +111,16 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
 
     const needsAnother = (at: number): boolean => staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)
 
-    /** Gives a beat to one of the streams there are, if it may have more. */
+    /** Gives a heartbeat to one of the streams there are, if it may have more. */
     const place = (entry: LeaseEntry, at: number): boolean => {
-      const stream = streams[StreamPlan.choose(settings, streams, millisPerBeat, sent, at)]
+      const stream = streams[StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, at)]
       if (stream === undefined) return false
       sent++
       stream.unsafeSend(entry)
       return true
     }
 
-    /** Gives the beats that wait to streams, and opens streams for them as long as there are too few. */
+    /** Gives the heartbeats that wait to streams, and opens streams for them as long as there are too few. */
     const assign = Effect.gen(function* () {
       const at = now()
       prune(at)
@@ -131,27 +131,27 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       }
     })
 
-    /** A stream that has to be left stays until another one has answered; nobody waits for it, and so a beat must be asked for. */
+    /** A stream that has to be left stays until another one has answered; nobody waits for it, and so a heartbeat must be asked for. */
     const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
 
-    /** The next lease, in turn, that has a beat to give. */
+    /** The next lease, in turn, that has a heartbeat to give. */
     const nextIdle = (): LeaseEntry | undefined => {
       for (let seen = 0; seen <= leases.size; seen++) {
         const { done, value } = round.next()
         if (done) round = leases.values()
-        else if (value.lease.nextBeatAt < Number.POSITIVE_INFINITY) return value
+        else if (value.lease.nextHeartbeatAt < Number.POSITIVE_INFINITY) return value
       }
       return undefined
     }
 
-    const askForBeats: Effect.Effect<void> = Effect.suspend(() => {
+    const askForHeartbeats: Effect.Effect<void> = Effect.suspend(() => {
       if (!lacksSuccessor() || !StreamPlan.mayOpen(opening, unproven(), now())) return Effect.void
       const idle = new Set<LeaseEntry>()
       const needed = opening.failures === 0 ? wanted() - staying() : 1
       for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
         idle.add(entry)
       }
-      return Dispatch.forEach(idle, (entry) => onEvent(entry, { _tag: "BeatWanted" }))
+      return Dispatch.forEach(idle, (entry) => onEvent(entry, { _tag: "HeartbeatWanted" }))
     })
 
     const works = Effect.suspend(() => {
@@ -163,7 +163,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const onAck = (stream: HeartbeatChannel, ack: HeartbeatAck): Dispatch.Rest => {
       const answered = stream.unsafeAnswered(ack.receivedAt)
       if (answered === undefined) return undefined
-      millisPerBeat = StreamPlan.measure(millisPerBeat, answered.millis)
+      millisPerHeartbeat = StreamPlan.measure(millisPerHeartbeat, answered.millis)
       const refused = ack.expiresAt === 0
       Metric.unsafeUpdate(Metrics.heartbeatRoundTrip, (ack.receivedAt - ack.sentAt) / 1_000, Labels.none)
       return onEvent(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
@@ -172,7 +172,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const onAcks = (stream: HeartbeatChannel, acks: ReadonlyArray<HeartbeatAck>): Effect.Effect<void> =>
       Effect.suspend(() => {
         const isFirst = !stream.isProven
-        countBeats(acks)
+        countHeartbeats(acks)
         const all = Dispatch.forEach(acks, (ack) => onAck(stream, ack))
         return Effect.zipRight(
           isFirst ? Effect.zipRight(works, all) : all,
@@ -185,9 +185,9 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
 
     const longestDelay = (): number => {
       let longest = StreamPlan.LONGEST_DELAY
-      // Of all, and not of those that wait by now: the others will have beats to send before the next stream is tried.
+      // Of all, and not of those that wait by now: the others will have heartbeats to send before the next stream is tried.
       for (const { lease } of leases)
-        longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isAlive(lease)))
+        longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isHeld(lease)))
       return longest
     }
 
@@ -205,7 +205,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
         streams = streams.filter((other) => other !== stream)
         const lost = stream.entries
         if (lost.length > 0) Metric.unsafeUpdate(Metrics.heartbeats, lost.length, Labels.heartbeats.failed)
-        const told = Dispatch.forEach(lost, (entry) => onEvent(entry, { _tag: "BeatLost" }))
+        const told = Dispatch.forEach(lost, (entry) => onEvent(entry, { _tag: "HeartbeatLost" }))
         const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
       })
@@ -213,7 +213,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const leave = (stream: HeartbeatChannel) => Effect.sync(() => move([stream]))
 
     const serve = (stream: HeartbeatChannel): Effect.Effect<void> =>
-      Pulls.forEach(registry.heartbeats(stream.beats, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
+      Pulls.forEach(registry.heartbeats(stream.keys, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
         Effect.raceFirst(stream.watch),
         Effect.raceFirst(stream.farewell),
         Effect.onExit((exit) => ended(stream, exit)),
@@ -239,7 +239,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       unsafeSend: (entry) => {
         if (!leases.has(entry)) {
           leases.add(entry)
-          beatsPerMilli += StreamPlan.beatsPerMilli(entry.lease)
+          heartbeatsPerMilli += StreamPlan.heartbeatsPerMilli(entry.lease)
         }
         // The usual case, without waking the fiber that opens and ends streams.
         const at = now()
@@ -251,7 +251,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       unsafeLeave: (entry) => {
         if (!leases.delete(entry)) return
         waiting.delete(entry)
-        beatsPerMilli = leases.size === 0 ? 0 : beatsPerMilli - StreamPlan.beatsPerMilli(entry.lease)
+        heartbeatsPerMilli = leases.size === 0 ? 0 : heartbeatsPerMilli - StreamPlan.heartbeatsPerMilli(entry.lease)
         wake.unsafeOpen()
       },
       run: Effect.scoped(
@@ -263,7 +263,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
           Effect.forever(
             Effect.suspend(() => {
               wake.unsafeClose()
-              return assign.pipe(Effect.zipRight(askForBeats), Effect.zipRight(pause))
+              return assign.pipe(Effect.zipRight(askForHeartbeats), Effect.zipRight(pause))
             })
           )
         )

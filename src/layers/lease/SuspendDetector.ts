@@ -1,6 +1,6 @@
 /**
  * Notices that the machine was suspended: monotonic time stands still meanwhile, the wall clock does not. A wall clock that
- * somebody sets looks the same, and costs no more than a beat.
+ * somebody sets looks the same, and costs no more than a heartbeat.
  */
 import type * as Clock from "effect/Clock"
 import * as Monotonic from "../../internal/monotonic.js"

@@ -6,10 +6,10 @@ import * as StreamPlan from "../../../src/core/lease/StreamPlan.js"
 const settings = StreamPlan.defaults
 const INTERVAL = 20_000
 
-const load = (leases: number, millisPerBeat = 1, interval = INTERVAL): StreamPlan.Load => ({
+const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): StreamPlan.Load => ({
   leases,
-  beatsPerMilli: leases / interval,
-  millisPerBeat
+  heartbeatsPerMilli: leases / interval,
+  millisPerHeartbeat
 })
 
 const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): StreamPlan.Candidate => ({
@@ -20,27 +20,27 @@ const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): 
 })
 
 /** The choice at instant 0, where no head has waited yet. */
-const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerBeat = 1, sent = 0, now = 0) =>
-  StreamPlan.choose(settings, streams, millisPerBeat, sent, now)
+const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerHeartbeat = 1, sent = 0, now = 0) =>
+  StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, now)
 
 describe("StreamPlan: how many streams", () => {
-  const rows: ReadonlyArray<readonly [leases: number, millisPerBeat: number, streams: number, why: string]> = [
+  const rows: ReadonlyArray<readonly [leases: number, millisPerHeartbeat: number, streams: number, why: string]> = [
     [0, 1, 0, "none without leases"],
     [1, 1, 1, "one for one lease"],
     [8, 1, 1, "one for eight"],
     [9, 1, 2, "a second for the ninth"],
     [128, 1, 16, "sixteen for 128"],
-    [129, 1, 16, "no more than sixteen while beats are quick"],
+    [129, 1, 16, "no more than sixteen while heartbeats are quick"],
     [10_000, 1, 16, "no more than sixteen for 10,000"],
-    [200, 800, 16, "16 × 10 s of beats in 20 s are half of the time, and no more"],
+    [200, 800, 16, "16 × 10 s of heartbeats in 20 s are half of the time, and no more"],
     [200, 801, 17, "a little more than half of the time takes another one"],
-    [200, 3_000, 60, "200 leases at 3 s a beat"],
+    [200, 3_000, 60, "200 leases at 3 s a heartbeat"],
     [10_000, 3_000, 64, "never more than 64"],
-    [1, 3_000, 1, "a slow beat alone does not take a second stream"]
+    [1, 3_000, 1, "a slow heartbeat alone does not take a second stream"]
   ]
-  for (const [leases, millisPerBeat, streams, why] of rows) {
-    it(`${why}: ${leases} leases at ${millisPerBeat} ms a beat have ${streams}`, () => {
-      assert.strictEqual(StreamPlan.wanted(settings, load(leases, millisPerBeat)), streams)
+  for (const [leases, millisPerHeartbeat, streams, why] of rows) {
+    it(`${why}: ${leases} leases at ${millisPerHeartbeat} ms a heartbeat have ${streams}`, () => {
+      assert.strictEqual(StreamPlan.wanted(settings, load(leases, millisPerHeartbeat)), streams)
     })
   }
 
@@ -50,18 +50,18 @@ describe("StreamPlan: how many streams", () => {
         FastCheck.integer({ min: 1, max: 20_000 }),
         FastCheck.double({ min: 0, max: 10_000, noNaN: true }),
         FastCheck.integer({ min: 3_000, max: 86_400_000 }),
-        (leases, millisPerBeat, ttl) => {
+        (leases, millisPerHeartbeat, ttl) => {
           const interval = Lease.interval(ttl)
-          const streams = StreamPlan.wanted(settings, load(leases, millisPerBeat, interval))
+          const streams = StreamPlan.wanted(settings, load(leases, millisPerHeartbeat, interval))
           assert.isAtLeast(streams, Math.min(16, Math.ceil(leases / 8)))
           assert.isAtMost(streams, 64)
-          if (streams < 64) assert.isAtMost((millisPerBeat * leases) / streams, (interval / 2) * (1 + 1e-6))
+          if (streams < 64) assert.isAtMost((millisPerHeartbeat * leases) / streams, (interval / 2) * (1 + 1e-6))
         }
       )
     )
   })
 
-  it("takes three slow answers to see a beat of 3 s as one of more than 2.5 s, and more to forget it", () => {
+  it("takes three slow answers to see a heartbeat of 3 s as one of more than 2.5 s, and more to forget it", () => {
     const slow = [3_000, 3_000, 3_000].reduce(StreamPlan.measure, 0)
     assert.isAbove(slow, 2_500)
     const after = [0, 0, 0].reduce(StreamPlan.measure, slow)
@@ -87,7 +87,7 @@ describe("StreamPlan: how many streams", () => {
 })
 
 describe("StreamPlan: which stream", () => {
-  it("is the one with the fewest beats outstanding, where answers take their time", () => {
+  it("is the one with the fewest heartbeats outstanding, where answers take their time", () => {
     assert.strictEqual(choose([stream(2), stream(1), stream(3)], 101), 1)
   })
 
@@ -96,7 +96,7 @@ describe("StreamPlan: which stream", () => {
     assert.strictEqual(choose([stream(16), stream(15)]), 1)
   })
 
-  it("is each in its turn where they are alike, for 16 beats", () => {
+  it("is each in its turn where they are alike, for 16 heartbeats", () => {
     const alike = [stream(0), stream(0), stream(0)]
     assert.deepStrictEqual(
       [0, 15, 16, 32, 47, 48].map((sent) => choose(alike, 1, sent)),
@@ -104,7 +104,7 @@ describe("StreamPlan: which stream", () => {
     )
   })
 
-  it("takes 32 beats at the most where answers are quick, and the rest wait", () => {
+  it("takes 32 heartbeats at the most where answers are quick, and the rest wait", () => {
     assert.strictEqual(choose([stream(31)]), 0)
     assert.strictEqual(choose([stream(32)]), -1)
   })
@@ -113,33 +113,33 @@ describe("StreamPlan: which stream", () => {
     assert.strictEqual(choose([]), -1)
   })
 
-  it("takes one beat as long as it has not answered any, and no more", () => {
+  it("takes one heartbeat as long as it has not answered any, and no more", () => {
     assert.strictEqual(choose([stream(0, { isProven: false })]), 0)
     assert.strictEqual(choose([stream(1, { isProven: false })]), -1)
     assert.strictEqual(choose([stream(1, { isProven: false }), stream(5)]), 1)
   })
 
-  it("takes four beats where answers take longer than 100 ms, and the rest wait", () => {
+  it("takes four heartbeats where answers take longer than 100 ms, and the rest wait", () => {
     assert.strictEqual(choose([stream(4)], 100), 0)
     assert.strictEqual(choose([stream(3)], 101), 0)
     assert.strictEqual(choose([stream(4)], 101), -1)
   })
 
-  it("takes four beats where the first of them has waited for longer than 100 ms, whatever was measured", () => {
+  it("takes four heartbeats where the first of them has waited for longer than 100 ms, whatever was measured", () => {
     assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 100), 0)
     assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 101), -1)
     assert.strictEqual(choose([stream(4, { headSince: 0 }), stream(4, { headSince: 90 })], 1, 0, 101), 1)
   })
 
-  it("never fills a slow stream beyond four, and leaves no beat waiting while one of them has room", () => {
+  it("never fills a slow stream beyond four, and leaves no heartbeat waiting while one of them has room", () => {
     FastCheck.assert(
       FastCheck.property(
         FastCheck.array(FastCheck.nat(6), { minLength: 1, maxLength: 64 }),
         FastCheck.nat(63),
         FastCheck.nat(300),
-        (outstanding, start, beats) => {
+        (outstanding, start, heartbeats) => {
           const streams = outstanding.map((count) => ({ ...stream(count), outstanding: count }))
-          for (let sent = 0; sent < beats; sent++) {
+          for (let sent = 0; sent < heartbeats; sent++) {
             const index = choose(streams, 3_000, start)
             const chosen = streams[index]
             if (chosen === undefined) {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Lease from "../../../src/core/lease/Lease.js"
+import * as LeaseMachine from "../../../src/core/lease/LeaseMachine.js"
 import * as LeaseTiming from "../../../src/core/lease/LeaseTiming.js"
 
 const TTL = 60_000
@@ -25,7 +26,7 @@ const play = (
   let last: ReadonlyArray<Lease.Action> = []
   const actions: Array<Lease.Action> = []
   for (const [at, event] of events) {
-    ;[lease, last] = Lease.step(lease, eventOf(at, event), at, random)
+    ;[lease, last] = LeaseMachine.step(lease, eventOf(at, event), at, random)
     actions.push(...last)
   }
   return { lease, actions, last }
@@ -35,10 +36,10 @@ const started: ReadonlyArray<At> = [
   [0, "Ready"],
   [0, "Registered"]
 ]
-/** Live since 0: its deadline is at 60,000, its next beat due at 20,000. */
+/** Live since 0: its deadline is at 60,000, its next heartbeat due at 20,000. */
 const live: ReadonlyArray<At> = [...started, [0, "Renewed"]]
-const beaten: ReadonlyArray<At> = [...live, [20_000, "Tick"]]
-const lost: ReadonlyArray<At> = [...beaten, [20_001, "Refused"]]
+const sent: ReadonlyArray<At> = [...live, [20_000, "Tick"]]
+const lost: ReadonlyArray<At> = [...sent, [20_001, "Refused"]]
 const paused: ReadonlyArray<At> = [...live, [5_000, "Pause"]]
 
 interface Row {
@@ -48,7 +49,7 @@ interface Row {
   readonly status?: Lease.Status
   /** Asked for by the last event. */
   readonly asks?: ReadonlyArray<Lease.Action>
-  readonly wanted?: Lease.Reason | undefined
+  readonly wanted?: Lease.RegisterReason | undefined
   readonly wakesAt?: number
   readonly holds?: (played: Played) => void
 }
@@ -78,30 +79,30 @@ rule("A lease that begins", [
   { sentence: "registers as soon as it may", events: [[0, "Ready"]], asks: ["Register"], wanted: "first" },
   { sentence: "registers once, however often it is told that it may", events: [...live, [1, "Ready"]], asks: [] },
   {
-    sentence: "beats right after registering, and is not live yet",
+    sentence: "heartbeats right after registering, and is not live yet",
     events: started,
     status: "Registering",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "is live when the first beat has been acknowledged, and runs out a TTL after that was sent",
+    sentence: "is live when the first heartbeat has been acknowledged, and runs out a TTL after that was sent",
     events: [...started, [10, { _tag: "Renewed", sentAt: 5 }]],
     status: "Live",
     holds: ({ lease }) => assert.strictEqual(lease.deadline, 5 + TTL)
   },
   {
-    sentence: "only beats if somebody else has registered it",
+    sentence: "only heartbeats if somebody else has registered it",
     events: [[0, "Ready"]],
     options: { registers: false },
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   }
 ])
 
-rule("A beat", [
+rule("A heartbeat", [
   { sentence: "goes out every third of the TTL", events: live, wakesAt: 20_000 },
   { sentence: "goes out up to a tenth sooner", events: live, options: { random: 0 }, wakesAt: 18_000 },
-  { sentence: "goes out when it is due", events: beaten, asks: ["Beat"] },
-  { sentence: "is alone on its way", events: [...beaten, [25_000, "Tick"]], asks: [] },
+  { sentence: "goes out when it is due", events: sent, asks: ["Heartbeat"] },
+  { sentence: "is alone on its way", events: [...sent, [25_000, "Tick"]], asks: [] },
   {
     sentence: "goes out no oftener than once a second",
     events: live,
@@ -134,31 +135,31 @@ rule("A beat", [
   },
   {
     sentence: "is missed when its answer is overdue, also if it has found no way to the server",
-    events: [...beaten, [30_000, "Tick"]],
+    events: [...sent, [30_000, "Tick"]],
     status: "Suspect",
     asks: []
   },
-  { sentence: "is not missed a moment before", events: [...beaten, [29_999, "Tick"]], status: "Live", wakesAt: 30_000 },
+  { sentence: "is not missed a moment before", events: [...sent, [29_999, "Tick"]], status: "Live", wakesAt: 30_000 },
   {
     sentence: "that will not be answered is repeated within half a second",
-    events: [...beaten, [21_000, "BeatLost"]],
+    events: [...sent, [21_000, "HeartbeatLost"]],
     status: "Suspect",
     wakesAt: 21_500
   },
   {
     sentence: "is repeated at once where the draw is zero",
-    events: [...beaten, [21_000, "BeatLost"]],
+    events: [...sent, [21_000, "HeartbeatLost"]],
     options: { random: 0 },
     wakesAt: 21_000
   },
   {
     sentence: "is repeated after 1.6 times as long when that failed too",
-    events: [...beaten, [21_000, "BeatLost"], [21_500, "Tick"], [21_500, "BeatLost"]],
+    events: [...sent, [21_000, "HeartbeatLost"], [21_500, "Tick"], [21_500, "HeartbeatLost"]],
     wakesAt: 22_300
   },
   {
     sentence: "waits two seconds at most for its repetition when the connection comes back",
-    events: [...beaten, [21_000, "BeatLost"], [21_100, "Reconnected"]],
+    events: [...sent, [21_000, "HeartbeatLost"], [21_100, "Reconnected"]],
     options: { random: 0.1 },
     wakesAt: 21_050
   },
@@ -169,20 +170,20 @@ rule("A beat", [
   }
 ])
 
-it("The wait before a beat is repeated grows to 5 seconds, or a sixth of the TTL where that is less", () => {
-  const waits = [0, 1, 2, 3, 4, 5, 40].map((failures) => Math.round(Lease.retryDelay(TTL, failures, 1)))
+it("The wait before a heartbeat is repeated grows to 5 seconds, or a sixth of the TTL where that is less", () => {
+  const waits = [0, 1, 2, 3, 4, 5, 40].map((failures) => Math.round(Lease.heartbeatRetryDelay(TTL, failures, 1)))
   assert.deepStrictEqual(waits, [500, 800, 1_280, 2_048, 3_277, 5_000, 5_000])
-  assert.strictEqual(Lease.retryDelay(6_000, 40, 1), 1_000)
+  assert.strictEqual(Lease.heartbeatRetryDelay(6_000, 40, 1), 1_000)
 })
 
 it("The wait before registering again grows from one second to thirty, and stays there for ever", () => {
-  const waits = Array.from({ length: 100 }, (_, setbacks) => Lease.backoff(setbacks, 1))
+  const waits = Array.from({ length: 100 }, (_, setbacks) => Lease.registerDelay(setbacks, 1))
   assert.deepStrictEqual(waits.slice(0, 6), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000])
   assert.isTrue(waits.slice(5).every((wait) => wait === 30_000))
-  assert.strictEqual(Lease.backoff(3, 0.25), 2_000)
+  assert.strictEqual(Lease.registerDelay(3, 0.25), 2_000)
 })
 
-const silent: ReadonlyArray<At> = [...beaten, [25_000, "BeatLost"], [25_500, "Tick"]]
+const silent: ReadonlyArray<At> = [...sent, [25_000, "HeartbeatLost"], [25_500, "Tick"]]
 
 rule("A deadline", [
   { sentence: "is kept to the millisecond", events: [...silent, [59_999, "Tick"]], status: "Suspect" },
@@ -195,12 +196,12 @@ rule("A deadline", [
   },
   {
     sentence: "is not moved by an answer that took longer than the lease",
-    events: [...beaten, [80_001, { _tag: "Renewed", sentAt: 20_000 }]],
+    events: [...sent, [80_001, { _tag: "Renewed", sentAt: 20_000 }]],
     status: "Lost",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "that passed does not matter once a beat is acknowledged after all",
+    sentence: "that passed does not matter once a heartbeat is acknowledged after all",
     events: [...silent, [60_000, "Tick"], [60_100, { _tag: "Renewed", sentAt: 25_500 }]],
     status: "Live"
   },
@@ -227,7 +228,7 @@ const refusedTwice: ReadonlyArray<At> = [
   [3, "Refused"]
 ]
 
-rule("A refused beat", [
+rule("A refused heartbeat", [
   { sentence: "asks for a registration at once", events: lost, status: "Lost", asks: ["Register"], wanted: "refused" },
   {
     sentence: "says nothing against the key after a single registration",
@@ -312,7 +313,7 @@ rule("A registration that fails", [
     wakesAt: 202_100
   },
   {
-    sentence: "counts from the start once a beat was acknowledged",
+    sentence: "counts from the start once a heartbeat was acknowledged",
     events: [
       [0, "Ready"],
       [100, "RegisterFailed"],
@@ -340,27 +341,27 @@ it("A database that is down for long costs no key, and the lease is live again u
 
 rule("A machine that was suspended", [
   {
-    sentence: "makes a lease suspect, and beats at once",
+    sentence: "makes a lease suspect, and heartbeats at once",
     events: [...live, [100, "Suspended"]],
     status: "Suspect",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "does not believe the answer to a beat that was sent before, and beats again",
-    events: [...beaten, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000 }]],
+    sentence: "does not believe the answer to a heartbeat that was sent before, and heartbeats again",
+    events: [...sent, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000 }]],
     status: "Suspect",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "believes what the next beat is answered",
+    sentence: "believes what the next heartbeat is answered",
     events: [...live, [100, "Suspended"], [101, "Renewed"]],
     status: "Live"
   },
   {
-    sentence: "does not take the answer to the very first beat for a proof",
+    sentence: "does not take the answer to the very first heartbeat for a proof",
     events: [...started, [1, "Suspended"], [2, "Renewed"]],
     status: "Registering",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
     sentence: "changes nothing for a lease that is lost already",
@@ -371,15 +372,19 @@ rule("A machine that was suspended", [
 ])
 
 rule("An instance that is not well", [
-  { sentence: "goes on beating for half a TTL", events: [...live, [1, "Unhealthy"], [20_000, "Tick"]], asks: ["Beat"] },
   {
-    sentence: "goes on beating if it was well in between",
-    events: [...live, [1, "Unhealthy"], [15_000, "Healthy"], [16_000, "Unhealthy"], [40_000, "Tick"]],
-    asks: ["Beat"]
+    sentence: "is renewed on for half a TTL",
+    events: [...live, [1, "Unhealthy"], [20_000, "Tick"]],
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "beats no more after that, and is suspect",
-    events: [...beaten, [20_001, "Renewed"], [20_002, "Unhealthy"], [45_000, "Unhealthy"], [50_003, "Tick"]],
+    sentence: "is renewed on if it was well in between",
+    events: [...live, [1, "Unhealthy"], [15_000, "Healthy"], [16_000, "Unhealthy"], [40_000, "Tick"]],
+    asks: ["Heartbeat"]
+  },
+  {
+    sentence: "heartbeats no more after that, and is suspect",
+    events: [...sent, [20_001, "Renewed"], [20_002, "Unhealthy"], [45_000, "Unhealthy"], [50_003, "Tick"]],
     status: "Suspect",
     asks: [],
     wakesAt: 80_001
@@ -392,10 +397,10 @@ rule("An instance that is not well", [
     wakesAt: Lease.NEVER
   },
   {
-    sentence: "beats at once when it is well again in time",
+    sentence: "heartbeats at once when it is well again in time",
     events: [...live, [1, "Unhealthy"], [40_000, "Tick"], [50_000, "Healthy"]],
     status: "Suspect",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
     sentence: "is registered at once when it is well again too late",
@@ -418,13 +423,13 @@ rule("A look at the list", [
     asks: []
   },
   {
-    sentence: "that does not find it asks for a beat at once",
+    sentence: "that does not find it asks for a heartbeat at once",
     events: [...live, [10_000, "Absent"]],
     status: "Live",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "that does not find it twice running asks for a registration, and the lease is beaten meanwhile",
+    sentence: "that does not find it twice running asks for a registration, and heartbeats go on meanwhile",
     events: [...live, [10_000, "Absent"], [10_001, "Renewed"], [20_000, "Absent"]],
     status: "Live",
     asks: ["Register"],
@@ -447,7 +452,7 @@ rule("A look at the list", [
   {
     sentence: "that found it in between counts from the start",
     events: [...live, [10_000, "Absent"], [10_001, "Renewed"], [15_000, "Listed"], [20_000, "Absent"]],
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   },
   {
     sentence: "that finds somebody else under the key takes another key",
@@ -457,8 +462,8 @@ rule("A look at the list", [
     wanted: "key_conflict"
   },
   {
-    sentence: "that finds somebody else makes the answer to a beat under the former key worthless",
-    events: [...beaten, [20_010, "KeyConflict"], [20_020, "Renewed"]],
+    sentence: "that finds somebody else makes the answer to a heartbeat under the former key worthless",
+    events: [...sent, [20_010, "KeyConflict"], [20_020, "Renewed"]],
     status: "Lost",
     asks: []
   },
@@ -493,8 +498,8 @@ rule("A pause", [
   },
   { sentence: "is one pause, however often it is asked for", events: [...paused, [5_001, "Pause"]], asks: [] },
   {
-    sentence: "does not believe a beat that is acknowledged after it",
-    events: [...beaten, [20_001, "Pause"], [20_002, "Renewed"]],
+    sentence: "does not believe a heartbeat that is acknowledged after it",
+    events: [...sent, [20_001, "Pause"], [20_002, "Renewed"]],
     status: "Paused"
   },
   {
@@ -543,9 +548,9 @@ rule("A pause", [
     asks: ["RegisterUnderNewKey"]
   },
   {
-    sentence: "makes the answer to a beat from before it worthless afterwards",
+    sentence: "makes the answer to a heartbeat from before it worthless afterwards",
     events: [
-      ...beaten,
+      ...sent,
       [20_001, "Pause"],
       [20_002, "Deregistered"],
       [20_003, "Resume"],
@@ -553,7 +558,7 @@ rule("A pause", [
       [20_005, "Renewed"]
     ],
     status: "Registering",
-    asks: ["Beat"]
+    asks: ["Heartbeat"]
   }
 ])
 

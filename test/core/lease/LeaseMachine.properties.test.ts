@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Lease from "../../../src/core/lease/Lease.js"
+import * as LeaseMachine from "../../../src/core/lease/LeaseMachine.js"
 
 const TTL = 60_000
 
@@ -10,7 +11,7 @@ const TTL = 60_000
  */
 type Happening =
   | { readonly _tag: "Pass"; readonly millis: number }
-  | { readonly _tag: "AnswerBeat"; readonly how: "Renewed" | "Refused" | "BeatLost" }
+  | { readonly _tag: "AnswerHeartbeat"; readonly how: "Renewed" | "Refused" | "HeartbeatLost" }
   | { readonly _tag: "AnswerRegister"; readonly how: "Registered" | "RegisterFailed" }
   | { readonly _tag: "AnswerDeregister" }
   | { readonly _tag: "Told"; readonly event: Exclude<Lease.Event["_tag"], "Renewed" | "Tick" | "Stop" | "Ended"> }
@@ -20,9 +21,9 @@ type Happening =
 const { constant, constantFrom, nat, oneof, record } = FastCheck
 
 const passing: FastCheck.Arbitrary<Happening> = record({ _tag: constant("Pass" as const), millis: nat(70_000) })
-const answeredBeat: FastCheck.Arbitrary<Happening> = record({
-  _tag: constant("AnswerBeat" as const),
-  how: constantFrom("Renewed" as const, "Renewed" as const, "Refused" as const, "BeatLost" as const)
+const answeredHeartbeat: FastCheck.Arbitrary<Happening> = record({
+  _tag: constant("AnswerHeartbeat" as const),
+  how: constantFrom("Renewed" as const, "Renewed" as const, "Refused" as const, "HeartbeatLost" as const)
 })
 const answeredRegister: FastCheck.Arbitrary<Happening> = record({
   _tag: constant("AnswerRegister" as const),
@@ -48,7 +49,7 @@ const told: FastCheck.Arbitrary<Happening> = record({
 })
 const anything: FastCheck.Arbitrary<Happening> = oneof(
   { weight: 8, arbitrary: passing },
-  { weight: 8, arbitrary: answeredBeat },
+  { weight: 8, arbitrary: answeredHeartbeat },
   { weight: 8, arbitrary: answeredRegister },
   { weight: 8, arbitrary: told },
   { weight: 3, arbitrary: constant<Happening>({ _tag: "AnswerDeregister" }) },
@@ -63,12 +64,12 @@ const anythingButTheEnd: FastCheck.Arbitrary<Happening> = anything.filter(
 class World {
   now = 0
   lease: Lease.Lease
-  beatSentAt: number | undefined = undefined
+  heartbeatSentAt: number | undefined = undefined
   registersOnTheWay = 0
   deregistering = false
   /** What was asked for while nothing may be: while it is paused, or once it was stopped. */
   readonly trespasses: Array<Lease.Action> = []
-  readonly keyChanges: Array<Lease.Reason | undefined> = []
+  readonly keyChanges: Array<Lease.RegisterReason | undefined> = []
   private registrationsSinceRenewal = 0
 
   constructor(
@@ -81,9 +82,9 @@ class World {
   private act(action: Lease.Action) {
     if (!Lease.isKept(this.lease) && action !== "Deregister") this.trespasses.push(action)
     switch (action) {
-      case "Beat":
-        assert.isUndefined(this.beatSentAt, "a second beat while one is on its way")
-        this.beatSentAt = this.now
+      case "Heartbeat":
+        assert.isUndefined(this.heartbeatSentAt, "a second heartbeat while one is on its way")
+        this.heartbeatSentAt = this.now
         return
       case "Deregister":
         this.deregistering = true
@@ -103,7 +104,7 @@ class World {
     if (event._tag === "Registered") this.registrationsSinceRenewal++
     const isProof = event._tag === "Renewed" && !this.lease.outdated
     if (isProof || event._tag === "RegisterFailed") this.registrationsSinceRenewal = 0
-    const [lease, actions] = Lease.step(this.lease, event, this.now, this.random())
+    const [lease, actions] = LeaseMachine.step(this.lease, event, this.now, this.random())
     this.lease = lease
     for (const action of actions) this.act(action)
   }
@@ -119,10 +120,10 @@ class World {
     this.now = until
   }
 
-  answerBeat(how: "Renewed" | "Refused" | "BeatLost") {
-    if (this.beatSentAt === undefined) return
-    const sentAt = this.beatSentAt
-    this.beatSentAt = undefined
+  answerHeartbeat(how: "Renewed" | "Refused" | "HeartbeatLost") {
+    if (this.heartbeatSentAt === undefined) return
+    const sentAt = this.heartbeatSentAt
+    this.heartbeatSentAt = undefined
     this.event(how === "Renewed" ? { _tag: how, sentAt } : { _tag: how })
   }
 
@@ -144,8 +145,8 @@ class World {
     switch (happening._tag) {
       case "Pass":
         return this.pass(happening.millis)
-      case "AnswerBeat":
-        return this.answerBeat(happening.how)
+      case "AnswerHeartbeat":
+        return this.answerHeartbeat(happening.how)
       case "AnswerRegister":
         return this.answerRegister(happening.how)
       case "AnswerDeregister":
@@ -170,7 +171,7 @@ class World {
     const until = this.now + 40_000
     for (;;) {
       this.answerRegister("Registered")
-      this.answerBeat("Renewed")
+      this.answerHeartbeat("Renewed")
       if (this.lease.status === "Live" || this.now >= until) return this.lease.status
       this.pass(100)
     }
@@ -207,11 +208,11 @@ const property = (
   )
 
 const isIdle = (world: World) =>
-  world.beatSentAt === undefined && world.registersOnTheWay === 0 && Lease.wakeAt(world.lease) === Lease.NEVER
+  world.heartbeatSentAt === undefined && world.registersOnTheWay === 0 && Lease.wakeAt(world.lease) === Lease.NEVER
 
-/** A server that mostly accepts registrations and refuses beats. */
+/** A server that mostly accepts registrations and refuses heartbeats. */
 const refusing: FastCheck.Arbitrary<Happening> = oneof(
-  { weight: 4, arbitrary: constant<Happening>({ _tag: "AnswerBeat", how: "Refused" }) },
+  { weight: 4, arbitrary: constant<Happening>({ _tag: "AnswerHeartbeat", how: "Refused" }) },
   { weight: 4, arbitrary: constant<Happening>({ _tag: "AnswerRegister", how: "Registered" }) },
   { weight: 2, arbitrary: passing }
 )
@@ -219,10 +220,10 @@ const refusing: FastCheck.Arbitrary<Happening> = oneof(
 describe("A lease, whatever happens in whatever order,", () => {
   for (const registers of [true, false]) {
     const whose = registers ? "" : ", if somebody else registers it"
-    it(`is never live after its deadline, and has one beat and one registration on their way at most${whose}`, () =>
+    it(`is never live after its deadline, and has one heartbeat and one registration on their way at most${whose}`, () =>
       property(
         (world) => {
-          if (Lease.isAlive(world.lease)) assert.isBelow(world.now, world.lease.deadline)
+          if (Lease.isHeld(world.lease)) assert.isBelow(world.now, world.lease.deadline)
         },
         { registers }
       ))
@@ -259,7 +260,7 @@ describe("A lease, whatever happens in whatever order,", () => {
         if (world.lease.status !== "Lost" || world.lease.withheld) return
         losses++
         const attempts = world.registersOnTheWay > 0 || world.lease.nextRegisterAt < Lease.NEVER
-        const proofs = world.beatSentAt !== undefined || world.lease.nextBeatAt < Lease.NEVER
+        const proofs = world.heartbeatSentAt !== undefined || world.lease.nextHeartbeatAt < Lease.NEVER
         assert.isTrue(attempts || proofs)
       },
       { what: anythingButTheEnd }
@@ -270,7 +271,7 @@ describe("A lease, whatever happens in whatever order,", () => {
   it("never registers what somebody else has registered", () =>
     property((world) => assert.strictEqual(world.registersOnTheWay, 0), { registers: false }))
 
-  it("gives a key up for dead only after two registrations that succeeded, and no acknowledged beat since", () => {
+  it("gives a key up for dead only after two registrations that succeeded, and no acknowledged heartbeat since", () => {
     let changes = 0
     property(
       (world) => {
@@ -285,7 +286,7 @@ describe("A lease, whatever happens in whatever order,", () => {
 /** A server with a database that goes down and comes back, with nothing else wrong: it answers by what that is. */
 type Database =
   | { readonly _tag: "Pass"; readonly millis: number }
-  | { readonly _tag: "Answer"; readonly what: "beat" | "registration" }
+  | { readonly _tag: "Answer"; readonly what: "heartbeat" | "registration" }
   | { readonly _tag: "Database"; readonly isUp: boolean }
 
 it("A database that goes down, at any time and for however long, never costs a key", () => {
@@ -295,7 +296,10 @@ it("A database that goes down, at any time and for however long, never costs a k
       FastCheck.array(
         oneof(
           record({ _tag: constant("Pass" as const), millis: nat(70_000) }),
-          record({ _tag: constant("Answer" as const), what: constantFrom("beat" as const, "registration" as const) }),
+          record({
+            _tag: constant("Answer" as const),
+            what: constantFrom("heartbeat" as const, "registration" as const)
+          }),
           record({ _tag: constant("Database" as const), isUp: FastCheck.boolean() })
         ),
         { maxLength: 80, size: "max" }
@@ -310,13 +314,13 @@ it("A database that goes down, at any time and for however long, never costs a k
         for (const one of happenings) {
           if (one._tag === "Pass") world.pass(one.millis)
           else if (one._tag === "Database") {
-            // Down and up again between a registration and its beat, twice running, is what a dead key looks like.
+            // Down and up again between a registration and its heartbeat, twice running, is what a dead key looks like.
             if (isProofPending) continue
             if (isUp && !one.isUp) outages++
             isUp = one.isUp
-          } else if (one.what === "beat") {
-            if (world.beatSentAt !== undefined) isProofPending = false
-            world.answerBeat(isUp ? "Renewed" : "Refused")
+          } else if (one.what === "heartbeat") {
+            if (world.heartbeatSentAt !== undefined) isProofPending = false
+            world.answerHeartbeat(isUp ? "Renewed" : "Refused")
           } else {
             if (world.registersOnTheWay > 0 && isUp) isProofPending = true
             world.answerRegister(isUp ? "Registered" : "RegisterFailed")
