@@ -1,4 +1,4 @@
-/** What a lease is, what may happen to it and what it may ask for. All instants are monotonic milliseconds. */
+/** A lease: its state, what happens to it (`Event`) and what it asks for (`Action`). Instants are monotonic milliseconds. */
 import * as Backoff from "../Backoff.js"
 import * as LeaseTiming from "./LeaseTiming.js"
 
@@ -13,7 +13,7 @@ export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "D
  * - `dead_key`: the server accepts the key and never renews it.
  * - `absent`: heartbeats are acknowledged, and the registry does not list the instance.
  * - `service_gone`: heartbeats are acknowledged, and the registry does not know the service.
- * - `key_conflict`: somebody else is registered under the key.
+ * - `key_conflict`: another instance is registered under the key.
  * - `resumed`: it was paused.
  */
 export type RegisterReason =
@@ -30,49 +30,49 @@ export interface Lease {
   readonly status: Status
   readonly ttl: number
   readonly timing: LeaseTiming.Timing
-  /** Where in the interval this lease's heartbeats fall, from 0 to 1: many leases have different ones. */
+  /** Where in the interval its heartbeats fall, 0 to 1: spreads many leases. */
   readonly phase: number
-  /** Registers, and registers again; else it only heartbeats, since somebody else has registered. */
+  /** It registers; `false`: the caller has registered it, and it only sends heartbeats. */
   readonly registers: boolean
-  /** When the lease runs out at the latest, by what the server has acknowledged. `-Infinity` before the first time. */
+  /** When the lease runs out, by the last acknowledged heartbeat; `-Infinity` before the first. */
   readonly deadline: number
-  /** When the next heartbeat is due; `Infinity` while one is on its way, or the instance is not registered. */
+  /** When the next heartbeat is due; `Infinity` while one is in flight, or the instance is not registered. */
   readonly nextHeartbeatAt: number
-  /** A heartbeat is on its way, or waits for a way. */
+  /** A heartbeat was sent, or waits for a stream. */
   readonly heartbeatInFlight: boolean
-  /** When that heartbeat counts as missed; `Infinity` if none is on its way. */
+  /** When that heartbeat counts as missed; `Infinity` if none is in flight. */
   readonly missedAt: number
-  /** That heartbeat was not sent in its turn: the next one goes back to where it belongs in the interval. */
+  /** That heartbeat was sent out of turn: the next one goes back to its phase. */
   readonly outOfTurn: boolean
-  /** What that heartbeat is answered proves nothing any more: its key was given up, or the machine slept since. */
+  /** Its answer proves nothing: the key was abandoned since, or the machine was suspended. */
   readonly outdated: boolean
-  /** Heartbeats in a row that were not answered. */
+  /** Unanswered heartbeats in a row. */
   readonly failures: number
-  /** A registration is on its way. */
+  /** A registration is in flight. */
   readonly registering: boolean
   /** When the next registration is due; `Infinity` if none is. */
   readonly nextRegisterAt: number
-  /** Why the registration that is on its way, or due, is wanted; `undefined` if none is. */
+  /** Why the registration that is in flight or due is wanted; `undefined` if none is. */
   readonly wanted: RegisterReason | undefined
-  /** The next registration is to be under another key. */
-  readonly keyGivenUp: boolean
-  /** Registrations that failed, and heartbeats that were refused, since a heartbeat was last acknowledged. */
+  /** The next registration is under another key. */
+  readonly keyAbandoned: boolean
+  /** Failed registrations and refused heartbeats since the last acknowledged heartbeat. */
   readonly setbacks: number
-  /** Has a registration succeeded since a heartbeat was last acknowledged? Then a refused heartbeat speaks against the key. */
+  /** A registration has succeeded since the last acknowledged heartbeat: a refusal now speaks against the key. */
   readonly registeredSince: boolean
-  /** Heartbeats refused right after a registration that succeeded, with none in between that failed. */
+  /** Heartbeats refused right after a registration, with no failed one in between. */
   readonly refusals: number
-  /** Looks in a row at the registry's list in which the instance was not. */
+  /** Self-checks in a row that did not find the instance listed. */
   readonly absences: number
-  /** May it register at all? */
+  /** The readiness probe has passed: it may register. */
   readonly ready: boolean
-  /** Since when the instance has said that it is not well; `Infinity` while it is. */
+  /** Since when the health probe fails; `Infinity` while it passes. */
   readonly unhealthySince: number
-  /** Something was due, and not done because the instance is not well. */
+  /** A heartbeat or registration was due and suspended, since the instance is unhealthy. */
   readonly withheld: boolean
-  /** The deregistration that a pause asked for is on its way. */
+  /** The deregistration of a pause is in flight. */
   readonly deregistering: boolean
-  /** To be resumed as soon as that is over. */
+  /** Resume when that is over. */
   readonly resuming: boolean
 }
 
@@ -80,7 +80,7 @@ export interface Lease {
 export type Event =
   /** Time has passed. */
   | { readonly _tag: "Tick" }
-  /** It may begin: the gate before the first registration is open, or there is none. */
+  /** It may begin: the readiness probe has passed, or there is none. */
   | { readonly _tag: "Ready" }
   | { readonly _tag: "Registered" }
   | { readonly _tag: "RegisterFailed" }
@@ -88,20 +88,20 @@ export type Event =
   | { readonly _tag: "Renewed"; readonly sentAt: number }
   /** A heartbeat was answered with `expires_at = 0`. */
   | { readonly _tag: "Refused" }
-  /** A heartbeat that was on its way will not be answered. */
+  /** The heartbeat in flight will not be answered. */
   | { readonly _tag: "HeartbeatLost" }
-  /** Somebody has a use for a heartbeat before its time: a new stream is to be tried, say. */
+  /** A heartbeat before its time is of use: to try a new stream, say. */
   | { readonly _tag: "HeartbeatWanted" }
-  /** There is a connection to the registry again. */
+  /** The registry can be reached again. */
   | { readonly _tag: "Reconnected" }
-  /** The machine was suspended: monotonic time stood still, and the server's did not. */
+  /** The machine was suspended: monotonic time stood still, the server's did not. */
   | { readonly _tag: "Suspended" }
   | { readonly _tag: "Healthy" }
   | { readonly _tag: "Unhealthy" }
-  /** The registry lists the instance, and as it is. */
+  /** The registry lists the instance as it is. */
   | { readonly _tag: "Listed" }
   | { readonly _tag: "Absent" }
-  /** The registry lists somebody else under the key. */
+  /** The registry lists another instance under the key. */
   | { readonly _tag: "KeyConflict" }
   | { readonly _tag: "ServiceGone" }
   | { readonly _tag: "Pause" }
@@ -113,10 +113,10 @@ export type Event =
   | { readonly _tag: "Ended" }
 
 /**
- * What to do. `Register` and `RegisterUnderNewKey` are answered by `Registered` or `RegisterFailed`, `Heartbeat` by `Renewed`,
- * `Refused` or `HeartbeatLost`, `Deregister` by `Deregistered` (a pause) or `Ended` (a stop). A registration under a new key
- * whose former key is dead deregisters that one first, and has failed, under the former key, if it cannot: a server whose
- * database is down refuses every heartbeat, and must not cost a key.
+ * What to do. `Register` and `RegisterUnderNewKey` end in `Registered` or `RegisterFailed`, `Heartbeat` in `Renewed`,
+ * `Refused` or `HeartbeatLost`, `Deregister` in `Deregistered` (a pause) or `Ended` (a stop). `RegisterUnderNewKey`
+ * deregisters a dead key first, and fails under that key if it cannot: a server whose database is down refuses every
+ * heartbeat, and must not cost a key.
  */
 export type Action = "Heartbeat" | "Register" | "RegisterUnderNewKey" | "Deregister"
 
@@ -125,15 +125,15 @@ export type Step = readonly [Lease, ReadonlyArray<Action>]
 /** An instant that does not come. */
 export const NEVER = Number.POSITIVE_INFINITY
 
-/** How long between two heartbeats: a third of the TTL, 1 s at least. */
+/** The time between two heartbeats: a third of the TTL, at least 1 s. */
 export const interval = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
   Math.max(timing.minInterval, ttl / timing.heartbeatsPerTtl)
 
-/** How long the answer to a heartbeat may take: half an interval, 1 to 10 s. */
+/** When an answer is overdue: after half an interval, 1 to 10 s. */
 export const answerTime = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
   Math.min(timing.maxAnswerTime, Math.max(timing.minAnswerTime, interval(ttl, timing) / 2))
 
-/** How long to wait before registering again: up to 1, 2, 4 … 30 seconds, with full jitter, for ever. */
+/** The wait before the next registration: up to 1, 2, 4 … 30 s, with full jitter, for ever. */
 export const registerDelay = (
   setbacks: number,
   random: number,
@@ -141,10 +141,7 @@ export const registerDelay = (
 ): number =>
   Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: timing.maxRegisterDelay }, setbacks, random)
 
-/**
- * How long to wait before repeating a heartbeat that was not answered: up to 0.5 s × 1.6 for each before it, at most a sixth of
- * the TTL or 5 s, with full jitter.
- */
+/** The wait after an unanswered heartbeat: up to 0.5, 0.8, 1.3 … s, at most a sixth of the TTL or 5 s, with full jitter. */
 export const heartbeatRetryDelay = (
   ttl: number,
   failures: number,
@@ -161,10 +158,7 @@ export const heartbeatRetryDelay = (
     random
   )
 
-/**
- * A lease that has yet to begin: it waits for `Ready`. With `registers: false` it is one that somebody else has
- * registered, and will register again.
- */
+/** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
 export const make = (options: {
   readonly ttl: number
   readonly timing?: LeaseTiming.Timing | undefined
@@ -186,7 +180,7 @@ export const make = (options: {
   registering: false,
   nextRegisterAt: NEVER,
   wanted: undefined,
-  keyGivenUp: false,
+  keyAbandoned: false,
   setbacks: 0,
   registeredSince: false,
   refusals: 0,
@@ -198,14 +192,14 @@ export const make = (options: {
   resuming: false
 })
 
-/** Is the lease believed to be held? */
+/** Held, as far as is known. */
 export const isHeld = (lease: Lease): boolean => lease.status === "Live" || lease.status === "Suspect"
 
-/** May anything be sent for it? Not once it is being stopped, and not while it is paused. */
+/** Heartbeats and registrations may be sent: it is neither paused nor being stopped. */
 export const isKept = (lease: Lease): boolean =>
   lease.status !== "Paused" && lease.status !== "Draining" && lease.status !== "Stopped"
 
-/** When the lease wants its next `Tick`; `Infinity` if it waits for an answer only. */
+/** When the next `Tick` is due; `Infinity` if it waits for an answer only. */
 export const wakeAt = (lease: Lease): number => {
   if (!isKept(lease)) return NEVER
   const deadline = isHeld(lease) ? lease.deadline : NEVER
@@ -213,9 +207,6 @@ export const wakeAt = (lease: Lease): number => {
   return Math.min(lease.nextHeartbeatAt, lease.nextRegisterAt, deadline, missedAt)
 }
 
-/**
- * What may be told of the lease at this moment: after a pause of the whole process the deadline can have passed before
- * any tick has noticed it.
- */
+/** The status at this moment: after a pause of the process the deadline may have passed before a tick notices. */
 export const statusAt = (lease: Lease, now: number): Status =>
   isHeld(lease) && now >= lease.deadline ? "Lost" : lease.status

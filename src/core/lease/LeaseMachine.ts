@@ -1,13 +1,17 @@
 /**
- * The life of a lease, as a pure state machine: events in, actions out. Every rule of when to heartbeat, when to believe, when
- * to register again and when to give a key up stands here; who sends what, and on which stream, does not.
+ * The life of a lease, as a pure state machine: events in, actions out. Every rule of when to send a heartbeat, when to
+ * register and when to abandon a key is here; which fiber sends it, on which stream, is not.
  *
- * All instants are monotonic milliseconds. `random` is a number from 0 to 1 that the caller draws.
+ * A lease is lost (`lose`) when its deadline passes without an acknowledged heartbeat (`tick`, `renewed`, `healthy`), when
+ * a heartbeat is refused (`refused`), and when the registry lists another instance under its key or does not know its
+ * service (`displaced`). A missed heartbeat or a suspended machine makes it suspect only.
+ *
+ * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  *
  * ```
  * Registering ──first heartbeat acknowledged──▶ Live ◀──acknowledged── Suspect
- *      ▲ ▲                                 │ └───heartbeat missed───────▲ │
- *      │ └─────────── (never back)         └──deadline, refused──▶ Lost ──acknowledged──▶ Live
+ *      ▲ ▲                                      │ └──heartbeat missed────▲ │
+ *      │ └─────────── (never back)              └──deadline, refused──▶ Lost ──acknowledged──▶ Live
  *      │ any but Draining and Stopped ──Pause──▶ Paused
  *      └──────────────Resume───────────────────────┘
  * any but Stopped ──Stop──▶ Draining ──Ended──▶ Stopped
@@ -27,10 +31,10 @@ import {
   type Step
 } from "./Lease.js"
 
-/** An instance that has not been well for half a TTL is not kept on the list, until it is well again. */
-const isUnwell = (lease: Lease, now: number): boolean => now - lease.unhealthySince > lease.ttl / 2
+/** Unhealthy for over half a TTL: heartbeats and registrations are suspended. */
+const isSuspended = (lease: Lease, now: number): boolean => now - lease.unhealthySince > lease.ttl / 2
 
-/** A registration is on its way or due: its own heartbeat follows. */
+/** A registration is in flight or due: a heartbeat follows it. */
 const awaitsRegistration = (lease: Lease): boolean => lease.registering || lease.nextRegisterAt < NEVER
 
 const suspect = (lease: Lease): Lease => (lease.status === "Live" ? { ...lease, status: "Suspect" } : lease)
@@ -39,21 +43,24 @@ const lose = (lease: Lease): Lease =>
   isHeld(lease) ? { ...lease, status: "Lost", deadline: Number.NEGATIVE_INFINITY } : lease
 
 const register = (lease: Lease, wanted: RegisterReason, now: number): Step => {
-  // A lease that is held is beaten meanwhile: the registration may take its time, or fail.
+  // A lease that is held is renewed meanwhile: the registration may be slow, or fail.
   const wanting = {
     ...lease,
     wanted,
     nextRegisterAt: NEVER,
     nextHeartbeatAt: isHeld(lease) ? lease.nextHeartbeatAt : NEVER
   }
-  if (isUnwell(lease, now)) return [{ ...wanting, withheld: true }, []]
-  return [{ ...wanting, registering: true, keyGivenUp: false }, [lease.keyGivenUp ? "RegisterUnderNewKey" : "Register"]]
+  if (isSuspended(lease, now)) return [{ ...wanting, withheld: true }, []]
+  return [
+    { ...wanting, registering: true, keyAbandoned: false },
+    [lease.keyAbandoned ? "RegisterUnderNewKey" : "Register"]
+  ]
 }
 
-/** What a heartbeat under the former key is answered must not be taken for an answer to one under the next. */
-const giveKeyUp = (lease: Lease): Lease => ({
+/** The answer to a heartbeat in flight is about the abandoned key, not about the next. */
+const abandonKey = (lease: Lease): Lease => ({
   ...lease,
-  keyGivenUp: true,
+  keyAbandoned: true,
   outdated: lease.heartbeatInFlight,
   refusals: 0
 })
@@ -61,15 +68,15 @@ const giveKeyUp = (lease: Lease): Lease => ({
 const heartbeat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
   const due = { ...lease, nextHeartbeatAt: NEVER }
   if (lease.heartbeatInFlight) return [due, []]
-  // A heartbeat that is not sent is a heartbeat missed.
-  if (isUnwell(lease, now)) return [{ ...suspect(due), withheld: true }, []]
+  // A heartbeat that is suspended counts as missed.
+  if (isSuspended(lease, now)) return [{ ...suspect(due), withheld: true }, []]
   return [
     { ...due, heartbeatInFlight: true, outOfTurn, missedAt: now + answerTime(lease.ttl, lease.timing) },
     ["Heartbeat"]
   ]
 }
 
-/** How much later than planned a heartbeat is out of its turn, as a part of the interval. */
+/** A heartbeat sent later than this, as a part of the interval, is out of turn. */
 const LATE = 0.1
 
 const tick = (lease: Lease, now: number): Step => {
@@ -83,16 +90,16 @@ const tick = (lease: Lease, now: number): Step => {
   return heartbeat(current, now, isLate || current.failures > 0)
 }
 
-/** A heartbeat out of its turn is followed by one that brings the lease back to its place among the others. */
+/** The heartbeat after one out of turn brings the lease back to its phase. */
 const delayAfter = (lease: Lease, random: number): number =>
   interval(lease.ttl, lease.timing) *
   (lease.outOfTurn ? 1 - lease.phase : 1) *
   (1 - lease.timing.heartbeatJitter + lease.timing.heartbeatJitter * random)
 
-/** Heartbeats for which a process is woken together, as steps of an interval: 0.1 s for a TTL of 60 s. */
+/** Heartbeats fall due at whole steps, so many in an interval: 0.1 s for a TTL of 60 s. */
 const STEPS = 200
 
-/** A wake-up costs more than a heartbeat: the heartbeats of many leases fall due at whole steps, and rather sooner than later. */
+/** Rounds down to a step, so that many leases share a wake-up, which costs more than a heartbeat. */
 const together = (at: number, lease: Lease): number => {
   const step = interval(lease.ttl, lease.timing) / STEPS
   return Math.floor(at / step) * step
@@ -101,9 +108,9 @@ const together = (at: number, lease: Lease): number => {
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
   const deadline = Math.max(lease.deadline, sentAt + lease.ttl)
   const held: Lease = { ...lease, failures: 0, setbacks: 0, registeredSince: false, refusals: 0 }
-  // An answer that took longer than the lease proves nothing any more.
+  // The answer took longer than the lease runs: it proves nothing.
   if (now >= deadline) return awaitsRegistration(held) ? [lose(held), []] : heartbeat(lose(held), now, true)
-  // What was wanted because the lease was lost is not wanted any more; what the lists show is no matter of heartbeats.
+  // A registration wanted because the lease was lost is not needed any more; one wanted by the list still is.
   const wanted = held.wanted === "absent" || held.registering ? held.wanted : undefined
   return [
     {
@@ -119,9 +126,8 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
 }
 
 /**
- * A server that never revives a key (it was deleted, or deregistered before) accepts its registration and refuses every
- * heartbeat. Two such rounds, with no registration in between that failed, tell it from a heartbeat that lost a race and from a
- * database that is down.
+ * A dead key (deleted, or deregistered before): the server accepts its registration and refuses every heartbeat. Two such
+ * rounds without a failed registration tell it from a heartbeat that lost a race and from a database that is down.
  */
 const REFUSALS_OF_A_DEAD_KEY = 2
 
@@ -136,8 +142,8 @@ const refused = (lease: Lease, now: number, random: number): Step => {
   if (lost.registering) return [lost, []]
   if (!lost.registers)
     return [{ ...lost, nextHeartbeatAt: now + registerDelay(lease.setbacks, random, lease.timing) }, []]
-  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(giveKeyUp(lost), "dead_key", now)
-  // The first rounds at once, so that the instance is found again within moments; then as slowly as any failure.
+  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(abandonKey(lost), "dead_key", now)
+  // The first rounds at once, so that the instance is listed again within moments; later ones after a backoff.
   return lost.setbacks <= REFUSALS_OF_A_DEAD_KEY
     ? register(lost, "refused", now)
     : [
@@ -193,7 +199,7 @@ const registered = (lease: Lease, now: number): Step => {
 const registerFailed = (lease: Lease, now: number, random: number): Step => {
   const failed: Lease = { ...lease, registering: false }
   if (!isKept(lease)) return [failed, []]
-  // Acknowledged meanwhile, and so not lost after all.
+  // Acknowledged meanwhile: the lease was not lost.
   if (failed.status === "Live" && (failed.wanted === "expired" || failed.wanted === "refused")) {
     return [{ ...failed, wanted: undefined }, []]
   }
@@ -201,7 +207,7 @@ const registerFailed = (lease: Lease, now: number, random: number): Step => {
     {
       ...failed,
       setbacks: lease.setbacks + 1,
-      // A server that cannot register is a server in trouble: its refusals say nothing against the key.
+      // The server cannot register: its refusals say nothing against the key.
       refusals: 0,
       nextRegisterAt: now + registerDelay(lease.setbacks, random, lease.timing)
     },
@@ -229,27 +235,27 @@ const reconnected = (lease: Lease, now: number, random: number): Step => {
   ]
 }
 
-// By monotonic time the lease may have long to run, and by the server's it may be over: only an answer can tell, and none
-// to what was sent before.
+// The server's clock ran on while ours stood still: only the answer to a heartbeat sent from now on tells whether the
+// lease is still held.
 const suspended = (lease: Lease, now: number): Step => {
   const doubted: Lease = { ...suspect(lease), outdated: lease.heartbeatInFlight }
   return isHeld(lease) ? heartbeat(doubted, now, true) : [doubted, []]
 }
 
 const healthy = (lease: Lease, now: number): Step => {
-  const well: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
-  if (!lease.withheld || !isKept(lease)) return [well, []]
-  // Nothing may have been due since the deadline.
-  const current = isHeld(well) && now >= well.deadline ? lose(well) : well
+  const healthyNow: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
+  if (!lease.withheld || !isKept(lease)) return [healthyNow, []]
+  // No tick may have noticed the deadline while heartbeats were suspended.
+  const current = isHeld(healthyNow) && now >= healthyNow.deadline ? lose(healthyNow) : healthyNow
   if (isHeld(current) || !current.registers) return heartbeat(current, now, true)
   if (awaitsRegistration(current)) return [current, []]
   return register(current, current.wanted ?? "expired", now)
 }
 
-/** What the registry's list says counts only while we believe to stand on it, and are not about to register anyway. */
+/** The registry's list counts only while the lease is held and no registration is due anyway. */
 const isComparable = (lease: Lease): boolean => isHeld(lease) && lease.registers && !awaitsRegistration(lease)
 
-/** Looks in a row that find nothing: a flushed cache shows only who has beaten since, and so the first asks for a heartbeat. */
+/** A flushed cache lists an instance from its next heartbeat on: the first absence only asks for a heartbeat. */
 const ABSENCES_OF_A_LOST_RECORD = 2
 
 const absent = (lease: Lease, now: number): Step => {
@@ -263,7 +269,7 @@ const absent = (lease: Lease, now: number): Step => {
 const displaced = (lease: Lease, reason: "key_conflict" | "service_gone", now: number): Step => {
   if (!isComparable(lease)) return [lease, []]
   const lost: Lease = { ...lose(lease), outdated: lease.heartbeatInFlight, absences: 0 }
-  return register(reason === "key_conflict" ? giveKeyUp(lost) : lost, reason, now)
+  return register(reason === "key_conflict" ? abandonKey(lost) : lost, reason, now)
 }
 
 const pause = (lease: Lease): Step => [
@@ -283,7 +289,7 @@ const pause = (lease: Lease): Step => [
 
 const revive = (lease: Lease, now: number): Step => {
   const back: Lease = {
-    ...giveKeyUp(lease),
+    ...abandonKey(lease),
     status: "Registering",
     wanted: "resumed",
     registering: false,
@@ -311,7 +317,7 @@ const whilePaused = (lease: Lease, event: Event, now: number): Step => {
   }
 }
 
-/** One step. After `Stop` nothing but `Deregister` is asked for; `Stopped` is final. */
+/** One step. `Stop` asks for `Deregister`, and nothing is asked for afterwards; `Stopped` is final. */
 export const step = (lease: Lease, event: Event, now: number, random: number): Step => {
   if (lease.status === "Stopped") return [lease, []]
   if (event._tag === "Ended") return [{ ...lease, status: "Stopped" }, []]

@@ -1,11 +1,11 @@
-/** The numbers by which a lease is kept, in milliseconds unless said otherwise. */
+/** The timing of leases, in milliseconds unless said otherwise. */
 
 export interface Timing {
   /** Heartbeats in one TTL: three, so that two may be lost. */
   readonly heartbeatsPerTtl: number
   /** The shortest time between two heartbeats. */
   readonly minInterval: number
-  /** How much sooner than its turn a heartbeat may come, as a part of the interval. */
+  /** How much earlier than due a heartbeat may be sent, as a part of the interval. */
   readonly heartbeatJitter: number
   /** An answer is overdue after half an interval, but not before this. */
   readonly minAnswerTime: number

@@ -1,11 +1,11 @@
 /**
- * How the heartbeats of many leases share streams: how many streams there are, which one a heartbeat takes, how many heartbeats may be
- * outstanding on one, and when a stream is to be left for another.
+ * How the heartbeats of many leases share streams: how many streams there are, which one a heartbeat takes, how many may be
+ * outstanding on one, and when a stream is replaced.
  *
- * No lease belongs to a stream. A heartbeat takes the stream with the fewest heartbeats before it, so that a lease that joins or
- * leaves moves no other, and a stream that has stalled is passed by.
+ * No lease belongs to a stream. A heartbeat takes the stream with the fewest outstanding, so that a lease that joins or
+ * leaves moves no other, and a stalled stream is passed by.
  *
- * All instants are monotonic milliseconds. `random` is a number from 0 to 1 that the caller draws.
+ * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  */
 import * as Backoff from "../Backoff.js"
 import * as Lease from "./Lease.js"
@@ -35,76 +35,72 @@ export const defaults: Settings = {
 }
 
 /** What the streams have to carry. */
-export interface Load {
+export interface StreamLoad {
   readonly leases: number
-  /** Heartbeats that fall due in a millisecond: the sum over all leases of one by their interval. */
+  /** Heartbeats due in a millisecond: the sum of 1 / interval over all leases. */
   readonly heartbeatsPerMilli: number
-  /** How long the server takes for one heartbeat, as measured. */
+  /** The time that the server takes for one heartbeat, as measured. */
   readonly millisPerHeartbeat: number
 }
 
-/** The server works a stream off one heartbeat at a time: half of its time is kept free. */
+/** The server answers the heartbeats of a stream one at a time: half of its time stays free. */
 const MAX_UTILISATION = 0.5
 
 /**
- * How many streams there should be: one for every 8 leases, up to 16; where the heartbeats of one stream would keep the server
- * busy for more than half an interval, so many that they do not, up to 64. None without leases.
+ * How many streams there should be: one for every 8 leases, up to 16; so many that no stream is busy for more than half an
+ * interval, up to 64. None without leases.
  */
-export const wanted = (settings: Settings, { heartbeatsPerMilli, leases, millisPerHeartbeat }: Load): number => {
+export const wanted = (settings: Settings, { heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad): number => {
   if (leases === 0) return 0
   const usual = Math.min(settings.maxStreams, Math.ceil(leases / settings.leasesPerStream))
-  // A hair less, or rounding errors would ask for a stream more than the rule.
+  // Less a hair: a rounding error must not ask for one more.
   const busy = Math.ceil((heartbeatsPerMilli * millisPerHeartbeat) / MAX_UTILISATION - 1e-9)
   return Math.max(usual, Math.min(settings.maxStreamsWhenSlow, busy))
 }
 
-/** How much more a millisecond holds when this lease joins. */
+/** What this lease adds to the load. */
 export const heartbeatsPerMilli = ({ timing, ttl }: Pick<Lease.Lease, "timing" | "ttl">): number =>
   1 / Lease.interval(ttl, timing)
 
 const RISE = 0.5
 const FALL = 0.1
 
-/**
- * The measure of the time per heartbeat after another answer: quick to rise, since streams must be there before the queues
- * are, and slow to fall.
- */
+/** The measured time per heartbeat after another answer: rises fast, so that streams are there before queues are; falls slowly. */
 export const measure = (measured: number, sample: number): number =>
   measured + (sample - measured) * (sample > measured ? RISE : FALL)
 
 /** One stream, as the choice sees it. */
-export interface Candidate {
-  /** Heartbeats that it was given and that have not been answered. */
+export interface StreamState {
+  /** Heartbeats given to it and not answered. */
   readonly outstanding: number
-  /** When the first of these came to the head of the queue; `Infinity` if there is none. */
+  /** When the first of them reached the head of the queue; `Infinity` if there is none. */
   readonly headSince: number
-  /** Has it answered a heartbeat yet? */
+  /** It has answered a heartbeat. */
   readonly isProven: boolean
 }
 
-/** A stream is not filled further than this even while it is quick: what it was given cannot be taken back. */
+/** The limit of a fast stream: a heartbeat given to it cannot be taken back. */
 const MAX_OUTSTANDING = 32
 
-/** Nobody knows yet whether the stream works: it gets one heartbeat to show it with. */
+/** A new stream gets one heartbeat, to prove that it works. */
 const MAX_OUTSTANDING_UNPROVEN = 1
 
-const mostOutstanding = (settings: Settings, stream: Candidate, millisPerHeartbeat: number, now: number): number => {
+const mostOutstanding = (settings: Settings, stream: StreamState, millisPerHeartbeat: number, now: number): number => {
   if (!stream.isProven) return MAX_OUTSTANDING_UNPROVEN
   const isSlow = millisPerHeartbeat > settings.slowMillis || now - stream.headSince > settings.slowMillis
   return isSlow ? settings.maxOutstandingWhenSlow : MAX_OUTSTANDING
 }
 
-/** So many heartbeats that fall due together take one stream together: sixteen on one cost a fraction of one on each of sixteen. */
+/** Heartbeats due together take one stream: sixteen on one cost a fraction of one on each of sixteen. */
 const BATCH = 16
 
 /**
- * The stream for the next heartbeat: the one with the fewest outstanding among those that may have more, counted in batches of
- * 16 where streams are quick. Among equals each takes 16 heartbeats in its turn; `sent` is the number of heartbeats before this one.
- * `-1` if the heartbeat has to wait.
+ * The stream for the next heartbeat: the one with the fewest outstanding below its limit, counted in batches of 16 on fast
+ * streams. Equals take 16 in turn; `sent` is the number of heartbeats before this one. `-1` if it has to wait.
  */
 export const choose = (
   settings: Settings,
-  streams: ReadonlyArray<Candidate>,
+  streams: ReadonlyArray<StreamState>,
   millisPerHeartbeat: number,
   sent: number,
   now: number
@@ -126,64 +122,61 @@ export const choose = (
   return chosen
 }
 
-/** The instant from which a stream that was opened at `now` is to be replaced. */
+/** When a stream opened at `now` is replaced. */
 export const renewAt = (settings: Settings, now: number, random: number): number =>
   now + settings.lifeMillis * (0.9 + 0.2 * random)
 
-/** How long a stream too many is kept: leases that come and go must not open and end streams all the time. */
+/** A surplus stream is kept so long: leases that come and go must not open and close streams all the time. */
 const SURPLUS_MILLIS = 60_000
 
-/** How many streams are to end, where there have been more than are wanted since `surplusSince`. */
+/** How many streams to close, if there are more than wanted since `surplusSince`. */
 export const surplus = (streams: number, wanted: number, surplusSince: number, now: number): number =>
   wanted === 0 ? streams : now - surplusSince >= SURPLUS_MILLIS ? Math.max(0, streams - wanted) : 0
 
 /**
- * Whether, and when, another stream may be opened. When streams break, one at a time is tried until one has answered, so
- * that a registry that comes back is not met by all of them at once.
+ * When the next stream may be opened. After streams have broken, one at a time is tried until one has answered: a registry
+ * that comes back is not met by all at once.
  */
-export interface Opening {
-  /** Rounds of failures in a row, since a new stream last answered. */
+export interface StreamBackoff {
+  /** Failed rounds in a row since a new stream last answered. */
   readonly failures: number
   readonly notBefore: number
 }
 
-/** Nothing has failed, or a new stream has answered: success alone ends a back-off, never time. */
-export const open: Opening = { failures: 0, notBefore: Number.NEGATIVE_INFINITY }
+/** Nothing has failed since a new stream answered: success ends the backoff, time does not. */
+export const open: StreamBackoff = { failures: 0, notBefore: Number.NEGATIVE_INFINITY }
 
 const FIRST_DELAY = 500
 const DELAY_FACTOR = 1.6
 
-/** The longest wait before the next stream where no lease is held. */
+/** The longest wait before the next stream if no lease is held. */
 export const LONGEST_DELAY = 30_000
 
 const LONGEST_DELAY_WHILE_HELD = 5_000
 
-/**
- * The longest wait before the next stream where a heartbeat of a lease of this TTL waits for one: a sixth of the TTL, at most
- * 5 s, while the lease is held; else 30 s.
- */
+/** The longest wait for a stream that a lease allows: a sixth of its TTL, at most 5 s, while it is held; else 30 s. */
 export const longestDelay = (ttl: number, isHeld: boolean): number =>
   isHeld ? Math.min(ttl / 6, LONGEST_DELAY_WHILE_HELD) : LONGEST_DELAY
 
 /**
- * A stream broke, or was not answered in time: the next one after up to 0.5, 0.8, 1.3 … seconds, never more than
- * `longest`, with full jitter. Streams that break together count once.
+ * A stream broke, or was silent for too long: the next one after up to 0.5, 0.8, 1.3 … s, at most `longest`, with full
+ * jitter. Streams that break together count once.
  */
-export const broke = (opening: Opening, longest: number, now: number, random: number): Opening => {
+export const broke = (opening: StreamBackoff, longest: number, now: number, random: number): StreamBackoff => {
   if (now < opening.notBefore) return opening
   const backoff = { base: FIRST_DELAY, factor: DELAY_FACTOR, cap: longest }
   return { failures: opening.failures + 1, notBefore: now + Backoff.delayMillis(backoff, opening.failures, random) }
 }
 
-/** What a wait is cut to when the registry can be reached again: not to zero, for everyone else is waiting as well. */
+/** What a wait is cut to when the registry can be reached again: not to zero, since other clients wait as well. */
 const REACHABLE_DELAY = 2_000
 
-/** The connection to the registry has come back: the wait ends within 2 s. */
-export const reachable = (opening: Opening, now: number, random: number): Opening =>
+/** The registry can be reached again: the wait ends within 2 s. */
+export const reachable = (opening: StreamBackoff, now: number, random: number): StreamBackoff =>
   opening.failures === 0
     ? opening
     : { ...opening, notBefore: Math.min(opening.notBefore, now + REACHABLE_DELAY * random) }
 
-/** May a stream be opened now, with so many open that have not answered yet? */
-export const mayOpen = (opening: Opening, unproven: number, now: number): boolean =>
+/** Whether a stream may be opened now, with so many unproven. */
+export const mayOpen = (opening: StreamBackoff, unproven: number, now: number): boolean =>
   now >= opening.notBefore && (opening.failures === 0 || unproven === 0)

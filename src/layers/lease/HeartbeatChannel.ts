@@ -30,7 +30,7 @@ const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
  * Plain fields, touched by steps that run to their end: the pool hands heartbeats in, the stream's own fiber takes them out and
  * brings the answers.
  */
-export class HeartbeatChannel implements StreamPlan.Candidate {
+export class HeartbeatChannel implements StreamPlan.StreamState {
   /** Has it answered a heartbeat yet? */
   isProven = false
   /** It is to be replaced: it goes on until another one has answered. */

@@ -6,13 +6,13 @@ import * as StreamPlan from "../../../src/core/lease/StreamPlan.js"
 const settings = StreamPlan.defaults
 const INTERVAL = 20_000
 
-const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): StreamPlan.Load => ({
+const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): StreamPlan.StreamLoad => ({
   leases,
   heartbeatsPerMilli: leases / interval,
   millisPerHeartbeat
 })
 
-const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): StreamPlan.Candidate => ({
+const stream = (outstanding: number, more: Partial<StreamPlan.StreamState> = {}): StreamPlan.StreamState => ({
   outstanding,
   headSince: outstanding === 0 ? Number.POSITIVE_INFINITY : 0,
   isProven: true,
@@ -20,7 +20,7 @@ const stream = (outstanding: number, more: Partial<StreamPlan.Candidate> = {}): 
 })
 
 /** The choice at instant 0, where no head has waited yet. */
-const choose = (streams: ReadonlyArray<StreamPlan.Candidate>, millisPerHeartbeat = 1, sent = 0, now = 0) =>
+const choose = (streams: ReadonlyArray<StreamPlan.StreamState>, millisPerHeartbeat = 1, sent = 0, now = 0) =>
   StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, now)
 
 describe("StreamPlan: how many streams", () => {

@@ -6,7 +6,7 @@ interface Task extends TimerQueue.Timed {
   readonly name: number
 }
 
-const task = (name: number): Task => ({ name, ...TimerQueue.unplanned() })
+const task = (name: number): Task => ({ name, ...TimerQueue.unscheduled() })
 
 const drain = (queue: TimerQueue.TimerQueue<Task>, now: number): ReadonlyArray<number> => {
   const taken: Array<number> = []
