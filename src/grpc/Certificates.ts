@@ -1,4 +1,4 @@
-/** Certificates and keys: read, checked, and read again when their files change. */
+/** Reads and checks certificates and keys, and reads them again when their files change. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -17,11 +17,11 @@ export interface Sources {
   readonly ca?: Pem | undefined
   readonly certificate?: Pem | undefined
   readonly privateKey?: SecretPem | undefined
-  /** How often files are looked at again. Default 30 seconds; more than 0, at most 1 day. */
+  /** How often files are read again. Default 30 seconds; more than 0, at most 1 day. */
   readonly reloadInterval?: Duration.DurationInput | undefined
 }
 
-/** Their texts, which have been checked: all parse, none has expired, and the key is the certificate's. */
+/** Texts that passed the checks: all parse, none has expired, and the key is the certificate's. */
 export interface Material {
   readonly ca: string | undefined
   readonly identity: { readonly certificate: string; readonly privateKey: Redacted.Redacted } | undefined
@@ -46,7 +46,7 @@ interface Texts {
   readonly privateKey: Redacted.Redacted | undefined
 }
 
-// Only a file is told: of a value there is nothing to tell but the value.
+// A file is named; a value is never shown.
 const refusing =
   (field: Field, source: Pem | undefined) =>
   (problem: string): AioConfigError =>
@@ -101,7 +101,7 @@ const certificatesIn = (text: string, refuse: Refuse): Either.Either<Certificate
   })
 }
 
-// What has expired has done so by the real clock, whatever clock the program runs under.
+// Certificates expire by the real clock, whatever clock the program runs under.
 // @effect-diagnostics-next-line globalDate:off
 const wallNow = (): number => Date.now()
 
@@ -113,7 +113,7 @@ const untimely = (certificate: X509Certificate): string | undefined => {
   return now < Date.parse(certificate.validFrom) ? `is not valid before ${day(certificate.validFrom)}` : undefined
 }
 
-// A bundle of authorities holds some that have expired; a chain is as old as the certificate it begins with.
+// A bundle of authorities may hold expired ones, as long as one is valid.
 const checkCa = (text: string, refuse: Refuse): Either.Either<void, AioConfigError> =>
   Either.flatMap(certificatesIn(text, refuse), (certificates) => {
     const problems = certificates.map(untimely)
@@ -166,12 +166,12 @@ const intervalOf = ({ reloadInterval }: Sources): Either.Either<Duration.Duratio
       )
 }
 
-/** What was made of certificates, and what is made of them later. */
+/** What was made of the certificates, and of each change of them. */
 export interface Watched<A> {
   readonly initial: A
   /**
-   * From now on, until the scope closes, hands over what is made of every change. A change that does not pass the checks
-   * is logged, once for each problem, and tried again.
+   * From now on, until the scope closes, hands over what is made of each change. A change that fails the checks is logged,
+   * once for each problem, and tried again.
    */
   readonly follow: (use: (changed: A) => void) => Effect.Effect<void, never, Scope.Scope>
 }
@@ -180,7 +180,7 @@ const isFile = (source: Pem | undefined): boolean => source !== undefined && "fi
 
 /**
  * Reads and checks certificates, and makes something of them. Fails with `AioConfigError` that names the field (`tls.ca`)
- * and the file. Neither an error nor a log ever holds what a key is.
+ * and the file. No error and no log holds a key.
  */
 export const load = <A>(
   sources: Sources,
@@ -199,18 +199,16 @@ export const load = <A>(
         if (!isSame(texts, inUse)) {
           use(yield* build(texts))
           inUse = texts
-          yield* Effect.logInfo("the certificates were changed, and are in use")
+          yield* Effect.logInfo("the changed certificates are in use")
         }
         warned.clear()
       }).pipe(
         Effect.catchAll((error) => {
           if (warned.has(error.message)) return Effect.void
           warned.add(error.message)
-          return Effect.logWarning(
-            `the certificates cannot be used as they are now, and the former stay in use: ${error.message}`
-          )
+          return Effect.logWarning(`the changed certificates cannot be used, the former stay in use: ${error.message}`)
         }),
-        Effect.catchAllCause((cause) => Effect.logWarning("the certificates could not be looked at", cause))
+        Effect.catchAllCause((cause) => Effect.logWarning("the certificates could not be read again", cause))
       )
 
     const follow: Watched<A>["follow"] = (use) =>

@@ -1,12 +1,9 @@
-/**
- * The rpcs of the wire, from descriptors that were compiled ahead of time: nothing is read from disk at run time, so that
- * the library works when it is bundled into one file.
- */
+/** The rpcs of the wire. Their descriptors are compiled ahead of time: a bundled library reads no file at run time. */
 import * as ProtoLoader from "@grpc/proto-loader"
 import { descriptors } from "../wire/descriptors.js"
 import type * as Messages from "../wire/Messages.js"
 
-/** What a client needs to know of an rpc. `name` is for people: `RegistryService/ListServices`. */
+/** What a client needs of an rpc. `name` is for errors: `RegistryService/ListServices`. */
 export interface Method<Request, Response> {
   readonly path: string
   readonly name: string
@@ -61,9 +58,7 @@ export const auth = /*#__PURE__*/ methods<Messages.ClientAuthService>(serviceNam
 
 export const registry = /*#__PURE__*/ methods<Messages.RegistryService>(serviceNames.registry)
 
-/**
- * The same rpc, whose answer is handed out as the bytes that came: for answers that are large, and decoded in slices.
- */
+/** The same rpc with its answer as bytes: for large answers, which are decoded in slices. */
 export const inBytes = <Request>(method: Method<Request, unknown>): Method<Request, Buffer> => ({
   ...method,
   deserialize: (bytes) => bytes

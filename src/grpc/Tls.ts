@@ -13,13 +13,13 @@ import * as Certificates from "./Certificates.js"
 export interface Client {
   readonly credentials: grpc.ChannelCredentials
   readonly serverName: string | undefined
-  /** From now on, until the scope closes, hands over new credentials when the files have changed, and are good. */
+  /** From now on, until the scope closes, hands over new credentials when the files have changed and pass the checks. */
   readonly follow: Certificates.Watched<grpc.ChannelCredentials>["follow"]
 }
 
 const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text))
 
-// Each part has parsed, so that what OpenSSL still has against them are its own rules: a key that is too short, say.
+// Each part has parsed: OpenSSL refuses it by its own rules, such as the length of a key.
 const accepted = <A>(make: () => A): Either.Either<A, AioConfigError> =>
   Either.try({
     try: make,
@@ -58,7 +58,7 @@ export const client = (tls: AioConfig.Tls): Effect.Effect<Client, AioConfigError
     return { credentials: initial, serverName: tls.serverName, follow }
   })
 
-// grpc-js's own credentials keep the certificates they began with; those of its watcher take two files, and no values.
+// grpc-js's own credentials keep their first certificates; those of its watcher take files only.
 class ChangingServerCredentials extends grpc.ServerCredentials {
   constructor(initial: grpc.ServerCredentials) {
     super(initial._getConstructorOptions(), initial._getSecureContextOptions() ?? {})
@@ -72,7 +72,7 @@ class ChangingServerCredentials extends grpc.ServerCredentials {
 }
 
 /**
- * The server's side. Certificates that change are used for the connections that come from then on, until the scope closes.
+ * The server's side. Changed certificates are used for new connections, until the scope closes.
  * Fails with `AioConfigError` that names the field, and the file where there is one.
  */
 export const server = (tls: AioConfig.ServerTls): Effect.Effect<grpc.ServerCredentials, AioConfigError, Scope.Scope> =>
@@ -119,7 +119,7 @@ const handshake: ReadonlyArray<readonly [said: RegExp, meant: string]> = [
   ],
   [
     /unable to (verify|get)|self.signed certificate/,
-    `nobody who is trusted here has signed the server's certificate: see ${SETTING.ca}`
+    `no trusted authority has signed the server's certificate: see ${SETTING.ca}`
   ],
   [/wrong version number|packet length too long/, "the server does not speak TLS"],
   [CLOSED, `the server ended the handshake, as it does when it refuses the client certificate: see ${SETTING.identity}`]
@@ -129,9 +129,7 @@ const plain: typeof handshake = [
   [CLOSED, "the server closed the connection, as it does when it expects TLS: see tls (AIO_TLS=true)"]
 ]
 
-/**
- * Adds what it means to what grpc-js and OpenSSL say of a connection that could not be made. Other errors stay as they are.
- */
+/** Adds the cause and the setting to errors of a failed handshake. Other errors stay as they are. */
 export const explain = (isEncrypted: boolean): ((error: AioRpcError) => AioRpcError) => {
   const rules = isEncrypted ? handshake : plain
   return (error) => {

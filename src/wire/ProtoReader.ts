@@ -11,10 +11,10 @@ export class Malformed extends Error {
 
 const MAX_GROUPS = 100
 
-/** How many integers are remembered: a power of two. */
+/** The size of the cache of integers: a power of two. */
 const INTEGERS = 64
 
-/** Where a text was, and what it was: most instances have the env of the one before them, and often its JSON. */
+/** The last text of a field, and where it was: most instances have the env of the one before, and often its JSON. */
 export class LastText {
   start = 0
   length = 0
@@ -22,11 +22,11 @@ export class LastText {
 }
 
 /**
- * Where one is in the bytes, and where the message that is being read ends: no field reaches beyond that. Every method
- * throws {@link Malformed} for what is not there.
+ * A position in the bytes, and the end of the current message, beyond which no field reaches. Every method throws
+ * {@link Malformed} for malformed bytes.
  *
- * A text is copied out of the bytes, so that it does not keep them in memory; what is no UTF-8 in it becomes U+FFFD, as
- * in protobufjs.
+ * A text is copied out of the bytes, so that it does not keep them in memory; invalid UTF-8 becomes U+FFFD, as in
+ * protobufjs.
  */
 export class ProtoReader {
   position = 0
@@ -56,7 +56,7 @@ export class ProtoReader {
     return text
   }
 
-  /** A text that is often the same as `last`, of the same bytes: then it is the same string, and costs no memory. */
+  /** A text that often repeats `last`, of the same bytes: then it is the same string, and costs no memory. */
   textLike(last: LastText): string {
     const length = this.length()
     const start = this.position
@@ -71,7 +71,7 @@ export class ProtoReader {
     return last.text
   }
 
-  /** An `int64` as a decimal string, exact. One that came shortly before is the same string. */
+  /** An `int64` as an exact decimal string. A recent one is the same string. */
   int64(): string {
     const low = this.bits28()
     if (!this.goesOn) return this.decimal(low, low)
@@ -83,9 +83,9 @@ export class ProtoReader {
     return String(BigInt.asIntN(64, (BigInt(high) << 56n) | (BigInt(middle) << 28n) | BigInt(low)))
   }
 
-  /** Passes over the value of a field that nobody knows, or that has another wire type than it should. */
+  /** Skips the value of an unknown field, or of a field with another wire type than its own. */
   skip(tag: number): void {
-    // A group within a group within a group: a counter instead of a stack.
+    // Nested groups: a counter instead of a stack.
     let groups = 0
     for (let type = tag & 7; ; type = this.tag() & 7) {
       if (type === 0) this.int64()
@@ -100,7 +100,7 @@ export class ProtoReader {
     }
   }
 
-  /** Did the last four bytes of a varint say that there are more? */
+  /** True if the last four bytes of a varint announced more. */
   private goesOn = false
 
   // Times, ports and the ids of services come again and again.
@@ -116,7 +116,7 @@ export class ProtoReader {
     return this.decimals[place] ?? ""
   }
 
-  /** From the end: what differs in JSON written by one program is seldom its beginning. */
+  /** Compared from the end: JSON texts of one program rarely differ at their beginning. */
   private repeats(start: number, length: number): boolean {
     const { bytes, position } = this
     for (let i = length - 1; i >= 0; i--) if (bytes[position + i] !== bytes[start + i]) return false

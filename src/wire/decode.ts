@@ -12,7 +12,7 @@ import { badField, hard, wireError } from "./errors.js"
 import type * as Messages from "./Messages.js"
 import { millis, Seconds, type Skip, serviceOf, serviceWithInstancesOf } from "./records.js"
 
-/** A value together with what had to be left out of it, each with the field and the offending value. */
+/** A value, and what was left out of it, each with its field and the offending value. */
 export interface Decoded<A> {
   readonly value: A
   readonly skipped: ReadonlyArray<AioWireError>
@@ -75,7 +75,7 @@ const decodeHeartbeat_ = Schemas.decoder(Schema.Struct({ expires_at: Seconds }))
 export const decodeHeartbeat = (raw: Messages.HeartbeatResponse): Either.Either<number, AioWireError> =>
   Either.map(hard("HeartbeatResponse", decodeHeartbeat_(raw), raw), (wire) => Math.max(0, millis(wire.expires_at)))
 
-// What a header can carry: grpc-js throws for anything else, and shows the token in what it throws.
+// What a header can carry: for anything else grpc-js throws an error that shows the token.
 const HeaderValue = Schemas.matching(/^[!-~]+$/)
 
 const decodeToken_ = Schemas.decoder(

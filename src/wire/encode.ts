@@ -116,7 +116,7 @@ export const encodeRegisterInstance = (
       instance.endpoint ?? (endpoints_json === "" && port !== undefined ? Address.format({ host, port }) : undefined),
       max.endpoint
     )
-    // The server takes endpoints without a port, and then nobody can dial any of them.
+    // The server accepts endpoints without a port, which cannot be dialled.
     if (endpoint === "" && (endpoints_json === "" || port === undefined)) {
       return yield* fail(
         "instance.endpoint",

@@ -1,4 +1,4 @@
-/** What was wrong with a message. */
+/** Errors of a message that does not decode. */
 import * as Either from "effect/Either"
 import * as Schemas from "../internal/schemas.js"
 import { AioWireError } from "../schemas/AioError.js"

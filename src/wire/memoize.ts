@@ -1,8 +1,6 @@
-/**
- * Remembers what a text was decoded to. Many instances carry the same JSON, and the same instance carries it for days.
- */
+/** Remembers what a text decodes to. Many instances carry the same JSON, and the same instance carries it for days. */
 
-// What fifty thousand instances carry. With the values some tens of megabytes at the very most, whatever a registry lists.
+// The JSON of 50,000 instances. With the values tens of megabytes at most, whatever a registry lists.
 const MAX_CHARACTERS = 4 * 1024 * 1024
 const MAX_LENGTH = 4_096
 
@@ -13,9 +11,9 @@ const freeze = (value: unknown): void => {
 }
 
 /**
- * Was this text here before? A table of hashes (Java's `String.hashCode`), each in the place of its last bits until another
- * one wants it: the texts themselves are not kept, which would cost more than decoding them. Wrong now and then, either way:
- * then a text is remembered a time too early, or too late.
+ * Tells whether a text came before, by a table of hashes (Java's `String.hashCode`), each in the place of its last bits:
+ * keeping the texts would cost more than decoding them. A collision makes it wrong: a text is then remembered too early or too
+ * late.
  */
 const makeSeen = (): ((text: string) => boolean) => {
   const hashes = new Int32Array(65_536)
@@ -30,11 +28,10 @@ const makeSeen = (): ((text: string) => boolean) => {
 }
 
 /**
- * A memo for a function from a text to a value, or to `undefined` where there is none: then nothing is remembered, so that
- * a bad text is told of each time.
+ * A memo for a function from a text to a value. `undefined` is not remembered, so that a bad text is reported each time.
  *
- * A value is remembered, and frozen since everybody is then given the same one, when its text comes a second time. Most
- * texts of a large registry's first list never come twice in it. All is forgotten when the memo is full.
+ * A value is remembered when its text comes a second time, since most texts of a large registry's first list come once, and
+ * frozen, since it is then shared. A full memo forgets everything.
  */
 export const memoize = <A>(decode: (text: string) => A | undefined): ((text: string) => A | undefined) => {
   const seen = makeSeen()

@@ -1,7 +1,4 @@
-/**
- * From a record of the wire, a service or an instance, to a domain value: the same for every message that has one in it,
- * and whoever read the message.
- */
+/** From a record of the wire, a service or an instance, to a domain value: the same for every message and every reader. */
 import * as Either from "effect/Either"
 import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
@@ -51,10 +48,10 @@ const isPort = accepts(Port)
 
 export const millis = (seconds: string): number => Number(seconds) * 1_000
 
-/** Is told what was left out. */
+/** Called with what was left out. */
 export type Skip = (error: AioWireError) => void
 
-// Whoever walks a value, to compare or to print it, does so recursively: one instance's JSON must not exhaust the stack.
+// Values are compared and printed recursively: one instance's JSON must not exhaust the stack.
 const MAX_DEPTH = 100
 
 const isDeeper = (value: JsonValue, levels: number): boolean => {
@@ -65,7 +62,6 @@ const isDeeper = (value: JsonValue, levels: number): boolean => {
 const isJsonObject = (value: JsonValue | undefined): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** What JSON.parse gives is JSON all the way down: only its outermost shape, and its depth, are in question. */
 const parseJson = (text: string): JsonValue | undefined => {
   try {
     return JSON.parse(text)
@@ -89,7 +85,7 @@ const jsonObject = (protoMessage: string, field: string, text: string, skip: Ski
 
 const noJson: JsonObject = Object.freeze({})
 
-/** `undefined` where anything had to be left out: that is told of each time, and so is not remembered. */
+/** `undefined` if anything was left out: that is reported each time, and so not remembered. */
 const wholeEndpoints = memoize((text) => {
   let isWhole = true
   const endpoints = partialEndpoints(text, () => {
@@ -135,7 +131,7 @@ const partialEndpoints = (text: string, skip: Skip): ReadonlyArray<Endpoint> => 
       endpoints.push(endpoint)
     }
   }
-  // As long as it must be: V8 leaves room for sixteen more in what was pushed into, for as long as it lives.
+  // A copy of exact length: V8 keeps room for sixteen more in an array that was pushed into.
   return endpoints.slice()
 }
 
@@ -171,10 +167,7 @@ const explained = (raw: unknown, skip: Skip): typeof WireInstance.Type | undefin
   return undefined
 }
 
-/**
- * The one place where an instance of the wire becomes an instance of the domain: `undefined` where it cannot, of which
- * `skip` is told, as it is of single fields.
- */
+/** An instance of the domain, or `undefined` if it does not decode; `skip` is called for that and for single fields. */
 export const instanceOf = (raw: unknown, skip: Skip): Instance | undefined => {
   const wire = isWireInstance(raw) ? raw : explained(raw, skip)
   if (wire === undefined) return undefined

@@ -1,6 +1,6 @@
-/** An offending value, for people. */
+/** Shows an offending value in an error. */
 
-// Whatever was not expected comes here, a bigint and a cycle as well.
+// Any value comes here, a bigint and a cycle too.
 const written = (value: unknown): string => {
   try {
     return JSON.stringify(value) ?? String(value)

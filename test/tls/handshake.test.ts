@@ -92,7 +92,7 @@ describe("TLS", () => {
 })
 
 describe("a handshake that fails says why, and what to set:", () => {
-  it.scopedLive("an authority that nobody has told us of", () =>
+  it.scopedLive("an unknown authority", () =>
     Effect.gen(function* () {
       const { address } = yield* serving(yield* ours)
       for (const tls of [true, { ca: { value: (yield* makeAuthority("Another")).certificate } }]) {
@@ -100,7 +100,7 @@ describe("a handshake that fails says why, and what to set:", () => {
         assert.strictEqual(code, StatusCode.UNAVAILABLE)
         assert.match(
           details,
-          /established\. unable to verify the first certificate \(nobody .* trusted .* tls\.ca \(AIO_TLS_CA_FILE\)\)$/
+          /established\. unable to verify the first certificate \(no trusted authority .* tls\.ca \(AIO_TLS_CA_FILE\)\)$/
         )
       }
     })

@@ -265,7 +265,7 @@ describe("certificates that change on disk", () => {
         yield* files.write("ca.pem", (yield* makeAuthority("Another")).certificate)
         yield* eventually(
           "that they are in use",
-          Effect.sync(() => lines.some((line) => line.includes("the certificates were changed, and are in use")))
+          Effect.sync(() => lines.some((line) => line.includes("the changed certificates are in use")))
         )
         yield* Effect.sleep("200 millis")
         assert.strictEqual(sockets, 0)

@@ -1,4 +1,4 @@
-/** A call of a plain grpc-js client that is given the token, and sent again when the token is refused. */
+/** A plain grpc-js client's call: it gets the token, and is sent again when the token is refused. */
 import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -24,11 +24,11 @@ type Intercepted = ReturnType<grpc.NextCall>
 type MessageContext = Parameters<Intercepted["sendMessageWithContext"]>[0]
 
 /**
- * Why there is no token, as a status. grpc-js turns codes that a "control plane" must not use into `INTERNAL`; these pass.
+ * Why there is no token, as a status, in codes that grpc-js passes on: it turns others into `INTERNAL`.
  */
 export const toStatus = (cause: Cause.Cause<AioError>): { readonly code: number; readonly details: string } => {
   const error = Cause.squash(cause)
-  // What was thrown may quote anything, a secret included.
+  // A defect may quote a secret.
   if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details: "the call could not be made" }
   const details = error.message
   if (error._tag === "AioCredentialsRejected") return { code: StatusCode.UNAUTHENTICATED, details }
@@ -42,9 +42,9 @@ interface Answer {
 }
 
 /**
- * Begins when it is started. What is sent before there is a token, and what may have to be sent again, is kept; the answer
- * of a call that may be sent again is held until it has ended. The deadline and the cancellation are kept here while there
- * is no call on the wire: one whose interceptor waits would lose both (grpc-node#1985).
+ * Keeps what is sent before there is a token, and what may have to be sent again; holds the answer of a repeatable call until
+ * the call has ended. Deadline and cancellation are handled here while no call is on the wire: a call whose interceptor waits
+ * loses both (grpc-node#1985).
  */
 class AuthorizedCall implements Intercepted {
   private metadata = new grpc.Metadata()
@@ -91,7 +91,7 @@ class AuthorizedCall implements Intercepted {
     )
   }
 
-  /** Requests that go on for as long as they like are not kept for another time. */
+  /** A stream of requests has no bound, and is not kept. */
   private isRepeatable(): boolean {
     return !this.options.method_definition.requestStream
   }
@@ -129,7 +129,7 @@ class AuthorizedCall implements Intercepted {
     })
   }
 
-  // A stream that has answered cannot be taken back, whatever it ends with.
+  // What a stream has answered cannot be taken back.
   private outcome(status: grpc.StatusObject): Effect.Effect<grpc.StatusObject, AioRpcError> {
     if (status.code === StatusCode.OK || this.isAnswered) return Effect.succeed(status)
     const { path: method } = this.options.method_definition
@@ -138,7 +138,7 @@ class AuthorizedCall implements Intercepted {
     return Effect.fail(error)
   }
 
-  // What is called back is not ours, and may throw: not within the turn of a fiber, which would take others down with it.
+  // The listener is foreign and may throw: not within the turn of a fiber, which would fail others.
   private endSoon(status: grpc.StatusObject): void {
     queueMicrotask(() => this.end(status))
   }
@@ -163,7 +163,7 @@ class AuthorizedCall implements Intercepted {
 
   sendMessageWithContext(context: MessageContext, message: unknown): void {
     const isKept = this.isRepeatable()
-    // Written once as far as the caller is concerned.
+    // The caller hears of the first write only.
     if (isKept) this.sent.push({ context: context.flags === undefined ? {} : { flags: context.flags }, message })
     if (this.current !== undefined) this.current.sendMessageWithContext(context, message)
     else if (!isKept) this.sent.push({ context, message })

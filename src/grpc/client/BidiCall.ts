@@ -133,7 +133,7 @@ class OpenBidiCall<A, Request, Response> {
           new AioRpcError({
             method: this.method.name,
             code: StatusCode.UNAVAILABLE,
-            details: "the server ended the stream while requests were to come"
+            details: "the server ended the call before the last request"
           })
         )
       )
@@ -241,13 +241,8 @@ const open = <A, Request, Response>(
           method,
           token
         ),
-      // Without the cause: grpc-js quotes metadata that it does not like, and a token is part of it.
-      catch: () =>
-        new AioRpcError({
-          method: method.name,
-          code: StatusCode.CANCELLED,
-          details: "the layer of this call has been closed"
-        })
+      // Without the cause: grpc-js quotes metadata, and the token is part of it.
+      catch: () => ServerStatus.layerClosed(method.name)
     }),
     (call) => Effect.sync(() => call.leave())
   )

@@ -28,10 +28,10 @@ export interface RpcDefinition<Request, Response> {
 export const channelOptions = (options: Options): grpc.ChannelOptions => ({
   // Otherwise two layers of one process, or a channel and its replacement, share one dead connection.
   "grpc.use_local_subchannel_pool": 1,
-  // A proxy of the environment is for whatever else this process does, unless somebody asks for it.
+  // A proxy of the environment is used only on request: it is meant for other traffic of the process.
   "grpc.enable_http_proxy": options.httpProxy ? 1 : 0,
   "grpc.service_config_disable_resolution": 1,
-  // Retries are this package's: it knows which calls may be repeated, and which codes lie.
+  // Retries are this package's: it knows which calls may be repeated, and which codes mislead.
   "grpc.enable_retries": 0,
   "grpc.initial_reconnect_backoff_ms": options.reconnectDelayMillis,
   "grpc.max_reconnect_backoff_ms": options.maxReconnectDelayMillis,
@@ -44,7 +44,7 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
         "grpc.keepalive_timeout_ms": options.keepalive.timeoutMillis,
         "grpc.keepalive_permit_without_calls": options.keepalive.whenIdle ? 1 : 0
       }),
-  // The first is for the handshake, the second for what a proxy routes by: a name that only one of them hears helps nobody.
+  // The first is for the handshake, the second for what a proxy routes by: both need the name.
   ...(options.serverName === undefined
     ? {}
     : { "grpc.ssl_target_name_override": options.serverName, "grpc.default_authority": options.serverName })
@@ -54,14 +54,14 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
 export const open = (address: Address.Address, credentials: grpc.ChannelCredentials, options: Options): Channel =>
   new grpc.Channel(`dns:${Address.format(address)}`, credentials, channelOptions(options))
 
-/** The addresses that a channel dials, as far as its target tells them: `dns:host:port`, `ipv4:…` or `host:port`. */
+/** The addresses that a channel dials, as far as its target says: `dns:host:port`, `ipv4:…` or `host:port`. */
 export const targets = (channel: Channel): ReadonlyArray<Address.Address> =>
   Either.getOrElse(
     Address.parse("channel", channel.getTarget().replace(/^(?:dns|ipv4|ipv6):(?:\/\/[^/]*\/)?/, "")),
     () => []
   )
 
-/** Is the channel known to be unable to connect right now? (It goes on trying.) */
+/** True if the last attempt to connect failed. The channel goes on trying. */
 export const isFailing = (channel: Channel): boolean =>
   channel.getConnectivityState(false) === grpc.connectivityState.TRANSIENT_FAILURE
 
@@ -71,7 +71,7 @@ const authorize = (metadata: grpc.Metadata, token: Redacted.Redacted): void => {
   if (value !== "") metadata.set("authorization", `Bearer ${value}`)
 }
 
-/** A copy of somebody else's metadata, with the token. */
+/** A copy of the caller's metadata, with the token. */
 export const authorized = (metadata: grpc.Metadata, token: Redacted.Redacted): grpc.Metadata => {
   const result = metadata.clone()
   authorize(result, token)
@@ -91,7 +91,7 @@ export const metadata = (options: {
   return result
 }
 
-/** The first key that grpc-js refuses to send, by itself or for its value. */
+/** The first key that grpc-js refuses to send, for its name or its value. */
 export const illegalMetadata = (more: Readonly<Record<string, string>> | undefined): string | undefined => {
   const probe = new grpc.Metadata()
   return Object.entries(more ?? {}).find(([key, value]) => {

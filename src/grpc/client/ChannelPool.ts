@@ -85,7 +85,7 @@ export const make = (
       kept: () =>
         log(
           Effect.logWarning(
-            `no connection to ${address} with the new certificates so far: the one with the former is kept as long as it lasts`
+            `no connection to ${address} with the new certificates yet: the former one stays in use while it lasts`
           )
         )
     })

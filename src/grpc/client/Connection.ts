@@ -1,5 +1,5 @@
 /**
- * The connection to the registry: channels that live as long as the layer, and the two kinds of call over them.
+ * The connection to the registry: channels that live as long as the layer, unary and bidirectional calls.
  *
  * @since 0.1.0
  */
@@ -51,13 +51,13 @@ export declare namespace Connection {
       request: Request,
       options: Unary.Options
     ) => Effect.Effect<Response, AioRpcError | AioWireError>
-    /** How long a call may take that is given no deadline of its own, the token and all attempts included. */
+    /** The default limit of a call, token and all attempts included. */
     readonly deadlineMillis: number
-    /** How many addresses a call may go to. */
+    /** The number of addresses. */
     readonly addresses: number
     /** For plain grpc-js clients: each call goes where a call of ours would go. Closing it does nothing. */
     readonly channel: Channel.Channel
-    /** Runs over a channel of its own: a stream that fills its window must not hold up calls. */
+    /** Over channels of its own: a stream that fills its window must not delay unary calls. */
     readonly bidiCall: <A, E, R, Request, Response>(
       method: Method<Request, Response>,
       token: Redacted.Redacted,
@@ -65,9 +65,9 @@ export declare namespace Connection {
       encode: (request: A) => Either.Either<Request, AioConfigError>,
       options?: BidiCall.Options
     ) => Stream.Stream<BidiCall.Answered<A, Response>, E | AioConfigError | AioRpcError | AioWireError, R>
-    /** Whenever a connection has come about after there could be none, to one of the addresses. */
+    /** Emits when an address can be reached again. */
     readonly reconnects: Stream.Stream<void>
-    /** The address of this machine on the way to the registry, whether that answers or not. */
+    /** The address of this machine on the way to the registry, whether or not that answers. */
     readonly localHost: Effect.Effect<string, AioRpcError>
   }
 }
@@ -77,7 +77,7 @@ export declare namespace Connection {
  * @category models
  */
 export interface Options extends Transport.Transport {
-  /** How long a call may take that is given no deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
+  /** The limit of a call without a deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
   readonly deadline?: Duration.DurationInput | undefined
   /**
    * `host:port`, or several separated by commas (or as a list): calls go round-robin over those that can be reached,
@@ -123,7 +123,7 @@ const refusePlaintext = (
       })
     )
   }
-  // What is on loopback here is elsewhere for a proxy, and so may be the proxy itself.
+  // A loopback address is another machine for a proxy, and the proxy may be remote as well.
   return options.httpProxy === true
     ? Effect.fail(
         new AioConfigError({
@@ -139,7 +139,7 @@ const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioCo
   tls === undefined || tls === false ? Effect.succeed(undefined) : Tls.client(tls === true ? {} : tls)
 
 /**
- * Fails with `AioConfigError` for an address that is none, for plain text to an address that is not on loopback, or for
+ * Fails with `AioConfigError` for an invalid address, for plain text to an address that is not on loopback, or for
  * certificates that cannot be used. Does not connect: the first call does. Closing the scope closes the channels.
  *
  * @since 0.1.0
@@ -160,7 +160,7 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forCalls.reopen(changed)
       forStreams.reopen(changed)
     }) ?? Effect.void
-    // After the channels, and so ended before these are closed.
+    // Acquired after the channels: calls end before these are closed.
     const openCalls = yield* PlainClient.openCalls
     return over({
       deadlineMillis,
@@ -200,8 +200,8 @@ const over = ({
 })
 
 /**
- * Over a channel that you opened, and close: it is neither checked for plain text nor ever replaced; when it swallows calls,
- * that is logged. Calls and streams share it. Fails with `AioConfigError` for a deadline that is none.
+ * Over a channel that you open and close: not checked for plain text, never replaced; when it swallows calls, that is logged.
+ * Calls and streams share it. Fails with `AioConfigError` for an invalid deadline.
  *
  * @since 0.1.0
  * @category constructors
@@ -216,9 +216,9 @@ export const fromChannel = (
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
     const pool = ChannelPool.fixed(channel, clock, Transport.defaults.silentCalls, () =>
       runFork(
-        Effect.logWarning(
-          "calls end at their deadline on the channel that was given, and nothing at all is received"
-        ).pipe(Annotations.from("Connection"))
+        Effect.logWarning("calls on the given channel end at their deadline, and nothing is received").pipe(
+          Annotations.from("Connection")
+        )
       )
     )
     // Whether the channel is encrypted is not known.

@@ -1,7 +1,4 @@
-/**
- * Deadlines of the wire. They are instants of the real clock whatever clock the program runs under, because the
- * transport keeps them with real timers; so only durations come in here.
- */
+/** Deadlines of calls: instants of the real clock whatever clock the program runs under, since grpc-js uses real timers. */
 import * as Effect from "effect/Effect"
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -16,24 +13,22 @@ export const after = (millis: number): Deadline => Date.now() + millis
 export const of = (deadline: Date | number | undefined): Deadline =>
   deadline instanceof Date ? deadline.getTime() : (deadline ?? Number.POSITIVE_INFINITY)
 
-/** Has it passed? */
+/** True if it has passed. */
 export const isOver = (deadline: Deadline): boolean => after(0) >= deadline
 
-/**
- * Fails with `DEADLINE_EXCEEDED` what has to come before a call starts, the token above all, at the call's own deadline.
- */
+/** Limits what precedes a call, such as acquiring the token, by the call's deadline: then fails with `DEADLINE_EXCEEDED`. */
 export const before = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   deadline: Deadline,
   method: string
 ): Effect.Effect<A, E | AioRpcError, R> =>
-  // Within a finalizer nothing is interrupted, and so nothing timed out, that is not told that it may be.
+  // Within a finalizer nothing times out unless it is made interruptible.
   Effect.timeoutFail(Effect.interruptible(effect), {
     duration: Math.max(0, deadline - after(0)),
     onTimeout: () =>
       new AioRpcError({
         method,
         code: StatusCode.DEADLINE_EXCEEDED,
-        details: "no token was to be had before the deadline of the call"
+        details: "no token before the deadline of the call"
       })
   })

@@ -1,5 +1,5 @@
 /**
- * Asking a server how it is, by `grpc.health.v1.Health/Check`.
+ * Health checks by `grpc.health.v1.Health/Check`.
  *
  * Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  */
@@ -19,11 +19,11 @@ import * as ManagedChannel from "./ManagedChannel.js"
 import * as Unary from "./Unary.js"
 
 interface Response {
-  /** By its name; a number where it has none. */
+  /** A name, or a number without one. */
   readonly status: string | number
 }
 
-// The half of the protocol that a client needs. It belongs to grpc, not to the wire of AIO: hence not in proto/.
+// The client's half of the protocol. It belongs to grpc, not to the wire of AIO: hence not in proto/.
 const messages = {
   HealthCheckRequest: { fields: { service: { type: "string", id: 1 } } },
   HealthCheckResponse: {
@@ -54,10 +54,10 @@ const method = /*#__PURE__*/ load()
 const MAX_MILLIS = 60_000
 
 /**
- * Succeeds when the server at `address` (`host:port`) says that `service` is `SERVING`; `""` asks for the whole server.
- * Fails with `AioRpcError`: `UNAVAILABLE` for any other status, and else as a call does. A connection of its own each
- * time, closed afterwards: that one can be made is half of what is asked. Certificates are read each time, and `AioConfigError`
- * names the one that is no good. Without a span. Interrupting it cancels the call.
+ * Succeeds when the server at `address` (`host:port`) reports `SERVING` for `service`; `""` stands for the whole server. Fails
+ * with `AioRpcError`: `UNAVAILABLE` for any other status, and otherwise as a call does. Opens a connection each time, since
+ * connecting is part of the check, and closes it. Reads certificates each time; `AioConfigError` names an invalid one. Without
+ * a span. Interrupting it cancels the call.
  */
 export const check = (
   address: string,
@@ -86,6 +86,6 @@ export const check = (
     return yield* new AioRpcError({
       method: method.name,
       code: StatusCode.UNAVAILABLE,
-      details: `${address} says that it is ${status}`
+      details: `${address} reports ${status}`
     })
   }).pipe(Effect.withTracerEnabled(false))

@@ -6,7 +6,7 @@ import { type Address, format } from "../../schemas/Address.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 
-/** The same whatever the rpc: nothing is called. */
+/** No rpc is called. */
 const METHOD = "the way to the registry"
 
 const unknown = (address: Address, cause: Error) =>
@@ -17,8 +17,8 @@ const unknown = (address: Address, cause: Error) =>
     cause
   })
 
-// A datagram socket that is connected is bound to the address that its packets would bear. None is sent: it need not be
-// answered, and so this works while nobody listens there.
+// A connected datagram socket is bound to the address that its packets would carry. None is sent: this works without a
+// listener there.
 const over = (type: SocketType, address: Address): Effect.Effect<string, AioRpcError> =>
   Effect.acquireUseRelease(
     Effect.sync(() => createSocket(type)),
@@ -32,8 +32,8 @@ const over = (type: SocketType, address: Address): Effect.Effect<string, AioRpcE
   )
 
 /**
- * The address from which this machine reaches the first of these that it has a way to. Sends nothing, but for asking a
- * resolver. Fails with `AioRpcError` (`UNAVAILABLE`) if it has a way to none.
+ * The address from which this machine reaches the first of these that it has a route to. Sends nothing but name lookups.
+ * Fails with `AioRpcError` (`UNAVAILABLE`) without a route to any.
  */
 export const towards = (addresses: ReadonlyArray<Address>): Effect.Effect<string, AioRpcError> =>
   Effect.firstSuccessOf(

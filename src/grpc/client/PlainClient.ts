@@ -11,6 +11,7 @@ import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
 import * as ManagedChannel from "./ManagedChannel.js"
+import * as ServerStatus from "./ServerStatus.js"
 
 /**
  * Call credentials that fetch the token for each call, within the call's deadline. grpc-js sends call credentials of a
@@ -43,7 +44,7 @@ export const openCalls: Effect.Effect<OpenCalls, never, Scope.Scope> = Effect.ac
   (open) =>
     Effect.sync(() => {
       for (const call of [...open]) {
-        call.cancelWithStatus(grpc.status.CANCELLED, "the layer of this call has been closed")
+        call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED)
       }
     })
 )

@@ -12,7 +12,7 @@ const MAX_DETAILS = 300
 // grpc-js's own words around the reason for a connection that failed.
 const DECORATION = /^(No connection established\. )Last error: (?:Error: )?(.*?)\.? ?Resolution note: ?(.*)$/
 
-/** What a server says of a failure may go on with a trace: people are shown its first line. */
+/** The first line, without grpc-js's decoration: a server may append a trace to what it says. */
 export const firstLine = (details: string): string => {
   const end = details.search(/[\r\n]/)
   const line = (end === -1 ? details : details.slice(0, end)).replace(DECORATION, "$1$2$3")
@@ -23,7 +23,7 @@ export const firstLine = (details: string): string => {
  * The code that a status means. A server that goes away ends its calls in three ways that are not called `UNAVAILABLE`
  * (grpc-js 1.14.7, seen with `forceShutdown`, with a reset connection, and with a GOAWAY for too many pings):
  * `CANCELLED`, `INTERNAL: Received RST_STREAM…` and `RESOURCE_EXHAUSTED: Bandwidth exhausted…`. A cancellation of our own
- * never comes here: nobody waits for the status of a call that was interrupted.
+ * never comes here: an interrupted call has no waiter for its status.
  */
 export const meaning = (code: number, details: string): number => {
   switch (code) {
@@ -50,8 +50,8 @@ const tooLarge = (details: string, requestBytes: number): string | undefined => 
 }
 
 /**
- * The failure that a status tells of. An answer beyond the receive limit says what to set; it is `RESOURCE_EXHAUSTED`, as
- * grpc-js has it, and not retried. `requestBytes` is the size of what was sent: a server has the same words for that.
+ * The error for a status. For an answer beyond the receive limit it says what to set; that is `RESOURCE_EXHAUSTED`, as
+ * grpc-js has it, and not retried. `requestBytes` is the size of the request: a server has the same words for that.
  */
 export const toError = (method: string, status: Status, requestBytes = 0): AioRpcError =>
   new AioRpcError({
@@ -59,6 +59,12 @@ export const toError = (method: string, status: Status, requestBytes = 0): AioRp
     code: meaning(status.code, status.details),
     details: tooLarge(status.details, requestBytes) ?? firstLine(status.details)
   })
+
+export const LAYER_CLOSED = "the layer of this call has been closed"
+
+/** The error of a call on a channel that the layer has closed. */
+export const layerClosed = (method: string, cause?: unknown): AioRpcError =>
+  new AioRpcError({ method, code: StatusCode.CANCELLED, details: LAYER_CLOSED, cause })
 
 // What grpc-js says of a deadline that passed on this side; a server that gives up says it in words of its own.
 const LOCAL_DEADLINE = "Deadline exceeded after"

@@ -5,8 +5,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import { identity } from "effect/Function"
 import type * as Redacted from "effect/Redacted"
-import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
-import { StatusCode } from "../../schemas/StatusCode.js"
+import { type AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import type { Method } from "../Methods.js"
 import * as CallSpan from "./CallSpan.js"
 import * as Channel from "./Channel.js"
@@ -23,15 +22,15 @@ export interface Route {
 export interface Options {
   readonly deadline: Deadline.Deadline
   readonly token?: Redacted.Redacted | undefined
-  /** Where the attempts of one call go: each prefers another address than the one before, if there are several. */
+  /** Of the attempts of one call: each prefers another address than the one before. */
   readonly route?: Route | undefined
   /** Sent beside the token. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** Begin a trace of its own, for work that no single caller asked for. */
+  /** Begins a trace of its own, for background work. */
   readonly root?: boolean | undefined
 }
 
-/** Says more of a failure than grpc-js does: of a handshake that failed, say. */
+/** Adds to an error what grpc-js leaves out, such as the cause of a failed handshake. */
 type Explain = (error: AioRpcError) => AioRpcError
 
 const garbage = (method: string, message: string, cause: unknown): AioWireError =>
@@ -95,7 +94,7 @@ const send = <Request, Response>(
       })
       bytes = method.serialize(request)
     } catch {
-      // Neither the cause nor the value: grpc-js quotes metadata, and a token is part of it.
+      // Without cause and value: grpc-js quotes metadata, and the token is part of it.
       end(Exit.fail(unsendable(method.name)))
       return
     }
@@ -105,8 +104,7 @@ const send = <Request, Response>(
       // without a listener ends the process.
       call = managed.channel().createCall(method.path, options.deadline, undefined, null, undefined)
     } catch (cause) {
-      const details = "the layer of this call has been closed"
-      end(Exit.fail(new AioRpcError({ method: method.name, code: StatusCode.CANCELLED, details, cause })))
+      end(Exit.fail(ServerStatus.layerClosed(method.name, cause)))
       return
     }
     const ended = ManagedChannel.watch(managed, options.deadline)

@@ -35,10 +35,10 @@ export interface Handler<R> {
   readonly register: (server: Grpc.Server, run: Run<R>, guard: Guard<R>) => void
 }
 
-/** Runs before every call, before its request is looked at: may it be made? */
+/** Runs before every call: fails for one that may not be made. */
 export type Guard<R> = (path: string, headers: Headers) => Effect.Effect<void, Failure, R>
 
-/** Adds bidirectional services that bring a grpc-js implementation of their own (`@grpc/reflection`). */
+/** Adds bidirectional services with a grpc-js implementation of their own (`@grpc/reflection`). */
 export interface Extension {
   readonly addToServer: (server: Pick<Grpc.Server, "addService">) => void
 }
@@ -59,7 +59,7 @@ export interface Bound {
   readonly port: number
   /** `host:port` for a client on this machine. */
   readonly address: string
-  /** Closes the port and asks clients to leave; calls in flight, and open streams, go on for as long as they like. */
+  /** Closes the port and asks clients to leave; calls in flight and open streams go on without a limit. */
   readonly drain: Effect.Effect<void>
 }
 
@@ -71,11 +71,11 @@ const headersOf =
   (name) =>
     metadata.get(name).map(String)
 
-// Handler and logger run in one fiber; what a defect said stays in the log.
+// A defect is shown in the log only.
 const answering = <A, R>(path: string, effect: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
   effect.pipe(
     Effect.catchAllDefect((defect) =>
-      Effect.zipRight(Effect.logError("a handler died", Cause.die(defect)), Effect.fail(internalError))
+      Effect.zipRight(Effect.logError("a handler failed with a defect", Cause.die(defect)), Effect.fail(internalError))
     ),
     Annotations.from("ServerHost", { path })
   )
@@ -98,7 +98,7 @@ interface Cancellable {
   readonly on: (event: "cancelled", listener: () => void) => unknown
 }
 
-/** Tells the client how its call ended, whatever ended it: a handler may be interrupted from within. */
+/** Answers the client however the call ends: a handler may be interrupted from within. */
 const told = <A, R>(
   call: Cancellable,
   answer: Effect.Effect<A, Failure, R>,
@@ -111,7 +111,7 @@ const told = <A, R>(
         else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
       })
     ),
-    // It has been told; a fiber that fails is logged as one that nobody looked after.
+    // The client has its answer; a fiber that fails would be logged as unhandled.
     Effect.ignore
   )
 
@@ -156,7 +156,7 @@ export const unary = <Request extends object, Response extends object, R>(
 
 type Duplex<Request, Response> = Grpc.ServerDuplexStream<Request, Response>
 
-// One listener set per wait, none while messages are at hand: a stream may live for weeks.
+// Listens only while it waits: a stream may live for weeks.
 const nextMessage = <Request, Response>(call: Duplex<Request, Response>): Effect.Effect<Option.Option<Request>> =>
   Effect.suspend(() => {
     const ready: Request | null = call.read()
@@ -233,7 +233,7 @@ export const bidi = <Request extends object, Response extends object, R>(
   }
 })
 
-// An extension's implementation is plain grpc-js: it is held back until the guard has let the call through.
+// An extension's implementation is plain grpc-js: it runs once the guard has passed the call.
 const guarded = <R>(
   server: Grpc.Server,
   run: Run<R>,
@@ -273,8 +273,8 @@ const shutdown = (server: Grpc.Server, grace: Duration.DurationInput): Effect.Ef
   })
 
 /**
- * Starts a server, and stops it when the scope closes: calls in flight are given `shutdownGrace`, then they are cut.
- * Fails where it cannot listen.
+ * Starts a server, and stops it when the scope closes: calls in flight have `shutdownGrace`, then they are cut. Fails if it
+ * cannot listen.
  */
 export const make = Effect.fnUntraced(function* <R>(
   options: Options<R>

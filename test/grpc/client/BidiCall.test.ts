@@ -184,7 +184,7 @@ describe("a bidirectional call whose server ends it", () => {
         Stream.tap(talking(server, endless), ({ response }) => Effect.sync(() => seen.push(response)))
       )
       assert.strictEqual(rpcCode(error), StatusCode.UNAVAILABLE)
-      assert.include(error.message, "the server ended the stream while requests were to come")
+      assert.include(error.message, "the server ended the call before the last request")
       assert.deepStrictEqual(seen, ["a"])
     })
   )
