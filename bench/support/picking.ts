@@ -34,8 +34,8 @@ export const instances = (n: number): ReadonlyArray<Instance> =>
   }))
 
 /** With all the defaults: outlier detection and slow start are on. */
-export const selection = (strategy: Strategy, n: number, seed = 1): Balancer.Balancer => {
-  const dice = new PCGRandom(seed)
+export const balancer = (strategy: Strategy, n: number, seed = 1): Balancer.Balancer => {
+  const random = new PCGRandom(seed)
   const made = Balancer.make(
     {
       strategy,
@@ -43,17 +43,17 @@ export const selection = (strategy: Strategy, n: number, seed = 1): Balancer.Bal
       outlier: Either.getOrThrow(Outlier.settings()),
       slowStart: Either.getOrThrow(SlowStart.settings())
     },
-    () => dice.number()
+    () => random.number()
   )
   Balancer.update(made, { instances: instances(n) }, 0)
   return made
 }
 
 /** An operation is a pick, the begin of its call and its successful end, each at the instant that it is handed. */
-const choosing = (strategy: Strategy, n: number): Contestant => ({
+const picking = (strategy: Strategy, n: number): Contestant => ({
   name: `${strategy.name}, ${n.toLocaleString("en")} instances`,
   start: async () => {
-    const chosen = selection(strategy, n)
+    const picked = balancer(strategy, n)
     const requests = Array.from({ length: KEYS }, (_, i) => ({ key: `user-${i}` }))
     const calls: Array<Balancer.Call | undefined> = new Array(CONCURRENCY).fill(undefined)
     let now = 0
@@ -63,21 +63,21 @@ const choosing = (strategy: Strategy, n: number): Contestant => ({
         now += STEP
         turn++
         const before = calls[turn % CONCURRENCY]
-        if (before !== undefined) Balancer.end(chosen, before, "Success", now)
-        const call = Balancer.pick(chosen, now, requests[turn % KEYS])
-        if (call !== undefined) Balancer.begin(chosen, call)
+        if (before !== undefined) Balancer.end(picked, before, "Success", now)
+        const call = Balancer.pick(picked, now, requests[turn % KEYS])
+        if (call !== undefined) Balancer.begin(picked, call)
         calls[turn % CONCURRENCY] = call
       }
     }
     // Every instance has had calls, and every key its owner.
     run(Math.max(4 * n, KEYS))
-    strictEqual(chosen.inFlight, CONCURRENCY)
-    strictEqual(chosen.outliers.ejected.size, 0)
+    strictEqual(picked.inFlight, CONCURRENCY)
+    strictEqual(picked.outliers.ejected.size, 0)
     return async (operations) => run(operations)
   }
 })
 
-/** The least that choosing can be: the next one of an array, and a number that counts. */
+/** The least that a pick can be: the next one of an array, and a number that counts. */
 const nextOfAnArray = (n: number): Contestant => ({
   name: "the next one of an array",
   start: async () => {
@@ -103,6 +103,6 @@ export const pickRow = (strategy: Strategy, n: number): Row => ({
   unit: { name: "µs", nanos: 1_000 },
   goal: strategy.name === "consistentHash" ? 2 : 0.3,
   goalKind: "absolute",
-  subject: choosing(strategy, n),
-  reference: n === 10_000 ? choosing(strategy, 100) : nextOfAnArray(n)
+  subject: picking(strategy, n),
+  reference: n === 10_000 ? picking(strategy, 100) : nextOfAnArray(n)
 })

@@ -1,7 +1,7 @@
 import * as Balancer from "../../src/core/balancing/Balancer.js"
 import type { Strategy } from "../../src/core/balancing/Strategy.js"
 import { PCGRandom } from "../../src/internal/random.js"
-import { selection } from "./picking.js"
+import { balancer } from "./picking.js"
 
 /** Ten instances with four workers each; a call takes 10 ms on average, exponentially distributed, and 100 ms on the slow one. */
 const INSTANCES = 10
@@ -36,7 +36,7 @@ const insert = (running: Array<Running>, one: Running): void => {
  * in which they come. Time is a number here: a hundred seconds take a few milliseconds, and the same seed gives the same.
  */
 export const simulate = (strategy: Strategy, calls: number, rate = RATE, seed = 1): Latencies => {
-  const chosen = selection(strategy, INSTANCES, seed)
+  const chosen = balancer(strategy, INSTANCES, seed)
   const dice = new PCGRandom(seed + 1)
   const exponential = (mean: number) => -mean * Math.log(1 - dice.number())
   const freeAt = new Map<string, Array<number>>()

@@ -18,9 +18,10 @@ import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import { Discovery } from "../services/Discovery.js"
 import type { Registry, RegistryError } from "../services/Registry.js"
-import * as BalancedCalls from "./balancing/BalancedCalls.js"
 import * as Balancers from "./balancing/Balancers.js"
 import * as Choosing from "./balancing/BalancingOptions.js"
+import * as ClientHandle from "./balancing/ClientHandle.js"
+import * as Failover from "./balancing/Failover.js"
 import * as Lookup from "./view/Lookup.js"
 import * as Snapshot from "./view/Snapshot.js"
 import * as Startup from "./view/Startup.js"
@@ -201,11 +202,13 @@ export function make(
       }
     )
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
-    const chooser = yield* Balancers.make(keeper, settings.choosing)
-    const finder = Lookup.make(keeper, settings)
-    if (settings.startup !== undefined) yield* Startup.wait(finder.first, settings.startup)
-    const { refresh, resolve, watch } = finder
-    return { resolve, refresh, watch, ...BalancedCalls.make(chooser, keeper.now, finder) }
+    const lookup = Lookup.make(keeper, settings)
+    const balancers = yield* Balancers.make(keeper, lookup, settings.choosing)
+    if (settings.startup !== undefined) yield* Startup.wait(lookup.first, settings.startup)
+    const { refresh, resolve, watch } = lookup
+    const { explain, pick, pickScoped } = balancers
+    const use = Failover.use(balancers)
+    return { resolve, refresh, watch, pick, pickScoped, use, client: ClientHandle.client(balancers), explain }
   })
 }
 

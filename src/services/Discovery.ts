@@ -9,12 +9,12 @@ import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import * as Explanation from "../core/balancing/Explanation.js"
 import type { Outcome } from "../core/balancing/Strategy.js"
 import type { Change } from "../core/view/InstanceDiff.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import type { Instance } from "../schemas/Instance.js"
 import type { ServiceRef } from "../schemas/Service.js"
-import * as Explanation from "./Explanation.js"
 import type { RegistryError } from "./Registry.js"
 
 /**
@@ -111,8 +111,8 @@ export declare namespace Discovery {
   }
 }
 
+export type { Explanation, InstanceExplanation } from "../core/balancing/Explanation.js"
 export type { Outcome } from "../core/balancing/Strategy.js"
-export type { Explanation, InstanceExplanation } from "./Explanation.js"
 
 /**
  * An instance, and where to reach it by the layer's preference of networks. The addresses are those of `Address.httpUrl` and

@@ -11,7 +11,7 @@ describe("examples/own-strategy.ts", () => {
         assert.strictEqual(exitCode, 0)
         assert.match(stdout, /^called {7}(a ){9}a$/m)
         assert.match(stdout, /^shop\/orders in env test .*: sameZone among 2 of 3 instances$/m)
-        assert.match(stdout, /^ {2}- +b +ejected for 3\d s more: nobody answered there/m)
+        assert.match(stdout, /^ {2}- +b +ejected for 3\d s more: nothing answered there/m)
       }),
     60_000
   )

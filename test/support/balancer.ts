@@ -18,9 +18,9 @@ export interface World {
 
 export type Listed = ReadonlyArray<string | Instance>
 
-/** Choosing, told when it is. Without slow start unless it is asked for, and starting with the first instance. */
-export const selectionAmong = (list: Listed, world: World = {}) => {
-  const selection = Balancer.make(
+/** A balancer that is told the time. Starts with the first instance; no slow start unless `world` has it. */
+export const balancerAmong = (list: Listed, world: World = {}) => {
+  const balancer = Balancer.make(
     {
       strategy: world.strategy ?? roundRobin,
       networks: world.networks ?? [],
@@ -31,10 +31,10 @@ export const selectionAmong = (list: Listed, world: World = {}) => {
   )
   const lists = (listed: Listed, now: number, listing: Omit<Members.Listing, "instances"> = {}) => {
     const instances = listed.map((instance) => (typeof instance === "string" ? anInstance(instance) : instance))
-    Balancer.update(selection, { instances, ...listing }, now)
+    Balancer.update(balancer, { instances, ...listing }, now)
   }
   lists(list, 0)
-  const pick = (now: number, request?: Balancer.Request) => Balancer.pick(selection, now, request)
+  const pick = (now: number, request?: Balancer.Request) => Balancer.pick(balancer, now, request)
   /** A call to this one, however many others are picked before. */
   const callTo = (key: string, now: number): Balancer.Call => {
     for (let picks = 0; picks < 1_000; picks++) {
@@ -44,17 +44,17 @@ export const selectionAmong = (list: Listed, world: World = {}) => {
     throw new Error(`${key} is not picked`)
   }
   return {
-    selection,
+    balancer,
     lists,
     pick,
     callTo,
-    begin: (call: Balancer.Call | undefined) => call && Balancer.begin(selection, call),
+    begin: (call: Balancer.Call | undefined) => call && Balancer.begin(balancer, call),
     end: (call: Balancer.Call | undefined, outcome: Outcome, now: number) =>
-      call && Balancer.end(selection, call, outcome, now),
-    /** Calls to this one end so. */
+      call && Balancer.end(balancer, call, outcome, now),
+    /** So many calls to this one end so. */
     reports: (key: string, outcome: Outcome, now: number, times = 1) => {
       for (const call of Array.from({ length: times }, () => callTo(key, now))) {
-        Balancer.end(selection, call, outcome, now)
+        Balancer.end(balancer, call, outcome, now)
       }
     },
     keyAt: (now: number, request?: Balancer.Request) => pick(now, request)?.candidate.key,

@@ -1,7 +1,7 @@
 import type { Candidate, Context } from "../../src/core/balancing/Strategy.js"
 import { anInstance } from "./scriptedRegistry.js"
 
-/** What a strategy is given, for tests of strategies alone. May be changed: a strategy must look at it afresh. */
+/** A candidate for tests of strategies alone. May be changed: a strategy must read it at each pick. */
 export type TestCandidate = { -readonly [Key in keyof Candidate]: Candidate[Key] }
 
 export const aCandidate = (key: string, overrides: Partial<TestCandidate> = {}): TestCandidate => ({

@@ -1,52 +1,105 @@
-/** Whom of a service's instances a call goes to, and what is learnt from how it ends. */
+/** Picks an instance of one service for each call, and learns from how the call ends. */
 import type { Instance } from "../../schemas/Instance.js"
+import * as Availability from "./Availability.js"
 import * as Members from "./Members.js"
-import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
-import * as Balancing from "./Strategy.js"
-import * as Subset from "./Subset.js"
+import { roundRobin } from "./RoundRobin.js"
+import * as SlowStart from "./SlowStart.js"
+import {
+  type Candidate,
+  type Context,
+  noRequest,
+  type Outcome,
+  type Picker,
+  type Strategy,
+  type Request as StrategyRequest
+} from "./Strategy.js"
 
-export type { Options, Request } from "./Subset.js"
+export interface Options {
+  readonly strategy: Strategy
+  readonly slowStart: SlowStart.Settings
+  readonly outlier: Outlier.Settings
+  /** The preferred network first. Empty: no preference. */
+  readonly networks: ReadonlyArray<string>
+}
 
-/**
- * One service's choosing. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
- * monotonic milliseconds.
- */
-export interface Balancer extends Subset.ServiceState {
-  /** For picks without `where`, from the first of them on. */
-  all: Subset.Subset | undefined
-  /** For picks with one: by that function; the one that was not asked for longest is dropped first. */
-  readonly subsets: Map<(instance: Instance) => boolean, Subset.Subset>
-  /** All calls that were begun and have not ended. */
-  inFlight: number
-  /** How often somebody was asked for with a `where`. */
-  uses: number
+type Where = (instance: Instance) => boolean
+
+export interface Request extends StrategyRequest {
+  /**
+   * Only instances for which this holds. Runs once for each instance and list; the answers are kept with the function, for the
+   * 16 functions used last. A new function costs O(n) and starts without a position. Must not throw.
+   */
+  readonly where?: Where | undefined
 }
 
 /**
- * A call that was given an instance. To be ended once; ending it again changes nothing, and never ending it leaks nothing
- * unless it was begun.
+ * The state of one service. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
+ * monotonic milliseconds.
  */
+export interface Balancer {
+  readonly options: Options
+  readonly context: Context
+  readonly outliers: Outlier.Table
+  readonly members: Members.Members
+  /** For picks without `where`, from the first of them on. */
+  all: Subset | undefined
+  /** For picks with one, by that function; the least recently used is dropped first. */
+  readonly subsets: Map<Where, Subset>
+  /** All calls that have begun and not ended. */
+  inFlight: number
+  /** How many picks had a `where`. */
+  uses: number
+  strategyFailures: StrategyFailures | undefined
+}
+
+/** How often the strategy threw, or gave an instance outside its candidates, and its first error. Round robin picked instead. */
+export interface StrategyFailures {
+  readonly first: unknown
+  count: number
+}
+
+/** The instances that fit one `where`, and the strategy's state for them. */
+export interface Subset {
+  readonly where: Where | undefined
+  readonly picker: Picker
+  /** Picks where the strategy fails. */
+  readonly fallback: Picker
+  readonly warmUp: SlowStart.WarmUp
+  members: ReadonlyArray<Members.Member>
+  availability: Availability.Availability
+  /** By {@link Members.Member.index}: 1 for those that the strategy has as candidates. */
+  choosable: Uint8Array
+  /** The versions that `members` and `availability` were computed from, and when. */
+  membersVersion: number
+  outliersVersion: number
+  computedAt: number
+  /** `update` of the strategy threw: it is not asked until the next `update`. */
+  isBroken: boolean
+  /** By `Balancer.uses`. */
+  lastUsed: number
+}
+
+/** A call with its instance. Only its first {@link end} counts; without {@link begin} it may be forgotten. */
 export interface Call {
-  readonly candidate: Balancing.Candidate
-  /** When it was given its instance. */
+  readonly candidate: Candidate
+  /** When it was picked. */
   readonly startedAt: number
-  /** What to ask `Address.httpUrl` and `Address.grpcAddress` for. */
+  /** For `Address.httpUrl` and `Address.grpcAddress`. */
   readonly network: string | undefined
-  /** Does it decide whether an ejected instance is taken back? */
+  /** Does it decide whether an ejected instance returns? */
   readonly isProbe: boolean
-  /** Was it given in a panic, among more than were available? */
+  /** Was it picked in a panic, among more than are available? */
   readonly isPanic: boolean
 }
 
-/** What a {@link Call} is inside. */
-class GivenCall implements Call {
-  state: "Given" | "Begun" | "Ended" = "Given"
+class PickedCall implements Call {
+  state: "Picked" | "Begun" | "Ended" = "Picked"
   constructor(
     readonly candidate: Members.Member,
     readonly startedAt: number,
     readonly network: string | undefined,
-    readonly group: Subset.Subset,
+    readonly subset: Subset,
     readonly mark: number,
     readonly probe: number
   ) {}
@@ -54,17 +107,16 @@ class GivenCall implements Call {
     return this.probe !== 0
   }
   get isPanic(): boolean {
-    return this.group.availability.isPanicking
+    return this.subset.availability.isPanicking
   }
 }
 
 /** Without instances yet. `random` gives numbers from 0, and less than 1. */
-export const make = (options: Subset.Options, random: () => number): Balancer => {
+export const make = (options: Options, random: () => number): Balancer => {
   const outliers = Outlier.make(options.outlier, random)
-  const context: Balancing.Context = { random, inFlight: () => selection.inFlight }
-  const selection: Balancer = {
+  const balancer: Balancer = {
     options,
-    context,
+    context: { random, inFlight: () => balancer.inFlight },
     outliers,
     members: Members.make(options.networks, outliers),
     all: undefined,
@@ -73,123 +125,260 @@ export const make = (options: Subset.Options, random: () => number): Balancer =>
     uses: 0,
     strategyFailures: undefined
   }
-  return selection
+  return balancer
 }
 
-/** Takes the instances of a new view. What was learnt of those that stay survives, positions as well. */
-export const update = (selection: Balancer, listing: Members.Listing, now: number): void => {
-  Outlier.sweep(selection.outliers, now)
-  Members.update(selection.members, listing, now)
+/** Takes the instances of a new view. What is known of those that stay survives, positions as well. */
+export const update = (balancer: Balancer, listing: Members.Listing, now: number): void => {
+  Outlier.sweep(balancer.outliers, now)
+  Members.update(balancer.members, listing, now)
 }
 
 /**
- * Chooses an instance; `undefined` where nobody fits: nobody is listed, nobody has an address, or `where` and `exclude` leave
- * nobody. That all are ejected or unhealthy is no reason.
+ * Picks an instance; `undefined` where none is listed, none has an address, or `where` and `exclude` leave none. Instances that
+ * are all ejected or unhealthy are picked all the same.
  *
- * Costs the same however many instances there are (but for `consistentHash`, see there), except after something has changed.
- * Then whom to choose among is found out anew, once: after a new list at once, after an ejection or a return at once with up
- * to 64 instances, else after one in 64 or after 0.01 ms for each instance. Meanwhile an ejected one is passed over.
+ * Costs the same for any number of instances (but for `consistentHash`, see there), except after a change. Then availability is
+ * computed again, once: after a new list at once; after an ejection or a return at once with up to 64 instances, else after one
+ * change in 64 instances or after 0.01 ms for each. Meanwhile an ejected instance is passed over.
  */
-export const pick = (
-  selection: Balancer,
-  now: number,
-  request: Subset.Request = Balancing.noRequest
-): Call | undefined => {
-  const { options, outliers } = selection
-  const group = subsetFor(selection, now, request.where)
-  const due = group.availability.due.length > 0 ? Subset.takeDue(group, request) : undefined
-  const entry = due ?? Subset.choose(selection, group, now, request)
-  if (entry === undefined) return undefined
+export const pick = (balancer: Balancer, now: number, request: Request = noRequest): Call | undefined => {
+  const { outliers } = balancer
+  const subset = subsetFor(balancer, now, request.where)
+  const due = subset.availability.due.length > 0 ? takeDue(subset, request) : undefined
+  const member = due ?? choose(balancer, subset, now, request)
+  if (member === undefined) return undefined
   const probe = due === undefined ? 0 : Outlier.beginProbe(outliers, due.outlier, now)
-  const network = Networks.networkOf(entry.rank, options.networks)
-  return new GivenCall(entry, now, network, group, Outlier.mark(outliers), probe)
+  return new PickedCall(member, now, member.network, subset, Outlier.mark(outliers), probe)
 }
 
-/** The call counts as in flight from now on, until its {@link end}: for those who will surely end it. */
-export const begin = (selection: Balancer, call: Call): void => {
-  if (!(call instanceof GivenCall) || call.state !== "Given") return
+/** The call is in flight from now on: for callers that surely {@link end} it. */
+export const begin = (balancer: Balancer, call: Call): void => {
+  if (!(call instanceof PickedCall) || call.state !== "Picked") return
   call.state = "Begun"
   call.candidate.inFlight++
-  selection.inFlight++
+  balancer.inFlight++
 }
 
 /**
  * Takes how a call ended, and tells whether that ejected its instance or took it back. Only the first time counts. The
  * instance may have left meanwhile.
  */
-export const end = (
-  selection: Balancer,
-  call: Call,
-  outcome: Balancing.Outcome,
-  now: number
-): Outlier.Change | undefined => {
-  if (!(call instanceof GivenCall) || call.state === "Ended") return undefined
-  const { candidate, group, mark, probe, startedAt, state } = call
+export const end = (balancer: Balancer, call: Call, outcome: Outcome, now: number): Outlier.Change | undefined => {
+  if (!(call instanceof PickedCall) || call.state === "Ended") return undefined
+  const { candidate, mark, probe, startedAt, state, subset } = call
   if (state === "Begun") {
     candidate.inFlight--
-    selection.inFlight--
+    balancer.inFlight--
   }
   call.state = "Ended"
   const lastedMillis = Math.max(0, now - startedAt)
-  if (group.picker.ended !== undefined) {
+  if (subset.picker.ended !== undefined) {
     try {
-      group.picker.ended(candidate, outcome, lastedMillis, now)
+      subset.picker.ended(candidate, outcome, lastedMillis, now)
     } catch (error) {
-      Subset.noteStrategyFailure(selection, error)
+      noteStrategyFailure(balancer, error)
     }
   }
-  return Outlier.record(selection.outliers, candidate.outlier, { outcome, lastedMillis, mark, probe }, now)
+  return Outlier.record(balancer.outliers, candidate.outlier, { outcome, lastedMillis, mark, probe }, now)
 }
 
-/** Takes the verdict of an active health check on a listed instance. */
-export const setHealth = (selection: Balancer, key: string, health: Members.Health): void =>
-  Members.setHealth(selection.members, key, health)
-
-/** What the strategy has done wrong since this was asked last, to be counted and logged. */
-export const takeStrategyFailures = (selection: Balancer): Subset.StrategyFailures | undefined => {
-  const { strategyFailures } = selection
-  if (strategyFailures !== undefined) selection.strategyFailures = undefined
+/** What the strategy did wrong since the last time this was asked, to be counted and logged. */
+export const takeStrategyFailures = (balancer: Balancer): StrategyFailures | undefined => {
+  const { strategyFailures } = balancer
+  if (strategyFailures !== undefined) balancer.strategyFailures = undefined
   return strategyFailures
 }
 
-/** Has it nothing to remember? Then it may be dropped once its service is gone. */
+const noteStrategyFailure = (balancer: Balancer, error: unknown): void => {
+  if (balancer.strategyFailures === undefined) balancer.strategyFailures = { first: error, count: 1 }
+  else balancer.strategyFailures.count++
+}
+
+/** Nothing listed, in flight or remembered: it can be dropped once its service is gone. */
 export const isIdle = ({ inFlight, members }: Balancer): boolean =>
   inFlight === 0 && members.listed.length === 0 && members.gone.size === 0
 
-/**
- * Would nothing be lost that matters, if it were dropped while nobody asks for its service? Calls are in flight no more, and
- * every ejection has come to its end.
- */
+/** Can be evicted: nothing in flight, no ejection running. */
 export const canEvict = ({ inFlight, outliers }: Balancer, now: number): boolean => {
   if (inFlight > 0) return false
   for (const { until } of outliers.ejected) if (until > now) return false
   return true
 }
 
-/** Those who fit `where`, as they are to be chosen from now. */
-export const subsetFor = (selection: Balancer, now: number, where: Subset.Subset["where"]): Subset.Subset => {
-  const { outliers } = selection
+/** The subset for `where`, up to date enough to pick from. */
+export const subsetFor = (balancer: Balancer, now: number, where: Where | undefined): Subset => {
+  const { outliers } = balancer
   if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
-  selection.all ??= Subset.make(selection, undefined)
-  const group = where === undefined ? selection.all : subset(selection, where)
-  Subset.refresh(selection, group, now)
-  return group
+  balancer.all ??= makeSubset(balancer, undefined)
+  const subset = where === undefined ? balancer.all : subsetWhere(balancer, where)
+  if (isWorthRecomputing(balancer, subset, now)) recompute(balancer, subset, now)
+  return subset
+}
+
+/** Computes it again where anything at all has changed. */
+export const settle = (balancer: Balancer, subset: Subset, now: number): void => {
+  const { outliers, members } = balancer
+  if (subset.membersVersion !== members.version || subset.outliersVersion !== outliers.version) {
+    recompute(balancer, subset, now)
+  }
+}
+
+/** What the strategy compares; `undefined` where it compares nothing, or throws. */
+export const scoreOf = (balancer: Balancer, { picker }: Subset, candidate: Candidate, now: number) => {
+  try {
+    return picker.score?.(candidate, now)
+  } catch (error) {
+    noteStrategyFailure(balancer, error)
+    return undefined
+  }
 }
 
 const MAX_SUBSETS = 16
 
-const subset = (selection: Balancer, where: (instance: Instance) => boolean): Subset.Subset => {
-  const { subsets } = selection
+const subsetWhere = (balancer: Balancer, where: Where): Subset => {
+  const { subsets } = balancer
   const known = subsets.get(where)
   if (known === undefined && subsets.size >= MAX_SUBSETS) dropOldest(subsets)
-  const group = known ?? Subset.make(selection, where)
-  if (known === undefined) subsets.set(where, group)
-  group.lastUsed = ++selection.uses
-  return group
+  const subset = known ?? makeSubset(balancer, where)
+  if (known === undefined) subsets.set(where, subset)
+  subset.lastUsed = ++balancer.uses
+  return subset
 }
 
 const dropOldest = (subsets: Balancer["subsets"]): void => {
   let oldest = Number.POSITIVE_INFINITY
   for (const { lastUsed } of subsets.values()) oldest = Math.min(oldest, lastUsed)
   for (const [where, { lastUsed }] of subsets) if (lastUsed === oldest) subsets.delete(where)
+}
+
+const makeSubset = (balancer: Balancer, where: Where | undefined): Subset => {
+  const { context, options } = balancer
+  const fallback = roundRobin.make(context)
+  let picker = fallback
+  try {
+    picker = options.strategy.make(context)
+  } catch (error) {
+    noteStrategyFailure(balancer, error)
+  }
+  return {
+    where,
+    picker,
+    fallback,
+    warmUp: SlowStart.make(),
+    members: [],
+    availability: Availability.none,
+    choosable: new Uint8Array(0),
+    membersVersion: 0,
+    outliersVersion: 0,
+    computedAt: 0,
+    isBroken: false,
+    lastUsed: 0
+  }
+}
+
+/** With very many instances, an ejected one is passed over meanwhile, and one that returns can wait a moment. */
+const MEMBERS_PER_CHANGE = 64
+const WAIT_MILLIS_PER_MEMBER = 0.01
+
+const isWorthRecomputing = ({ outliers, members }: Balancer, subset: Subset, now: number): boolean => {
+  if (subset.membersVersion !== members.version) return true
+  const changes = outliers.version - subset.outliersVersion
+  if (changes === 0) return false
+  const { length } = subset.members
+  return changes * MEMBERS_PER_CHANGE >= length || now >= subset.computedAt + length * WAIT_MILLIS_PER_MEMBER
+}
+
+const recompute = (balancer: Balancer, subset: Subset, now: number): void => {
+  const { members, options, outliers } = balancer
+  const { where } = subset
+  if (subset.membersVersion !== members.version) {
+    subset.members =
+      where === undefined ? members.reachable : members.reachable.filter(({ instance }) => where(instance))
+  }
+  subset.membersVersion = members.version
+  subset.outliersVersion = outliers.version
+  subset.computedAt = now
+  subset.availability = Availability.of(subset.members, {
+    networks: options.networks.length,
+    panicBelow: options.outlier.panicBelow,
+    unhealthy: members.unhealthy,
+    ejected: outliers.ejected.size
+  })
+  const { choosable } = subset.availability
+  subset.choosable = new Uint8Array(members.listed.length)
+  for (const { index } of choosable) subset.choosable[index] = 1
+  // A strategy whose `make` threw is replaced by plain round robin.
+  if (subset.picker !== subset.fallback) SlowStart.update(subset.warmUp, choosable, options.slowStart)
+  subset.fallback.update(choosable)
+  try {
+    subset.picker.update(choosable)
+    subset.isBroken = false
+  } catch (error) {
+    subset.isBroken = true
+    noteStrategyFailure(balancer, error)
+  }
+}
+
+/** An instance whose probe the next call is. */
+const takeDue = ({ availability }: Subset, { exclude }: Request): Members.Member | undefined => {
+  const { due } = availability
+  // Another subset, or an earlier pick, has taken these meanwhile.
+  while (due.length > 0 && due.at(-1)?.outlier.phase !== "Due") due.pop()
+  return due.findLast((member) => member.outlier.phase === "Due" && !isExcluded(member, exclude))
+}
+
+const isExcluded = (member: Members.Member, exclude: Request["exclude"]): boolean => exclude?.includes(member) === true
+
+/** How often a strategy is asked whose answers do not fit, before any other instance is taken. */
+const MAX_ASKS = 4
+
+/** The strategy's pick, or another instance where that does not fit; `undefined` where none is left. */
+const choose = (balancer: Balancer, subset: Subset, now: number, request: Request): Members.Member | undefined => {
+  const { context, outliers } = balancer
+  const { exclude, key } = request
+  let asked: StrategyRequest = request
+  for (let asks = 0; asks < MAX_ASKS; asks++) {
+    const member = askStrategy(balancer, subset, now, asked)
+    if (member === undefined) return undefined
+    const isCurrent = subset.outliersVersion === outliers.version
+    const isAdmitted = isCurrent || Availability.isAdmitted(subset.availability, member)
+    if (isAdmitted && !isExcluded(member, exclude)) return member
+    asked = { key, exclude: [...(asked.exclude ?? []), member] }
+  }
+  if (subset.outliersVersion !== outliers.version) recompute(balancer, subset, now)
+  const others = subset.availability.choosable.filter((member) => !isExcluded(member, exclude))
+  return others[Math.floor(context.random() * others.length)]
+}
+
+const askStrategy = (
+  balancer: Balancer,
+  subset: Subset,
+  now: number,
+  request: StrategyRequest
+): Members.Member | undefined => {
+  const { availability, choosable, fallback, isBroken, picker, warmUp } = subset
+  const { context, members, options } = balancer
+  if (!isBroken) {
+    try {
+      const picked =
+        now >= warmUp.warmAt
+          ? picker.pick(now, request)
+          : SlowStart.pick(picker, warmUp, context, options.slowStart, now, request)
+      // A strategy may give a candidate of another service, or of another `where`.
+      if (
+        picked instanceof Members.Member &&
+        choosable[picked.index] === 1 &&
+        members.listed[picked.index] === picked
+      ) {
+        return picked
+      }
+      if (availability.choosable.length === 0) return undefined
+      noteStrategyFailure(balancer, new Error("the strategy gave none of its candidates"))
+    } catch (error) {
+      noteStrategyFailure(balancer, error)
+    }
+  }
+  const instead = fallback.pick(now, request)
+  return instead instanceof Members.Member ? instead : undefined
 }

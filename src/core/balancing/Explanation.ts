@@ -1,28 +1,25 @@
 /** Why each instance of a service is chosen, or is not. */
 import type { Instance } from "../../schemas/Instance.js"
 import * as Balancer from "./Balancer.js"
-import type { Member } from "./Members.js"
+import type { Health, Member } from "./Members.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import * as SlowStart from "./SlowStart.js"
-import * as Subset from "./Subset.js"
 
 /**
- * What speaks against choosing an instance; the first of them that does, where several do.
+ * The first obstacle to choosing an instance.
  *
- * - `NoAddress`: its record holds nothing that could be dialled.
- * - `Where`: it does not fit the `where` that was asked with.
- * - `OtherNetwork`: somebody is left on a network that is preferred to its own.
- * - `Unhealthy`: active health checks say so.
- * - `Ejected`: for so many milliseconds more, for the `ejections`th time, because of `reason`.
+ * - `NoAddress`: its record has no address to dial.
+ * - `Where`: it does not fit `where`.
+ * - `OtherNetwork`: an instance is left on a network that is preferred to its own.
+ * - `Unhealthy`: by active health checks.
+ * - `Ejected`: for `millisLeft` more, for the `ejections`th time.
  * - `Due`: its ejection is over; the next call to it is its probe.
- * - `Probing`: its probe is under way, and is given up in so many milliseconds.
+ * - `Probing`: its probe is in flight, and is given up in `millisLeft`.
  */
 export type Obstacle =
-  | { readonly _tag: "NoAddress" }
-  | { readonly _tag: "Where" }
+  | { readonly _tag: "NoAddress" | "Where" | "Unhealthy" }
   | { readonly _tag: "OtherNetwork"; readonly inUse: string | undefined }
-  | { readonly _tag: "Unhealthy" }
   | {
       readonly _tag: "Ejected"
       readonly reason: Outlier.Reason
@@ -33,68 +30,92 @@ export type Obstacle =
   | { readonly _tag: "Due"; readonly reason: Outlier.Reason }
   | { readonly _tag: "Probing"; readonly reason: Outlier.Reason; readonly millisLeft: number }
 
-/** One instance. It may be chosen in spite of an obstacle: when too few are without any. */
+/**
+ * One instance. It may be chosen in spite of an obstacle, when too few have none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface InstanceExplanation {
   readonly instance: Instance
   readonly isChosen: boolean
   readonly obstacle: Obstacle | undefined
-  /** On which it would be called; `undefined` without a preference, and where it has an address of its own only. */
+  /** The network it is called on; `undefined` without a preference, and where it only has an address of its own. */
   readonly network: string | undefined
-  /** Is it kept although the registry no longer lists it? */
+  /** Kept although the registry no longer lists it. */
   readonly isHeld: boolean
-  /** What active health checks say. */
-  readonly health: "Unknown" | "Healthy" | "Unhealthy"
+  /** By active health checks. */
+  readonly health: Health
+  /** What the last active health check found wrong; `undefined` where it found nothing, and where there was none. */
+  readonly healthProblem: string | undefined
   readonly weight: number
   readonly inFlight: number
   /** As the strategy smoothed it; `undefined` where it does not measure, or has not yet. */
   readonly latencyMillis: number | undefined
-  /** Which share of its calls slow start lets through, 1 when it is over. */
+  /** The share of its calls that slow start lets through, 1 when it is over. */
   readonly warmth: number
-  /** What the strategy goes by, smaller being better; `undefined` where it goes by nothing of the kind. */
+  /** What the strategy compares, smaller being better; `undefined` where it compares nothing. */
   readonly score: number | undefined
 }
 
-/** A service as it is chosen from now. */
-export interface Explanation {
+interface About {
+  readonly project: string
+  readonly name: string
+  readonly env: string
+  /** As `Resolved` has them. */
+  readonly ageMillis: number
+  readonly source: string
+}
+
+/**
+ * A service as its calls are balanced now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Explanation extends About {
   readonly strategy: string
-  /** Are more chosen among than are available, because too few are? */
+  /** Too few are available, so that others are chosen as well. */
   readonly isPanicking: boolean
   readonly isStatic: boolean
   /** Sorted by key. */
   readonly instances: ReadonlyArray<InstanceExplanation>
 }
 
-/** For all that are listed. Costs O(n), and changes nothing but what has become due by now. */
+/** Of all listed instances. Costs O(n), and changes nothing but what is due by now. */
 export const explain = (
-  selection: Balancer.Balancer,
+  balancer: Balancer.Balancer,
   now: number,
+  { healthProblems, ...about }: About & { readonly healthProblems: ReadonlyMap<string, string> },
   where?: ((instance: Instance) => boolean) | undefined
 ): Explanation => {
-  const { options, members } = selection
-  const group = Balancer.subsetFor(selection, now, where)
-  Subset.settle(selection, group, now)
-  const { choosable, isPanicking } = group.availability
+  const { options, members } = balancer
+  const subset = Balancer.subsetFor(balancer, now, where)
+  Balancer.settle(balancer, subset, now)
+  const { choosable, isPanicking } = subset.availability
   const chosen = new Set(choosable)
-  const fitting = new Set(group.members)
+  const fitting = new Set(subset.members)
   const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
   const oldest = SlowStart.oldestOf(choosable)
-  const explainOne = (entry: Member): InstanceExplanation => {
-    const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = entry
+  const explainOne = (member: Member): InstanceExplanation => {
+    const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = member
     return {
       instance,
-      isChosen: chosen.has(entry),
-      obstacle: obstacleOf(selection, entry, now, fitting.has(entry), inUse),
+      isChosen: chosen.has(member),
+      obstacle: obstacleOf(balancer, member, now, fitting.has(member), inUse),
       network: rank === -1 ? undefined : options.networks[rank],
       isHeld: members.listing.held?.has(key) ?? false,
       health,
+      healthProblem: healthProblems.get(key),
       weight,
       inFlight,
       latencyMillis: latencyAt === Number.NEGATIVE_INFINITY ? undefined : latencyMillis,
-      warmth: SlowStart.shareOf(entry, oldest, options.slowStart, now),
-      score: Subset.scoreOf(selection, group, entry, now)
+      warmth: SlowStart.shareOf(member, oldest, options.slowStart, now),
+      score: Balancer.scoreOf(balancer, subset, member, now)
     }
   }
   return {
+    ...about,
     strategy: options.strategy.name,
     isPanicking,
     isStatic: members.listing.isStatic ?? false,
@@ -106,17 +127,17 @@ const obstacleOf = (
   { options, outliers }: Balancer.Balancer,
   { health, rank, outlier }: Member,
   now: number,
-  isMember: boolean,
+  fits: boolean,
   inUse: number
 ): Obstacle | undefined => {
   if (rank === -1) return { _tag: "NoAddress" }
-  if (!isMember) return { _tag: "Where" }
+  if (!fits) return { _tag: "Where" }
   if (rank > inUse) return { _tag: "OtherNetwork", inUse: Networks.networkOf(inUse, options.networks) }
   if (health === "Unhealthy") return { _tag: "Unhealthy" }
   const { evidence, phase, reason } = outlier
   const millisLeft = Math.max(0, outlier.until - now)
   switch (phase) {
-    case "In":
+    case "InRotation":
       return undefined
     case "Ejected":
       return { _tag: phase, reason, evidence, ejections: Outlier.ejectionsAt(outliers, outlier, now), millisLeft }
@@ -125,4 +146,77 @@ const obstacleOf = (
     case "Probing":
       return { _tag: phase, reason, millisLeft }
   }
+}
+
+const seconds = (millis: number): string => `${Math.ceil(millis / 1_000)} s`
+
+const causes: Readonly<Record<Outlier.Reason, string>> = {
+  Unreachable: "nothing answered there",
+  Consecutive: "too many calls in a row failed",
+  Rate: "too large a share of its calls failed",
+  Probe: "its probe failed"
+}
+
+const describeObstacle = ({ healthProblem, network, obstacle }: InstanceExplanation): string | undefined => {
+  switch (obstacle?._tag) {
+    case undefined:
+      return undefined
+    case "NoAddress":
+      return "its record has no address"
+    case "Where":
+      return "does not fit the where of this call"
+    case "OtherNetwork":
+      return `on network ${network ?? "of its own address"}, while ${obstacle.inUse} has instances left`
+    case "Unhealthy":
+      return `unhealthy${healthProblem === undefined ? "" : `: ${healthProblem}`}`
+    case "Ejected": {
+      const times = obstacle.ejections > 1 ? `, ejection ${obstacle.ejections} in a row` : ""
+      return `ejected for ${seconds(obstacle.millisLeft)} more${times}: ${causes[obstacle.reason]}`
+    }
+    case "Due":
+      return `the next call is its probe: ${causes[obstacle.reason]}`
+    case "Probing":
+      return `its probe is under way: ${causes[obstacle.reason]}`
+  }
+}
+
+const rounded = (value: number): string => String(Math.round(value * 10) / 10)
+
+const detailsOf = (instance: InstanceExplanation): ReadonlyArray<string> => {
+  const { healthProblem, inFlight, isHeld, latencyMillis, network, obstacle, score, warmth, weight } = instance
+  return [
+    describeObstacle(instance),
+    isHeld ? "held: the registry no longer lists it" : undefined,
+    network === undefined || obstacle?._tag === "OtherNetwork" ? undefined : `on network ${network}`,
+    warmth < 1 ? `warming up, gets ${Math.round(warmth * 100)} % of its calls` : undefined,
+    weight === 1 ? undefined : `weight ${rounded(weight)}`,
+    inFlight === 0 ? undefined : `${inFlight} in flight`,
+    latencyMillis === undefined ? undefined : `${rounded(latencyMillis)} ms`,
+    score === undefined ? undefined : `score ${rounded(score)}`,
+    healthProblem === undefined || obstacle?._tag === "Unhealthy" ? undefined : `last check failed: ${healthProblem}`
+  ].filter((part) => part !== undefined)
+}
+
+const columns = (rows: ReadonlyArray<readonly [string, string, string]>): ReadonlyArray<string> => {
+  const width = (at: 0 | 1) => rows.reduce((widest, row) => Math.max(widest, row[at].length), 0)
+  const first = width(0)
+  const second = width(1)
+  return rows.map(([a, b, c]) => `  ${a.padEnd(first)}  ${b.padEnd(second)}  ${c}`.trimEnd())
+}
+
+/** As lines of text, without a line feed at the end: one for the service, and one for each instance. */
+export const render = (explanation: Explanation): string => {
+  const { ageMillis, env, instances, isPanicking, isStatic, name, project, source, strategy } = explanation
+  const chosen = instances.filter(({ isChosen }) => isChosen).length
+  const view = isStatic ? "static" : `${source}, ${seconds(ageMillis)} old`
+  return [
+    `${project}/${name} in env ${env} (${view}): ${strategy} among ${chosen} of ${instances.length} instances`,
+    ...(isPanicking ? ["  panic: too few are available, so that some are chosen in spite of their obstacles"] : []),
+    ...columns(
+      instances.map(
+        (instance) =>
+          [instance.isChosen ? "chosen" : "-", instance.instance.instanceKey, detailsOf(instance).join(", ")] as const
+      )
+    )
+  ].join("\n")
 }

@@ -1,14 +1,14 @@
-/** All instances of one service that may be chosen or not, and what is remembered of those that have left. */
+/** The listed instances of one service with their state, and those that left while they were ejected. */
 import type { Instance } from "../../schemas/Instance.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import type { Candidate } from "./Strategy.js"
 import { weightOf } from "./weight.js"
 
-/** What active health checks say of an instance. `Unknown` until they have made up their minds. */
+/** The verdict of active health checks. `Unknown` until enough checks agree. */
 export type Health = "Unknown" | "Healthy" | "Unhealthy"
 
-/** One instance. A class, so that a candidate that comes back from a strategy can be told from anything else. */
+/** One instance. A class, so that `instanceof` tells a member that a strategy gives from anything else. */
 export class Member implements Candidate {
   readonly key: string
   weight: number
@@ -16,23 +16,27 @@ export class Member implements Candidate {
   latencyMillis = 0
   latencyAt = Number.NEGATIVE_INFINITY
   health: Health = "Unknown"
-  /** Where it stands among the roster's `entries`, or stood when it was listed last. */
+  /** In `Members.listed`, or where it was when it was listed last. */
   index = 0
+  /** As {@link Networks.rankOf} and {@link Networks.networkOf} tell. */
+  rank: number
+  network: string | undefined
   constructor(
     public instance: Instance,
-    /** As {@link Networks.rankOf} tells. */
-    public rank: number,
+    networks: ReadonlyArray<string>,
     readonly since: number,
     readonly outlier: Outlier.OutlierState
   ) {
     this.key = instance.instanceKey
     this.weight = weightOf(instance.meta)
+    this.rank = Networks.rankOf(instance, networks)
+    this.network = Networks.networkOf(this.rank, networks)
   }
 }
 
 /**
- * A service as the view has it. `instances` are sorted by key, each key once. Those `held` are doubted by the registry and
- * stay in rotation; `isStatic` are those that come from the configuration.
+ * A service as the view has it. `instances` are sorted by key, each key once. The registry no longer lists those `held`, which
+ * stay in rotation for now. `isStatic`: they come from the configuration.
  */
 export interface Listing {
   readonly instances: ReadonlyArray<Instance>
@@ -47,11 +51,11 @@ export interface Members {
   listing: Listing
   /** All that are listed, sorted by key. */
   listed: ReadonlyArray<Member>
-  /** Those of them that can be reached. */
+  /** Those of them that have an address. */
   reachable: ReadonlyArray<Member>
-  /** By key: those that left the list while they were ejected. */
+  /** By key: those that left the list during their ejection. */
   readonly gone: Map<string, Member>
-  /** How many are unhealthy: none, most of the time, which spares looking for them. */
+  /** How many listed ones are unhealthy: mostly 0, which saves a search. */
   unhealthy: number
   /** Grows with every list. */
   version: number
@@ -68,82 +72,83 @@ export const make = (networks: ReadonlyArray<string>, table: Outlier.Table): Mem
   version: 0
 })
 
-/** Takes a new list. What is known of those that stay survives, and of those that come back within their ejection. */
-export const update = (roster: Members, listing: Listing, now: number): void => {
-  const { listed: before, gone, networks, table } = roster
-  const isFirst = roster.version === 0
-  const entries: Array<Member> = []
+/** Takes a new list. The state of those that stay survives, and of those that return during their ejection. */
+export const update = (members: Members, listing: Listing, now: number): void => {
+  const { listed: before, gone, networks, table } = members
+  const isFirst = members.version === 0
+  const next: Array<Member> = []
   let i = 0
   // Both lists are sorted by key: one walk along the two.
   for (const instance of listing.instances) {
     const key = instance.instanceKey
-    for (let old = before[i]; old !== undefined && old.key < key; old = before[++i]) leave(roster, old)
+    for (let old = before[i]; old !== undefined && old.key < key; old = before[++i]) leave(members, old)
     const old = before[i]
     if (old?.key === key) {
       i++
-      renew(old, instance, networks)
-      entries.push(old)
-    } else entries.push(comeBack(roster, instance) ?? enter(roster, instance, isFirst ? -Infinity : now, now))
+      replaceRecord(old, instance, networks)
+      next.push(old)
+    } else next.push(returnOf(members, instance) ?? enter(members, instance, isFirst ? -Infinity : now, now))
   }
-  for (let old = before[i]; old !== undefined; old = before[++i]) leave(roster, old)
-  entries.forEach((entry, index) => {
-    entry.index = index
+  for (let old = before[i]; old !== undefined; old = before[++i]) leave(members, old)
+  next.forEach((member, index) => {
+    member.index = index
   })
-  for (const entry of gone.values()) if (!Outlier.isRemembered(entry.outlier)) gone.delete(entry.key)
-  roster.listing = listing
-  roster.listed = entries
-  roster.reachable = entries.every(isReachable) ? entries : entries.filter(isReachable)
-  roster.unhealthy = entries.reduce((count, { health }) => (health === "Unhealthy" ? count + 1 : count), 0)
-  roster.version++
+  for (const member of gone.values()) if (!Outlier.isRemembered(member.outlier)) gone.delete(member.key)
+  members.listing = listing
+  members.listed = next
+  members.reachable = next.every(isReachable) ? next : next.filter(isReachable)
+  members.unhealthy = next.reduce((count, { health }) => (health === "Unhealthy" ? count + 1 : count), 0)
+  members.version++
   table.version++
 }
 
 const isReachable = ({ rank }: Member): boolean => rank >= 0
 
 const enter = ({ networks, table }: Members, instance: Instance, since: number, now: number): Member =>
-  new Member(instance, Networks.rankOf(instance, networks), since, Outlier.list(table, instance.instanceKey, now))
+  new Member(instance, networks, since, Outlier.list(table, instance.instanceKey, now))
 
-const renew = (entry: Member, instance: Instance, networks: ReadonlyArray<string>): void => {
-  if (entry.instance === instance) return
-  if (entry.instance.meta !== instance.meta) entry.weight = weightOf(instance.meta)
-  entry.instance = instance
-  entry.rank = Networks.rankOf(instance, networks)
+const replaceRecord = (member: Member, instance: Instance, networks: ReadonlyArray<string>): void => {
+  if (member.instance === instance) return
+  if (member.instance.meta !== instance.meta) member.weight = weightOf(instance.meta)
+  member.instance = instance
+  member.rank = Networks.rankOf(instance, networks)
+  member.network = Networks.networkOf(member.rank, networks)
 }
 
-const leave = ({ gone, table }: Members, entry: Member): void => {
-  Outlier.setListed(table, entry.outlier, false)
-  if (Outlier.isRemembered(entry.outlier)) gone.set(entry.key, entry)
+const leave = ({ gone, table }: Members, member: Member): void => {
+  Outlier.setListed(table, member.outlier, false)
+  if (Outlier.isRemembered(member.outlier)) gone.set(member.key, member)
 }
 
-const comeBack = ({ gone, networks, table }: Members, instance: Instance): Member | undefined => {
-  const entry = gone.get(instance.instanceKey)
-  if (entry === undefined) return undefined
-  gone.delete(entry.key)
-  Outlier.setListed(table, entry.outlier, true)
-  renew(entry, instance, networks)
-  return entry
+const returnOf = ({ gone, networks, table }: Members, instance: Instance): Member | undefined => {
+  const member = gone.get(instance.instanceKey)
+  if (member === undefined) return undefined
+  gone.delete(member.key)
+  Outlier.setListed(table, member.outlier, true)
+  replaceRecord(member, instance, networks)
+  return member
 }
 
-/** The entry of a listed instance. */
+/** The member with this key, where it is listed. */
 export const find = ({ listed }: Members, key: string): Member | undefined => {
   let low = 0
   let high = listed.length - 1
   while (low <= high) {
     const middle = (low + high) >>> 1
-    const entry = listed[middle]
-    if (entry === undefined || entry.key === key) return entry
-    if (entry.key < key) low = middle + 1
+    const member = listed[middle]
+    if (member === undefined || member.key === key) return member
+    if (member.key < key) low = middle + 1
     else high = middle - 1
   }
   return undefined
 }
 
-/** Takes the verdict of an active health check. */
-export const setHealth = (roster: Members, key: string, health: Health): void => {
-  const entry = find(roster, key)
-  if (entry === undefined || entry.health === health) return
-  if (health === "Unhealthy") roster.unhealthy++
-  if (entry.health === "Unhealthy") roster.unhealthy--
-  entry.health = health
-  roster.table.version++
+/** Takes the verdict of active health checks on a listed instance. */
+export const setHealth = (members: Members, key: string, health: Health): void => {
+  const member = find(members, key)
+  if (member === undefined || member.health === health) return
+  if (health === "Unhealthy") members.unhealthy++
+  if (member.health === "Unhealthy") members.unhealthy--
+  member.health = health
+  members.table.version++
 }

@@ -1,5 +1,5 @@
 /**
- * Which instances of one service are left alone for a while because calls to them failed.
+ * Outlier detection: ejects instances of one service whose calls fail, for a while.
  *
  * After Envoy's outlier detection (consecutive failures, failure rate, growing ejection, a limit to how many) and
  * Finagle's failure accrual (a single probe before an instance is taken back):
@@ -13,20 +13,20 @@ import type { Outcome } from "./Strategy.js"
 export { cooldown, type Options, type Settings, settings } from "./OutlierOptions.js"
 
 /**
- * How one instance stands. **Changed in place**, by the functions of this module only.
+ * One instance. **Changed in place**, by the functions of this module only.
  *
- * - `In`: in rotation.
- * - `Ejected`: left alone, until `until`.
- * - `Due`: its time is over; the next call to it will be its probe.
- * - `Probing`: its probe is under way. Without an outcome it is given up at `until`, and another one is due.
+ * - `InRotation`: not ejected.
+ * - `Ejected`: gets no calls until `until`.
+ * - `Due`: its ejection is over; the next call to it is its probe.
+ * - `Probing`: its probe is in flight. Without an outcome by `until` it is given up, and the next call is a probe.
  */
 export interface OutlierState {
-  phase: "In" | "Ejected" | "Due" | "Probing"
+  phase: "InRotation" | "Ejected" | "Due" | "Probing"
   /** Counted failures since the last success. */
   streak: number
   /**
-   * Two buckets: the present half of an interval and the one before it. Which half that is, is counted from the clock's zero: a
-   * small whole number, which lies in the object itself, while an instant would be an object of its own.
+   * Two buckets: the current half of an interval and the one before. The half is counted from the clock's zero: a small
+   * integer lies in the object itself, an instant would be a heap number of its own.
    */
   bucket: number
   calls: number
@@ -34,46 +34,44 @@ export interface OutlierState {
   earlierCalls: number
   earlierFailures: number
   readonly key: string
-  /** What spoke against it; means nothing while it is `In`. */
+  /** Of the current ejection; meaningless while `InRotation`. */
   evidence: "Soft" | "Hard"
   reason: Reason
   until: number
-  /** How many ejections are remembered: the n of `ejection` × n. */
+  /** How many ejections count: the n of `ejection` × n. */
   ejections: number
-  /** Is it in the registry's list? One that left is remembered for as long as its ejection lasts. */
+  /** Is it in the registry's list? One that left is kept until its ejection ends. */
   isListed: boolean
-  /** Since when it has been in rotation without a counted failure. */
+  /** Since when it is in rotation without a counted failure. */
   cleanSince: number
   /** The {@link mark} of its last ejection or probe. */
   mark: number
 }
 
-/**
- * What ejected an instance: nobody answered there, so many failures in a row, too many among its calls, or a failed probe.
- */
+/** What ejected an instance: no connection, failures in a row, too high a share of failures, or a failed probe. */
 export type Reason = "Unreachable" | "Consecutive" | "Rate" | "Probe"
 
 /**
- * One service's instances. **Changed in place**, by the functions of this module only: one owner, no sharing. All instants
- * are monotonic milliseconds.
+ * The instances of one service. **Changed in place**, by the functions of this module only: one owner, no sharing. All
+ * instants are monotonic milliseconds.
  */
 export interface Table {
   readonly settings: Settings
   readonly random: () => number
-  /** All that are not `In`. */
+  /** All that are not `InRotation`, due and probing ones included. */
   readonly ejected: Set<OutlierState>
-  /** How many are listed, and how many of these are out. */
+  /** How many are listed, and how many of these are ejected. */
   listed: number
   listedEjected: number
-  /** Tells what came before and what after, without a clock. */
+  /** Orders picks and ejections without a clock. */
   marks: number
-  /** Grows with every change of somebody's phase, evidence or health. */
+  /** Grows with every change of a phase, evidence or health. */
   version: number
-  /** When {@link sweep} has something to do; infinite in good times. */
+  /** When {@link sweep} has something to do; infinite while nothing is ejected. */
   nextChangeAt: number
 }
 
-/** That an instance was ejected, or is back in rotation. */
+/** An instance was ejected, or is back in rotation. */
 export interface Change {
   readonly _tag: "Ejected" | "Readmitted"
   readonly key: string
@@ -94,9 +92,9 @@ export const make = (settings: Settings, random: () => number): Table => ({
 /** A new instance, in rotation. */
 export const list = (table: Table, key: string, now: number): OutlierState => {
   table.listed++
-  // In the order of use: what a success needs lies together.
+  // In the order of use: the fields that a success needs lie together.
   return {
-    phase: "In",
+    phase: "InRotation",
     streak: 0,
     bucket: 0,
     calls: 0,
@@ -114,26 +112,23 @@ export const list = (table: Table, key: string, now: number): OutlierState => {
   }
 }
 
-/** It has left the list, or come back to it. */
-export const setListed = (table: Table, standing: OutlierState, isListed: boolean): void => {
-  if (standing.isListed === isListed) return
-  standing.isListed = isListed
+/** It left the list, or returned to it. */
+export const setListed = (table: Table, state: OutlierState, isListed: boolean): void => {
+  if (state.isListed === isListed) return
+  state.isListed = isListed
   const by = isListed ? 1 : -1
   table.listed += by
-  if (standing.phase !== "In") table.listedEjected += by
-  if (standing.phase === "Due") setPhase(table, standing, "In")
+  if (state.phase !== "InRotation") table.listedEjected += by
+  if (state.phase === "Due") setPhase(table, state, "InRotation")
 }
 
-/** Is there anything about it to be kept when it has left the list? Only for as long as its ejection lasts. */
-export const isRemembered = (standing: OutlierState): boolean => standing.phase !== "In"
+/** Is it kept when it leaves the list? Only during its ejection. */
+export const isRemembered = (state: OutlierState): boolean => state.phase !== "InRotation"
 
-/** This moment, for {@link record}: taken when an instance is given to a call. */
+/** The current mark, for {@link record}: taken when an instance is picked. */
 export const mark = (table: Table): number => table.marks
 
-/**
- * How a call ended, and which it was: `mark` is the {@link mark} of when it was given its instance, `probe` what
- * {@link beginProbe} gave where it is a probe, else 0.
- */
+/** How a call ended. `mark`: the {@link mark} of its pick. `probe`: what {@link beginProbe} gave for a probe, else 0. */
 export interface Report {
   readonly outcome: Outcome
   readonly lastedMillis: number
@@ -144,150 +139,148 @@ export interface Report {
 /**
  * Takes the outcome of a call, and tells whether that ejected its instance or took it back.
  *
- * - `Unreachable` is hard evidence: out at once. `Failure` is soft: out after so many in a row, or for so many among the
- *   calls of an interval, unless too many are out already.
- * - A success of a call that was given the instance after it was ejected takes it back, as its probe or because there was
- *   nobody else to choose. One that was under way before says nothing of how the instance is now.
- * - A failed probe ejects it anew, for longer. Other failures of an ejected instance prolong nothing; but that it cannot
- *   even be reached is noted.
- * - `Interrupted` after `slowAfter` counts as failed among the calls of the interval. `Uncounted` and a shorter interruption
- *   are neither: where it was a probe, the next call is.
+ * - `Unreachable` is hard evidence: it ejects at once. `Failure` is soft: it ejects after so many in a row, or at such a share
+ *   of the calls of an interval, unless too many are ejected already.
+ * - A success takes the instance back, if its call was picked after the ejection (a probe, or a pick without alternatives).
+ *   The success of an earlier call says nothing about the instance now.
+ * - A failed probe ejects again, for longer. Other failures of an ejected instance do not prolong the ejection;
+ *   `Unreachable` turns its evidence hard.
+ * - `Interrupted` after `slowAfter` counts as failed in the interval. `Uncounted` and a shorter interruption do not: after
+ *   such a probe, the next call is the probe.
  */
-export const record = (table: Table, standing: OutlierState, report: Report, now: number): Change | undefined => {
+export const record = (table: Table, state: OutlierState, report: Report, now: number): Change | undefined => {
   const { settings } = table
   if (settings.ejectionMillis === 0) return undefined
   const { outcome } = report
-  if (standing.phase !== "In") return recordOut(table, standing, report, now)
+  if (state.phase !== "InRotation") return recordEjected(table, state, report, now)
   if (outcome === "Success") {
-    standing.streak = 0
-    count(standing, now, settings.intervalMillis, 0)
+    state.streak = 0
+    count(state, now, settings.intervalMillis, 0)
     return undefined
   }
   const isSlow = outcome === "Interrupted" && report.lastedMillis >= settings.slowAfterMillis
   if (outcome === "Interrupted" && !isSlow) return undefined
-  count(standing, now, settings.intervalMillis, outcome === "Uncounted" ? 0 : 1)
+  count(state, now, settings.intervalMillis, outcome === "Uncounted" ? 0 : 1)
   if (outcome === "Uncounted") return undefined
-  standing.ejections = ejectionsAt(table, standing, now)
-  standing.cleanSince = now
-  if (outcome === "Unreachable") return eject(table, standing, "Hard", "Unreachable", now)
-  if (outcome === "Failure") standing.streak++
-  const reason = softReason(standing, settings)
+  state.ejections = ejectionsAt(table, state, now)
+  state.cleanSince = now
+  if (outcome === "Unreachable") return eject(table, state, "Hard", "Unreachable", now)
+  if (outcome === "Failure") state.streak++
+  const reason = softReason(state, settings)
   if (reason === undefined || table.listedEjected + 1 > Math.floor(settings.maxEjected * table.listed)) return undefined
-  return eject(table, standing, "Soft", reason, now)
+  return eject(table, state, "Soft", reason, now)
 }
 
-const recordOut = (table: Table, standing: OutlierState, report: Report, now: number): Change | undefined => {
+const recordEjected = (table: Table, state: OutlierState, report: Report, now: number): Change | undefined => {
   const { outcome } = report
-  if (outcome === "Success") return report.mark >= standing.mark ? readmit(table, standing, now) : undefined
-  if (standing.phase === "Probing" && report.probe === standing.mark) {
+  if (outcome === "Success") return report.mark >= state.mark ? readmit(table, state, now) : undefined
+  if (state.phase === "Probing" && report.probe === state.mark) {
     const isSlow = outcome === "Interrupted" && report.lastedMillis >= table.settings.slowAfterMillis
-    if (outcome === "Unreachable") return eject(table, standing, "Hard", "Probe", now)
-    if (outcome === "Failure" || isSlow) return eject(table, standing, "Soft", "Probe", now)
-    setPhase(table, standing, "Due")
+    if (outcome === "Unreachable") return eject(table, state, "Hard", "Probe", now)
+    if (outcome === "Failure" || isSlow) return eject(table, state, "Soft", "Probe", now)
+    setPhase(table, state, "Due")
     return undefined
   }
-  if (outcome === "Unreachable" && standing.evidence === "Soft") {
-    standing.evidence = "Hard"
-    standing.reason = "Unreachable"
+  if (outcome === "Unreachable" && state.evidence === "Soft") {
+    state.evidence = "Hard"
+    state.reason = "Unreachable"
     table.version++
   }
   return undefined
 }
 
-const softReason = (standing: OutlierState, settings: Settings): Reason | undefined => {
-  if (standing.streak >= settings.consecutiveFailures) return "Consecutive"
-  const calls = standing.calls + standing.earlierCalls
-  const failures = standing.failures + standing.earlierFailures
+const softReason = (state: OutlierState, settings: Settings): Reason | undefined => {
+  if (state.streak >= settings.consecutiveFailures) return "Consecutive"
+  const calls = state.calls + state.earlierCalls
+  const failures = state.failures + state.earlierFailures
   return calls >= settings.minimumCalls && failures >= settings.failureRate * calls ? "Rate" : undefined
 }
 
-// After grpc-js' CallCounter: no list of timestamps. What is looked back on is between half an interval and a whole one.
-const count = (standing: OutlierState, now: number, intervalMillis: number, failed: 0 | 1): void => {
+// After grpc-js' CallCounter: no list of timestamps. The window is between half an interval and a whole one.
+const count = (state: OutlierState, now: number, intervalMillis: number, failed: 0 | 1): void => {
   const bucket = Math.floor((2 * now) / intervalMillis)
-  if (bucket > standing.bucket) {
-    const isNext = bucket === standing.bucket + 1
-    standing.earlierCalls = isNext ? standing.calls : 0
-    standing.earlierFailures = isNext ? standing.failures : 0
-    standing.calls = 0
-    standing.failures = 0
-    standing.bucket = bucket
+  if (bucket > state.bucket) {
+    const isNext = bucket === state.bucket + 1
+    state.earlierCalls = isNext ? state.calls : 0
+    state.earlierFailures = isNext ? state.failures : 0
+    state.calls = 0
+    state.failures = 0
+    state.bucket = bucket
   }
-  standing.calls++
-  standing.failures += failed
+  state.calls++
+  state.failures += failed
 }
 
-const setPhase = (table: Table, standing: OutlierState, phase: OutlierState["phase"]): void => {
-  const wasOut = standing.phase !== "In"
-  const isOut = phase !== "In"
-  standing.phase = phase
+const setPhase = (table: Table, state: OutlierState, phase: OutlierState["phase"]): void => {
+  const wasEjected = state.phase !== "InRotation"
+  const isEjected = phase !== "InRotation"
+  state.phase = phase
   table.version++
-  if (wasOut === isOut) return
-  if (isOut) table.ejected.add(standing)
-  else table.ejected.delete(standing)
-  if (standing.isListed) table.listedEjected += isOut ? 1 : -1
+  if (wasEjected === isEjected) return
+  if (isEjected) table.ejected.add(state)
+  else table.ejected.delete(state)
+  if (state.isListed) table.listedEjected += isEjected ? 1 : -1
 }
 
 const eject = (
   table: Table,
-  standing: OutlierState,
+  state: OutlierState,
   evidence: OutlierState["evidence"],
   reason: Reason,
   now: number
 ): Change => {
   const { ejectionMillis, jitter, maxEjectionMillis } = table.settings
-  standing.ejections++
-  const millis = ejectionMillis * standing.ejections * (1 + table.random() * (jitter - 1))
-  standing.until = now + Math.min(maxEjectionMillis, millis)
-  standing.evidence = evidence
-  standing.reason = reason
-  standing.mark = ++table.marks
-  setPhase(table, standing, "Ejected")
-  table.nextChangeAt = Math.min(table.nextChangeAt, standing.until)
-  return { _tag: "Ejected", key: standing.key, reason }
+  state.ejections++
+  const millis = ejectionMillis * state.ejections * (1 + table.random() * (jitter - 1))
+  state.until = now + Math.min(maxEjectionMillis, millis)
+  state.evidence = evidence
+  state.reason = reason
+  state.mark = ++table.marks
+  setPhase(table, state, "Ejected")
+  table.nextChangeAt = Math.min(table.nextChangeAt, state.until)
+  return { _tag: "Ejected", key: state.key, reason }
 }
 
-const readmit = (table: Table, standing: OutlierState, now: number): Change => {
-  standing.streak = 0
-  standing.calls = 0
-  standing.failures = 0
-  standing.earlierCalls = 0
-  standing.earlierFailures = 0
-  standing.cleanSince = now
-  setPhase(table, standing, "In")
-  return { _tag: "Readmitted", key: standing.key, reason: standing.reason }
+const readmit = (table: Table, state: OutlierState, now: number): Change => {
+  state.streak = 0
+  state.calls = 0
+  state.failures = 0
+  state.earlierCalls = 0
+  state.earlierFailures = 0
+  state.cleanSince = now
+  setPhase(table, state, "InRotation")
+  return { _tag: "Readmitted", key: state.key, reason: state.reason }
 }
 
-/** How many ejections are remembered now: one less for each whole interval in rotation without a counted failure. */
-export const ejectionsAt = ({ settings }: Table, standing: OutlierState, now: number): number =>
-  standing.phase === "In"
-    ? Math.max(0, standing.ejections - Math.floor((now - standing.cleanSince) / settings.intervalMillis))
-    : standing.ejections
+/** How many ejections count now: one less for each whole interval in rotation without a counted failure. */
+export const ejectionsAt = ({ settings }: Table, state: OutlierState, now: number): number =>
+  state.phase === "InRotation"
+    ? Math.max(0, state.ejections - Math.floor((now - state.cleanSince) / settings.intervalMillis))
+    : state.ejections
 
-/** The next call to this instance, which is `Due`, is its probe. Gives what {@link record} knows the probe by. */
-export const beginProbe = (table: Table, standing: OutlierState, now: number): number => {
-  standing.mark = ++table.marks
-  standing.until = now + table.settings.ejectionMillis
-  setPhase(table, standing, "Probing")
-  table.nextChangeAt = Math.min(table.nextChangeAt, standing.until)
-  return standing.mark
+/** The call that is picked now is the probe of this instance, which is `Due`. Gives the probe's mark, for {@link record}. */
+export const beginProbe = (table: Table, state: OutlierState, now: number): number => {
+  state.mark = ++table.marks
+  state.until = now + table.settings.ejectionMillis
+  setPhase(table, state, "Probing")
+  table.nextChangeAt = Math.min(table.nextChangeAt, state.until)
+  return state.mark
 }
 
-/**
- * Ends the ejections whose time is over, gives up probes that nobody reported, and forgets those who have left the list.
- */
+/** Ends ejections whose time is over, gives up unreported probes, and forgets instances that left the list. */
 export const sweep = (table: Table, now: number): void => {
   if (now < table.nextChangeAt) return
-  // When ten thousand end within seconds, they are not gone through for each of them.
+  // When ten thousand ejections end within seconds, not each end walks through all.
   const soonest = now + table.ejected.size * SWEEP_MILLIS
   let next = Number.POSITIVE_INFINITY
-  for (const standing of table.ejected) {
-    if (standing.phase === "Due") continue
-    if (standing.until > now) next = Math.min(next, standing.until)
-    else if (standing.isListed && table.settings.probe) setPhase(table, standing, "Due")
-    else readmit(table, standing, now)
+  for (const state of table.ejected) {
+    if (state.phase === "Due") continue
+    if (state.until > now) next = Math.min(next, state.until)
+    else if (state.isListed && table.settings.probe) setPhase(table, state, "Due")
+    else readmit(table, state, now)
   }
   table.nextChangeAt = Math.max(next, soonest)
 }
 
-/** For each that is out, so long at least lies between two sweeps. */
+/** The least time between two sweeps, for each that is ejected. */
 const SWEEP_MILLIS = 0.01

@@ -15,27 +15,27 @@ export interface Options {
   readonly consecutiveFailures?: number | undefined
   /** This share of failures among the calls of the last `interval` ejects an instance. Default 0.5; above 0, to 1. */
   readonly failureRate?: number | undefined
-  /** From how many calls in an `interval` on the `failureRate` says something. Default 20; 1 to 1,000,000. */
+  /** From how many calls in an `interval` on the `failureRate` applies. Default 20; 1 to 1,000,000. */
   readonly minimumCalls?: number | undefined
   /** What `failureRate` looks back on; an ejection is forgotten for each one without failures. Default 10 seconds. */
   readonly interval?: Duration.DurationInput | undefined
   /**
-   * How long the first ejection lasts; the second twice as long, the third three times. Default 30 seconds; 0 ejects
-   * nobody, ever.
+   * How long the first ejection lasts; the second twice as long, the third three times. Default 30 seconds; 0 never
+   * ejects.
    */
   readonly ejection?: Duration.DurationInput | undefined
   /** The longest ejection. Default 300 seconds; not less than `ejection`. */
   readonly maxEjection?: Duration.DurationInput | undefined
-  /** An ejection lasts up to so many times longer, at random, lest all consumers probe at once. Default 1.2; 1 to 10. */
+  /** An ejection lasts up to so many times longer, at random, so that not all consumers probe at once. Default 1.2; 1 to 10. */
   readonly jitter?: number | undefined
   /**
-   * Which share of a service may be out when another instance is ejected by soft evidence. Default 0.5, rounded down, so
-   * that an only instance stays; 0 to 1. Hard evidence (nobody listens there) knows no limit.
+   * Which share of a service may be ejected by soft evidence. Default 0.5, rounded down, so that an only instance stays; 0 to
+   * 1. Hard evidence (nothing listens there) has no limit.
    */
   readonly maxEjected?: number | undefined
-  /** With less than this share available, all are chosen among but those with hard evidence. Default 0.5; 0 to 1. */
+  /** Below this share available, picks go to all but those with hard evidence (a panic). Default 0.5; 0 to 1. */
   readonly panicBelow?: number | undefined
-  /** Whether an ejection ends in one call that decides (the default), or in as many as come (`false`). */
+  /** Whether one probe decides if an ejection ends (the default), or the instance is simply back (`false`). */
   readonly probe?: boolean | undefined
   /** A call that was interrupted from outside after this time counts as failed in the rate. Default 5 seconds. */
   readonly slowAfter?: Duration.DurationInput | undefined
@@ -56,7 +56,7 @@ export interface Settings {
   readonly slowAfterMillis: number
 }
 
-/** Envoy's numbers, but for how many may be out (Envoy: 10 %) and the probe. */
+/** Envoy's numbers, but for `maxEjected` (Envoy: 10 %) and the probe. */
 export const defaults = {
   consecutiveFailures: 5,
   failureRate: 0.5,
@@ -72,8 +72,8 @@ export const defaults = {
 } as const
 
 /**
- * What the platform's other SDKs do: one failure of any kind puts an instance aside for the same time each time, and then
- * it is simply back. Unlike them a pick does not fail when all are aside: all are chosen among then.
+ * What the platform's other SDKs do: one failure of any kind ejects an instance, each time for the same duration, without a
+ * probe. Unlike there, a pick does not fail when all are ejected: it takes any of them.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,9 +1,9 @@
-/** Less for newcomers. */
+/** Fewer calls for new instances, while caches fill and code is compiled. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
-import type { Candidate, Strategy } from "./Strategy.js"
+import type { Candidate, Context, Picker, Request } from "./Strategy.js"
 
 /**
  * @since 0.1.0
@@ -33,58 +33,56 @@ export const settings = (options: Options = {}, field = "slowStart"): Either.Eit
 const warmthAt = (elapsed: number, { from, windowMillis }: Settings): number =>
   elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
 
-/** When the first of them was seen; infinitely far ahead where there is none. */
+/** The earliest `since`; infinite without candidates. */
 export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
   candidates.reduce((oldest, { since }) => Math.min(oldest, since), Number.POSITIVE_INFINITY)
 
 /**
- * Which share of its calls an instance gets now: `from` at first, then as much of the window as has passed, 1 when it has. It is
- * measured by the `oldest` of those to choose among: those who are new alike are treated alike.
+ * The share of its calls that an instance gets now: `from` at first, then the part of the window that has passed, 1 at its end.
+ * Relative to the `oldest` candidate: instances of one age are treated alike.
  */
 export const shareOf = ({ since }: Candidate, oldest: number, settings: Settings, now: number): number =>
   since <= oldest ? 1 : warmthAt(now - since, settings) / warmthAt(now - oldest, settings)
 
-/**
- * So often a strategy is asked for somebody else; when it always gives somebody new, somebody new has to do. Enough to get past
- * many newcomers that stand side by side.
- */
+/** When the members of a subset are warm. **Changed in place** by {@link update}. */
+export interface WarmUp {
+  oldest: number
+  /** From then on all are warm, and the strategy alone picks: the ordinary case. */
+  warmAt: number
+}
+
+export const make = (): WarmUp => ({ oldest: Number.POSITIVE_INFINITY, warmAt: Number.NEGATIVE_INFINITY })
+
+export const update = (warmUp: WarmUp, candidates: ReadonlyArray<Candidate>, { windowMillis }: Settings): void => {
+  const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
+  warmUp.oldest = oldestOf(candidates)
+  warmUp.warmAt = newest === warmUp.oldest ? Number.NEGATIVE_INFINITY : newest + windowMillis
+}
+
+/** How often a strategy is asked for a warm instance before a cold one is taken: enough to pass many cold neighbours. */
 const MAX_ASKS = 32
 
 /**
- * A strategy that gives newcomers their share by and by: caches fill and code is compiled before the load comes. The share
- * of what `strategy` gives them is let through, and it is asked again for the rest; one that insists (as `consistentHash`
- * does for a key, or any with one candidate) is left its way. Everybody else is treated as `strategy` does; and so is
- * everybody where all came at once, as after an outage.
+ * A pick while some candidates are cold: their share of what the strategy gives is let through, and the strategy is asked
+ * again for the rest. One that insists (as `consistentHash` does for a key, or any with one candidate) has its way. All
+ * others are treated as the strategy does, and so are all where all came at once, as after an outage.
  *
  * Window and share are those of Envoy's slow start, at its default aggression of 1 and minimum weight of 10 %:
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
  */
-export const slowStart = (strategy: Strategy, settings: Settings): Strategy => ({
-  name: strategy.name,
-  make: (context) => {
-    const balancer = strategy.make(context)
-    // From when on everybody is warm, so that in the ordinary case there is nothing to ask.
-    let warmAt = Number.NEGATIVE_INFINITY
-    let oldest = Number.POSITIVE_INFINITY
-    return {
-      update: (candidates) => {
-        oldest = oldestOf(candidates)
-        const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
-        warmAt = newest === oldest ? Number.NEGATIVE_INFINITY : newest + settings.windowMillis
-        balancer.update(candidates)
-      },
-      pick: (now, request) => {
-        let picked = balancer.pick(now, request)
-        if (now >= warmAt) return picked
-        for (let asks = 1; asks < MAX_ASKS && picked !== undefined; asks++) {
-          const share = shareOf(picked, oldest, settings, now)
-          if (share === 1 || context.random() < share) return picked
-          picked = balancer.pick(now, request)
-        }
-        return picked
-      },
-      ended: (candidate, outcome, latencyMillis, now) => balancer.ended?.(candidate, outcome, latencyMillis, now),
-      score: balancer.score && ((candidate, now) => balancer.score?.(candidate, now) ?? 0)
-    }
+export const pick = (
+  picker: Picker,
+  { oldest }: WarmUp,
+  { random }: Context,
+  settings: Settings,
+  now: number,
+  request: Request
+): Candidate | undefined => {
+  let picked = picker.pick(now, request)
+  for (let asks = 1; asks < MAX_ASKS && picked !== undefined; asks++) {
+    const share = shareOf(picked, oldest, settings, now)
+    if (share === 1 || random() < share) return picked
+    picked = picker.pick(now, request)
   }
-})
+  return picked
+}

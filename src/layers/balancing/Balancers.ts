@@ -1,9 +1,10 @@
-/** Choosing among the instances in the views of a `DiscoveryCached`, and taking the reports of how they did. */
+/** The balancers of all services in the views of a `DiscoveryCached`: picks instances, and takes the reports about them. */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
+import * as Explanation from "../../core/balancing/Explanation.js"
 import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
@@ -11,40 +12,38 @@ import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
-import type { Picked } from "../../services/Discovery.js"
+import type { ServiceRef } from "../../schemas/Service.js"
+import type { Discovery, DiscoveryError, Picked } from "../../services/Discovery.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Lookup from "../view/Lookup.js"
 import type * as ProjectView from "../view/ProjectView.js"
 import type * as ViewCache from "../view/ViewCache.js"
-import * as Failures from "./FailureClassifier.js"
+import * as FailureClassifier from "./FailureClassifier.js"
 import * as HealthChecker from "./HealthChecker.js"
 import * as ServiceBalancer from "./ServiceBalancer.js"
 
 export interface Settings extends ServiceBalancer.Settings {
-  /** `undefined` where instances are not checked. */
+  /** `undefined`: no active health checks. */
   readonly health: HealthChecker.Settings | undefined
 }
 
-/** Everything in it is synchronous: no lock, no fiber, no span. */
-export interface Balancers {
-  /** What is kept of a service for choosing; nothing where the view has none that could be reached. */
-  readonly balancerOf: (cell: ProjectView.ProjectView, name: string) => ServiceBalancer.ServiceBalancer | undefined
-  /** The same for looking only: it is kept nowhere, and checks nobody's health. */
-  readonly preview: (cell: ProjectView.ProjectView, name: string) => ServiceBalancer.ServiceBalancer | undefined
-  /** Chooses; nothing where nobody fits. */
-  readonly pick: (choice: ServiceBalancer.ServiceBalancer, request?: Balancer.Request) => Pick | undefined
-  /** As `pick`, and in flight from now on: to be ended. */
-  readonly begin: (choice: ServiceBalancer.ServiceBalancer, request?: Balancer.Request) => Pick | undefined
+export interface Balancers extends Pick<Discovery.Service, "pick" | "pickScoped" | "explain"> {
+  readonly now: () => number
+  /** The balancer of a service with instances; waits for the registry only where the view has none. */
+  readonly locate: (ref: ServiceRef) => Effect.Effect<ServiceBalancer.ServiceBalancer, DiscoveryError>
+  /** Picks an instance, whose call is in flight until its `end`; `undefined` where none fits. Synchronous: no lock, no span. */
+  readonly begin: (service: ServiceBalancer.ServiceBalancer, request?: Balancer.Request) => PickedInstance | undefined
 }
 
-/** An instance that was chosen, until its outcome is told. */
-export class Pick implements Picked {
+/** An instance that was picked, until its outcome is reported. */
+export class PickedInstance implements Picked {
   readonly instance: Instance
   isEnded = false
   constructor(
-    private readonly means: Means,
-    readonly choice: ServiceBalancer.ServiceBalancer,
+    private readonly deps: Deps,
+    readonly service: ServiceBalancer.ServiceBalancer,
     readonly call: Balancer.Call
   ) {
     this.instance = call.candidate.instance
@@ -58,112 +57,154 @@ export class Pick implements Picked {
   get grpcAddress(): string | undefined {
     return Address.grpcAddress(this.instance, this.call.network)
   }
-  // Of the instance and not of the class, since it is handed on alone: `Effect.onExit(call, picked.report)`.
+  // Of the instance and not of the class, since it is passed on alone: `Effect.onExit(call, picked.report)`.
   readonly report = (outcome: Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
     Effect.sync(() =>
-      this.end(typeof outcome === "string" ? Failures.ofOutcome(outcome) : Failures.judge(outcome, undefined))
+      this.end(
+        typeof outcome === "string" ? FailureClassifier.ofOutcome(outcome) : FailureClassifier.judge(outcome, undefined)
+      )
     )
   /** Only the first time counts. */
-  end({ kind, outcome }: Failures.Verdict): void {
+  end({ kind, outcome }: FailureClassifier.Verdict): void {
     if (this.isEnded) return
     this.isEnded = true
-    const { call, choice, instance, means } = this
-    const change = Balancer.end(choice.balancer, call, outcome, means.now())
+    const { call, deps, instance, service } = this
+    const change = Balancer.end(service.balancer, call, outcome, deps.now())
     if (change?._tag === "Ejected") Metric.unsafeUpdate(Metrics.ejections, 1, Labels.ejections[change.reason])
-    if (kind !== undefined) choice.reportFailure(instance.instanceKey, kind)
-    noteStrategyFailures(means, choice)
+    if (kind !== undefined) service.reportFailure(instance.instanceKey, kind)
+    noteStrategyFailures(deps, service)
   }
 }
 
-interface Means {
+interface Deps {
   readonly now: () => number
   /** Runs in a fiber of the layer's. */
   readonly background: (effect: Effect.Effect<void>) => void
 }
 
-const noteStrategyFailures = (means: Means, choice: ServiceBalancer.ServiceBalancer): void => {
-  const failures = Balancer.takeStrategyFailures(choice.balancer)
+const noteStrategyFailures = (deps: Deps, service: ServiceBalancer.ServiceBalancer): void => {
+  const failures = Balancer.takeStrategyFailures(service.balancer)
   if (failures === undefined) return
   Metric.unsafeUpdate(Metrics.strategyFailures, failures.count, Labels.none)
-  if (choice.strategyFailed) return
-  choice.strategyFailed = true
-  const { project, name, balancer } = choice
-  means.background(
+  if (service.strategyFailed) return
+  service.strategyFailed = true
+  const { project, name, balancer } = service
+  deps.background(
     Effect.logWarning(
-      `the balancing strategy ${balancer.options.strategy.name} fails for ${project}/${name}, which is chosen from round-robin then`,
+      `the balancing strategy ${balancer.options.strategy.name} fails for ${project}/${name}: round robin picks instead`,
       failures.first
     )
   )
 }
 
-/**
- * Tells what is kept for choosing what has become of the services of a view, and lets go of what nobody needs: the service is
- * gone, or is no longer in use though others of its project are.
- */
-export const onView = (cell: ProjectView.ProjectView, now: number): void => {
-  for (const [name, choice] of cell.balancers) {
-    const found = View.find(cell.view, name)
-    ServiceBalancer.update(choice, found, now)
-    const isUnused = !cell.uses.has(name) && Balancer.canEvict(choice.balancer, now)
-    if (isUnused || (found === undefined && Balancer.isIdle(choice.balancer))) {
-      cell.balancers.delete(name)
-      ServiceBalancer.drop(choice)
+/** Updates the balancers of a new view, and drops those whose service is gone or no longer in use. */
+export const onView = ({ balancers, uses, view }: ProjectView.ProjectView, now: number): void => {
+  for (const [name, service] of balancers) {
+    const found = View.find(view, name)
+    ServiceBalancer.update(service, found, now)
+    const isUnused = !uses.has(name) && Balancer.canEvict(service.balancer, now)
+    if (isUnused || (found === undefined && Balancer.isIdle(service.balancer))) {
+      balancers.delete(name)
+      ServiceBalancer.drop(service)
     }
   }
 }
 
-/** Lets go of what is kept for choosing: nobody asks for the services of the cell any more. */
-export const onDrop = (cell: ProjectView.ProjectView): void => {
-  for (const choice of cell.balancers.values()) ServiceBalancer.drop(choice)
+/** The whole view is no longer in use. */
+export const onDrop = ({ balancers }: ProjectView.ProjectView): void => {
+  for (const service of balancers.values()) ServiceBalancer.drop(service)
 }
 
-export const make = (keeper: ViewCache.ViewCache, settings: Settings): Effect.Effect<Balancers, never, Scope.Scope> =>
+export const make = (
+  cache: ViewCache.ViewCache,
+  { answer, find, resolve }: Lookup.Lookup,
+  settings: Settings
+): Effect.Effect<Balancers, never, Scope.Scope> =>
   Effect.gen(function* () {
-    // Choosing is synchronous, `Random` is not: it gives the seed.
-    const dice = new PCGRandom(yield* Random.nextInt)
-    const random = () => dice.number()
+    // Picks are synchronous and `Random` is not: it gives the seed.
+    const generator = new PCGRandom(yield* Random.nextInt)
+    const random = () => generator.number()
     const background = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
-    const means: Means = { now: keeper.now, background }
+    const { now } = cache
+    const deps: Deps = { now, background }
     const pickLabels = Labels.picks(settings.strategy.name)
 
-    const preview = (cell: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
-      const found = View.find(cell.view, name)
+    /** The service's balancer; one that is only looked at is kept nowhere, and checks no health. */
+    const peek = (project: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
+      const kept = project.balancers.get(name)
+      if (kept !== undefined) return kept
+      const found = View.find(project.view, name)
       if (found === undefined) return undefined
-      const reportFailure: ServiceBalancer.ServiceBalancer["reportFailure"] = (key, kind) =>
-        keeper.reportFailure(cell, name, key, kind)
-      const choice = ServiceBalancer.make(cell.view, name, settings, random, reportFailure)
-      ServiceBalancer.update(choice, found, means.now())
-      return choice
+      const service = ServiceBalancer.make(project.view, name, settings, random, (key, kind) =>
+        cache.reportFailure(project, name, key, kind)
+      )
+      ServiceBalancer.update(service, found, now())
+      return service
     }
-    const open = (cell: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
-      const choice = preview(cell, name)
-      if (choice === undefined) return undefined
-      cell.balancers.set(name, choice)
-      if (settings.health !== undefined) means.background(HealthChecker.run(choice, settings.health))
-      return choice
+    const open = (project: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
+      const service = peek(project, name)
+      if (service === undefined) return undefined
+      project.balancers.set(name, service)
+      if (settings.health !== undefined) background(HealthChecker.run(service, settings.health))
+      return service
+    }
+    /** `undefined` where the view has no instance with an address. */
+    const balancerOf = (project: ProjectView.ProjectView, name: string) => {
+      const service = project.balancers.get(name) ?? open(project, name)
+      return service === undefined || service.balancer.members.reachable.length === 0 ? undefined : service
     }
 
-    const pick: Balancers["pick"] = (choice, request) => {
-      const call = Balancer.pick(choice.balancer, means.now(), request)
-      if (choice.balancer.strategyFailures !== undefined) noteStrategyFailures(means, choice)
+    const pickFrom = (service: ServiceBalancer.ServiceBalancer, request: Balancer.Request | undefined) => {
+      const call = Balancer.pick(service.balancer, now(), request)
+      if (service.balancer.strategyFailures !== undefined) noteStrategyFailures(deps, service)
       if (call === undefined) return undefined
-      choice.picks++
+      service.picks++
       Metric.unsafeUpdate(Metrics.picks, 1, pickLabels)
       if (call.isPanic === true) Metric.unsafeUpdate(Metrics.panics, 1, Labels.none)
-      return new Pick(means, choice, call)
+      return new PickedInstance(deps, service, call)
     }
+    const begin: Balancers["begin"] = (service, request) => {
+      const picked = pickFrom(service, request)
+      if (picked !== undefined) Balancer.begin(service.balancer, picked.call)
+      return picked
+    }
+    const orNoInstances = (service: ServiceBalancer.ServiceBalancer, picked: PickedInstance | undefined) =>
+      picked === undefined ? Effect.fail(ServiceBalancer.noInstances(service)) : Effect.succeed(picked)
+
+    const notFound = (project: ProjectView.ProjectView, name: string): Effect.Effect<never, DiscoveryError> => {
+      const service = peek(project, name)
+      return Effect.fail(service === undefined ? Lookup.notFound(project, name) : ServiceBalancer.noInstances(service))
+    }
+    const locate: Balancers["locate"] = (ref) => Effect.suspend(() => answer(ref, balancerOf, notFound))
 
     return {
-      balancerOf: (cell, name) => {
-        const choice = cell.balancers.get(name) ?? open(cell, name)
-        return choice === undefined || choice.balancer.members.reachable.length === 0 ? undefined : choice
-      },
-      preview,
-      pick,
-      begin: (choice, request) => {
-        const picked = pick(choice, request)
-        if (picked !== undefined) Balancer.begin(choice.balancer, picked.call)
-        return picked
-      }
+      now,
+      locate,
+      begin,
+      pick: (ref, options) =>
+        Effect.suspend(() => {
+          // The hot path: nothing but this step where the view has the service.
+          const found = find(ref, balancerOf)
+          return found === undefined
+            ? Effect.flatMap(locate(ref), (service) => orNoInstances(service, pickFrom(service, options)))
+            : orNoInstances(found, pickFrom(found, options))
+        }),
+      pickScoped: (ref, options) =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(restore(locate(ref)), (service) =>
+            Effect.tap(orNoInstances(service, begin(service, options)), ({ report }) => Effect.addFinalizer(report))
+          )
+        ),
+      explain: (ref, options) =>
+        Effect.flatMap(resolve(ref), ({ ageMillis, source }) => {
+          const explained = (view: ProjectView.ProjectView, name: string) => {
+            const service = peek(view, name)
+            if (service === undefined) return undefined
+            const { balancer, env, healthProblems, project } = service
+            const about = { project, name, env, ageMillis, source, healthProblems }
+            return Explanation.explain(balancer, now(), about, options?.where)
+          }
+          return answer(ref, explained, notFound)
+        })
     }
   })

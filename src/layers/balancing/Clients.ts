@@ -1,4 +1,4 @@
-/** One client for each instance of a service, made when it is first needed and closed when the instance has left. */
+/** One client for each instance of a service, made for its first call and closed when the instance has left. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -9,16 +9,16 @@ import type { Instance } from "../../schemas/Instance.js"
 import type { Target } from "../../services/Discovery.js"
 
 export interface Clients<C, E> {
-  /** The client of this target, for as long as the scope is open. One that could not be made is made anew the next time. */
+  /** The client of this target, while the scope is open. One that failed to be made is made again the next time. */
   readonly get: (target: Target) => Effect.Effect<C, E, Scope.Scope>
-  /** Lets go of the clients of instances that are not among these, once nobody uses them any more. */
+  /** Closes the clients of all other instances, once their calls have ended. */
   readonly retain: (instances: ReadonlyArray<Instance>) => void
 }
 
 /**
- * What a client is kept under: an object for each time that an instance is met, and not its key. `RcMap` (effect 3.22.4)
- * knows its entries by key alone: if an instance left while it was called and came back under the same key, the end of
- * those calls would be taken for the end of later ones, and the old client would never be closed.
+ * The key of a client: an object for each stay of an instance, not its key. `RcMap` (effect 3.22.4) knows its entries by key
+ * alone: if an instance left during a call and returned under the same key, the end of that call would count for a later
+ * one, and the old client would never close.
  */
 interface Tenancy {
   readonly target: Target
@@ -26,14 +26,14 @@ interface Tenancy {
   isOpen: boolean
 }
 
-/** Would a client of `a` call somebody else than `b`? */
+/** Would a client of `a` call another instance or address than `b`? */
 const isElsewhere = (a: Target, b: Target): boolean =>
   a.instance !== b.instance &&
   (a.instance.id !== b.instance.id || a.httpUrl !== b.httpUrl || a.grpcAddress !== b.grpcAddress)
 
 /**
- * Closing the scope closes all clients. `make` runs in a fiber of its own: whoever asked for a client first may be
- * interrupted, and disturbs nobody who waits for it as well.
+ * Closing the scope closes all clients. `make` runs in a fiber of its own: interrupting the caller that asked first leaves
+ * the others waiting for the same client.
  */
 export const make = <C, E, R>(
   makeClient: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
@@ -57,7 +57,7 @@ export const make = <C, E, R>(
           (exit) => (Exit.isSuccess(exit) ? Effect.void : Effect.sync(() => end(tenancy)))
         )
       },
-      // Kept while nobody uses it: it is the leaving of the instance that ends it.
+      // Kept while idle: it ends when its instance leaves.
       idleTimeToLive: Duration.infinity
     })
 
@@ -81,8 +81,8 @@ export const make = <C, E, R>(
         Effect.suspend(() => {
           const tenancy = tenancyOf(target)
           const client = RcMap.get(clients, tenancy)
-          // `RcMap` takes an entry in in many steps: a fiber that has used up its share would be made to yield between two
-          // of them, and another one would make a second client, of which one is never closed. Who yields has a new share.
+          // `RcMap` adds an entry in several steps. A fiber at the end of its time slice would yield between two of them, and
+          // another one would make a second client, which never closes. After `yieldNow` the slice is new.
           return tenancy.isOpen ? client : Effect.zipRight(Effect.yieldNow(), client)
         }),
       retain: (instances) => {

@@ -1,38 +1,38 @@
-/** Calls on instances: chosen, run, reported, and tried on another instance where that is allowed. */
+/** `Discovery.use`: picks an instance, runs the call, reports its outcome, and fails over where that is allowed. */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
 import * as Metric from "../../internal/metric.js"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
-import type { DiscoveryError, UseOptions } from "../../services/Discovery.js"
+import type { Discovery, DiscoveryError, UseOptions } from "../../services/Discovery.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
-import type { Balancers, Pick } from "./Balancers.js"
-import * as Failures from "./FailureClassifier.js"
+import type { Balancers, PickedInstance } from "./Balancers.js"
+import * as FailureClassifier from "./FailureClassifier.js"
 import * as ServiceBalancer from "./ServiceBalancer.js"
 
-/** What is done with an instance. */
 export interface Attempt<A, E, R> {
   readonly run: Effect.Effect<A, E, R>
-  /** False as long as nothing can have been sent, and for good where the client for it could not be made. */
+  /** False while nothing can have been sent, and for good where the client could not be made. */
   readonly isSent: () => boolean
 }
 
-interface Settings {
+interface AttemptLimits {
   readonly attempts: number
   readonly timeoutMillis: number | undefined
 }
 
 const defaultAttempts = 3
-const defaults: Settings = { attempts: defaultAttempts, timeoutMillis: undefined }
+const defaults: AttemptLimits = { attempts: defaultAttempts, timeoutMillis: undefined }
 
-const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<Settings, AioConfigError> =>
+const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<AttemptLimits, AioConfigError> =>
   attempts === undefined && timeout === undefined
     ? Either.right(defaults)
     : Either.all({
@@ -40,46 +40,47 @@ const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<Settings
         timeoutMillis: timeout === undefined ? Either.right(undefined) : Limits.durationMillis("timeout", timeout, 1)
       })
 
-const noAnswer = ({ choice, instance }: Pick, millis = 0): AioRpcError =>
+const noAnswer = ({ instance, service }: PickedInstance, millis = 0): AioRpcError =>
   new AioRpcError({
     method: "Discovery/use",
     code: StatusCode.DEADLINE_EXCEEDED,
-    details: `no answer from instance ${instance.instanceKey} of ${choice.project}/${choice.name} within ${Duration.format(Duration.millis(millis))}`
+    details: `no answer from instance ${instance.instanceKey} of ${service.project}/${service.name} within ${Duration.format(Duration.millis(millis))}`
   })
 
 /** Another instance, in flight already, where there is one and the budget allows it. */
 const another = (
-  { choice }: Pick,
-  tried: ReadonlyArray<Pick>,
+  { service }: PickedInstance,
+  tried: ReadonlyArray<PickedInstance>,
   options: UseOptions<never>,
-  { chooser, now }: Means
-): Pick | undefined => {
-  if (!RetryBudget.allows(choice.budget, now())) {
+  { begin, now }: Balancers
+): PickedInstance | undefined => {
+  if (!RetryBudget.allows(service.budget, now())) {
     Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.overBudget)
     return undefined
   }
   const exclude = tried.map(({ call }) => call.candidate)
-  const next = chooser.begin(choice, { key: options.key, where: options.where, exclude })
+  const next = begin(service, { key: options.key, where: options.where, exclude })
   if (next === undefined) return undefined
-  RetryBudget.retry(choice.budget, now())
+  RetryBudget.retry(service.budget, now())
   Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.tried)
   return next
 }
 
-/** Does the attempt, and tells the instance's outcome whatever comes of it. */
+/** Runs one attempt, and reports its outcome however it ends. */
 const attemptOnce = <A, E, R>(
-  pick: Pick,
+  pick: PickedInstance,
   attempt: Attempt<A, E, R>,
   timeoutMillis: number | undefined,
   countsAsFailure: UseOptions<E>["countsAsFailure"],
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, Failures.Verdict], never, R> => {
-  const judge = (exit: Exit.Exit<A, E> | undefined): Failures.Verdict => {
-    if (exit === undefined) return attempt.isSent() ? Failures.timedOut : Failures.timedOutUnsent
-    const failure = Exit.isSuccess(exit) ? Option.none() : Cause.failureOption(exit.cause)
+): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, FailureClassifier.Verdict], never, R> => {
+  const judge = (exit: Exit.Exit<A, E> | undefined): FailureClassifier.Verdict => {
+    if (exit === undefined) return attempt.isSent() ? FailureClassifier.timedOut : FailureClassifier.timedOutUnsent
+    if (Exit.isSuccess(exit)) return FailureClassifier.success
+    const failure = Cause.failureOption(exit.cause)
     return attempt.isSent() || Option.isNone(failure)
-      ? Failures.judge(exit, countsAsFailure)
-      : Failures.unmadeClient(failure.value)
+      ? FailureClassifier.judge(exit, countsAsFailure)
+      : FailureClassifier.unmadeClient(failure.value)
   }
   const run = Effect.exit(attempt.run)
   const limited =
@@ -87,7 +88,7 @@ const attemptOnce = <A, E, R>(
   // Twice the exit: an interruption from outside passes by the inner one.
   return Effect.map(Effect.exit(restore(limited)), (outer) => {
     const exit = Exit.isFailure(outer) ? Exit.failCause(outer.cause) : outer.value
-    let verdict = Failures.unjudged
+    let verdict = FailureClassifier.unjudged
     try {
       verdict = judge(exit)
     } finally {
@@ -98,19 +99,14 @@ const attemptOnce = <A, E, R>(
   })
 }
 
-export interface Means {
-  readonly chooser: Balancers
-  readonly now: () => number
-}
-
 /**
- * `locate` finds the service, and may wait; it can be interrupted, and so can the attempts. In between nothing comes: an
- * instance that was chosen is in flight, and reported in the end.
+ * `locate` may wait. It can be interrupted, and so can the attempts, but nothing in between: an instance that was picked is in
+ * flight, and is reported in the end.
  */
 export const failover = <A, E, R>(
-  means: Means,
+  balancers: Balancers,
   locate: Effect.Effect<ServiceBalancer.ServiceBalancer, DiscoveryError>,
-  attemptOn: (pick: Pick) => Attempt<A, E, R>,
+  attemptOn: (pick: PickedInstance) => Attempt<A, E, R>,
   options: UseOptions<E> = {}
 ): Effect.Effect<A, E | DiscoveryError, R> => {
   const { countsAsFailure, idempotent = false } = options
@@ -118,21 +114,34 @@ export const failover = <A, E, R>(
   if (Either.isLeft(settings)) return Effect.fail(settings.left)
   const { attempts, timeoutMillis } = settings.right
   return Effect.uninterruptibleMask((restore) => {
-    const attempt = (pick: Pick, before: ReadonlyArray<Pick>): Effect.Effect<A, E | DiscoveryError, R> =>
+    const attempt = (
+      pick: PickedInstance,
+      before: ReadonlyArray<PickedInstance>
+    ): Effect.Effect<A, E | DiscoveryError, R> =>
       Effect.flatMap(
         attemptOnce(pick, attemptOn(pick), timeoutMillis, countsAsFailure, restore),
         ([exit, { again }]) => {
           if (again === "Never" || (again === "IfIdempotent" && !idempotent)) return exit
           const tried = [...before, pick]
-          const next = tried.length < attempts ? another(pick, tried, options, means) : undefined
+          const next = tried.length < attempts ? another(pick, tried, options, balancers) : undefined
           return next === undefined ? exit : attempt(next, tried)
         }
       )
-    return Effect.flatMap(restore(locate), (choice) => {
-      const first = means.chooser.begin(choice, options)
-      if (first === undefined) return Effect.fail(ServiceBalancer.noInstances(choice))
-      RetryBudget.call(choice.budget, means.now())
+    return Effect.flatMap(restore(locate), (service) => {
+      const first = balancers.begin(service, options)
+      if (first === undefined) return Effect.fail(ServiceBalancer.noInstances(service))
+      RetryBudget.call(service.budget, balancers.now())
       return attempt(first, [])
     })
   })
 }
+
+export const use =
+  (balancers: Balancers): Discovery.Service["use"] =>
+  (ref, f, options) =>
+    failover(
+      balancers,
+      balancers.locate(ref),
+      (pick) => ({ run: Effect.suspend(() => f(pick.instance, pick)), isSent: constTrue }),
+      options
+    )

@@ -115,13 +115,13 @@ export const evidenceOf = (error: unknown): Evidence => {
 /** What the end of a call means for its instance, and for the call. */
 export interface Verdict {
   readonly outcome: Outcome
-  /** As `ViewKeeper.reportFailure` takes it; `undefined` where nothing counts against the instance. */
+  /** As `ViewCache.reportFailure` takes it; `undefined` where nothing counts against the instance. */
   readonly kind: "Connection" | "Other" | undefined
   /** May another instance be tried? */
   readonly again: "Never" | "IfIdempotent" | "Always"
 }
 
-const success: Verdict = { outcome: "Success", kind: undefined, again: "Never" }
+export const success: Verdict = { outcome: "Success", kind: undefined, again: "Never" }
 const interrupted: Verdict = { outcome: "Interrupted", kind: undefined, again: "Never" }
 
 const verdicts: Readonly<Record<Evidence, Verdict>> = {

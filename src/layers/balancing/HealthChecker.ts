@@ -1,14 +1,12 @@
-/** Checks all instances of one service, each again and again, for as long as somebody asks for the service. */
+/** Active health checks of all instances of one service, while it is in use. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
-import * as Balancer from "../../core/balancing/Balancer.js"
 import * as Health from "../../core/balancing/Health.js"
 import * as Members from "../../core/balancing/Members.js"
-import * as Networks from "../../core/balancing/Networks.js"
 import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Fibers from "../../internal/fibers.js"
 import { messageOf } from "../../internal/messageOf.js"
@@ -22,19 +20,16 @@ export interface Settings extends Health.Settings {
   readonly timeoutMillis: number
 }
 
-const targetOf = ({ instance, rank }: Members.Member, networks: ReadonlyArray<string>): Target => {
-  const network = Networks.networkOf(rank, networks)
-  return {
-    instance,
-    network,
-    httpUrl: Address.httpUrl(instance, network),
-    grpcAddress: Address.grpcAddress(instance, network)
-  }
-}
+const targetOf = ({ instance, network }: Members.Member): Target => ({
+  instance,
+  network,
+  httpUrl: Address.httpUrl(instance, network),
+  grpcAddress: Address.grpcAddress(instance, network)
+})
 
 const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => ServerStatus.firstLine(messageOf(exit.cause))
 
-/** Asks once. Never fails, and ends in time even where the check cannot be interrupted. */
+/** One check. Never fails, and ends in time even where the check cannot be interrupted. */
 const ask = (settings: Settings, target: Target): Effect.Effect<Exit.Exit<unknown, unknown>> =>
   Effect.suspend(() => settings.check(target.instance, target)).pipe(
     Fibers.disconnect,
@@ -45,41 +40,38 @@ const ask = (settings: Settings, target: Target): Effect.Effect<Exit.Exit<unknow
     Effect.exit
   )
 
-const logChange = (choice: ServiceBalancer.ServiceBalancer, key: string, from: Health.Health, to: Health.Health) => {
-  const of = `instance ${key} of ${choice.project}/${choice.name}`
+const logChange = (service: ServiceBalancer.ServiceBalancer, key: string, from: Health.Health, to: Health.Health) => {
+  const of = `instance ${key} of ${service.project}/${service.name}`
   if (to.state === "Unhealthy") {
-    return Effect.logWarning(`${of} is unhealthy, and not chosen: ${choice.healthProblems.get(key)}`)
+    return Effect.logWarning(`${of} is unhealthy, and gets no calls: ${service.healthProblems.get(key)}`)
   }
   return from.state === "Unhealthy" ? Effect.logInfo(`${of} is healthy again`) : Effect.void
 }
 
-/** Checks one instance for ever: whoever takes it off the list interrupts this. */
-const watch = (choice: ServiceBalancer.ServiceBalancer, key: string, settings: Settings): Effect.Effect<never> =>
+/** Checks one instance until it is interrupted. */
+const watch = (service: ServiceBalancer.ServiceBalancer, key: string, settings: Settings): Effect.Effect<never> =>
   Effect.suspend(() => {
-    const {
-      members,
-      members: { networks }
-    } = choice.balancer
+    const { members } = service.balancer
     let health = Health.initial
-    // Somebody has just begun to call.
+    // The service has just come into use.
     let picks = -1
 
     const check = Effect.suspend(() => {
-      const entry = Members.find(members, key)
-      return entry === undefined ? Effect.void : Effect.flatMap(ask(settings, targetOf(entry, networks)), take)
+      const member = Members.find(members, key)
+      return member === undefined ? Effect.void : Effect.flatMap(ask(settings, targetOf(member)), take)
     })
     const take = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
       const before = health
       health = Health.checked(health, Exit.isSuccess(exit), settings)
-      if (Exit.isFailure(exit)) choice.healthProblems.set(key, reasonOf(exit))
-      else choice.healthProblems.delete(key)
+      if (Exit.isFailure(exit)) service.healthProblems.set(key, reasonOf(exit))
+      else service.healthProblems.delete(key)
       if (health.state === before.state) return Effect.void
-      Balancer.setHealth(choice.balancer, key, health.state)
-      return logChange(choice, key, before, health)
+      Members.setHealth(members, key, health.state)
+      return logChange(service, key, before, health)
     }
     const pause = Effect.flatMap(Random.next, (random) => {
-      const isInUse = choice.picks !== picks
-      picks = choice.picks
+      const isInUse = service.picks !== picks
+      picks = service.picks
       return Effect.sleep(Health.untilNext(settings, isInUse, random))
     })
 
@@ -88,11 +80,11 @@ const watch = (choice: ServiceBalancer.ServiceBalancer, key: string, settings: S
     )
   })
 
-/** A few milliseconds' worth. */
+/** A few milliseconds of work. */
 const BEGUN_AT_ONCE = 200
 
-/** Ends when the choice is dropped. */
-export const run = (choice: ServiceBalancer.ServiceBalancer, settings: Settings): Effect.Effect<void> =>
+/** Ends when the service is dropped. */
+export const run = (service: ServiceBalancer.ServiceBalancer, settings: Settings): Effect.Effect<void> =>
   Effect.gen(function* () {
     const watchers = yield* FiberMap.make<string>()
     const lists = yield* Queue.sliding<ReadonlyArray<Instance> | undefined>(1)
@@ -103,13 +95,13 @@ export const run = (choice: ServiceBalancer.ServiceBalancer, settings: Settings)
         for (const [key] of watchers) {
           if (listed.has(key)) continue
           yield* FiberMap.remove(watchers, key)
-          choice.healthProblems.delete(key)
+          service.healthProblems.delete(key)
         }
         let begun = 0
         for (const key of listed) {
           if (FiberMap.unsafeHas(watchers, key)) continue
-          yield* FiberMap.run(watchers, key, watch(choice, key, settings))
-          // Through a timer, which lets everything else go on; `yieldNow` does not.
+          yield* FiberMap.run(watchers, key, watch(service, key, settings))
+          // A timer lets all other work go on; `yieldNow` does not.
           if (++begun % BEGUN_AT_ONCE === 0) yield* Effect.sleep(0)
         }
       })
@@ -118,8 +110,8 @@ export const run = (choice: ServiceBalancer.ServiceBalancer, settings: Settings)
       instances === undefined ? Effect.void : Effect.zipRight(follow(instances), followAll)
     )
 
-    if (choice.isDropped) return
-    choice.listeners.add((instances) => void Queue.unsafeOffer(lists, instances))
-    yield* follow(choice.balancer.members.listing.instances)
+    if (service.isDropped) return
+    service.listeners.add((instances) => void Queue.unsafeOffer(lists, instances))
+    yield* follow(service.balancer.members.listing.instances)
     yield* followAll
   }).pipe(Effect.scoped)

@@ -1,5 +1,4 @@
-/** What is kept of one service for choosing among its instances. */
-
+/** The balancer of one service in a view, and what the layer keeps beside it. */
 import * as Balancer from "../../core/balancing/Balancer.js"
 import type * as Members from "../../core/balancing/Members.js"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
@@ -13,16 +12,16 @@ export interface ServiceBalancer {
   readonly env: string
   readonly balancer: Balancer.Balancer
   readonly budget: RetryBudget.RetryBudget
-  /** To be told of each counted failure. */
+  /** Takes each counted failure. */
   readonly reportFailure: (instanceKey: string, kind: "Connection" | "Other") => void
-  /** Told of each list that comes, synchronously, and of `undefined` when nobody asks for the service any more. */
+  /** Take each new list, synchronously, and `undefined` when the service is dropped. */
   readonly listeners: Set<(instances: ReadonlyArray<Instance> | undefined) => void>
   isDropped: boolean
-  /** How many instances were chosen so far: tells whether anybody calls. */
+  /** How many picks so far: tells whether the service is in use. */
   picks: number
-  /** By instance key, what the last active health check found wrong, where it did. */
+  /** By instance key: what the last active health check found wrong. */
   readonly healthProblems: Map<string, string>
-  /** Has it been logged that the strategy fails? */
+  /** Is it logged that the strategy fails? */
   strategyFailed: boolean
 }
 
@@ -50,22 +49,21 @@ export const make = (
   strategyFailed: false
 })
 
-/** That there is nobody to choose. */
 export const noInstances = ({ env, name, project, balancer }: ServiceBalancer): AioNoInstances =>
   new AioNoInstances({ project, serviceName: name, env, listed: balancer.members.listed.length })
 
 const noListing: Members.Listing = { instances: [] }
 
 /** Takes the service as the view has it now; `undefined` where it is gone. */
-export const update = (choice: ServiceBalancer, listing: Members.Listing | undefined, now: number): void => {
+export const update = (service: ServiceBalancer, listing: Members.Listing | undefined, now: number): void => {
   const { instances } = listing ?? noListing
-  Balancer.update(choice.balancer, listing ?? noListing, now)
-  for (const listener of choice.listeners) listener(instances)
+  Balancer.update(service.balancer, listing ?? noListing, now)
+  for (const listener of service.listeners) listener(instances)
 }
 
-/** Nobody asks for the service any more. */
-export const drop = (choice: ServiceBalancer): void => {
-  choice.isDropped = true
-  for (const listener of choice.listeners) listener(undefined)
-  choice.listeners.clear()
+/** The service is no longer in use. */
+export const drop = (service: ServiceBalancer): void => {
+  service.isDropped = true
+  for (const listener of service.listeners) listener(undefined)
+  service.listeners.clear()
 }

@@ -4,7 +4,7 @@ import * as FastCheck from "effect/FastCheck"
 import { consistentHash, consistentHashWith } from "../../../src/core/balancing/ConsistentHash.js"
 import type { Candidate, Picker } from "../../../src/core/balancing/Strategy.js"
 import { aCandidate, aContext, candidates } from "../../support/candidates.js"
-import { begun, counted, dice } from "../../support/picks.js"
+import { begun, counted, seededRandom } from "../../support/picks.js"
 
 const numbered = (n: number) =>
   candidates(Array.from({ length: n }, (_, i) => `instance-${String(i).padStart(5, "0")}`))
@@ -16,14 +16,14 @@ const without = <A>(list: ReadonlyArray<A>, index: number) => list.filter((_, i)
 const sizes = [2, 10, 64, 65, 300]
 
 describe("consistentHash", () => {
-  it.each(sizes)("gives the same key the same of %d, whoever else is asked for", (n) => {
+  it.each(sizes)("gives the same key the same of %d, with any keys in between", (n) => {
     const world = numbered(n)
     const balancer = begun(consistentHash, world)
     const first = owners(balancer)
     assert.deepStrictEqual(owners(balancer), first)
     balancer.update([...world])
     assert.deepStrictEqual(owners(balancer), first)
-    assert.deepStrictEqual(owners(begun(consistentHash, world, dice(99))), first)
+    assert.deepStrictEqual(owners(begun(consistentHash, world, seededRandom(99))), first)
   })
 
   it.each([2, 10, 64])("gives each of %d its share of keys", (n) => {
@@ -48,7 +48,7 @@ describe("consistentHash", () => {
     assert.deepStrictEqual(owners(balancer), before)
   })
 
-  it("comes to the same owners by whichever lists it came to the present one", () => {
+  it("has the same owners for a list, by any lists before", () => {
     const world = numbered(90)
     const lists = FastCheck.array(FastCheck.array(FastCheck.boolean(), { minLength: 90, maxLength: 90 }), {
       maxLength: 6
@@ -84,7 +84,7 @@ describe("consistentHash", () => {
     assert.strictEqual(pick(), owner)
   })
 
-  it("never lets anybody have more than the bound, while all ask for one key", () => {
+  it("never exceeds the bound, while all calls have one key", () => {
     const world = [..."abcdefgh"].map((key) => aCandidate(key))
     let all = 0
     const balancer = consistentHash.make(aContext({ inFlight: () => all }))

@@ -2,34 +2,45 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Balancer from "../../../src/core/balancing/Balancer.js"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
 import * as Explanation from "../../../src/core/balancing/Explanation.js"
-import { selectionAmong } from "../../support/balancer.js"
+import * as Members from "../../../src/core/balancing/Members.js"
+import { balancerAmong } from "../../support/balancer.js"
 import { anInstance } from "../../support/scriptedRegistry.js"
 
-/** For each instance whether it is chosen, and what speaks against it. */
-const told = (selection: Balancer.Balancer, now: number, where?: Parameters<typeof Explanation.explain>[2]) =>
+type Where = Parameters<typeof Explanation.explain>[3]
+
+const explain = (balancer: Balancer.Balancer, now: number, where?: Where) =>
+  Explanation.explain(
+    balancer,
+    now,
+    { project: "shop", name: "orders", env: "test", ageMillis: 0, source: "Fresh", healthProblems: new Map() },
+    where
+  )
+
+/** For each instance whether it is chosen, and its obstacle. */
+const told = (balancer: Balancer.Balancer, now: number, where?: Where) =>
   Object.fromEntries(
-    Explanation.explain(selection, now, where).instances.map(({ instance, isChosen, obstacle }) => [
+    explain(balancer, now, where).instances.map(({ instance, isChosen, obstacle }) => [
       instance.instanceKey,
       [isChosen, obstacle?._tag]
     ])
   )
 
 describe("Explanation", () => {
-  it("tells why somebody is not chosen, or is in spite of it", () => {
+  it("tells why an instance is not chosen, or is in spite of an obstacle", () => {
     const networks = ["internal", "external"]
     const on = (key: string, network: string) =>
       anInstance(key, { httpPort: 80, endpoints: [{ host: key, network, priority: 1 }] })
     const silent = anInstance("silent", { endpoint: "", endpoints: [] })
     const inside = ["a", "b", "c", "d", "e", "f"].map((key) => on(key, "internal"))
-    const world = selectionAmong([...inside, on("out", "external"), silent], { networks })
+    const world = balancerAmong([...inside, on("out", "external"), silent], { networks })
     world.reports("a", "Unreachable", 0)
     world.reports("b", "Unreachable", 0)
     world.reports("c", "Failure", 29_000, 5)
     const probe = world.pick(30_000)
-    Balancer.setHealth(world.selection, "d", "Unhealthy")
+    Members.setHealth(world.balancer.members, "d", "Unhealthy")
     const ejected = probe?.candidate.key === "a" ? "b" : "a"
     assert.deepStrictEqual(
-      told(world.selection, 30_000, ({ instanceKey }) => instanceKey !== "e"),
+      told(world.balancer, 30_000, ({ instanceKey }) => instanceKey !== "e"),
       {
         [probe?.candidate.key ?? ""]: [false, "Probing"],
         [ejected]: [false, "Due"],
@@ -41,13 +52,13 @@ describe("Explanation", () => {
         silent: [false, "NoAddress"]
       }
     )
-    assert.isTrue(Explanation.explain(world.selection, 30_000, ({ instanceKey }) => instanceKey !== "e").isPanicking)
+    assert.isTrue(explain(world.balancer, 30_000, ({ instanceKey }) => instanceKey !== "e").isPanicking)
   })
 
-  it("tells until when somebody is ejected, for what, and for the how-manieth time", () => {
-    const world = selectionAmong(["a", "b"])
+  it("tells how long an instance is ejected, why, and how often before", () => {
+    const world = balancerAmong(["a", "b"])
     world.reports("a", "Unreachable", 0)
-    assert.deepStrictEqual(Explanation.explain(world.selection, 10_000).instances[0]?.obstacle, {
+    assert.deepStrictEqual(explain(world.balancer, 10_000).instances[0]?.obstacle, {
       _tag: "Ejected",
       reason: "Unreachable",
       evidence: "Hard",
@@ -56,12 +67,12 @@ describe("Explanation", () => {
     })
   })
 
-  it("tells who is held, what is static, and what the strategy goes by", () => {
-    const world = selectionAmong([], { strategy: Balancing.peakEwma })
+  it("tells what is held, what is static, and what the strategy compares", () => {
+    const world = balancerAmong([], { strategy: Balancing.peakEwma })
     world.lists(["a", anInstance("b", { meta: { weight: 3 } })], 0, { held: new Set(["b"]), isStatic: true })
     const call = world.callTo("a", 0)
     world.end(call, "Success", 50)
-    const explained = Explanation.explain(world.selection, 50)
+    const explained = explain(world.balancer, 50)
     assert.deepInclude(explained, { strategy: "peakEwma", isStatic: true, isPanicking: false })
     const [a, b] = explained.instances
     assert.deepInclude(a, { isHeld: false, weight: 1, latencyMillis: 50, score: 50, inFlight: 0, health: "Unknown" })
@@ -69,9 +80,9 @@ describe("Explanation", () => {
   })
 
   it("tells how warm a newcomer is", () => {
-    const world = selectionAmong(["a"], { slowStart: {} })
+    const world = balancerAmong(["a"], { slowStart: {} })
     world.lists(["a", "b"], 1_000)
-    const warmth = (now: number) => Explanation.explain(world.selection, now).instances.map((one) => one.warmth)
+    const warmth = (now: number) => explain(world.balancer, now).instances.map((one) => one.warmth)
     assert.deepStrictEqual(warmth(1_000), [1, 0.1])
     assert.deepStrictEqual(warmth(16_000), [1, 0.5])
     assert.deepStrictEqual(warmth(31_000), [1, 1])
@@ -87,8 +98,8 @@ describe("Explanation", () => {
         }
       })
     }
-    const world = selectionAmong(["a"], { strategy })
-    assert.isUndefined(Explanation.explain(world.selection, 0).instances[0]?.score)
-    assert.strictEqual(Balancer.takeStrategyFailures(world.selection)?.count, 1)
+    const world = balancerAmong(["a"], { strategy })
+    assert.isUndefined(explain(world.balancer, 0).instances[0]?.score)
+    assert.strictEqual(Balancer.takeStrategyFailures(world.balancer)?.count, 1)
   })
 })

@@ -31,7 +31,7 @@ describe("Health", () => {
     })
   }
 
-  it("checks every 10 s ± 15 %, and every minute where nobody calls", () => {
+  it("checks every 10 s ± 15 %, and every minute without calls", () => {
     assert.closeTo(Health.untilNext(settings, true, 0), 8_500, 1e-6)
     assert.closeTo(Health.untilNext(settings, true, 0.5), 10_000, 1e-6)
     assert.closeTo(Health.untilNext(settings, true, 1), 11_500, 1e-6)

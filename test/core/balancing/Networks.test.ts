@@ -24,7 +24,7 @@ describe("Networks", () => {
   const networks = ["internal", "external"]
   const ranks: ReadonlyArray<readonly [sentence: string, Partial<Instance>, ReadonlyArray<string>, number]> = [
     ["all that can be reached are equal without a preference", { endpoints: [on("external")], httpPort: 80 }, [], 0],
-    ["nobody who cannot be reached has one", { host: "h" }, [], -1],
+    ["none without an address", { host: "h" }, [], -1],
     ["the first network comes first", { endpoints: [on("external"), on("internal")], httpPort: 80 }, networks, 0],
     ["the second comes second", { endpoints: [on("external")], grpcPort: 90 }, networks, 1],
     ["an endpoint of its own comes last", { endpoint: "h:1" }, networks, 2],

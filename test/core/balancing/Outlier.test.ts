@@ -4,34 +4,34 @@ import * as FastCheck from "effect/FastCheck"
 import * as Outlier from "../../../src/core/balancing/Outlier.js"
 import type { Outcome } from "../../../src/core/balancing/Strategy.js"
 
-/** So many instances, called `0`, `1` …, and what is reported of them. */
+/** So many instances, with the keys `0`, `1` …, and reports about them. */
 const world = (n: number, options: Outlier.Options = {}, random: () => number = () => 0) => {
   const table = Outlier.make(Either.getOrThrow(Outlier.settings(options)), random)
-  const standings = Array.from({ length: n }, (_, i) => Outlier.list(table, String(i), 0))
-  const standing = (i: number): Outlier.OutlierState => {
-    const found = standings[i]
+  const states = Array.from({ length: n }, (_, i) => Outlier.list(table, String(i), 0))
+  const state = (i: number): Outlier.OutlierState => {
+    const found = states[i]
     if (found === undefined) throw new Error(`there is no ${i}`)
     return found
   }
   const report = (i: number, outcome: Outcome, now: number, given: Partial<Outlier.Report> = {}) => {
     const call = { outcome, lastedMillis: 1, mark: Outlier.mark(table), probe: 0, ...given }
-    return Outlier.record(table, standing(i), call, now)
+    return Outlier.record(table, state(i), call, now)
   }
   return {
     table,
-    standing,
+    state,
     report,
     reports: (i: number, outcome: Outcome, times: number, now: number) => {
       for (let done = 0; done < times; done++) report(i, outcome, now)
     },
     phase: (i: number, now: number) => {
       Outlier.sweep(table, now)
-      return standing(i).phase
+      return state(i).phase
     },
     /** The outcome of the probe that is due now. */
     probe: (i: number, outcome: Outcome, now: number, lastedMillis = 1) => {
       Outlier.sweep(table, now)
-      const probe = Outlier.beginProbe(table, standing(i), now)
+      const probe = Outlier.beginProbe(table, state(i), now)
       return report(i, outcome, now, { probe, lastedMillis })
     }
   }
@@ -39,13 +39,13 @@ const world = (n: number, options: Outlier.Options = {}, random: () => number = 
 
 type World = ReturnType<typeof world>
 
-const keysOf = (standings: Iterable<Outlier.OutlierState>) => Array.from(standings, ({ key }) => key).sort()
+const keysOf = (states: Iterable<Outlier.OutlierState>) => Array.from(states, ({ key }) => key).sort()
 
 describe("Outlier", () => {
   describe("ejects", () => {
-    const rows: ReadonlyArray<readonly [sentence: string, what: (world: World) => void, Outlier.Reason | "nobody"]> = [
+    const rows: ReadonlyArray<readonly [sentence: string, what: (world: World) => void, Outlier.Reason | "none"]> = [
       ["one that cannot be reached, at once", (w) => w.report(0, "Unreachable", 0), "Unreachable"],
-      ["nobody for 4 failures in a row", (w) => w.reports(0, "Failure", 4, 0), "nobody"],
+      ["none for 4 failures in a row", (w) => w.reports(0, "Failure", 4, 0), "none"],
       ["one with 5 failures in a row", (w) => w.reports(0, "Failure", 5, 0), "Consecutive"],
       [
         "one with 5 failures in a row over hours",
@@ -53,12 +53,12 @@ describe("Outlier", () => {
         "Consecutive"
       ],
       [
-        "nobody for 5 failures with a success among them",
+        "none for 5 failures with a success among them",
         (w) =>
           (["Failure", "Failure", "Failure", "Success", "Failure", "Failure"] as const).forEach((o) =>
             w.report(0, o, 0)
           ),
-        "nobody"
+        "none"
       ],
       [
         "one with 5 failures and answers among them that say nothing",
@@ -68,24 +68,24 @@ describe("Outlier", () => {
           ),
         "Consecutive"
       ],
-      ["nobody for failures that do not count, however many", (w) => w.reports(0, "Uncounted", 1_000, 0), "nobody"],
-      ["nobody for interruptions, however many", (w) => w.reports(0, "Interrupted", 1_000, 0), "nobody"],
+      ["none for failures that do not count, however many", (w) => w.reports(0, "Uncounted", 1_000, 0), "none"],
+      ["none for interruptions, however many", (w) => w.reports(0, "Interrupted", 1_000, 0), "none"],
       ["one whose every second of 20 calls fails", (w) => alternating(w, 20, 0), "Rate"],
-      ["nobody for every second of 18 calls", (w) => alternating(w, 18, 0), "nobody"],
+      ["none for every second of 18 calls", (w) => alternating(w, 18, 0), "none"],
       [
-        "nobody for 2 failures of 5",
+        "none for 2 failures of 5",
         (w) => {
           for (let i = 0; i < 200; i++) w.report(0, i % 5 < 2 ? "Failure" : "Success", 0)
         },
-        "nobody"
+        "none"
       ],
       [
-        "nobody for 20 calls that are spread over more than 10 seconds",
+        "none for 20 calls that are spread over more than 10 seconds",
         (w) => {
           alternating(w, 10, 0)
           alternating(w, 8, 10_001)
         },
-        "nobody"
+        "none"
       ],
       [
         "one whose 20 calls lie in two halves of 10 seconds",
@@ -103,18 +103,18 @@ describe("Outlier", () => {
         "Rate"
       ],
       [
-        "nobody for a few slow interruptions in a row",
+        "none for a few slow interruptions in a row",
         (w) => {
           for (let i = 0; i < 19; i++) w.report(0, "Interrupted", 0, { lastedMillis: 5_000 })
         },
-        "nobody"
+        "none"
       ],
       [
-        "nobody for failures among many answers that do not count",
+        "none for failures among many answers that do not count",
         (w) => {
           for (let i = 0; i < 100; i++) w.report(0, i % 25 === 0 ? "Failure" : "Uncounted", 0)
         },
-        "nobody"
+        "none"
       ]
     ]
     const alternating = (w: World, calls: number, now: number) => {
@@ -123,11 +123,11 @@ describe("Outlier", () => {
     it.each(rows)("%s", (_, what, expected) => {
       const w = world(4)
       what(w)
-      const { phase, reason } = w.standing(0)
-      assert.strictEqual(phase === "In" ? "nobody" : reason, expected)
+      const { phase, reason } = w.state(0)
+      assert.strictEqual(phase === "InRotation" ? "none" : reason, expected)
     })
 
-    it("tells of an ejection once", () => {
+    it("reports an ejection once", () => {
       const w = world(4)
       w.reports(0, "Failure", 4, 0)
       assert.deepStrictEqual(w.report(0, "Failure", 0), { _tag: "Ejected", key: "0", reason: "Consecutive" })
@@ -135,10 +135,10 @@ describe("Outlier", () => {
       assert.isUndefined(w.report(0, "Unreachable", 0))
     })
 
-    it("nobody at all where an ejection lasts 0", () => {
+    it("none at all where an ejection lasts 0", () => {
       const w = world(2, { ejection: 0 })
       w.reports(0, "Unreachable", 10, 0)
-      assert.strictEqual(w.phase(0, 0), "In")
+      assert.strictEqual(w.phase(0, 0), "InRotation")
     })
   })
 
@@ -148,25 +148,25 @@ describe("Outlier", () => {
       [2, 1],
       [3, 1],
       [10, 5]
-    ])("of %d instances that all fail at most %d are out", (n, expected) => {
+    ])("of %d instances that all fail at most %d are ejected", (n, expected) => {
       const w = world(n)
       for (let i = 0; i < n; i++) w.reports(i, "Failure", 20, 0)
       assert.strictEqual(w.table.ejected.size, expected)
     })
 
-    it("nobody goes while as many cannot be reached", () => {
+    it("none goes while as many cannot be reached", () => {
       const w = world(4)
       w.report(0, "Unreachable", 0)
       w.report(1, "Unreachable", 0)
       w.reports(2, "Failure", 5, 0)
-      assert.strictEqual(w.phase(2, 0), "In")
+      assert.strictEqual(w.phase(2, 0), "InRotation")
     })
 
-    it("the next failure ejects who was spared, as soon as there is room", () => {
+    it("the next failure ejects one that was spared, as soon as there is room", () => {
       const w = world(2)
       w.reports(0, "Failure", 5, 0)
       w.reports(1, "Failure", 5, 0)
-      assert.strictEqual(w.phase(1, 0), "In")
+      assert.strictEqual(w.phase(1, 0), "InRotation")
       w.probe(0, "Success", 30_000)
       w.report(1, "Failure", 30_001)
       assert.strictEqual(w.phase(1, 30_001), "Ejected")
@@ -175,11 +175,11 @@ describe("Outlier", () => {
     it("one that has left the list makes no room and takes none", () => {
       const w = world(3)
       w.reports(0, "Failure", 5, 0)
-      Outlier.setListed(w.table, w.standing(0), false)
+      Outlier.setListed(w.table, w.state(0), false)
       assert.deepInclude(w.table, { listed: 2, listedEjected: 0 })
       w.reports(1, "Failure", 5, 0)
       assert.strictEqual(w.phase(1, 0), "Ejected")
-      Outlier.setListed(w.table, w.standing(0), true)
+      Outlier.setListed(w.table, w.state(0), true)
       assert.deepInclude(w.table, { listed: 3, listedEjected: 2 })
     })
   })
@@ -213,13 +213,13 @@ describe("Outlier", () => {
     ])("is longer by up to a fifth, at random: %d makes it %d ms", (random, expected) => {
       const w = world(2, {}, () => random)
       w.report(0, "Unreachable", 100)
-      assert.strictEqual(w.standing(0).until, 100 + expected)
+      assert.strictEqual(w.state(0).until, 100 + expected)
     })
 
     it("is never longer than the longest, jitter included", () => {
       const w = world(2, { maxEjection: "31 seconds" }, () => 1)
       w.report(0, "Unreachable", 0)
-      assert.strictEqual(w.standing(0).until, 31_000)
+      assert.strictEqual(w.state(0).until, 31_000)
     })
 
     it("is not prolonged by failures meanwhile", () => {
@@ -228,17 +228,17 @@ describe("Outlier", () => {
       w.reports(0, "Failure", 50, 20_000)
       w.report(0, "Unreachable", 29_999)
       assert.strictEqual(w.phase(0, 30_000), "Due")
-      assert.strictEqual(w.standing(0).ejections, 1)
+      assert.strictEqual(w.state(0).ejections, 1)
     })
 
     it("for soft evidence becomes one for hard when the instance cannot even be reached", () => {
       const w = world(2)
       w.reports(0, "Failure", 5, 0)
-      assert.strictEqual(w.standing(0).evidence, "Soft")
+      assert.strictEqual(w.state(0).evidence, "Soft")
       const { version } = w.table
       w.report(0, "Unreachable", 10)
-      assert.strictEqual(w.standing(0).evidence, "Hard")
-      assert.strictEqual(w.standing(0).reason, "Unreachable")
+      assert.strictEqual(w.state(0).evidence, "Hard")
+      assert.strictEqual(w.state(0).reason, "Unreachable")
       assert.isAbove(w.table.version, version)
     })
   })
@@ -258,7 +258,7 @@ describe("Outlier", () => {
       w.probe(0, "Success", 90_000)
       const now = 90_000 + cleanMillis
       w.report(0, "Unreachable", now)
-      assert.strictEqual(w.standing(0).until - now, next)
+      assert.strictEqual(w.state(0).until - now, next)
     })
 
     it("as long as there is a failure in each 10 s", () => {
@@ -269,8 +269,8 @@ describe("Outlier", () => {
         w.report(0, "Failure", now)
         w.report(0, "Success", now)
       }
-      assert.strictEqual(Outlier.ejectionsAt(w.table, w.standing(0), 92_000), 1)
-      assert.strictEqual(Outlier.ejectionsAt(w.table, w.standing(0), 94_000), 0)
+      assert.strictEqual(Outlier.ejectionsAt(w.table, w.state(0), 92_000), 1)
+      assert.strictEqual(Outlier.ejectionsAt(w.table, w.state(0), 94_000), 0)
     })
   })
 
@@ -283,7 +283,7 @@ describe("Outlier", () => {
       evidence: string | undefined
     ]
     const rows: ReadonlyArray<Row> = [
-      ["that succeeds takes the instance back", "Success", 1, "In", undefined],
+      ["that succeeds takes the instance back", "Success", 1, "InRotation", undefined],
       ["that fails ejects it again", "Failure", 1, "Ejected", "Soft"],
       ["that cannot reach it ejects it again, for hard evidence", "Unreachable", 1, "Ejected", "Hard"],
       ["that fails in a way that says nothing leaves the next call to decide", "Uncounted", 1, "Due", undefined],
@@ -295,17 +295,17 @@ describe("Outlier", () => {
       w.report(0, "Unreachable", 0)
       w.probe(0, outcome, 30_000, lastedMillis)
       assert.strictEqual(w.phase(0, 30_001), phase)
-      if (evidence !== undefined) assert.strictEqual(w.standing(0).evidence, evidence)
+      if (evidence !== undefined) assert.strictEqual(w.state(0).evidence, evidence)
     })
 
-    it("that nobody reports is given up after 30 s, and its late failure counts for nothing", () => {
+    it("that is not reported is given up after 30 s, and its late failure counts for nothing", () => {
       const w = world(4)
       w.report(0, "Unreachable", 0)
       Outlier.sweep(w.table, 30_000)
-      const lost = Outlier.beginProbe(w.table, w.standing(0), 30_000)
+      const lost = Outlier.beginProbe(w.table, w.state(0), 30_000)
       assert.strictEqual(w.phase(0, 59_999), "Probing")
       assert.strictEqual(w.phase(0, 60_000), "Due")
-      Outlier.beginProbe(w.table, w.standing(0), 60_000)
+      Outlier.beginProbe(w.table, w.state(0), 60_000)
       assert.isUndefined(w.report(0, "Failure", 60_001, { probe: lost }))
       assert.strictEqual(w.phase(0, 60_001), "Probing")
     })
@@ -318,11 +318,11 @@ describe("Outlier", () => {
       assert.strictEqual(w.phase(0, 10), "Ejected")
     })
 
-    it("is spared by a success of a call that went to the ejected instance for want of a better one", () => {
+    it("is not needed after a success of a call that went to the ejected instance without alternative", () => {
       const w = world(1)
       w.report(0, "Unreachable", 0)
       assert.deepStrictEqual(w.report(0, "Success", 10), { _tag: "Readmitted", key: "0", reason: "Unreachable" })
-      assert.strictEqual(w.phase(0, 10), "In")
+      assert.strictEqual(w.phase(0, 10), "InRotation")
     })
 
     it("that succeeds leaves nothing of the streak and of the calls before", () => {
@@ -330,7 +330,7 @@ describe("Outlier", () => {
       for (let i = 0; i < 30; i++) w.report(0, "Failure", 0)
       w.probe(0, "Success", 30_000)
       w.reports(0, "Failure", 4, 30_000)
-      assert.strictEqual(w.phase(0, 30_000), "In")
+      assert.strictEqual(w.phase(0, 30_000), "InRotation")
     })
   })
 
@@ -338,11 +338,11 @@ describe("Outlier", () => {
     it("is remembered for as long as its ejection lasts", () => {
       const w = world(2)
       w.report(0, "Unreachable", 0)
-      Outlier.setListed(w.table, w.standing(0), false)
+      Outlier.setListed(w.table, w.state(0), false)
       Outlier.sweep(w.table, 29_999)
-      assert.isTrue(Outlier.isRemembered(w.standing(0)))
+      assert.isTrue(Outlier.isRemembered(w.state(0)))
       Outlier.sweep(w.table, 30_000)
-      assert.isFalse(Outlier.isRemembered(w.standing(0)))
+      assert.isFalse(Outlier.isRemembered(w.state(0)))
       assert.strictEqual(w.table.ejected.size, 0)
     })
 
@@ -351,8 +351,8 @@ describe("Outlier", () => {
       w.report(0, "Unreachable", 0)
       Outlier.sweep(w.table, 30_000)
       for (const i of [0, 1]) {
-        Outlier.setListed(w.table, w.standing(i), false)
-        assert.isFalse(Outlier.isRemembered(w.standing(i)))
+        Outlier.setListed(w.table, w.state(i), false)
+        assert.isFalse(Outlier.isRemembered(w.state(i)))
       }
       assert.deepInclude(w.table, { listed: 0, listedEjected: 0 })
       assert.strictEqual(w.table.ejected.size, 0)
@@ -367,7 +367,7 @@ describe("Outlier", () => {
       for (const start of [0, 30_000, 60_000]) {
         w.report(0, "Failure", start)
         assert.strictEqual(w.phase(0, start + 29_999), "Ejected")
-        assert.strictEqual(w.phase(0, start + 30_000), "In")
+        assert.strictEqual(w.phase(0, start + 30_000), "InRotation")
       }
     })
 
@@ -378,7 +378,7 @@ describe("Outlier", () => {
     })
   })
 
-  it("never loses count, whatever is reported, listed and swept", () => {
+  it("never loses count, in any order of reports, lists and sweeps", () => {
     const step = FastCheck.record({
       instance: FastCheck.nat(5),
       outcome: FastCheck.constantFrom<Outcome>("Success", "Failure", "Unreachable", "Uncounted", "Interrupted"),
@@ -392,16 +392,16 @@ describe("Outlier", () => {
         for (const { after, does, instance, outcome } of steps) {
           now += after
           Outlier.sweep(w.table, now)
-          const standing = w.standing(instance)
-          if (does === "leave" || does === "return") Outlier.setListed(w.table, standing, does === "return")
+          const state = w.state(instance)
+          if (does === "leave" || does === "return") Outlier.setListed(w.table, state, does === "return")
           else if (does === "report") w.report(instance, outcome, now)
-          else if (standing.phase === "Due") w.probe(instance, outcome, now)
-          const all = [0, 1, 2, 3, 4, 5].map(w.standing)
-          const out = all.filter(({ phase }) => phase !== "In")
+          else if (state.phase === "Due") w.probe(instance, outcome, now)
+          const all = [0, 1, 2, 3, 4, 5].map(w.state)
+          const ejected = all.filter(({ phase }) => phase !== "InRotation")
           assert.strictEqual(w.table.listed, all.filter(({ isListed }) => isListed).length)
-          assert.strictEqual(w.table.listedEjected, out.filter(({ isListed }) => isListed).length)
-          assert.deepStrictEqual(keysOf(w.table.ejected), keysOf(out))
-          for (const { until } of out) assert.isAtMost(until - now, 360_000)
+          assert.strictEqual(w.table.listedEjected, ejected.filter(({ isListed }) => isListed).length)
+          assert.deepStrictEqual(keysOf(w.table.ejected), keysOf(ejected))
+          for (const { until } of ejected) assert.isAtMost(until - now, 360_000)
         }
         Outlier.sweep(w.table, now + 400_000)
         for (const { isListed, phase } of w.table.ejected) assert.deepStrictEqual([isListed, phase], [true, "Due"])

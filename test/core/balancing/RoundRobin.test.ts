@@ -17,7 +17,7 @@ const spread = (picked: ReadonlyArray<string | undefined>, keys: ReadonlyArray<s
 }
 
 describe("RoundRobin", () => {
-  it("gives nothing where there is nobody", () => {
+  it("gives none without candidates", () => {
     assert.isUndefined(pick(roundRobin.make(aContext())))
     assert.deepStrictEqual(picks(startingAt(0.7, []), 2), [undefined, undefined])
   })
@@ -50,7 +50,7 @@ describe("RoundRobin", () => {
       ["with the next one where one before it went", ["b", "c", "d"], ["c", "d", "b"]],
       ["with the one after the next where that went", ["a", "b", "d"], ["d", "a", "b"]],
       ["at the beginning where all after it went", ["a", "b"], ["a", "b"]],
-      ["with whoever is left", ["x"], ["x"]]
+      ["with the one that is left", ["x"], ["x"]]
     ]
     it.each(table)("%s", (_, updated, expected) => {
       const balancer = startingAt(0, ["a", "b", "c", "d"])

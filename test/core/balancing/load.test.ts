@@ -8,7 +8,7 @@ import { aCandidate, candidates } from "../../support/candidates.js"
 import { begun, counted, pickedKeys } from "../../support/picks.js"
 
 describe("random", () => {
-  it("gives everybody the same share", () => {
+  it("gives each the same share", () => {
     for (const count of counted(pickedKeys(begun(random, candidates([..."abcdefghij"])), 10_000)).values()) {
       assert.closeTo(count, 1_000, 150)
     }
@@ -50,7 +50,7 @@ describe("peakEwma", () => {
     assert.deepStrictEqual(pickedKeys(begun(peakEwma, world), 5), Array(5).fill("slow"))
   })
 
-  it("tries who has not answered yet first, and once", () => {
+  it("tries an instance without an answer first, and once", () => {
     const newcomer = aCandidate("new")
     const balancer = begun(peakEwma, [measured("known", 10), newcomer])
     assert.deepStrictEqual(pickedKeys(balancer, 1), ["new"])

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
 import { candidates } from "../../support/candidates.js"
-import { begun, dice, pickedKeys } from "../../support/picks.js"
+import { begun, pickedKeys, seededRandom } from "../../support/picks.js"
 
 /** What holds for all of them. */
 const all: ReadonlyArray<Balancing.Strategy> = [
@@ -20,7 +20,7 @@ const someKeys = FastCheck.uniqueArray(FastCheck.string({ minLength: 1, maxLengt
 }).map((keys) => keys.sort((a, b) => (a < b ? -1 : 1)))
 
 describe.each(all.map((strategy) => [strategy.name, strategy] as const))("%s", (_, strategy) => {
-  it("gives nobody where there is nobody, before the first list and after an empty one", () => {
+  it("gives none before the first list and after an empty one", () => {
     assert.deepStrictEqual(pickedKeys(begun(strategy, []), 2), [undefined, undefined])
     const balancer = begun(strategy, candidates(["a"]))
     balancer.update([])
@@ -34,7 +34,7 @@ describe.each(all.map((strategy) => [strategy.name, strategy] as const))("%s", (
   it("gives none but candidates of the last list, and each of them in the end", () => {
     FastCheck.assert(
       FastCheck.property(FastCheck.array(someKeys, { minLength: 1, maxLength: 4 }), FastCheck.nat(), (lists, seed) => {
-        const balancer = begun(strategy, [], dice(seed))
+        const balancer = begun(strategy, [], seededRandom(seed))
         for (const keys of lists) {
           balancer.update(candidates(keys))
           const picked = new Set(pickedKeys(balancer, 100 * keys.length))
@@ -45,9 +45,9 @@ describe.each(all.map((strategy) => [strategy.name, strategy] as const))("%s", (
     )
   })
 
-  it("repeats itself with the same dice", () => {
+  it("repeats itself with the same seededRandom", () => {
     const keys = ["a", "b", "c", "d", "e"]
-    const picks = () => pickedKeys(begun(strategy, candidates(keys), dice(7)), 50)
+    const picks = () => pickedKeys(begun(strategy, candidates(keys), seededRandom(7)), 50)
     assert.deepStrictEqual(picks(), picks())
   })
 
@@ -55,7 +55,7 @@ describe.each(all.map((strategy) => [strategy.name, strategy] as const))("%s", (
     const keys = Array.from({ length: 50 }, (_, i) => `k${10 + i}`)
     const starts = Array.from(
       { length: 20 },
-      (_, seed) => pickedKeys(begun(strategy, candidates(keys), dice(seed)), 1)[0]
+      (_, seed) => pickedKeys(begun(strategy, candidates(keys), seededRandom(seed)), 1)[0]
     )
     assert.isAbove(new Set(starts).size, 5)
   })

@@ -177,7 +177,7 @@ describe("explain", () => {
         assert.match(lines[0] ?? "", /\(Fresh, [0-9] s old\): leastRequest among 2 of 5 instances$/)
         assert.match(lines[1] ?? "", /^ {2}chosen +a +score 0$/)
         assert.match(lines[2] ?? "", /^ {2}- +b +ejected for (2[5-9]|3[0-1]) s more: too many calls in a row failed/)
-        assert.match(lines[3] ?? "", /^ {2}- +c +ejected for (2[5-9]|3[0-1]) s more: nobody answered there/)
+        assert.match(lines[3] ?? "", /^ {2}- +c +ejected for (2[5-9]|3[0-1]) s more: nothing answered there/)
         assert.match(lines[4] ?? "", /^ {2}- +d +its record has no address/)
         assert.match(lines[5] ?? "", /^ {2}chosen +e +weight 3, score 0$/)
       }),
