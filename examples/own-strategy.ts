@@ -1,6 +1,6 @@
 /**
- * A balancing strategy of one's own: prefer the instances in our zone, and of two of them the one with fewer calls in flight.
- * Ejections, health checks, networks, slow start, failover and `explain` work with it as with those that come along.
+ * A balancing strategy of your own: prefer the instances in our zone, and of two random ones the one with fewer calls in flight.
+ * Ejections, health checks, networks, slow start, failover and `explain` work with it as with the built-in strategies.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer } from "effect"
@@ -38,7 +38,7 @@ const register = Effect.gen(function* () {
 
 const program = Effect.gen(function* () {
   const discovery = yield* Discovery
-  // b refuses connections: nothing was sent to it, so another one is tried, and b is left alone.
+  // b refuses connections: nothing was sent, so the call fails over, and b is ejected.
   const call = discovery.use(orders, ({ instanceKey }) =>
     instanceKey === "b" ? Effect.fail({ code: "ECONNREFUSED" as const }) : Effect.succeed(instanceKey)
   )

@@ -1,8 +1,8 @@
 /**
- * Ways to ask an instance whether it is well, for the `health` option of discovery.
+ * Active health checks of an instance, for the `health` option of discovery.
  *
- * A check is a function from an instance to an Effect that succeeds when it is well; how often it is run, how long it may
- * take and how many results make a difference is up to the option. Write your own where none of these fits.
+ * A check is a function from an instance to an Effect that succeeds when the instance is healthy. The option says how often it
+ * runs, how long it may take and how many results change the state. Write your own where none of these fits.
  *
  * @since 0.1.0
  */
@@ -17,16 +17,15 @@ import type { HealthCheck, Target } from "../services/Discovery.js"
 
 export type { HealthCheck } from "../services/Discovery.js"
 
-const noAddress = (instance: Instance, what: string) =>
-  Effect.fail(`${instance.instanceKey} has no ${what} to be checked at`)
+const noAddress = (instance: Instance, what: string) => Effect.fail(`${instance.instanceKey} has no ${what} to check`)
 
 /**
- * `grpc.health.v1.Health/Check` on a connection of its own, closed afterwards. Healthy is who answers `SERVING`; a server
- * without that service is not.
+ * `grpc.health.v1.Health/Check` on a connection of its own, closed afterwards. `SERVING` is healthy; a server without that
+ * service is not.
  *
- * `service` is the name that is asked for; `""`, the default, asks for the whole server. `tls` encrypts: `true` trusts the
- * roots that Node trusts, and an object is as for the connection to the registry (its files are read for each check, whatever
- * its `reloadInterval`). `false`, the default, is plain text. Nothing secret is sent.
+ * `service` is the name to check; `""`, the default, is the whole server. `tls`: `true` trusts the roots that Node trusts; an
+ * object is as for the connection to the registry (its files are read for each check, whatever its `reloadInterval`);
+ * `false`, the default, is plain text. Nothing secret is sent.
  *
  * @since 0.1.0
  * @category constructors
@@ -41,9 +40,9 @@ export const grpc =
       : HealthProbe.check(grpcAddress, { service: options.service ?? "", tls: options.tls ?? false })
 
 /**
- * A GET of `path`, `/health` unless given. Healthy is who answers with a status of 200 to 299; the body is not read.
+ * A GET of `path`, default `/health`. A status of 200 to 299 is healthy; the body is not read.
  *
- * `client` is an `HttpClient` of `@effect/platform`, with whatever headers it adds; unless given, one over `fetch`.
+ * `client` is an `HttpClient` of `@effect/platform`, with the headers it adds. Default: one over `fetch`.
  *
  * @since 0.1.0
  * @category constructors
@@ -60,7 +59,7 @@ export const http = (
     httpUrl === undefined
       ? noAddress(instance, "HTTP address")
       : client.pipe(
-          // A body that nobody reads ends with the scope, and the connection with it.
+          // The unread body ends with the scope, and the connection with it.
           Effect.map((client) => HttpClient.withScope(HttpClient.filterStatusOk(client))),
           Effect.flatMap((client) => client.get(new URL(path, httpUrl))),
           Effect.scoped,
@@ -78,8 +77,8 @@ const dialled = (target: Target) => {
 }
 
 /**
- * Connects, and closes the connection at once. Healthy is who accepts it. It goes to the gRPC port where the instance has
- * one, else to the HTTP one.
+ * Connects, and closes the connection at once. An accepted connection is healthy. Goes to the gRPC port where the instance has
+ * one, else to the HTTP port.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,5 +1,5 @@
 /**
- * The registry's address.
+ * Addresses of registries and instances.
  *
  * @since 0.1.0
  */
@@ -9,8 +9,7 @@ import { AioConfigError } from "./AioError.js"
 import type { Instance } from "./Instance.js"
 
 /**
- * A host (without brackets) and a port. `isLoopback` is known without asking a resolver: `localhost`, `127.0.0.0/8` and
- * `::1`.
+ * A host (without brackets) and a port. See {@link isLoopback}.
  *
  * @since 0.1.0
  * @category models
@@ -24,7 +23,7 @@ export interface Address {
 const EXPECTED = "host:port, [ipv6]:port or several of them separated by commas, for example localhost:50051"
 
 /**
- * `localhost`, `127.0.0.0/8` and `::1`, without asking a resolver. Of a host without brackets.
+ * Whether a host (without brackets) is `localhost` or below it, in `127.0.0.0/8`, or `::1`. Resolves no name.
  *
  * @since 0.1.0
  * @category predicates
@@ -47,8 +46,8 @@ const parseOne = (field: string, text: string): Either.Either<Address, AioConfig
 }
 
 /**
- * One or more addresses, separated by commas; spaces and empty parts are ignored, as AIO's other clients do. At least one
- * must be there, and each must be whole.
+ * One or more addresses, separated by commas; spaces and empty parts are ignored, as AIO's other clients do. Left where there
+ * is none, or one has a scheme, no port, or a port outside 1 to 65535; `field` names it in the error.
  *
  * @since 0.1.0
  * @category constructors
@@ -89,9 +88,8 @@ const hostOn = (instance: Instance, network: string | undefined): string | undef
 const withScheme = (text: string): string => (/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`)
 
 /**
- * Where an instance serves HTTP: on `network`, the endpoint with the smallest priority there, with the instance's HTTP
- * port; else its `endpoint`; else its host with that port. `undefined` where it has none of them. Always with a scheme,
- * `http://` unless the record says otherwise.
+ * The URL of an instance's HTTP server: the endpoint on `network` with the smallest priority, with the HTTP port; else its
+ * `endpoint`; else its host with that port; else `undefined`. Has a scheme, `http://` unless the record has one.
  *
  * @since 0.1.0
  * @category accessors
@@ -107,8 +105,8 @@ export const httpUrl = (instance: Instance, network?: string): string | undefine
 }
 
 /**
- * Where an instance serves gRPC: on `network`, the endpoint with the smallest priority there, else its host; with its gRPC
- * port. `undefined` where it has no gRPC port, or no host for it.
+ * The address of an instance's gRPC server: the endpoint on `network` with the smallest priority, else its host; with the gRPC
+ * port. `undefined` where it has no gRPC port, or no host.
  *
  * @since 0.1.0
  * @category accessors

@@ -1,5 +1,5 @@
 /**
- * The strategies to choose by, and the interface for one of your own.
+ * Balancing strategies, and the interface of your own.
  *
  * @since 0.1.0
  */

@@ -1,4 +1,4 @@
-/** The same one for the same key. */
+/** The same candidate for the same key. */
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -29,38 +29,38 @@ const hashOf = (text: string): number => {
   return mix(hash)
 }
 
-/** Keys are put into so many slots, each of which has an owner: a table of them is 512 KiB. */
+/** Keys share so many slots, each with an owner. The table takes 512 KiB. */
 const SLOTS = 65_536
 
-/** Up to so many candidates are asked one by one, which needs no table. */
+/** Up to so many candidates are hashed one by one, without a table. */
 const MAX_SCANNED = 64
 
-/** Of more newcomers than this at once, owners are found anew rather than each slot compared with each newcomer. */
-const MAX_NEWCOMERS = 8
+/** With more new candidates at once, all owners are computed again, instead of comparing each slot with each of them. */
+const MAX_ADDED = 8
 
-const NOBODY = -1
+const NONE = -1
 
-/** Those who own slots, by rendezvous hashing: for each slot everybody has a hash, and the highest owns it. */
+/** Owners of slots by rendezvous hashing: each candidate has a hash for each slot, and the highest owns it. */
 interface Owners {
   readonly candidates: ReadonlyArray<Candidate>
   /** Of their keys. */
   readonly hashes: Uint32Array
-  /** The index of each slot's owner, found out when it is asked for; and its hash for that slot. */
+  /** The index of the owner of each slot, computed at its first use, and its hash for that slot. */
   readonly table: { readonly owner: Int32Array; readonly highest: Uint32Array } | undefined
 }
 
 const noOwners: Owners = { candidates: [], hashes: new Uint32Array(0), table: undefined }
 
-const makeTable = () => ({ owner: new Int32Array(SLOTS).fill(NOBODY), highest: new Uint32Array(SLOTS) })
+const makeTable = () => ({ owner: new Int32Array(SLOTS).fill(NONE), highest: new Uint32Array(SLOTS) })
 
-/** Two equal hashes: the one whose key comes first, which is the one with the smaller index. */
+/** Of equal hashes, the smaller index wins: the key that comes first. */
 const findOwner = (slot: number, { hashes, table }: Owners): number => {
   const seed = mix(slot + 1)
-  let owner = NOBODY
+  let owner = NONE
   let highest = 0
   for (let i = 0; i < hashes.length; i++) {
     const hash = mix(seed ^ (hashes[i] ?? 0))
-    if (hash > highest || owner === NOBODY) {
+    if (hash > highest || owner === NONE) {
       owner = i
       highest = hash
     }
@@ -73,15 +73,15 @@ const findOwner = (slot: number, { hashes, table }: Owners): number => {
 }
 
 const ownerOf = (slot: number, owners: Owners): Candidate | undefined => {
-  const known = owners.table?.owner[slot] ?? NOBODY
-  return owners.candidates[known === NOBODY ? findOwner(slot, owners) : known]
+  const known = owners.table?.owner[slot] ?? NONE
+  return owners.candidates[known === NONE ? findOwner(slot, owners) : known]
 }
 
-/** Slots of those who stay remain theirs, but for what a newcomer takes over; those of who left are free. */
+/** Candidates that stay keep their slots, but for those that a new one takes over; slots of those that left are free. */
 const succeed = (before: Owners, candidates: ReadonlyArray<Candidate>): Owners => {
   const hashes = new Uint32Array(candidates.length)
-  const moved = new Int32Array(before.candidates.length).fill(NOBODY)
-  const newcomers: Array<number> = []
+  const moved = new Int32Array(before.candidates.length).fill(NONE)
+  const added: Array<number> = []
   let i = 0
   // Both are sorted by key: one walk along the two.
   candidates.forEach((candidate, index) => {
@@ -90,29 +90,29 @@ const succeed = (before: Owners, candidates: ReadonlyArray<Candidate>): Owners =
       moved[i] = index
       hashes[index] = before.hashes[i] ?? 0
     } else {
-      newcomers.push(index)
+      added.push(index)
       hashes[index] = hashOf(candidate.key)
     }
   })
   if (candidates.length <= MAX_SCANNED) return { candidates, hashes, table: undefined }
-  const isTooNew = before.table === undefined || newcomers.length > MAX_NEWCOMERS
-  const owners = { candidates, hashes, table: isTooNew ? makeTable() : before.table }
-  if (!isTooNew && (newcomers.length > 0 || candidates.length < before.candidates.length)) {
-    handOver(owners, moved, newcomers)
+  const isRebuilt = before.table === undefined || added.length > MAX_ADDED
+  const owners = { candidates, hashes, table: isRebuilt ? makeTable() : before.table }
+  if (!isRebuilt && (added.length > 0 || candidates.length < before.candidates.length)) {
+    handOver(owners, moved, added)
   }
   return owners
 }
 
-const handOver = ({ hashes, table }: Owners, moved: Int32Array, newcomers: ReadonlyArray<number>): void => {
+const handOver = ({ hashes, table }: Owners, moved: Int32Array, added: ReadonlyArray<number>): void => {
   if (table === undefined) return
   const { highest, owner } = table
   for (let slot = 0; slot < SLOTS; slot++) {
-    const old = owner[slot] ?? NOBODY
-    const stayed = old === NOBODY ? NOBODY : (moved[old] ?? NOBODY)
+    const old = owner[slot] ?? NONE
+    const stayed = old === NONE ? NONE : (moved[old] ?? NONE)
     owner[slot] = stayed
-    if (stayed === NOBODY || newcomers.length === 0) continue
+    if (stayed === NONE || added.length === 0) continue
     const seed = mix(slot + 1)
-    for (const index of newcomers) {
+    for (const index of added) {
       const hash = mix(seed ^ (hashes[index] ?? 0))
       const best = highest[slot] ?? 0
       if (hash < best || (hash === best && index > (owner[slot] ?? 0))) continue
@@ -122,7 +122,7 @@ const handOver = ({ hashes, table }: Owners, moved: Int32Array, newcomers: Reado
   }
 }
 
-/** So many owners are asked who has room, each the owner of another slot of the key; then one after the other. */
+/** So many owners, each of another slot of the key, are checked for room; then all candidates in order. */
 const MAX_ASKS = 8
 
 const makeBalancer =
@@ -157,16 +157,16 @@ const makeBalancer =
 const make = (boundedLoad: number): Strategy => ({ name: "consistentHash", make: makeBalancer(boundedLoad) })
 
 /**
- * The same instance for the same `key` of a pick, as long as it is there and not too busy: for caches, sessions, and whatever
- * an instance knows of what it was asked before. When one of n leaves, only its own keys move, to all others alike; when one
- * comes, it takes its share and nothing else moves. A pick without a key is random.
+ * The same instance for the same `key` of a pick, while it is available and not overloaded. For caches and sessions in the
+ * instances. When one of n instances leaves, only its keys move, evenly to all others; a new instance takes its share, and no
+ * other key moves. A pick without a key is random.
  *
- * Who has more than 1.25 times the average in flight (counted by `use` and scoped picks) passes a key on to the owner of
- * another slot, always the same for one key; so does one that is excluded, or ejected.
+ * An instance with more than 1.25 times the average of calls in flight (of `use`, `client` and scoped picks) passes a key on to
+ * another one, always the same for one key; so does one that is excluded or ejected.
  *
- * Up to 64 instances cost one hash each. With more, keys share 65,536 slots whose owners are remembered: a pick costs the same
- * for any number, but for the first one of a slot since its owner left, which costs O(n) (20 µs at 10,000). At 10,000
- * instances a slot is a sixth of an instance's share, so that shares differ by a third; the bounded load evens that out.
+ * With up to 64 instances a pick costs O(n), one hash each. With more, keys share 65,536 slots with remembered owners, and a
+ * pick costs O(1), but for the first of a slot since its owner left: O(n), 20 µs at 10,000. At 10,000 instances a slot is a
+ * sixth of an instance's share, so that shares differ by a third; the bounded load evens that out.
  *
  * Rendezvous hashing: Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit Rates, 1998. Bounded load: Mirrokni,
  * Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018 (https://arxiv.org/abs/1608.01350); that an overflow
@@ -179,7 +179,7 @@ const make = (boundedLoad: number): Strategy => ({ name: "consistentHash", make:
 export const consistentHash: Strategy = make(defaults.boundedLoad)
 
 /**
- * {@link consistentHash} with another bound. Left: the option makes no sense.
+ * {@link consistentHash} with another bound. Left: it is out of bounds.
  *
  * @since 0.1.0
  * @category strategies

@@ -1,25 +1,25 @@
 /**
- * What repeated checks tell of an instance, and when the next one is due.
+ * Active health checks: the verdict after each result, and when the next check is due.
  *
  * Thresholds as in Envoy's active health checking
- * (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking): one check is no proof of
- * either, except that the first success is believed at once, since until then nothing was known.
+ * (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking): a state changes after
+ * several results in a row, except that the first success counts at once.
  */
 
 export interface Settings {
   /** From one check of an instance to the next. */
   readonly intervalMillis: number
-  /** The same while nobody calls the service. */
+  /** The same while the service is not in use. */
   readonly idleIntervalMillis: number
-  /** How many checks in a row have to fail, and how many to succeed, for an instance to change sides. At least 1. */
+  /** How many checks in a row make it unhealthy, and how many healthy again. At least 1. */
   readonly unhealthyAfter: number
   readonly healthyAfter: number
 }
 
-/** What is thought of one instance. `Unknown` until a first check has succeeded, or enough have failed. */
+/** The verdict on one instance. `Unknown` until the first success, or enough failures. */
 export interface Health {
   readonly state: "Unknown" | "Healthy" | "Unhealthy"
-  /** How many of the last checks, in a row, spoke against the state. */
+  /** How many of the last checks, in a row, contradict the state. */
   readonly against: number
 }
 
@@ -39,7 +39,7 @@ export const checked = ({ against, state }: Health, passed: boolean, settings: S
   return against + 1 >= settings.unhealthyAfter ? unhealthy : { state, against: against + 1 }
 }
 
-/** The checks of a fleet shall not fall into step. */
+/** So that the checks of a fleet do not synchronise. */
 const JITTER = 0.15
 
 /** The milliseconds to wait for the next check. `random` is at least 0 and less than 1. */

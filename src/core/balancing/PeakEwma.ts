@@ -1,4 +1,4 @@
-/** Whoever will probably answer first. */
+/** Of two random candidates, the one with the lower expected latency. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
@@ -17,7 +17,7 @@ export interface Options {
 
 export const defaults = { decay: Duration.seconds(10) } as const
 
-/** More than any latency: who has not answered yet gets one call, and the next when all others are as far. */
+/** More than any latency: a candidate without an answer gets one call, and the next when all others are as costly. */
 const UNKNOWN = 1e9
 
 const make = (decayMillis: number): Strategy => {
@@ -38,7 +38,7 @@ const make = (decayMillis: number): Strategy => {
         const weight = rest(candidate, now)
         const smoothed = candidate.latencyMillis * weight
         if (latencyMillis > smoothed) candidate.latencyMillis = latencyMillis
-        // Whoever fails fast is not fast.
+        // A fast failure must not look like a fast answer.
         else if (outcome === "Success") candidate.latencyMillis = smoothed + latencyMillis * (1 - weight)
         else return
         candidate.latencyAt = now
@@ -48,13 +48,15 @@ const make = (decayMillis: number): Strategy => {
 }
 
 /**
- * The one with the smaller cost of two that are drawn at random: latency × (requests in flight + 1). The latency is an
- * exponentially weighted moving average that a slower answer raises at once and time lowers, so that a slow instance is left
- * alone after its first slow answers and tried again now and then. Who has not answered yet is tried first, one call at a
- * time. A failure, or a call that is interrupted, never lowers it.
+ * Of two random candidates, the one with the lower cost: latency × (calls in flight + 1). For instances that differ, or are
+ * slow now and then, and calls that are alike. Needs reports, and `use`, `client` or scoped picks for the calls in flight. A pick
+ * costs O(1). Default decay: 10 seconds.
  *
- * For instances that are unlike, or now and then slow, and calls that are alike. Needs reports, and `use` or scoped picks to
- * know what is in flight. It is Finagle's Peak EWMA:
+ * The latency is an exponentially weighted moving average: a slower answer raises it at once, and time lowers it. So a slow
+ * instance gets few calls after its first slow answers, and a trial now and then. A candidate without an answer is tried
+ * first, one call at a time. A failure or an interruption never lowers the latency.
+ *
+ * Finagle's Peak EWMA:
  * https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala
  *
  * @since 0.1.0
@@ -63,7 +65,7 @@ const make = (decayMillis: number): Strategy => {
 export const peakEwma: Strategy = make(Duration.toMillis(defaults.decay))
 
 /**
- * {@link peakEwma} with another decay. Left: the option makes no sense.
+ * {@link peakEwma} with another decay. Left: the decay is out of bounds.
  *
  * @since 0.1.0
  * @category strategies

@@ -1,9 +1,9 @@
-/** Anyone. */
+/** A random candidate. */
 import type { Candidate, Strategy } from "./Strategy.js"
 
 /**
- * Any of the candidates, all alike and without memory. For very many consumers with few calls each, whose round-robin would
- * not get round; of many calls `roundRobin` spreads more evenly.
+ * A candidate at random, all with equal probability. Keeps no state and needs no reports; a pick costs O(1). For very many
+ * clients with few calls each; `roundRobin` spreads many calls more evenly. Envoy's `RANDOM`.
  *
  * @since 0.1.0
  * @category strategies

@@ -1,17 +1,16 @@
 /**
- * How many calls of one service may be repeated: a share of those that are made, so that a sick service is not hit by
- * several times its load just when it can bear it least.
+ * How many calls of one service may be retried on another instance: a share, so that a service that fails does not get
+ * several times its load.
  *
  * As Finagle's `RetryBudget` (https://twitter.github.io/finagle/guide/Clients.html#retries): a share of the calls of the
- * last ten seconds, and a few a second besides, without which a caller that calls seldom could repeat nothing. gRFC A6
- * throttles retries for the same reason, by a count of failures against successes; a share of the calls is what people
- * can reason about: with 20 % the instances get at most 1.2 times the calls that are made.
+ * last ten seconds, and a few a second besides for callers with few calls. gRFC A6 throttles retries by a count of failures
+ * against successes; a share is easier to reason about: with 20 % the instances get at most 1.2 times the calls.
  */
 
 export interface Settings {
-  /** Repeated calls for each call, 0 to 1. */
+  /** Retries for each call, 0 to 1. */
   readonly share: number
-  /** Repeated calls a second that are allowed besides. */
+  /** Retries a second that are allowed besides. */
   readonly floorPerSecond: number
 }
 
@@ -26,11 +25,10 @@ export interface RetryBudget {
   readonly settings: Settings
   readonly calls: Array<number>
   readonly retries: Array<number>
-  /** The second that is under way, counted from the clock's zero. */
+  /** The current second, counted from the clock's zero. */
   second: number
 }
 
-/** Nothing called, nothing repeated. */
 export const make = (settings: Settings): RetryBudget => ({
   settings,
   calls: Array.from({ length: SLICES }, () => 0),
@@ -38,7 +36,7 @@ export const make = (settings: Settings): RetryBudget => ({
   second: Number.NEGATIVE_INFINITY
 })
 
-// Clears what is older than ten seconds, and gives the slot of the second that is under way.
+// Clears what is older than ten seconds, and gives the slot of the current second.
 const advance = (budget: RetryBudget, now: number): number => {
   const second = Math.floor(now / SLICE_MILLIS)
   for (let past = Math.max(budget.second + 1, second - SLICES + 1); past <= second; past++) {
@@ -55,16 +53,16 @@ const add = (slices: Array<number>, slot: number): void => {
 
 const sum = (slices: ReadonlyArray<number>): number => slices.reduce((a, b) => a + b, 0)
 
-/** A call is made: its first attempt, not a repeated one. */
+/** A call, at its first attempt. */
 export const call = (budget: RetryBudget, now: number): void => add(budget.calls, advance(budget, now))
 
-/** May a call be repeated now? */
+/** May a call be retried now? */
 export const allows = (budget: RetryBudget, now: number): boolean => {
   advance(budget, now)
   const allowed = budget.settings.share * sum(budget.calls) + budget.settings.floorPerSecond * SLICES
-  // Shares such as 0.1 + 0.2 are not exact: what is missing less than a thousandth is there.
+  // 0.1 + 0.2 is not exact: a gap below a thousandth is none.
   return sum(budget.retries) + 1 <= allowed + 1e-3
 }
 
-/** A call is repeated. */
+/** A retry, at its beginning. */
 export const retry = (budget: RetryBudget, now: number): void => add(budget.retries, advance(budget, now))

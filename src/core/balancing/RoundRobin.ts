@@ -1,7 +1,7 @@
-/** One after the other, in the order of their keys. */
+/** One candidate after another, in the order of their keys. */
 import type { Candidate, Strategy } from "./Strategy.js"
 
-/** The first index whose key is after `key`; the number of candidates where there is none. */
+/** The first index whose key is after `key`; the length where there is none. */
 export const indexAfter = (candidates: ReadonlyArray<{ readonly key: string }>, key: string): number => {
   let low = 0
   let high = candidates.length
@@ -15,12 +15,14 @@ export const indexAfter = (candidates: ReadonlyArray<{ readonly key: string }>, 
 }
 
 /**
- * Round robin: of n candidates each is chosen once in any n picks, so that any number of picks is spread within ±1. It
- * starts at random, lest all consumers of a fleet begin with the same instance. The default, and right as long as calls
- * cost about the same and instances are about as strong: it needs no feedback and cannot be misled by any.
+ * Round robin, the default: n picks go to n candidates, one each, so that any number of picks is even within ±1. For calls of
+ * about equal cost and instances of about equal strength. Needs no reports. A pick costs O(1).
  *
- * The position is a key, not a number: when candidates come or go, it goes on with the key after the one it chose last.
- * Those that stay are neither skipped nor chosen twice, and a missing one's share goes to all others alike.
+ * The start is random, so that a fleet of clients does not begin with one instance. The position is a key: when candidates
+ * come or go, the next pick is the key after the last one. Those that stay are neither skipped nor picked twice, and the share
+ * of one that is missing goes to all others alike.
+ *
+ * As Envoy's `ROUND_ROBIN` and gRPC's `round_robin`.
  *
  * @since 0.1.0
  * @category strategies

@@ -1,9 +1,8 @@
 import type { Candidate, Context, Picker } from "./Strategy.js"
 
 /**
- * Two different candidates at random, of which the one that costs less is taken: nearly as even as asking all of them, and
- * without the herd that follows when every consumer runs after the very best (Mitzenmacher, The Power of Two Choices in
- * Randomized Load Balancing, 2001).
+ * Of two different random candidates, the cheaper one: nearly as even as comparing all, and without the herd that forms when
+ * every client picks the very best (Mitzenmacher, The Power of Two Choices in Randomized Load Balancing, 2001).
  */
 export const powerOfTwo = (
   { random }: Context,

@@ -1,11 +1,11 @@
 import type { JsonObject } from "../../schemas/Json.js"
 
-/** The heaviest that an instance can be: what is written down by mistake must not take all calls. */
+/** The largest weight: a typing error must not draw all calls to one instance. */
 export const MAX_WEIGHT = 1_000
 
 /**
- * `meta.weight` as a number from 0 to 1,000: a number, or a text that is one. More counts as 1,000, and what makes no sense
- * (a negative number, another text) as 1, like no weight at all.
+ * `meta.weight` as a number from 0 to 1,000: a number, or a text of one. More counts as 1,000; a negative number and any other
+ * value count as 1, as no weight does.
  */
 export const weightOf = (meta: JsonObject): number => {
   const { weight } = meta

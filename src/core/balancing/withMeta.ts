@@ -1,8 +1,8 @@
 import type { Instance } from "../../schemas/Instance.js"
 
 /**
- * A `where` for a pick: the instances whose `meta` says all of this, such as `{ zone: "a", canary: false }`. Make it once and
- * keep it: what is known of a subset is kept with the function.
+ * A `where` for picks: instances whose `meta` has all of these values, such as `{ zone: "a", canary: false }`. Make it once and
+ * keep it: the state of a subset is kept with the function.
  *
  * @since 0.1.0
  * @category predicates

@@ -1,4 +1,4 @@
-/** The options of choosing, and their defaults. */
+/** The options of balancing, and their defaults. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
@@ -14,42 +14,42 @@ import type * as HealthChecker from "./HealthChecker.js"
 
 export interface Options {
   /**
-   * How an instance is chosen: a strategy of `Balancing`, or one of your own; or what a strategy with options gives, such as
+   * The strategy that picks an instance: one of `Balancing`, or your own; or what a strategy with options gives, such as
    * `Balancing.peakEwmaWith({ decay: "5 seconds" })`. Default `Balancing.roundRobin`.
    */
   readonly balancing?: Strategy | Either.Either<Strategy, AioConfigError> | undefined
-  /** How an instance that appears while others are known warms up. Defaults there. */
+  /** How an instance that appears after the first list warms up. Defaults there. */
   readonly slowStart?: SlowStart.Options | undefined
-  /** When an instance that fails is left alone, and for how long. Defaults there. */
+  /** When an instance that fails is ejected, and for how long. Defaults there. */
   readonly outlier?: Outlier.Options | undefined
   /**
-   * What the platform's other SDKs do, instead of `outlier`: one failure of any kind puts an instance aside for this long,
-   * and then it is simply back. 0 (never) to 1 day.
+   * What the platform's other SDKs do, instead of `outlier`: one failure of any kind ejects an instance for this long, without
+   * a probe. 0 (never) to 1 day.
    */
   readonly cooldown?: Duration.DurationInput | undefined
   /**
-   * The networks to call instances on, the preferred one first: the next one counts only where nobody is left on those
+   * The networks to call instances on, the preferred one first: the next one counts only where no instance is left on those
    * before it. Default: no preference, every instance by its own address.
    */
   readonly network?: string | ReadonlyArray<string> | undefined
   /** Active health checks of the instances of all services in use. Default: none. */
   readonly health?: HealthOptions | undefined
-  /** How many calls may be tried on another instance. */
+  /** How many calls may be retried on another instance. Defaults there. */
   readonly retryBudget?: RetryBudgetOptions | undefined
 }
 
 /**
- * An instance that is unhealthy is not chosen, unless all are. Those that have not been checked yet are chosen.
+ * An unhealthy instance gets no calls, unless all are unhealthy. Instances that are not checked yet get calls.
  *
  * @since 0.1.0
  * @category models
  */
 export interface HealthOptions {
-  /** How to ask: `HealthCheck.grpc()`, `HealthCheck.http()`, `HealthCheck.tcp()`, or a function of your own. */
+  /** The check: `HealthCheck.grpc()`, `HealthCheck.http()`, `HealthCheck.tcp()`, or a function of your own. */
   readonly check: HealthCheck
   /** From the end of one check of an instance to the next, ± 15 %. Default 10 seconds; 1 second to 1 day. */
   readonly interval?: Duration.DurationInput | undefined
-  /** The same for a service that nobody has called since the last check. Default 60 seconds; 1 second to 1 day. */
+  /** The same for a service without a call since the last check. Default 60 seconds; 1 second to 1 day. */
   readonly idleInterval?: Duration.DurationInput | undefined
   /** How long one check may take. Default 2 seconds; 1 millisecond to 1 day. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -60,13 +60,13 @@ export interface HealthOptions {
 }
 
 /**
- * Each service has a budget of its own, counted over the last ten seconds.
+ * Each service has its own budget, counted over the last ten seconds.
  *
  * @since 0.1.0
  * @category models
  */
 export interface RetryBudgetOptions {
-  /** Tries on another instance for each call. Default 0.2; 0 to 1. */
+  /** Retries for each call. Default 0.2; 0 to 1. */
   readonly share?: number | undefined
   /** So many a second are allowed besides. Default 10; 0 to 1,000,000. */
   readonly floorPerSecond?: number | undefined
@@ -91,7 +91,7 @@ const wrong = (field: string, problem: string, expected: string): Checked<never>
 
 const strategyOf = ({ balancing = defaults.balancing }: Options): Checked<Strategy> =>
   Either.flatMap(Either.isEither(balancing) ? balancing : Either.right(balancing), (strategy) =>
-    // Configuration may come from where no compiler looks.
+    // A strategy may come from code that no compiler checks.
     Predicate.isObject(strategy) && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
       ? Either.right(strategy)
       : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")

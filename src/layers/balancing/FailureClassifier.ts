@@ -1,4 +1,4 @@
-/** What the error of a call tells of the instance that it went to. */
+/** From the error of a call to evidence against its instance. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -8,16 +8,16 @@ import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 
 /**
- * - `Unreachable`: no connection was made, so nothing was sent.
- * - `Disconnected`: a connection broke, or the instance was going away; what was sent may have been done.
- * - `Unavailable`: it answered that it cannot answer now, or did not answer within a limit that an attempt was given.
- * - `Failed`: it failed in a way that speaks of its health. `DEADLINE_EXCEEDED` is here: a gRPC deadline is an instant, and
- *   once it has passed, the next instance would have no time either, and be blamed for it.
- * - `Uncounted`: the error is an answer, or the app's own business.
+ * - `Unreachable`: no connection, so nothing was sent.
+ * - `Disconnected`: the connection broke, or the instance was shutting down; the call may have been executed.
+ * - `Unavailable`: the instance said that it cannot answer now, or did not answer within the limit of the attempt.
+ * - `Failed`: a failure that counts, without a retry. `DEADLINE_EXCEEDED` is here: a gRPC deadline is an instant, and once it
+ *   has passed, the next instance has no time either.
+ * - `Uncounted`: the error is an answer, or the app's own.
  */
 export type Evidence = "Unreachable" | "Disconnected" | "Unavailable" | "Failed" | "Uncounted"
 
-/** What Node and its HTTP client call a connection that was not made. */
+/** Codes of Node and its HTTP client for a connection that was not made. */
 const unmade: ReadonlySet<string> = new Set([
   "ECONNREFUSED",
   "EHOSTUNREACH",
@@ -26,15 +26,15 @@ const unmade: ReadonlySet<string> = new Set([
   "UND_ERR_CONNECT_TIMEOUT"
 ])
 
-/** What Node calls a connection that broke; `UND_ERR_…` as well. */
+/** Codes of Node for a connection that broke; `UND_ERR_…` as well. */
 const broken: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "ETIMEDOUT"])
 
-/** What Node calls the making of a connection: an `ETIMEDOUT` of these had nothing to send on. */
+/** System calls of Node that make a connection: their `ETIMEDOUT` sent nothing. */
 const connecting: ReadonlySet<unknown> = new Set(["connect", "getaddrinfo"])
 
 const HTTP_UNAVAILABLE: ReadonlySet<unknown> = new Set([502, 503, 504])
 
-// Errors are wrapped a few times at most; a chain that is longer may be a ring.
+// Errors are wrapped a few times at most; a longer chain may be a ring.
 const MAX_CAUSES = 10
 
 const get = (value: unknown, key: string): unknown => (Predicate.hasProperty(value, key) ? value[key] : undefined)
@@ -49,7 +49,7 @@ const ofStatus = (code: number, error: unknown): Evidence => {
 
 const ofSystemCode = (code: string, error: unknown): Evidence | undefined => {
   const syscall = get(error, "syscall")
-  // Of a connection that was there before, Node names reading or writing.
+  // For a connection that existed, Node names the read or write.
   if (unmade.has(code)) return syscall === undefined || connecting.has(syscall) ? "Unreachable" : "Disconnected"
   if (!broken.has(code) && !code.startsWith("UND_ERR_")) return undefined
   return connecting.has(syscall) ? "Unreachable" : "Disconnected"
@@ -83,7 +83,7 @@ const ofTag = (error: unknown): Evidence | undefined => {
   }
 }
 
-/** `undefined` where the error itself tells neither way, and its cause may. */
+/** `undefined` where the error itself is no evidence; its cause may be. */
 const ofOne = (error: unknown): Evidence | undefined => {
   const code = get(error, "code")
   if (typeof code === "number") return ofStatus(code, error)
@@ -91,9 +91,9 @@ const ofOne = (error: unknown): Evidence | undefined => {
 }
 
 /**
- * The first of the error and its causes that has a say decides; where none has, it is the app's own business. Only of a
- * connection that broke may a deeper cause know more: that it was never made. Never throws, although whatever an app fails
- * with comes here: null, a text, an object whose getter throws.
+ * The first evidence in the error and its chain of causes; `Uncounted` where there is none. Under a connection that broke, a
+ * deeper cause may say that it was never made. Never throws, for any error of an app: null, a text, an object whose getter
+ * throws.
  */
 export const evidenceOf = (error: unknown): Evidence => {
   let found: Evidence | undefined
@@ -107,15 +107,15 @@ export const evidenceOf = (error: unknown): Evidence => {
       part = get(part, "cause")
     }
   } catch {
-    // A getter that throws tells nothing.
+    // A getter that throws is no evidence.
   }
   return found ?? "Uncounted"
 }
 
-/** What the end of a call means for its instance, and for the call. */
+/** What the end of a call means for its instance, and whether to retry. */
 export interface Verdict {
   readonly outcome: Outcome
-  /** As `ViewCache.reportFailure` takes it; `undefined` where nothing counts against the instance. */
+  /** As `ViewCache.reportFailure` takes it; `undefined` where it is no failure of the instance. */
   readonly kind: "Connection" | "Other" | undefined
   /** May another instance be tried? */
   readonly again: "Never" | "IfIdempotent" | "Always"
@@ -128,35 +128,34 @@ const verdicts: Readonly<Record<Evidence, Verdict>> = {
   Unreachable: { outcome: "Unreachable", kind: "Connection", again: "Always" },
   Disconnected: { outcome: "Failure", kind: "Connection", again: "IfIdempotent" },
   Unavailable: { outcome: "Failure", kind: "Other", again: "IfIdempotent" },
-  // It would fail elsewhere as well, or has been done by half.
+  // It would fail elsewhere as well, or is half done.
   Failed: { outcome: "Failure", kind: "Other", again: "Never" },
   Uncounted: { outcome: "Uncounted", kind: undefined, again: "Never" }
 }
 
-/** What an attempt means that ran into its own time limit. */
+/** An attempt that exceeded its time limit. */
 export const timedOut: Verdict = verdicts.Unavailable
 
-/** The same, where it ran out before there was a client to send with. */
+/** The same, before there was a client to send with. */
 export const timedOutUnsent: Verdict = { ...timedOut, again: "Always" }
 
-/** Says nothing. */
 export const unjudged: Verdict = verdicts.Uncounted
 
-/** What a client means that could not be made, whatever the error: nothing was sent. */
+/** A client that could not be made, by any error: nothing was sent. */
 export const unmadeClient = (error: unknown): Verdict => {
   const { kind, outcome } = verdicts[evidenceOf(error)]
   return { outcome: outcome === "Unreachable" ? outcome : "Failure", kind: kind ?? "Other", again: "Always" }
 }
 
-/** What an outcome means that the user has told. */
+/** An outcome that the caller reports. */
 export const ofOutcome = (outcome: Outcome): Verdict =>
   outcome === "Unreachable"
     ? verdicts.Unreachable
     : { outcome, kind: outcome === "Failure" ? "Other" : undefined, again: "Never" }
 
 /**
- * An interruption and a defect (a bug in the caller's code) say nothing of the instance. Nor does a failure that does not
- * count, which is no success either: that could take back an instance whose way of failing is unknown.
+ * An interruption and a defect (a bug in the caller's code) do not count. A failure that does not count is no success either,
+ * which could take back an instance that fails in an unknown way.
  */
 export const judge = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: ((error: E) => boolean) | undefined): Verdict => {
   if (Exit.isSuccess(exit)) return success
