@@ -13,6 +13,8 @@ export interface Options {
 export interface Result {
   readonly name: string
   readonly value: number
+  /** What the value is, where it is not simply the median of the subject. */
+  readonly valueKind?: "over the reference" | "worst" | "growth"
   readonly unit: string
   readonly reference: number
   readonly referenceName: string
@@ -107,6 +109,7 @@ const toResult = (
   return {
     name,
     value: rounded(value),
+    ...(row.value === undefined || row.value === "own" ? {} : { valueKind: row.value }),
     unit: row.unit.name,
     reference: rounded(summarize(rounds.map(([, reference]) => each(reference))).median),
     referenceName: row.reference.name,

@@ -1,13 +1,29 @@
 import type { Result } from "./measure.js"
 
+/** What the value is, for people: `, worst of 50`. Empty where it is the median of the subject. */
+export const kind = ({ slices, valueKind }: Pick<Result, "slices" | "valueKind">): string => {
+  switch (valueKind) {
+    case "worst":
+      return `, worst of ${slices}`
+    case "over the reference":
+      return ", net of its reference"
+    case "growth":
+      return ", growth from the first slices to the last"
+    default:
+      return ""
+  }
+}
+
 type Cells = readonly [rows: string, figure: string, goal: string, met: string]
 
 const number = (value: number): string => Number(value.toPrecision(3)).toLocaleString("en")
 
-const figure = ({ goalKind, ratio, ratioP25, ratioP75, unit, value }: Result): string =>
-  goalKind === "ratio"
+const figure = (result: Result): string => {
+  const { goalKind, ratio, ratioP25, ratioP75, unit, value } = result
+  return goalKind === "ratio"
     ? `${ratio.toFixed(2)}× (${ratioP25.toFixed(2)}–${ratioP75.toFixed(2)})`
-    : `${number(value)} ${unit}`
+    : `${number(value)} ${unit}${kind(result)}`
+}
 
 const goal = ({ goal, goalKind, unit }: Result): string =>
   goalKind === "ratio" ? `${goal}×` : `${number(goal)} ${unit}`

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import type { Result } from "./measure.js"
+import { kind } from "./readme.js"
 
 const ratio = (value: number): string => value.toFixed(2)
 
@@ -14,7 +15,7 @@ const goal = (result: Result): string => {
 
 const columns: ReadonlyArray<readonly [title: string, cell: (result: Result) => string]> = [
   ["name", ({ name }) => name],
-  ["value", ({ value }) => String(value)],
+  ["value", (result) => `${result.value}${kind(result)}`],
   ["unit", ({ unit }) => unit],
   ["reference", ({ reference, referenceName }) => `${reference} (${referenceName})`],
   ["ratio [p25–p75]", (result) => withSpread(result.ratio, result.ratioP25, result.ratioP75)],

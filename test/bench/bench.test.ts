@@ -57,6 +57,7 @@ describe.concurrent("npm run bench", () => {
         const constant = Object.fromEntries(Object.entries(entry).filter(([name]) => !measured.includes(name)))
         assert.deepStrictEqual(constant, {
           name: "token-hot",
+          valueKind: "over the reference",
           unit: "ns",
           referenceName: "yield* the service",
           goal: 1_000,
