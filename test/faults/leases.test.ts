@@ -245,7 +245,7 @@ describe("A service", () => {
         assert.lengthOf(yield* callsTo("registerInstance"), 3)
         const warnings = lines.slice(before).filter((line) => line.startsWith("WARN"))
         assert.lengthOf(warnings, 1)
-        assert.include(warnings[0], "never revived")
+        assert.include(warnings[0], "never renews it")
         yield* Scope.close(scope, Exit.void)
       }
     }))
@@ -310,7 +310,7 @@ describe("Another process", () => {
         { _tag: "KeyChanged", from: "orders-1", to: key, reason: "key_conflict" }
       ])
       assert.lengthOf(
-        lines.filter((line) => line.includes("left to the other process")),
+        lines.filter((line) => line.includes("is registered by another process: registering as")),
         1
       )
       assert.strictEqual(yield* ours.state, "Live")

@@ -187,7 +187,7 @@ describe("A gate", () => {
       assert.deepStrictEqual(yield* listedKeys, [])
       assert.lengthOf(yield* callsTo("registerInstance"), 1)
       assert.lengthOf(
-        lines.filter((line) => line.includes("has not been healthy")),
+        lines.filter((line) => line.includes("unhealthy for over")),
         1
       )
       isHealthy = true

@@ -95,8 +95,8 @@ describe("Many leases", () => {
         const told = lines.slice(before)
         assert.isAtMost(told.length, 25)
         assert.isTrue(told.slice(0, 10).every((line) => /^WARN lease of shop\/orders as orders-\d+: /.test(line)))
-        const summary = told.find((line) => line.includes("many leases"))
-        assert.match(summary ?? "", /^WARN many leases .*Live -> Suspect \(480\).*Suspect -> Live \(500\)/)
+        const summary = told.find((line) => line.includes("more leases"))
+        assert.match(summary ?? "", /^WARN 480 more leases: Live -> Suspect; 500 more leases: Suspect -> Live/)
         yield* clock.advance("30 seconds")
         const quiet = lines.length
         yield* first?.stop ?? Effect.void

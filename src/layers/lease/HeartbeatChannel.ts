@@ -1,4 +1,4 @@
-/** One stream of heartbeats: what it was given, what it has sent, and what has been answered. */
+/** One heartbeat stream: what it was given, what it has sent, what has been answered. */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,45 +13,39 @@ import { AioRpcError } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Dispatch from "./Dispatch.js"
-import type { LeaseEntry } from "./LeaseEntry.js"
+import { keyOf as currentKey, type LeaseEntry } from "./LeaseEntry.js"
 
-/** How long the server may take to end a stream that has nothing more to answer. */
-const FAREWELL = "250 millis"
+/** The time that the server has to end a stream with nothing left to answer. */
+const CLOSE_GRACE = "250 millis"
 
 const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl, entry.lease.timing)
 
-// Looked at when the heartbeat is sent, not when it was asked for: nothing goes out for a lease that is being stopped.
-const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
-  entry.serviceId === undefined || !Lease.isKept(entry.lease)
-    ? undefined
-    : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
+// Read when the heartbeat is sent, not when it was asked for: none is sent for a lease that is being stopped.
+const keyOf = (entry: LeaseEntry): LeaseKey | undefined => (Lease.isKept(entry.lease) ? currentKey(entry) : undefined)
 
-/**
- * Plain fields, touched by steps that run to their end: the pool hands heartbeats in, the stream's own fiber takes them out and
- * brings the answers.
- */
+/** Plain fields, changed by synchronous steps: the pool hands heartbeats in, the stream's fiber takes them and brings answers. */
 export class HeartbeatChannel implements StreamPlan.StreamState {
-  /** Has it answered a heartbeat yet? */
+  /** It has answered a heartbeat. */
   isProven = false
-  /** It is to be replaced: it goes on until another one has answered. */
+  /** It is to be replaced, and goes on until another one has answered. */
   isLeaving = false
-  /** When the first of the outstanding heartbeats came to the head of the queue: the server answers one after the other. */
+  /** When the first outstanding heartbeat reached the head of the queue: the server answers one at a time. */
   headSince = Number.POSITIVE_INFINITY
   private outbox: Array<LeaseEntry> = []
   private readonly sent: Array<LeaseEntry> = []
-  private isLetGo = false
-  /** When the watch looks next. */
-  private lookAt = Number.POSITIVE_INFINITY
+  private isClosing = false
+  /** When `watch` checks next. */
+  private checkAt = Number.POSITIVE_INFINITY
   private readonly fed = Wakes.unsafeMakeLatch(false)
   private readonly busy = Wakes.unsafeMakeLatch(false)
-  private readonly hurried = Wakes.unsafeMakeLatch(false)
+  private readonly recheck = Wakes.unsafeMakeLatch(false)
   private readonly drained = Wakes.unsafeMakeLatch(false)
 
   constructor(
     private readonly clock: Clock.Clock,
-    /** The instant from which it is to be replaced. */
+    /** When it is replaced. */
     readonly renewAt: number,
-    /** Told of a heartbeat that was not sent, since nothing may be sent for its lease by now. */
+    /** A heartbeat was not sent, since its lease is paused or being stopped. */
     private readonly onDropped: (entry: LeaseEntry) => Dispatch.Rest
   ) {}
 
@@ -59,7 +53,7 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     return this.outbox.length + this.sent.length
   }
 
-  /** The leases whose heartbeats it holds: lost, if it ends now. */
+  /** The leases whose heartbeats are lost if it ends now. */
   get entries(): ReadonlyArray<LeaseEntry> {
     return [...this.sent, ...this.outbox]
   }
@@ -69,14 +63,14 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.fed.unsafeOpen()
   }
 
-  /** Nothing more will be sent: it ends when what is outstanding has been answered. */
-  unsafeLetGo(): void {
-    this.isLetGo = true
+  /** Sends nothing more, and ends when what is outstanding has been answered. */
+  unsafeClose(): void {
+    this.isClosing = true
     this.fed.unsafeOpen()
     if (this.outstanding === 0) this.drained.unsafeOpen()
   }
 
-  /** Takes note of the next answer, which is that of the heartbeat at the head. Gives how long that heartbeat was there. */
+  /** The heartbeat at the head was answered. Gives how long it was there. */
   unsafeAnswered(receivedAt: number): { readonly entry: LeaseEntry; readonly millis: number } | undefined {
     const entry = this.sent.shift()
     if (entry === undefined) return undefined
@@ -84,17 +78,17 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.isProven = true
     this.headSince = this.sent.length === 0 ? Number.POSITIVE_INFINITY : receivedAt
     if (this.sent.length === 0) this.busy.unsafeClose()
-    this.unsafeHurry()
-    if (this.isLetGo && this.outstanding === 0) this.drained.unsafeOpen()
+    this.unsafeRecheck()
+    if (this.isClosing && this.outstanding === 0) this.drained.unsafeOpen()
     return { entry, millis }
   }
 
-  /** What to send, as it is handed in. */
+  /** What to send. */
   readonly keys: Stream.Stream<LeaseKey> = Pulls.stream(Effect.suspend(() => this.nextKeys()))
 
   private nextKeys(): Pulls.Pull<LeaseKey> {
     if (this.outbox.length === 0) {
-      if (this.isLetGo) {
+      if (this.isClosing) {
         if (this.sent.length === 0) this.drained.unsafeOpen()
         return Effect.fail(Option.none())
       }
@@ -116,39 +110,36 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.outbox = []
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
     else this.busy.unsafeOpen()
-    this.unsafeHurry()
+    this.unsafeRecheck()
     const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
     return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.onDropped), next)
   }
 
-  /**
-   * Done a moment after the last answer, once nothing more will be sent: the server should have ended the stream by then,
-   * and one that does not, or cannot, must not hold it open.
-   */
-  readonly farewell: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.zipRight(this.drained.await, Effect.delay(Effect.void, FAREWELL))
+  /** Done a moment after the last answer of a stream that closes: a server that does not end it must not hold it open. */
+  readonly closed: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.zipRight(this.drained.await, Effect.delay(Effect.void, CLOSE_GRACE))
   )
 
-  /** When the answer to the heartbeat at the head is overdue. */
+  /** When the answer at the head is overdue. */
   private dueAt(): number {
     const head = this.sent[0]
     return head === undefined ? Number.POSITIVE_INFINITY : this.headSince + answerMillis(head)
   }
 
-  /** Heartbeats have different times to be answered in: another one at the head may be due before the watch would look. */
-  private unsafeHurry(): void {
-    if (this.dueAt() < this.lookAt) this.hurried.unsafeOpen()
+  /** Answer times differ by lease: a new head may be due before `watch` checks. */
+  private unsafeRecheck(): void {
+    if (this.dueAt() < this.checkAt) this.recheck.unsafeOpen()
   }
 
-  /** Fails when an answer is overdue: a mute server, or a connection that swallows everything, shows itself only so. */
+  /** Fails when an answer is overdue: the only sign of a silent server or a dead connection. */
   readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
     const head = this.sent[0]
     if (head === undefined) return Effect.zipRight(this.busy.await, this.watch)
-    this.lookAt = this.dueAt()
-    this.hurried.unsafeClose()
-    const left = this.lookAt - Monotonic.unsafeNow(this.clock)
+    this.checkAt = this.dueAt()
+    this.recheck.unsafeClose()
+    const left = this.checkAt - Monotonic.unsafeNow(this.clock)
     return left > 0
-      ? Effect.zipRight(Effect.timeoutOption(this.hurried.await, Duration.millis(Math.ceil(left))), this.watch)
+      ? Effect.zipRight(Effect.timeoutOption(this.recheck.await, Duration.millis(Math.ceil(left))), this.watch)
       : Effect.fail(
           new AioRpcError({
             method: "RegistryService/HeartbeatStream",

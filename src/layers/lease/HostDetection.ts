@@ -8,7 +8,7 @@ import { AioConfigError } from "../../schemas/AioError.js"
 import type { RegistryError } from "../../services/Registry.js"
 
 export interface HostDetection {
-  /** What the environment says: fails with `AioConfigError` for a value that cannot be read. */
+  /** From the environment. Fails with `AioConfigError` for a value that cannot be read. */
   readonly configured: Effect.Effect<string | undefined, AioConfigError>
   /** The address of this machine on the way to the registry. */
   readonly local: Effect.Effect<string, RegistryError>
@@ -25,24 +25,24 @@ const read = (name: (typeof names)[number]) =>
 
 /** `localHost` is the address on the way to the registry. Logs what it has found, once. */
 export const make = (localHost: Effect.Effect<string, RegistryError>): HostDetection => {
-  let isTold = false
-  const tell = (host: string, source: string): Effect.Effect<void> =>
+  let isLogged = false
+  const log = (host: string, source: string): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (isTold) return Effect.void
-      isTold = true
-      return Logs.info(`instances with host "auto" are registered at ${host}, which is ${source}`)
+      if (isLogged) return Effect.void
+      isLogged = true
+      return Logs.info(`host "auto" is ${host}: ${source}`)
     })
   return {
     configured: Effect.gen(function* () {
       for (const name of names) {
         const host = Option.getOrElse(yield* read(name), () => "").trim()
-        // Nobody else reaches a loopback address. Where the registry itself is on loopback, the way to it says the same.
+        // A loopback address is of no use elsewhere. If the registry is on loopback, `local` says the same.
         if (host === "" || Address.isLoopback(host)) continue
-        yield* tell(host, name)
+        yield* log(host, name)
         return host
       }
       return undefined
     }),
-    local: Effect.tap(localHost, (host) => tell(host, "the address of this machine on the way to the registry"))
+    local: Effect.tap(localHost, (host) => log(host, "the address of this machine on the way to the registry"))
   }
 }

@@ -1,4 +1,4 @@
-/** A lease that `HeartbeatStream` keeps: the state machine's state, and what belongs to it. */
+/** A lease that `HeartbeatStream` keeps: its state, and what the shell knows of it. */
 import { hostname } from "node:os"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -22,65 +22,61 @@ import type { Settings } from "./HeartbeatSettings.js"
 export interface SelfRecord {
   readonly service: NewService
   readonly instance: Omit<NewInstance, "serviceId" | "instanceKey" | "host">
-  /** Was the key given, rather than made up? Then somebody else may have been given the same. */
+  /** The user gave the key: another process may have the same. */
   readonly hasFixedKey: boolean
   readonly ready: Effect.Effect<boolean> | undefined
   readonly healthy: Effect.Effect<boolean> | undefined
   readonly drainDelay: number
-  /** `undefined` until the way to the registry has told it. */
+  /** `undefined` until it is detected. */
   host: string | undefined
 }
 
-/** What those who watch a lease are told. */
-export type Note = LeaseState | LeaseEvent
+/** What watchers of a lease get. */
+export type LeaseNote = LeaseState | LeaseEvent
 
 /**
- * Mutable on purpose: it is touched by steps that run to their end, never by two fibers at once. There may be many
- * thousands: what few of them need is `undefined` in the others, and they are of one class, since V8 gives objects that are
- * spread together a hidden class each, which weighs more than the lease.
+ * Mutable: changed by synchronous steps only. There may be many thousands, so what few need is `undefined` in the others, and
+ * all are of one class: V8 gives objects made by spreads a hidden class each, which takes more memory than the lease.
  */
 export class LeaseEntry implements TimerQueue.Timed {
   dueAt = Number.POSITIVE_INFINITY
   place = -1
   instanceKey: string
-  /** The registration that is on its way. */
+  /** The fiber of the registration in flight. */
   attempt: Fiber.RuntimeFiber<void> | undefined = undefined
-  /** It has sent the registration, and awaits the answer. */
+  /** It has sent the registration and waits for the answer. */
   sending = false
-  /** The deregistration that a pause has asked for. */
+  /** The deregistration of a pause. */
   pausing: Fiber.RuntimeFiber<void> | undefined = undefined
-  /** Asks `ready` and `healthy`. */
-  gates: Fiber.RuntimeFiber<void> | undefined = undefined
-  /** Done when the lease has been stopped; there once that has begun. */
+  /** Runs `ready` and `healthy`. */
+  probes: Fiber.RuntimeFiber<void> | undefined = undefined
+  /** Done when the lease has stopped; `undefined` before that begins. */
   ending: Deferred.Deferred<void> | undefined = undefined
-  /** May the server hold a record under the present key? */
+  /** The server may hold a record under the present key. */
   maybeRegistered = false
-  /** Has it ever been registered? Then consumers may know it. */
+  /** It was registered once: consumers may know it. */
   wasRegistered = false
-  /** Until when the server may still carry out a registration whose outcome is not known. Monotonic milliseconds. */
+  /** Until when the server may carry out a registration of unknown outcome. Monotonic milliseconds. */
   uncertainUntil = Number.NEGATIVE_INFINITY
-  /** Why the last attempt failed, while somebody waits for the lease. An error holds on to the fiber it was made in. */
+  /** Why the last attempt failed; kept only while `settled` is, since an error retains the fiber it was made in. */
   lastError: HeartbeatError | undefined = undefined
-  watchers: Set<Queue.Enqueue<Note>> | undefined = undefined
+  watchers: Set<Queue.Enqueue<LeaseNote>> | undefined = undefined
 
   constructor(
-    /** `undefined` where somebody else registers and deregisters the instance. */
+    /** `undefined` if the caller registers and deregisters the instance. */
     readonly record: SelfRecord | undefined,
-    /** The key that was asked for; one that cannot be kept is replaced by this with a random suffix. */
+    /** The key that was asked for; later ones are this with a random suffix. */
     readonly baseKey: string,
     public serviceId: ServiceId | undefined,
     public lease: Lease.Lease,
-    /**
-     * Fails with what no repetition can mend; when it is stopped before it was live. Done, and gone, when it is
-     * `Live` for the first time; `undefined` where nobody waits.
-     */
+    /** Done, and then `undefined`, when first `Live`; fails with a permanent error or a stop. `undefined` without a waiter. */
     public settled: Deferred.Deferred<void, HeartbeatError> | undefined
   ) {
     this.instanceKey = baseKey
   }
 }
 
-/** The server's limit is 128; the rest is for the suffix of a rotated key. */
+/** The server's limit is 128; the rest is for a suffix. */
 const MAX_KEY_LENGTH = 120
 
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -93,11 +89,11 @@ export const suffix: Effect.Effect<string> = Effect.map(
 
 const processStart = Math.round(performance.timeOrigin).toString(36)
 
-/** Unique for each start of a process: the server never revives the key of an instance that was stopped gracefully. */
+/** Unique per process start: the server never revives the key of an instance that was stopped gracefully. */
 const defaultKey = (host: string): Effect.Effect<string> =>
   Effect.map(suffix, (random) => `${host.slice(0, 80)}-${process.pid}-${processStart}-${random}`)
 
-/** What the registry is told of the instance, under its present key. */
+/** The instance under its present key, as it is registered. */
 export const toInstance = (entry: LeaseEntry, record: SelfRecord, host: string, serviceId: ServiceId): NewInstance => ({
   ...record.instance,
   host,
@@ -108,14 +104,14 @@ export const toInstance = (entry: LeaseEntry, record: SelfRecord, host: string, 
 export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
   entry.serviceId === undefined ? undefined : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
 
-/** For people: `shop/orders`. */
+/** For logs: `shop/orders`. */
 export const serviceName = ({ record, serviceId }: LeaseEntry): string =>
   record === undefined ? `service ${serviceId}` : `${record.service.project}/${record.service.name}`
 
-/** For people: `shop/orders as host-1234-…`. */
+/** For logs: `shop/orders as host-1234-…`. */
 export const describe = (entry: LeaseEntry): string => `${serviceName(entry)} as ${entry.instanceKey}`
 
-/** Two leases of one identity would stand under one key of one service. */
+/** Two leases of one identity would have one key of one service. */
 export const identity = ({ baseKey, record, serviceId }: LeaseEntry): string =>
   (record === undefined ? ["", serviceId, baseKey] : [record.service.project, record.service.name, baseKey]).join(
     "\u0000"
@@ -130,12 +126,12 @@ export const stopped = (entry: LeaseEntry): AioLeaseStopped =>
     reason: "the registration was stopped"
   })
 
-/** Tells those who watch. */
-export const unsafeNote = (entry: LeaseEntry, note: Note): void => {
+/** Tells the watchers. */
+export const unsafeNote = (entry: LeaseEntry, note: LeaseNote): void => {
   if (entry.watchers !== undefined) for (const watcher of entry.watchers) watcher.unsafeOffer(note)
 }
 
-// Any id and any host will do for checking the rest: the real ones are known once the service has been ensured.
+// Placeholders for the check: the real ones are known once the service is ensured.
 const anyServiceId = ServiceId.make("1")
 const anyHost = "localhost"
 
@@ -162,10 +158,7 @@ const validate = (
     return { ttl: seconds * 1_000, drainDelay }
   })
 
-/**
- * Checks all of a registration. Fails with `AioConfigError`, and has sent nothing then. `host` is what `"auto"` was found
- * to be, or `undefined` if that is to be found on the way to the registry.
- */
+/** Checks a registration; fails with `AioConfigError`. `host` is `undefined` while `"auto"` is not detected yet. */
 export const make = (
   registration: NewRegistration,
   host: string | undefined,
@@ -196,7 +189,7 @@ export const make = (
     )
   })
 
-/** A lease that somebody else has registered. Fails with `AioConfigError` for a key or a TTL that no lease can have. */
+/** A lease that the caller has registered. Fails with `AioConfigError` for a bad key or TTL. */
 export const ofRegistered = (
   lease: RegisteredLease,
   phase: number,

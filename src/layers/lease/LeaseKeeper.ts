@@ -1,4 +1,4 @@
-/** Does what the state machine of each lease asks for, and tells it what came of it. */
+/** Performs the actions that the state machine of each lease asks for, and tells it the outcomes. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -34,51 +34,50 @@ import * as SuspendDetector from "./SuspendDetector.js"
 import * as ThrottledLog from "./ThrottledLog.js"
 
 export interface LeaseKeeper {
-  /** Where in the interval the heartbeats of the next lease fall: many are spread evenly. */
+  /** The phase of the next lease: many are spread evenly over the interval. */
   readonly nextPhase: () => number
-  /** Begins to keep leases. Fails, and begins none, if this process keeps one of their keys already. */
+  /** Begins to keep leases; fails, and begins none, if this process keeps one of their keys already. */
   readonly begin: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void, AioConfigError>
   /**
-   * Ends leases, together: no heartbeat from now on, deregistered, drained, within the budget of one. Whoever comes later waits
-   * for the same end. Interrupting it interrupts the wait only.
+   * Stops leases, together: no heartbeat from now on, deregistered, drained, within the time limit of one. A second call
+   * waits for the same end. Interruption ends the wait only.
    */
   readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
-  /** Ends all leases. One that is begun afterwards is stopped from the beginning. */
+  /** Stops all leases. One that begins afterwards is stopped at once. */
   readonly stopAll: Effect.Effect<void>
-  /** Returns when the instance is deregistered. Interrupting it interrupts the wait only. */
+  /** Returns when the instance is deregistered. Interruption ends the wait only. */
   readonly pause: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
   readonly resume: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  /** What the lease is at this moment, whatever stood still meanwhile. */
+  /** The state at this moment, even after a pause of the process or the machine. */
   readonly state: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseState>
 }
 
-/** Multiples of it, less their whole parts, fall evenly into an interval however many there are. */
+/** The fractional parts of its multiples are spread evenly, however many there are. */
 const GOLDEN_RATIO = 0.6180339887498949
 
-/** The keys that this process keeps, so that none of them is kept twice. */
+/** The identities that this process keeps: none is kept twice. */
 const makeIdentities = () => {
-  const held = new Set<string>()
-  const refusal = (entry: LeaseEntry.LeaseEntry) =>
-    new AioConfigError({
-      field: "instance.instanceKey",
-      problem: `"${entry.baseKey}" is kept alive by this process already`,
-      expected: "a key that is unique within the service"
-    })
+  const kept = new Set<string>()
   return {
-    free: (entry: LeaseEntry.LeaseEntry): void => void held.delete(LeaseEntry.identity(entry)),
+    free: (entry: LeaseEntry.LeaseEntry): void => void kept.delete(LeaseEntry.identity(entry)),
     /** All of them, or none. */
     take: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void, AioConfigError> =>
       Effect.suspend(() => {
-        const taken: Array<string> = []
+        const taken = new Set<string>()
         for (const entry of entries) {
           const identity = LeaseEntry.identity(entry)
-          if (held.has(identity)) {
-            for (const other of taken) held.delete(other)
-            return Effect.fail(refusal(entry))
+          if (kept.has(identity) || taken.has(identity)) {
+            return Effect.fail(
+              new AioConfigError({
+                field: "instance.instanceKey",
+                problem: `"${entry.baseKey}" is kept alive by this process already`,
+                expected: "a key that is unique within the service"
+              })
+            )
           }
-          held.add(identity)
-          taken.push(identity)
+          taken.add(identity)
         }
+        for (const identity of taken) kept.add(identity)
         return Effect.void
       })
   }
@@ -86,19 +85,15 @@ const makeIdentities = () => {
 
 const tick: Lease.Event = { _tag: "Tick" }
 
-type LeaseDispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
-
-/** A fiber of the keeper: named in the logs, never silent when it fails, and restarted. */
+/** A fiber of the keeper: logs an unexpected failure, and restarts. */
 const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effect<never> =>
   Effect.forever(
     Effect.catchAllCause(effect, (cause) =>
-      Effect.delay(Logs.error(`${what} failed unexpectedly, and is started again`, cause), "1 second")
+      Effect.delay(Logs.error(`${what} failed unexpectedly, restarting in 1 s`, cause), "1 second")
     )
   )
 
-/**
- * Keeps leases over `registry` until the scope closes. `localHost` is what an instance without a host is registered at.
- */
+/** Keeps leases over `registry` until the scope closes. `localHost` is the host of an instance without one. */
 export const make = (
   registry: Registry.Service,
   tokenChanges: Stream.Stream<unknown>,
@@ -108,16 +103,16 @@ export const make = (
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
-    // Attempts end after the leases have: a registration that is on its way is waited for.
+    // Attempts end after the leases: a registration in flight is waited for.
     const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
     const identities = makeIdentities()
     const registrar = Registrar.make(registry, clock, settings, localHost)
-    const hasParted = SuspendDetector.make(clock, settings.clockTolerance)
-    // Open while there are leases: nothing is watched for none.
-    const occupied = Wakes.unsafeMakeLatch(false)
+    const wasSuspended = SuspendDetector.make(clock, settings.clockTolerance)
+    // Open while there are leases.
+    const hasLeases = Wakes.unsafeMakeLatch(false)
     const annotated = Annotations.from("HeartbeatStream")
-    const forked = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
+    const fork = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
     let isClosed = false
 
@@ -134,12 +129,12 @@ export const make = (
       return Dispatch.both(rest, logged)
     }
 
-    const dispatch: LeaseDispatch = (entry, event) => Dispatch.forEach([entry], (one) => step(one, event))
+    const dispatch: Dispatch.Dispatch = (entry, event) => Dispatch.forEach([entry], (one) => step(one, event))
 
     const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
       Effect.suspend(() => Dispatch.forEach([...entries], (entry) => step(entry, event)))
 
-    // Drawn for each event, and so not through an effect. Its seed is of Effect's Random: a seeded run repeats exactly.
+    // A number for each event, so not an effect. Seeded by Effect's Random: a seeded run repeats exactly.
     const random = new PCGRandom(yield* Random.nextInt)
     const log = yield* ThrottledLog.make
     yield* Effect.addFinalizer(() => annotated(log.flush))
@@ -148,14 +143,14 @@ export const make = (
     const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings: settings.streams })
 
     const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
-    const endings = Shutdown.make({
+    const shutdown = Shutdown.make({
       registrar,
       stopTimeout: settings.stopTimeout,
       dispatch,
-      forked,
+      fork,
       onLeave: (entry) => {
         entries.delete(entry)
-        if (entries.size === 0) occupied.unsafeClose()
+        if (entries.size === 0) hasLeases.unsafeClose()
         streams.unsafeLeave(entry)
       },
       onEnded: identities.free
@@ -168,69 +163,69 @@ export const make = (
           return undefined
         case "Register":
         case "RegisterUnderNewKey":
-          return Effect.asVoid(forked(attempt(entry, action === "RegisterUnderNewKey")))
+          return Effect.asVoid(fork(attempt(entry, action === "RegisterUnderNewKey")))
         case "Deregister":
-          // That of a stop is part of it.
+          // A stop deregisters by itself.
           if (entry.lease.status !== "Paused") return undefined
-          return Effect.map(forked(endings.deregisterPaused(entry)), (fiber) => {
+          return Effect.map(fork(shutdown.deregisterPaused(entry)), (fiber) => {
             if (Fibers.unsafeIsRunning(fiber)) entry.pausing = fiber
           })
       }
     }
 
-    const stop = (ending: ReadonlyArray<LeaseEntry.LeaseEntry>) => annotated(endings.stop(ending))
+    const stop = (ending: ReadonlyArray<LeaseEntry.LeaseEntry>) => annotated(shutdown.stop(ending))
 
-    const checkClocks = Effect.suspend(() => (hasParted() ? dispatchAll({ _tag: "Suspended" }) : Effect.void))
+    const checkClocks = Effect.suspend(() => (wasSuspended() ? dispatchAll({ _tag: "Suspended" }) : Effect.void))
 
     const measure = Effect.sync(() => LeaseReport.measure(entries, now()))
 
-    const whileOccupied = (effect: Effect.Effect<void>) => Effect.zipRight(occupied.await, effect)
+    const whileKeeping = (effect: Effect.Effect<void>) => Effect.zipRight(hasLeases.await, effect)
 
     yield* Effect.forEach(
       [
         keepRunning("the heartbeat streams", streams.run),
-        keepRunning("the timer of the leases", timer.run),
-        keepRunning("the summaries in the log", log.run),
+        keepRunning("the lease timer", timer.run),
+        keepRunning("the throttled log", log.run),
         keepRunning(
-          "the watch over the clocks",
-          whileOccupied(Effect.delay(Effect.zipRight(checkClocks, measure), Duration.millis(settings.clockInterval)))
+          "the suspend detector",
+          whileKeeping(Effect.delay(Effect.zipRight(checkClocks, measure), Duration.millis(settings.clockInterval)))
         ),
         keepRunning(
-          "the look for our own instances",
-          whileOccupied(
+          "the self-check",
+          whileKeeping(
             Effect.flatMap(Random.nextRange(0.9, 1), (jitter) =>
               Effect.delay(
-                Effect.suspend(() => SelfCheck.look(registry, entries, dispatch)),
+                Effect.suspend(() => SelfCheck.run(registry, entries, dispatch)),
                 Duration.millis(settings.ownKeyInterval * jitter)
               )
             )
           )
         ),
         keepRunning(
-          "the watch over the connection",
+          "the watch for reconnects",
           Effect.zipRight(
             Stream.runForEach(RegistryPort.of(registry).reconnects, () => dispatchAll({ _tag: "Reconnected" })),
             Effect.never
           )
         )
       ],
-      forked,
+      fork,
       { discard: true }
     )
 
     const begin = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
       Effect.suspend(() => {
-        // What happened to the clocks while nobody watched them is no matter of this lease.
-        if (entries.size === 0) hasParted()
+        // A suspension before the first lease does not concern it.
+        if (entries.size === 0) wasSuspended()
         LeaseReport.countState(entry.lease.status, 1)
-        if (isClosed) return endings.refuse(entry)
+        if (isClosed) return shutdown.refuse(entry)
         entries.add(entry)
-        occupied.unsafeOpen()
+        hasLeases.unsafeOpen()
         const { record } = entry
-        const isGated = record?.ready !== undefined || record?.healthy !== undefined
-        if (record === undefined || !isGated) return dispatch(entry, { _tag: "Ready" })
-        return Effect.map(forked(Probes.watch(entry, record, settings, (event) => dispatch(entry, event))), (fiber) => {
-          entry.gates = fiber
+        const hasProbes = record?.ready !== undefined || record?.healthy !== undefined
+        if (record === undefined || !hasProbes) return dispatch(entry, { _tag: "Ready" })
+        return Effect.map(fork(Probes.watch(entry, record, settings, (event) => dispatch(entry, event))), (fiber) => {
+          entry.probes = fiber
         })
       })
 
@@ -241,7 +236,7 @@ export const make = (
       stop,
       stopAll: Effect.suspend(() => {
         isClosed = true
-        return stop([...entries, ...endings.stopping])
+        return stop([...entries, ...shutdown.stopping])
       }),
       pause: (entry) =>
         Effect.zipRight(

@@ -1,4 +1,4 @@
-/** What is told of leases: logs, metrics, and those who watch them. */
+/** Reports changes of leases to logs, metrics and watchers. */
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
@@ -11,12 +11,12 @@ import type { Rest } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { ThrottledLog } from "./ThrottledLog.js"
 
-/** One lease more, or one less, that is in this state. */
+/** One lease more, or less, in this state. */
 export const countState = (state: LeaseState, change: 1 | -1): void => {
   if (state !== "Stopped") Metric.unsafeChange(Metrics.leases, change, Labels.leases[state])
 }
 
-/** A registration succeeded that this lease had asked for. */
+/** A registration of this lease succeeded. */
 export const countRegistration = ({ wanted }: Lease.Lease): void => {
   if (wanted !== undefined && wanted !== "first") {
     Metric.unsafeUpdate(Metrics.reregistrations, 1, Labels.reregistrations(wanted))
@@ -27,13 +27,10 @@ const logChange = (log: ThrottledLog, entry: LeaseEntry.LeaseEntry, from: LeaseS
   const kind = `${from} -> ${to}`
   const line = `lease of ${LeaseEntry.describe(entry)}: ${kind}`
   if (to === "Stopped") return Logs.debug(line)
-  return log.unsafeTell(to === "Suspect" || to === "Lost" ? "warning" : "info", kind, line)
+  return log.unsafeLog(to === "Suspect" || to === "Lost" ? "warning" : "info", kind, line)
 }
 
-/**
- * Tells the metrics, and whoever watches or waits, of a change of state. Synchronous, as the change is: two changes are
- * never told in another order than they came in.
- */
+/** Reports a change of state to metrics, watchers and waiters. Synchronous, as the change is: so the order is kept. */
 export const unsafePublish = (
   log: ThrottledLog,
   entry: LeaseEntry.LeaseEntry,
@@ -52,11 +49,11 @@ export const unsafePublish = (
   return logChange(log, entry, from, to)
 }
 
-/** Takes how long the lease that runs out first has left. Without any lease the last word stands. */
+/** Sets the gauge of the seconds that the first lease to expire has left. */
 export const measure = (entries: Iterable<LeaseEntry.LeaseEntry>, now: number): void => {
   let least = Number.POSITIVE_INFINITY
   for (const { lease } of entries) {
-    // Nobody has to be woken for what was taken off the registry on purpose.
+    // One that was deregistered on purpose is no alarm.
     if (Lease.isKept(lease)) least = Math.min(least, Lease.isHeld(lease) ? lease.deadline - now : 0)
   }
   if (least < Number.POSITIVE_INFINITY)

@@ -1,4 +1,4 @@
-/** One timer for all leases: it wakes each when the state machine asked for it. */
+/** One timer for all leases: ticks each when its state machine asked for it. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
@@ -9,13 +9,13 @@ import * as Dispatch from "./Dispatch.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 
 export interface LeaseTimer {
-  /** Plans the wake-up that the entry's lease asks for now. */
+  /** Schedules the next tick of the entry's lease. */
   readonly unsafeSchedule: (entry: LeaseEntry) => void
-  /** Wakes what is due until it is interrupted. */
+  /** Ticks what is due, until it is interrupted. */
   readonly run: Effect.Effect<never>
 }
 
-/** setTimeout cannot wait longer than 24.8 days, and Effect's clock takes more for "for ever". */
+/** setTimeout waits at most 24.8 days, and Effect takes more for ever. */
 const LONGEST_SLEEP_MILLIS = 24 * 60 * 60 * 1_000
 
 export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest): Effect.Effect<LeaseTimer> =>
@@ -26,7 +26,7 @@ export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest): Effect.Effect
 
     const wakeDue = Effect.suspend(() => {
       const at = now()
-      // One at a time: should it fail unexpectedly, it costs nobody else a turn.
+      // Taken one at a time: one that fails unexpectedly costs no other its tick.
       function* due() {
         for (let entry = TimerQueue.take(queue, at); entry !== undefined; entry = TimerQueue.take(queue, at))
           yield entry
@@ -39,7 +39,7 @@ export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest): Effect.Effect
       const left = Math.min(TimerQueue.nextAt(queue) - now(), LONGEST_SLEEP_MILLIS)
       return left === LONGEST_SLEEP_MILLIS
         ? rescheduled.await
-        : // Whole milliseconds, upwards: a fraction that the clock rounds away would be slept again and again.
+        : // Rounded up: a fraction that the clock rounds away would be slept again and again.
           Effect.timeoutOption(rescheduled.await, Duration.millis(Math.max(0, Math.ceil(left))))
     })
 

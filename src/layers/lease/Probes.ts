@@ -1,4 +1,4 @@
-/** Asks an instance whether it is ready to be registered, and whether it is well. */
+/** The probes of an instance: is it ready to be registered, is it healthy? */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -12,22 +12,19 @@ import * as LeaseEntry from "./LeaseEntry.js"
 /** An answer that takes longer counts as `false`. */
 const ANSWER_TIMEOUT = "5 seconds"
 
-/**
- * Asks, in the background: a check that cannot be interrupted, as while it acquires something, must not hold up its lease.
- * As long as one has not ended it is not begun again.
- */
-const asking = (gate: Effect.Effect<boolean>): Effect.Effect<boolean> => {
-  let isAsked = false
-  const asked = Effect.ensuring(
-    gate,
+/** Runs a probe, disconnected: one that cannot be interrupted must not hold up its lease, and is not begun again meanwhile. */
+const probing = (probe: Effect.Effect<boolean>): Effect.Effect<boolean> => {
+  let isRunning = false
+  const probed = Effect.ensuring(
+    probe,
     Effect.sync(() => {
-      isAsked = false
+      isRunning = false
     })
   )
   return Effect.suspend(() => {
-    if (isAsked) return Effect.succeed(false)
-    isAsked = true
-    return Effect.map(Effect.exit(Effect.timeoutOption(Fibers.disconnect(asked), ANSWER_TIMEOUT)), (exit) =>
+    if (isRunning) return Effect.succeed(false)
+    isRunning = true
+    return Effect.map(Effect.exit(Effect.timeoutOption(Fibers.disconnect(probed), ANSWER_TIMEOUT)), (exit) =>
       Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
     )
   })
@@ -53,21 +50,22 @@ export const watch = (
         Effect.suspend(() => logWithheld(wasWithheld))
       )
     })
-  let isTold = false
+  let isLogged = false
   const logWithheld = (wasWithheld: boolean): Effect.Effect<void> => {
-    if (entry.lease.withheld && !isTold) {
-      isTold = true
-      const half = Duration.format(Duration.millis(entry.lease.ttl / 2))
+    if (entry.lease.withheld && !isLogged) {
+      isLogged = true
       return Logs.warning(
-        `${LeaseEntry.describe(entry)} has not been healthy for more than ${half}, and is beaten no more`
+        `${LeaseEntry.describe(entry)} unhealthy for over ${entry.lease.ttl / 2_000} s: heartbeats suspended`
       )
     }
-    if (entry.lease.withheld || !isTold) return Effect.void
-    isTold = false
-    return wasWithheld ? Logs.info(`${LeaseEntry.describe(entry)} is healthy again`) : Effect.void
+    if (entry.lease.withheld || !isLogged) return Effect.void
+    isLogged = false
+    return wasWithheld ? Logs.info(`${LeaseEntry.describe(entry)} healthy again: heartbeats resumed`) : Effect.void
   }
-  return (ready === undefined ? Effect.void : untilReady(asking(ready))).pipe(
+  return (ready === undefined ? Effect.void : untilReady(probing(ready))).pipe(
     Effect.zipRight(dispatch({ _tag: "Ready" })),
-    Effect.zipRight(healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(asking(healthy)), interval)))
+    Effect.zipRight(
+      healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(probing(healthy)), interval))
+    )
   )
 }

@@ -1,4 +1,4 @@
-/** The rpcs of a lease that are not heartbeats: ensuring the service, registering, deregistering. */
+/** The unary rpcs of a lease: ensure the service, register, deregister. */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -20,37 +20,32 @@ import * as LeaseEntry from "./LeaseEntry.js"
 export interface Registrar {
   /**
    * Ensures the service unless its id is known, and registers under the present key. A service that was deleted meanwhile
-   * is ensured once more. The former id stays until there is another: a heartbeat on its way needs one, and is answered 0 under
-   * it.
+   * is ensured once more; the former id stays until then, for heartbeats in flight.
    */
   readonly register: (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord) => Effect.Effect<void, RegistryError>
   /**
-   * Goes on under another key: a random suffix rather than a counter, so that each later start of the process pays for one
-   * such change and not for one more each time. A dead key is deregistered first, which takes its ghost off the list; if
-   * that fails, so does this, and the key stays.
+   * Changes the key: a random suffix, since a counter would cost each later start of the process one more dead key. A dead
+   * key is deregistered first, which removes its stale record from the list; if that fails, so does this, and the key stays.
    */
   readonly changeKey: (
     entry: LeaseEntry.LeaseEntry,
     reason: Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
   ) => Effect.Effect<void, RegistryError>
   /**
-   * Takes off what the server may hold: waits a moment for a registration that is on its way, and where its outcome is not
-   * known deregisters once more after its deadline. Never fails; a record that could not be taken off ends with its TTL.
+   * Deregisters: waits a moment for a registration in flight, and if its outcome is unknown, deregisters once more after its
+   * deadline. Never fails; a record that could not be deregistered expires by its TTL.
    */
   readonly end: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
 }
 
-/** Its deadline has passed, and so the server will not carry it out any more: it has done so, or never will. */
+/** Its deadline has passed: the server has carried it out, or never will. */
 const isOverdue = (error: AioError): boolean =>
   error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
 
-/**
- * The connection broke, or there was none; the call has been repeated meanwhile, so that its last words do not tell. A
- * server gives up what a client that is gone has asked for: it has stored the record by now, or never will.
- */
+/** The connection broke, or there was none: the server has carried it out by now, or never will. */
 const isBroken = (error: AioError): boolean => error._tag === "AioRpcError" && error.code === StatusCode.UNAVAILABLE
 
-/** After these the server may well have stored the record, and only the answer got lost. */
+/** The server may have stored the record, and only the answer was lost. */
 const isUncertain = (error: AioError): boolean =>
   isOverdue(error) || isBroken(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
 
@@ -63,10 +58,10 @@ const overdue = (millis: number) =>
     details: `no answer within ${Duration.format(Duration.millis(millis))}`
   })
 
-/** Looking who is registered under our key must not hold up a stop. */
+/** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
-/** Is it somebody else who is listed under our key? */
+/** Another instance is listed under our key. */
 export const isForeign = (listed: Instance, { host, instance }: LeaseEntry.SelfRecord): boolean =>
   listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
 
@@ -81,11 +76,11 @@ const findListed = (
 const log = {
   dead_key: (from: string, to: string) =>
     Logs.warning(
-      `the registry accepts ${from} but never renews it: the key was deregistered or deleted before, and is never revived; registering as ${to}`
+      `the registry accepts ${from} but never renews it (deregistered or deleted before): registering as ${to}`
     ),
   key_conflict: (from: string, to: string) =>
-    Logs.warning(`${from} is left to the other process that is registered under it; registering as ${to}`),
-  resumed: (from: string, to: string) => Logs.debug(`${from} was deregistered; registering as ${to}`)
+    Logs.warning(`${from} is registered by another process: registering as ${to}`),
+  resumed: (from: string, to: string) => Logs.debug(`${from} was deregistered: registering as ${to}`)
 }
 
 export const make = (
@@ -96,7 +91,7 @@ export const make = (
 ): Registrar => {
   const now = () => Monotonic.unsafeNow(clock)
 
-  // Interrupted or not answered in time, the server may carry it out all the same until its deadline.
+  // If it was interrupted or not answered in time, the server may still carry it out until its deadline.
   const noteOutcome = (entry: LeaseEntry.LeaseEntry, until: number) => (exit: Exit.Exit<unknown, RegistryError>) =>
     Effect.sync(() => {
       entry.sending = false
@@ -137,12 +132,12 @@ export const make = (
   const deregister = (key: LeaseKey, timeout: number) =>
     registry.deregisterInstance(key).pipe(Effect.interruptible, Effect.timeout(timeout))
 
-  /** Two tries: a registry that is away holds up nobody's shutdown. */
-  const takeOff = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
+  /** Two attempts: a registry that is unavailable must not hold up a shutdown. */
+  const deregisterTwice = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
     Effect.retry(deregister(key, settings.deregisterTimeout), { times: 1 }).pipe(
       Effect.catchAll((error) =>
         Logs.warning(
-          `${LeaseEntry.describe(entry)} could not be deregistered; its lease ends by itself: ${error.message}`
+          `deregistration of ${LeaseEntry.describe(entry)} failed, its lease expires by its TTL: ${error.message}`
         )
       )
     )
@@ -151,7 +146,7 @@ export const make = (
     Effect.suspend(() => {
       const { attempt } = entry
       if (attempt === undefined) return Effect.void
-      // What waits for its turn, or for the service, has sent nothing that would have to be taken back.
+      // Still waiting for its turn or for the service: nothing was sent.
       if (!entry.sending) return Fiber.interrupt(attempt)
       return Fiber.await(attempt).pipe(
         Effect.timeoutOption(settings.registerGrace),
@@ -159,7 +154,7 @@ export const make = (
       )
     })
 
-  // Who was given the same fixed key as somebody else must not take that one off the registry.
+  // Two processes may have the same fixed key: one must not deregister the other.
   const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
     record.hasFixedKey && entry.instanceKey === entry.baseKey
       ? Effect.match(Effect.timeout(registry.getService(key.serviceId), LOOK_TIMEOUT), {
@@ -205,12 +200,13 @@ export const make = (
         const key = LeaseEntry.keyOf(entry)
         if (!entry.maybeRegistered || key === undefined) return
         if (yield* isTaken(entry, record, key)) {
-          yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process, and is left to it`)
+          yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process: not deregistered`)
           return
         }
-        yield* takeOff(entry, key)
+        yield* deregisterTwice(entry, key)
         const left = entry.uncertainUntil - now()
-        if (left > 0) yield* Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), takeOff(entry, key))
+        if (left > 0)
+          yield* Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(left))), deregisterTwice(entry, key))
         entry.maybeRegistered = false
       })
   }

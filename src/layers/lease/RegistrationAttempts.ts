@@ -1,4 +1,4 @@
-/** Attempts to register, in their turn, and what comes of them. */
+/** Attempts to register, and their outcomes. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -9,18 +9,17 @@ import * as Logs from "../../internal/logs.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
+import type { Dispatch } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Registrar } from "./Registrar.js"
 import type { ThrottledLog } from "./ThrottledLog.js"
-
-type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 
 const isPermanent = (error: HeartbeatError): boolean =>
   error._tag === "AioConfigError" ||
   error._tag === "AioCredentialsRejected" ||
   (error._tag === "AioRpcError" && StatusCode.isPermanent(error.code))
 
-/** One attempt, made by `inTurn`, which ends by telling the lease how it ended. */
+/** One attempt, run by `inTurn`, that tells the lease its outcome. */
 export const make = (
   registrar: Registrar,
   inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>,
@@ -29,9 +28,9 @@ export const make = (
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
     Fibers.withFiber((fiber) => {
-      // Stopped or paused between the asking and the first step of this.
+      // Stopped or paused before this fiber began.
       if (!Lease.isKept(entry.lease)) return Effect.void
-      // By itself: whoever began this may learn of its fiber only after it has ended.
+      // Set here: this fiber may end before the one that forked it goes on.
       entry.attempt = fiber
       return inTurn(Effect.suspend(() => made(entry, isUnderNewKey)))
     })
@@ -39,7 +38,7 @@ export const make = (
   const made = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> => {
     const { record } = entry
     const { wanted } = entry.lease
-    // Stopped or paused while it waited for its turn; without a record it never asks.
+    // Stopped or paused while it waited for its turn.
     if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
     const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
     const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
@@ -49,7 +48,7 @@ export const make = (
     })
   }
 
-  // What an attempt that was given up finds out does not concern the one that followed it.
+  // The outcome of an abandoned attempt says nothing about the one that followed.
   const settle: Dispatch = (entry, event) =>
     Fibers.withFiber((fiber) => {
       if (entry.attempt !== fiber) return Effect.void
@@ -60,15 +59,15 @@ export const make = (
   const failed = (entry: LeaseEntry.LeaseEntry, cause: Cause.Cause<RegistryError>): Effect.Effect<void> => {
     const failure = Cause.failureOption(cause)
     if (Option.isNone(failure)) {
-      return Logs.error("registering failed unexpectedly, and is tried again", cause)
+      return Logs.error("registration failed unexpectedly, retrying after a backoff", cause)
     }
     const error = failure.value
     const { settled } = entry
     if (settled !== undefined) entry.lastError = error
-    const line = `registering ${LeaseEntry.describe(entry)} failed, and is tried again: ${error.message}`
+    const line = `registration of ${LeaseEntry.describe(entry)} failed, retrying after a backoff: ${error.message}`
     return Effect.zipRight(
       entry.lease.setbacks === 0
-        ? (log.unsafeTell("warning", "registering failed, and is tried again", line) ?? Effect.void)
+        ? (log.unsafeLog("warning", "registration failed, retrying after a backoff", line) ?? Effect.void)
         : Logs.debug(line),
       settled !== undefined && isPermanent(error) ? Effect.asVoid(Deferred.fail(settled, error)) : Effect.void
     )

@@ -1,4 +1,4 @@
-/** What the holder of a lease sees of it. */
+/** The handle of a lease: `KeptLease` and `Registration`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -8,13 +8,13 @@ import type { KeptLease, LeaseEvent, LeaseState, Registration } from "../../serv
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { LeaseKeeper } from "./LeaseKeeper.js"
 
-const isState = (note: LeaseEntry.Note): note is LeaseState => Predicate.isString(note)
-const isEvent = (note: LeaseEntry.Note): note is LeaseEvent => !isState(note)
+const isState = (note: LeaseEntry.LeaseNote): note is LeaseState => Predicate.isString(note)
+const isEvent = (note: LeaseEntry.LeaseNote): note is LeaseEvent => !isState(note)
 
-/** The present state, then all that happens, to the end. */
-const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.Note> =>
+/** The present state, then all that happens, until it has stopped. */
+const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.LeaseNote> =>
   Stream.unwrapScoped(
-    Effect.flatMap(Queue.unbounded<LeaseEntry.Note>(), (queue) =>
+    Effect.flatMap(Queue.unbounded<LeaseEntry.LeaseNote>(), (queue) =>
       Effect.acquireRelease(
         Effect.sync(() => {
           entry.watchers = (entry.watchers ?? new Set()).add(queue)
@@ -29,8 +29,8 @@ const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.Note> =>
     )
   ).pipe(Stream.takeUntil((note) => note === "Stopped"))
 
-/** Made up when they are asked for: of ten thousand leases hardly one is watched, and each of these would weigh a KiB. */
-class Facade implements Registration {
+/** Its effects are made when they are asked for: each takes about 1 KiB, and few of ten thousand leases are watched. */
+class RegistrationHandle implements Registration {
   readonly #keeper: LeaseKeeper
   readonly #entry: LeaseEntry.LeaseEntry
 
@@ -50,7 +50,7 @@ class Facade implements Registration {
 
   get changes() {
     const { state } = this
-    // After a pause of the whole process a note that the lease is held may be out of date by the time it is told.
+    // After a pause of the process, what was noted may be out of date.
     return Stream.changes(
       Stream.mapEffect(Stream.filter(notes(this.#entry), isState), (noted) =>
         noted === "Live" || noted === "Suspect"
@@ -84,7 +84,8 @@ class Facade implements Registration {
   }
 }
 
-export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease => new Facade(keeper, entry)
+export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease =>
+  new RegistrationHandle(keeper, entry)
 
 export const registration = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Registration =>
-  new Facade(keeper, entry)
+  new RegistrationHandle(keeper, entry)

@@ -1,6 +1,6 @@
 /**
- * The gate that every attempt to register passes, so that thousands of leases that want it at once, at the start or after
- * an outage, ask the registry one after the other, and a slow registry no more than it can answer.
+ * Limits the rate and the concurrency of registrations: thousands of leases may want one at once, at the start or after an
+ * outage, and a slow registry must not be asked more than it can answer.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,36 +11,38 @@ import * as Monotonic from "../../internal/monotonic.js"
 export const DEFAULT_PER_SECOND = 200
 
 /**
- * Registrations that have begun and not ended. A registry that answers within 0.3 s is never held back by it at 200 a
- * second; one that cannot keep up is asked as fast as it answers, where a rate alone would pile up calls until each of
- * them passes its deadline and is made again.
+ * Registrations in flight. At 200 a second this limits no registry that answers within 0.3 s; a slower one is asked as fast
+ * as it answers, where a rate alone would pile up calls until each passes its deadline and is repeated.
  */
 export const DEFAULT_IN_FLIGHT = 64
 
-/** Who wants a place. Not a semaphore: those of Effect take time by the square of those who wait. */
+/**
+ * A place in the queue. Not a semaphore: Effect's takes time quadratic in its waiters (64 permits and 200, 400, 800 waiters:
+ * 113, 510, 2,418 ms).
+ */
 interface Ticket {
   isIn: boolean
   admit: () => void
 }
 
 /**
- * Runs an attempt in its turn: at most `perSecond` begin in any second, a fifth of them at once, and at most `inFlight`
- * have begun and not ended. First come, first served. Interrupting one that waits gives its place in the line to the next.
+ * Runs an attempt in its turn: at most `perSecond` begin in any second, a fifth of them at once, and at most `inFlight` run.
+ * First come, first served. Interrupting one that waits gives its place to the next.
  */
 export const make = (
   perSecond: number,
   inFlight: number
 ): Effect.Effect<<A, E, R>(attempt: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>> =>
   Effect.map(Effect.clock, (clock) => {
-    let pace = Gcra.make(perSecond)
+    let gcra = Gcra.make(perSecond)
     let left = inFlight
     const waiting = new Set<Ticket>()
-    // Kept, since a new one would look at all those again that have left the line.
+    // Kept: a new iterator would visit all again that have left the queue.
     let line = waiting.values()
 
     const turn = Effect.suspend(() => {
-      const [next, wait] = Gcra.take(pace, Monotonic.unsafeNow(clock))
-      pace = next
+      const [next, wait] = Gcra.take(gcra, Monotonic.unsafeNow(clock))
+      gcra = next
       return wait === 0 ? Effect.void : Effect.sleep(Duration.millis(wait))
     })
 

@@ -1,7 +1,4 @@
-/**
- * Looks whether the registry shows what it has acknowledged: a heartbeat says that a lease is held, and not that anybody can
- * find the instance.
- */
+/** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
@@ -9,10 +6,9 @@ import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Registry } from "../../services/Registry.js"
+import type { Dispatch } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import * as Registrar from "./Registrar.js"
-
-type Dispatch = (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
 
 interface Own {
   readonly entry: LeaseEntry.LeaseEntry
@@ -20,7 +16,7 @@ interface Own {
   readonly instanceKey: string
 }
 
-/** One question for each service, however many instances of it there are. */
+/** One request for each service, however many instances it has. */
 const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<ServiceId, ReadonlyArray<Own>> => {
   const services = new Map<ServiceId, Array<Own>>()
   for (const entry of entries) {
@@ -40,7 +36,7 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
   return Effect.zipRight(
     dispatch(entry, { _tag: "KeyConflict" }),
     Effect.sync(() => {
-      // A lease that is lost or being registered anyway pays it no heed.
+      // A lease that is lost, or being registered anyway, ignores the conflict.
       if (entry.lease.wanted !== "key_conflict") return
       LeaseEntry.unsafeNote(entry, { _tag: "KeyConflict", instanceKey, host: listed.host })
     })
@@ -60,17 +56,14 @@ const compare = (
   }
   return Effect.forEach(
     own,
-    // What has another key by now was not looked for.
+    // The key has changed since: nothing is known of the new one.
     (one) => (one.entry.instanceKey === one.instanceKey ? verdict(one, listed.get(one), dispatch) : Effect.void),
     { discard: true }
   )
 }
 
-/**
- * Asks the registry for the services of the leases that are held, one after the other, and tells each lease what it found.
- * A question that fails says nothing.
- */
-export const look = (
+/** Gets the services of all leases that are held, one after the other, and tells each lease what is listed. A failure says nothing. */
+export const run = (
   registry: Registry.Service,
   entries: Iterable<LeaseEntry.LeaseEntry>,
   dispatch: Dispatch
@@ -83,7 +76,7 @@ export const look = (
         onFailure: (error) =>
           isNotFound(error)
             ? Effect.forEach(own, ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), { discard: true })
-            : Logs.debug(`could not look for our own instances: ${error.message}`)
+            : Logs.debug(`self-check failed: ${error.message}`)
       }),
     { discard: true }
   )

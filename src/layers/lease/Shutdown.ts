@@ -1,43 +1,43 @@
-/** How leases end: paused, one at a time, or stopped, many together and within the budget of one. */
+/** Deregistration: of one lease that is paused, or of many that stop together within the time limit of one. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type * as Lease from "../../core/lease/Lease.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Wakes from "../../internal/wakes.js"
+import type { Dispatch } from "./Dispatch.js"
 import type * as LeaseEntry from "./LeaseEntry.js"
 import type { Registrar } from "./Registrar.js"
 
 export interface Shutdown {
-  /** Takes a lease that is paused off the registry, and tells it when that is over. */
+  /** Deregisters a lease that is paused, and tells it when that is over. */
   readonly deregisterPaused: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
   /** See `LeaseKeeper`. */
   readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
-  /** Stops a lease that comes too late to be begun. */
+  /** Stops a lease that begins after the layer has closed. */
   readonly refuse: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  /** Those whose end has begun: they are waited for before the connection goes, whoever stops them. */
+  /** The leases that are being stopped: the layer waits for them before its connection closes. */
   readonly stopping: ReadonlySet<LeaseEntry.LeaseEntry>
 }
 
-export interface Options {
+export interface ShutdownDeps {
   readonly registrar: Registrar
   readonly stopTimeout: number
-  readonly dispatch: (entry: LeaseEntry.LeaseEntry, event: Lease.Event) => Effect.Effect<void>
-  /** Runs what has to go on when whoever waits for it does not. */
-  readonly forked: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
-  /** The end of a lease begins. */
+  readonly dispatch: Dispatch
+  /** Runs what goes on when its caller is interrupted. */
+  readonly fork: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
+  /** A lease begins to stop. */
   readonly onLeave: (entry: LeaseEntry.LeaseEntry) => void
-  /** The end of a lease is over. */
+  /** A lease has stopped. */
   readonly onEnded: (entry: LeaseEntry.LeaseEntry) => void
 }
 
-/** Thousands of leases that end together must not ask the registry for it all at once. */
+/** Thousands of leases that stop together must not deregister all at once. */
 const STOPS_AT_ONCE = 64
 
-export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeout }: Options): Shutdown => {
+export const make = ({ dispatch, fork, onEnded, onLeave, registrar, stopTimeout }: ShutdownDeps): Shutdown => {
   const stopping = new Set<LeaseEntry.LeaseEntry>()
 
   const bounded = (effect: Effect.Effect<void>) => Effect.timeoutOption(Effect.interruptible(effect), stopTimeout)
@@ -69,8 +69,8 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
   const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => {
       stopping.add(entry)
-      const gates = entry.gates === undefined ? Effect.void : Fibers.interruptFork(entry.gates)
-      return Effect.all([gates, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => onLeave(entry))], {
+      const probes = entry.probes === undefined ? Effect.void : Fibers.interruptFork(entry.probes)
+      return Effect.all([probes, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => onLeave(entry))], {
         discard: true
       })
     })
@@ -83,7 +83,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
       return entry.ending === undefined ? told : Effect.zipRight(told, Deferred.succeed(entry.ending, undefined))
     })
 
-  // For consumers to notice: whom the registry has never shown, nobody knows.
+  // For consumers to notice; an instance that was never registered has none.
   const drain = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
     Effect.suspend(() => {
       let longest = 0
@@ -98,7 +98,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
       Effect.flatMap((within) =>
         Option.isSome(within)
           ? Effect.void
-          : Logs.warning("not all leases could be deregistered in time; what is left ends by its TTL")
+          : Logs.warning("not all leases were deregistered in time; the rest expire by their TTL")
       ),
       Effect.zipRight(drain(leaving)),
       Effect.ensuring(Effect.forEach(leaving, ended, { discard: true }))
@@ -118,7 +118,7 @@ export const make = ({ dispatch, forked, onEnded, onLeave, registrar, stopTimeou
             }),
           { discard: true }
         ),
-        forked(endAll(leaving))
+        fork(endAll(leaving))
       )
     })
     const over = Effect.suspend(() =>

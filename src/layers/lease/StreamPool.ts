@@ -1,8 +1,6 @@
 /**
- * The streams that the heartbeats of all leases travel on: as many as the plan asks for, opened when there is a heartbeat to send,
- * replaced when they break, fall silent or have to move, ended when the last lease has gone.
- *
- * What is decided stands in `core/StreamPlan`; here are the fibers.
+ * The heartbeat streams of all leases: opened when there is a heartbeat to send, replaced when they break, are silent or
+ * have to move, closed with the last lease. `core/lease/StreamPlan` has the rules, this file the fibers.
  */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -28,17 +26,17 @@ import { HeartbeatChannel } from "./HeartbeatChannel.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 
 export interface StreamPool {
-  /** Sends a heartbeat as soon as a stream takes it. Its outcome comes by `onEvent`. The lease is carried from now on. */
+  /** Sends a heartbeat as soon as a stream takes it; `onEvent` tells its outcome. The lease counts as load from now on. */
   readonly unsafeSend: (entry: LeaseEntry) => void
-  /** The lease needs no more heartbeats: it is not carried any longer, and a heartbeat that waits is dropped. */
+  /** The lease needs no more heartbeats: one that waits is dropped. */
   readonly unsafeLeave: (entry: LeaseEntry) => void
   /** Keeps the streams until it is interrupted. */
   readonly run: Effect.Effect<never>
 }
 
-export interface Options {
+export interface StreamPoolDeps {
   readonly registry: Registry.Service
-  /** When all streams have to move: the token they were opened with has been replaced, say. */
+  /** When all streams have to be replaced: their token was, say. */
   readonly moves: Stream.Stream<unknown>
   readonly onEvent: Dispatch.UnsafeDispatch
   readonly settings: StreamPlan.Settings
@@ -57,13 +55,13 @@ const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number
   return counted
 }
 
-export const make = (options: Options): Effect.Effect<StreamPool> =>
+export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
   Effect.gen(function* () {
-    const { moves, onEvent, registry, settings } = options
+    const { moves, onEvent, registry, settings } = deps
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     const leases = new Set<LeaseEntry>()
-    // Heartbeats that no stream has taken yet, in the order they were asked for. They outlive the streams.
+    // Heartbeats that no stream has taken yet, in order. They outlive streams.
     const waiting = new Set<LeaseEntry>()
     const wake = Wakes.unsafeMakeLatch(false)
     let streams: ReadonlyArray<HeartbeatChannel> = []
@@ -79,12 +77,12 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const staying = () => count(streams, stays)
     const unproven = () => count(streams, ({ isProven }) => !isProven)
 
-    const letGo = (stream: HeartbeatChannel) => {
+    const close = (stream: HeartbeatChannel) => {
       streams = streams.filter((other) => other !== stream)
-      stream.unsafeLetGo()
+      stream.unsafeClose()
     }
 
-    /** Ends what is too much: streams that have been replaced, and such as are not wanted any longer. */
+    /** Closes streams that have been replaced, and those that are not wanted any more. */
     const prune = (at: number) => {
       const target = wanted()
       for (const stream of streams) if (at >= stream.renewAt) stream.isLeaving = true
@@ -96,7 +94,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       for (const stream of streams) {
         if (!stream.isLeaving || (stream.isProven && working <= target)) continue
         if (stream.isProven) working--
-        letGo(stream)
+        close(stream)
       }
     }
 
@@ -111,7 +109,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
 
     const needsAnother = (at: number): boolean => staying() < wanted() && StreamPlan.mayOpen(opening, unproven(), at)
 
-    /** Gives a heartbeat to one of the streams there are, if it may have more. */
+    /** Gives a heartbeat to a stream below its limit. */
     const place = (entry: LeaseEntry, at: number): boolean => {
       const stream = streams[StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, at)]
       if (stream === undefined) return false
@@ -120,7 +118,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       return true
     }
 
-    /** Gives the heartbeats that wait to streams, and opens streams for them as long as there are too few. */
+    /** Gives waiting heartbeats to streams, and opens streams for them while there are too few. */
     const assign = Effect.gen(function* () {
       const at = now()
       prune(at)
@@ -131,10 +129,10 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       }
     })
 
-    /** A stream that has to be left stays until another one has answered; nobody waits for it, and so a heartbeat must be asked for. */
+    /** A stream that is leaving stays until another one has answered; that one needs a heartbeat, which must be asked for. */
     const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
 
-    /** The next lease, in turn, that has a heartbeat to give. */
+    /** The next lease, in turn, with no heartbeat in flight. */
     const nextIdle = (): LeaseEntry | undefined => {
       for (let seen = 0; seen <= leases.size; seen++) {
         const { done, value } = round.next()
@@ -157,7 +155,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const works = Effect.suspend(() => {
       if (opening.failures === 0) return Effect.void
       opening = StreamPlan.open
-      return Logs.info("the heartbeat streams work again")
+      return Logs.info("heartbeat streams work again")
     })
 
     const onAck = (stream: HeartbeatChannel, ack: HeartbeatAck): Dispatch.Rest => {
@@ -177,7 +175,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
         return Effect.zipRight(
           isFirst ? Effect.zipRight(works, all) : all,
           Effect.sync(() => {
-            // A stream that has just shown that it works may replace another one.
+            // A stream that has just proved to work may replace another one.
             if (isFirst || waiting.size > 0 || lacksSuccessor()) wake.unsafeOpen()
           })
         )
@@ -185,7 +183,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
 
     const longestDelay = (): number => {
       let longest = StreamPlan.LONGEST_DELAY
-      // Of all, and not of those that wait by now: the others will have heartbeats to send before the next stream is tried.
+      // Of all leases: others will have heartbeats to send before the next stream is tried.
       for (const { lease } of leases)
         longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isHeld(lease)))
       return longest
@@ -195,7 +193,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       Effect.flatMap(Random.next, (random) => {
         const isFirst = opening.failures === 0
         opening = StreamPlan.broke(opening, longestDelay(), now(), random)
-        const line = `a heartbeat stream broke, and is opened anew: ${messageOf(cause)}`
+        const line = `a heartbeat stream broke, reopening after a backoff: ${messageOf(cause)}`
         return isFirst ? Logs.warning(line) : Logs.debug(line)
       })
 
@@ -215,7 +213,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
     const serve = (stream: HeartbeatChannel): Effect.Effect<void> =>
       Pulls.forEach(registry.heartbeats(stream.keys, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
         Effect.raceFirst(stream.watch),
-        Effect.raceFirst(stream.farewell),
+        Effect.raceFirst(stream.closed),
         Effect.onExit((exit) => ended(stream, exit)),
         Effect.ignore
       )
@@ -230,7 +228,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
       wake.unsafeOpen()
     }
 
-    const reachable = Effect.map(Random.next, (random) => {
+    const reconnected = Effect.map(Random.next, (random) => {
       opening = StreamPlan.reachable(opening, now(), random)
       wake.unsafeOpen()
     })
@@ -241,7 +239,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
           leases.add(entry)
           heartbeatsPerMilli += StreamPlan.heartbeatsPerMilli(entry.lease)
         }
-        // The usual case, without waking the fiber that opens and ends streams.
+        // The usual case, without waking the fiber of `run` (measured: leases-10k-cpu).
         const at = now()
         if (waiting.size === 0) prune(at)
         if (waiting.size === 0 && !needsAnother(at) && place(entry, at)) return
@@ -258,7 +256,7 @@ export const make = (options: Options): Effect.Effect<StreamPool> =>
         Effect.zipRight(
           Effect.all([
             Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
-            Effect.forkScoped(Stream.runForEach(RegistryPort.of(registry).reconnects, () => reachable))
+            Effect.forkScoped(Stream.runForEach(RegistryPort.of(registry).reconnects, () => reconnected))
           ]),
           Effect.forever(
             Effect.suspend(() => {

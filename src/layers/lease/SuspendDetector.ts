@@ -1,16 +1,16 @@
 /**
- * Notices that the machine was suspended: monotonic time stands still meanwhile, the wall clock does not. A wall clock that
- * somebody sets looks the same, and costs no more than a heartbeat.
+ * Detects that the machine was suspended: the wall clock ran on, monotonic time stood still. A wall clock that is set looks
+ * the same, and costs one heartbeat.
  */
 import type * as Clock from "effect/Clock"
 import * as Monotonic from "../../internal/monotonic.js"
 
-/** Compares the two clocks: have they parted by more than `toleranceMillis` since it was last asked? */
+/** Compares the two clocks: have they diverged by more than `toleranceMillis` since the last call? */
 export const make = (clock: Clock.Clock, toleranceMillis: number): (() => boolean) => {
-  const apart = () => clock.unsafeCurrentTimeMillis() - Monotonic.unsafeNow(clock)
-  let last = apart()
+  const difference = () => clock.unsafeCurrentTimeMillis() - Monotonic.unsafeNow(clock)
+  let last = difference()
   return () => {
-    const present = apart()
+    const present = difference()
     const parted = Math.abs(present - last) > toleranceMillis
     last = present
     return parted
