@@ -61,6 +61,13 @@ module.exports = {
     },
     // The generated descriptors name a type of the loader, and run nothing of it.
     onlyIn("grpc", ["@grpc/grpc-js", "@grpc/proto-loader", "protobufjs"], "^src/wire/descriptors\\.ts$"),
+    {
+      name: "one-way-into-wire",
+      comment: "values go in and out by Wire; the generated files are types and descriptors",
+      severity: "error",
+      from: { path: "^src/", pathNot: ["^src/wire/"] },
+      to: { path: "^src/wire/", pathNot: ["^src/wire/(Wire|Messages|descriptors)\\.ts$"] }
+    },
     onlyIn("control-plane", ["@grpc/reflection", "grpc-health-check", "jose"]),
     {
       name: "src-stands-alone",

@@ -12,6 +12,8 @@ export interface Rpc {
 
 export const STATUS_CODE = "rpc.status_code"
 export const ERROR_TYPE = "error.type"
+export const SERVER_ADDRESS = "server.address"
+export const SERVER_PORT = "server.port"
 
 const CODES = Object.keys(StatusCode.StatusCode).length
 

@@ -8,7 +8,7 @@ import { AioWireError } from "../schemas/AioError.js"
 import type { Lease, NewInstance } from "../schemas/Instance.js"
 import * as Limits from "../schemas/Limits.js"
 import type { Service, ServiceWithInstances } from "../schemas/Service.js"
-import { badField, hard, wireError } from "./errors.js"
+import { badField, fieldOf, hard } from "./errors.js"
 import type * as Messages from "./Messages.js"
 import { millis, Seconds, type Skip, serviceOf, serviceWithInstancesOf } from "./records.js"
 
@@ -92,7 +92,7 @@ export const decodeToken = (
     onLeft: (error) =>
       new AioWireError({
         protoMessage,
-        field: wireError(protoMessage, error).field,
+        field: fieldOf(error),
         actual: "not shown",
         problem: "expected a token of printable ASCII, its expiry as a decimal string, and its type"
       }),

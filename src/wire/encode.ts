@@ -8,8 +8,8 @@ import { Endpoint, type NewInstance } from "../schemas/Instance.js"
 import { firstNonJson, type JsonObject } from "../schemas/Json.js"
 import * as Limits from "../schemas/Limits.js"
 import type { NewService } from "../schemas/Service.js"
+import { shorten } from "./errors.js"
 import type * as Messages from "./Messages.js"
-import { shorten } from "./shorten.js"
 
 const fail = (field: string, problem: string, expected: string) =>
   Either.left(new AioConfigError({ field, problem, expected }))

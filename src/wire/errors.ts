@@ -2,38 +2,41 @@
 import * as Either from "effect/Either"
 import * as Schemas from "../internal/schemas.js"
 import { AioWireError } from "../schemas/AioError.js"
-import { shorten } from "./shorten.js"
 
-export const wireError = (protoMessage: string, error: Schemas.Issue): AioWireError => {
-  const { message, path } = Schemas.firstProblem(error)
-  return new AioWireError({
-    protoMessage,
-    field: path.length === 0 ? "(message)" : path.join("."),
-    actual: "not shown",
-    problem: message
-  })
+// Any value comes here, a bigint and a cycle too.
+const written = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return typeof value === "bigint" ? String(value) : `a ${typeof value} that is no JSON`
+  }
+}
+
+/** At most 100 characters of a value, as JSON where it is any. Never throws. */
+export const shorten = (value: unknown): string => {
+  const text = written(value)
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text
 }
 
 export const badField = (protoMessage: string, field: string, actual: unknown, problem: string): AioWireError =>
   new AioWireError({ protoMessage, field, actual: shorten(actual), problem })
 
-const atPath = (raw: unknown, path: string): unknown =>
-  path
-    .split(".")
-    .reduce<unknown>(
-      (value, key) =>
-        typeof value === "object" && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined,
-      raw
-    )
+/** The path of the first field that did not decode. */
+export const fieldOf = (issue: Schemas.Issue): string => {
+  const { path } = Schemas.firstProblem(issue)
+  return path.length === 0 ? "(message)" : path.join(".")
+}
 
-/** Looks up the offending value, for messages that carry no token. */
-export const hard = <A, I>(protoMessage: string, result: Either.Either<A, Schemas.Issue>, raw: I) =>
-  Either.mapLeft(result, (error) => {
-    const found = wireError(protoMessage, error)
-    return new AioWireError({
-      protoMessage: found.protoMessage,
-      field: found.field,
-      problem: found.problem,
-      actual: shorten(found.field === "(message)" ? raw : atPath(raw, found.field))
-    })
+const own = (value: unknown, key: PropertyKey): unknown =>
+  typeof value === "object" && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined
+
+/** Shows the offending value: only for messages that carry no token. */
+export const hard = <A, I>(
+  protoMessage: string,
+  result: Either.Either<A, Schemas.Issue>,
+  raw: I
+): Either.Either<A, AioWireError> =>
+  Either.mapLeft(result, (issue) => {
+    const { message, path } = Schemas.firstProblem(issue)
+    return badField(protoMessage, fieldOf(issue), path.reduce<unknown>(own, raw), message)
   })

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import type * as Tracer from "effect/Tracer"
 import * as Fibers from "../../internal/fibers.js"
 import * as Metric from "../../internal/metric.js"
+import type { Address } from "../../schemas/Address.js"
 import type { AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -35,8 +36,8 @@ export const traceparent = (span: Tracer.AnySpan): string | undefined => {
 export interface CallSpan {
   /** For the metadata. */
   readonly traceparent: string | undefined
-  /** Ends the span and counts the call. The first time only. */
-  readonly end: (exit: Exit.Exit<unknown, AioRpcError | AioWireError>) => void
+  /** Ends the span and counts the call. The first time only. `server` is where the call went, if anywhere. */
+  readonly end: (exit: Exit.Exit<unknown, AioRpcError | AioWireError>, server?: Address) => void
 }
 
 /**
@@ -58,11 +59,15 @@ export const observe = <A, E>(
         let isOver = false
         return use({
           traceparent: traceparent(span),
-          end: (exit) => {
+          end: (exit, server) => {
             if (isOver) return
             isOver = true
             const now = clock.unsafeCurrentTimeNanos()
             const code = codeOf(exit)
+            if (server !== undefined) {
+              span.attribute(Rpc.SERVER_ADDRESS, server.host)
+              span.attribute(Rpc.SERVER_PORT, server.port)
+            }
             span.attribute(Rpc.STATUS_CODE, StatusCode.name(code))
             if (code !== OK) span.attribute(Rpc.ERROR_TYPE, StatusCode.name(code))
             Metric.unsafeUpdate(Metrics.callDuration, Number(now - began) / 1e9, labels(code))

@@ -94,6 +94,7 @@ export const make = (
         Effect.sync(() => {
           const connect = (others: grpc.ChannelCredentials) => Channel.open(address, others, options)
           return new ManagedChannel.ReplacingChannel(
+            address,
             connect,
             credentials,
             options,

@@ -2,6 +2,7 @@
 import * as grpc from "@grpc/grpc-js"
 import type * as Clock from "effect/Clock"
 import * as Monotonic from "../../internal/monotonic.js"
+import type { Address } from "../../schemas/Address.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
 import * as ServerStatus from "./ServerStatus.js"
@@ -27,6 +28,8 @@ const LINGER_MILLIS = 1_000
  * milliseconds.
  */
 export interface ManagedChannel {
+  /** What it dials, if that is known. */
+  readonly address: () => Address | undefined
   /** The channel for the next call. */
   readonly channel: () => Channel.Channel
   readonly now: () => number
@@ -69,6 +72,7 @@ export const fixed = (
   let lastReceivedAt = Number.NEGATIVE_INFINITY
   let reportedAt = Number.NEGATIVE_INFINITY
   let deadlines = 0
+  let targets: ReadonlyArray<Address> | undefined
   const now = () => Monotonic.unsafeNow(clock)
   const report = () => {
     if (now() - reportedAt < REPORT_MILLIS) return
@@ -76,6 +80,10 @@ export const fixed = (
     onSilent()
   }
   return {
+    address: () => {
+      targets ??= Channel.targets(channel)
+      return targets[0]
+    },
     channel: () => channel,
     now,
     isFailing: () => Channel.isFailing(channel),
@@ -113,6 +121,7 @@ export class ReplacingChannel implements ManagedChannel {
   private current: Channel.Channel
 
   constructor(
+    private readonly target: Address,
     private readonly open: (credentials: grpc.ChannelCredentials) => Channel.Channel,
     private credentials: grpc.ChannelCredentials,
     private readonly options: Channel.Options,
@@ -121,6 +130,10 @@ export class ReplacingChannel implements ManagedChannel {
   ) {
     this.current = open(credentials)
     this.madeAt = this.now()
+  }
+
+  address(): Address {
+    return this.target
   }
 
   now(): number {

@@ -80,9 +80,10 @@ const send = <Request, Response>(
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
     const end = (exit: Exit.Exit<Response, AioRpcError | AioWireError>): void => {
-      span.end(exit)
+      span.end(exit, managed?.address())
       resume(exit)
     }
+    let managed: ManagedChannel.ManagedChannel | undefined
     let call: ReturnType<Channel.Channel["createCall"]>
     let metadata: grpc.Metadata
     let bytes: Buffer
@@ -98,7 +99,7 @@ const send = <Request, Response>(
       end(Exit.fail(unsendable(method.name)))
       return
     }
-    const managed = channelFor(next, options.route)
+    managed = channelFor(next, options.route)
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
       // without a listener ends the process.
@@ -128,7 +129,7 @@ const send = <Request, Response>(
     call.startRead()
     return Effect.sync(() => {
       call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
-      span.end(Exit.interrupt(FiberId.none))
+      span.end(Exit.interrupt(FiberId.none), managed?.address())
     })
   })
 

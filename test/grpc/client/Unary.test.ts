@@ -386,6 +386,8 @@ describe("the span of a unary call", () => {
             {
               "rpc.system.name": "grpc",
               "rpc.method": "test.Bytes/Echo",
+              "server.address": "127.0.0.1",
+              "server.port": server.port,
               "rpc.status_code": code === 0 ? "OK" : "NOT_FOUND",
               ...more
             }
