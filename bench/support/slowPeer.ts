@@ -13,7 +13,7 @@ const TIMES_SLOWER = 10
 export const RATE = 250
 
 export interface Latencies {
-  /** From the choice to the answer, in milliseconds; the smallest first. */
+  /** From the pick to the answer, in milliseconds; the smallest first. */
   readonly millis: Float64Array
   /** Of all calls, those that went to the slow one. */
   readonly slowShare: number
@@ -37,8 +37,8 @@ const insert = (running: Array<Running>, one: Running): void => {
  */
 export const simulate = (strategy: Strategy, calls: number, rate = RATE, seed = 1): Latencies => {
   const chosen = balancer(strategy, INSTANCES, seed)
-  const dice = new PCGRandom(seed + 1)
-  const exponential = (mean: number) => -mean * Math.log(1 - dice.number())
+  const random = new PCGRandom(seed + 1)
+  const exponential = (mean: number) => -mean * Math.log(1 - random.number())
   const freeAt = new Map<string, Array<number>>()
   const running: Array<Running> = []
   const millis = new Float64Array(calls)

@@ -1,5 +1,5 @@
 /**
- * Finding the instances of other services, and choosing among them.
+ * Finds instances of other services, and balances calls among them.
  *
  * @since 0.1.0
  */
@@ -66,23 +66,24 @@ export declare namespace Discovery {
      */
     readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>
     /**
-     * One instance, and the way to say how it did. An instance that fails is left alone for a while; where none else is
-     * left, one of those is given all the same.
+     * One instance, and the `report` of its outcome. An instance that fails is ejected for a while; where no other is left,
+     * an ejected one is picked all the same.
      *
-     * The call is not counted as in flight, so that forgetting to report leaks nothing: it is as if it had not been made.
+     * The call does not count as in flight, so that a forgotten report leaks nothing.
      */
     readonly pick: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError>
     /**
-     * As `pick`, in flight until the scope closes, and reported by how it closes unless it was reported before.
+     * As `pick`, in flight until the scope closes. The exit of the scope is reported, unless the call reported before.
      */
     readonly pickScoped: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError, Scope.Scope>
     /**
-     * Picks, runs, reports, and tries another instance where that is allowed: where nothing was sent to the first, or where
-     * `idempotent` is set and the failure is one of availability. See {@link UseOptions} for the limits.
+     * Picks an instance, runs `f`, reports the outcome, and fails over to another instance where that is allowed: where nothing
+     * was sent to the first, or where `idempotent` is set and the failure is one of availability. {@link UseOptions} has the
+     * limits.
      *
-     * Fails as `f` does, with the failure of the last instance that was tried; with `AioRpcError` `DEADLINE_EXCEEDED` where
-     * `timeout` was given and has passed; and with {@link DiscoveryError} where there is nobody to try. A defect of `f` says
-     * nothing of the instance. Neither does an interruption from outside, but for the time that has passed by then.
+     * Fails as `f` does, with the failure of the last attempt; with `AioRpcError` `DEADLINE_EXCEEDED` after `timeout`; and with
+     * {@link DiscoveryError} where there is no instance to try. A defect of `f` does not count against the instance.
+     * Interruption is not a failure, but its duration counts (see `slowAfter`).
      */
     readonly use: <A, E, R>(
       ref: ServiceRef,
@@ -90,18 +91,18 @@ export declare namespace Discovery {
       options?: UseOptions<E>
     ) => Effect.Effect<A, E | DiscoveryError, R>
     /**
-     * A client for each instance of a service, made by `make` when the instance is first chosen, in a scope of its own that
-     * is closed when the instance has left the view or its address has changed, and its last call has ended; and when the
-     * scope of this handle closes. What `make` needs is taken from here once, not from whoever calls.
+     * A client for each instance of a service, made by `make` when the instance is first picked, in a scope of its own. The
+     * scope closes when the instance has left the view or changed its address and its last call has ended, or when the scope of
+     * this handle closes. The context of `make` is taken here, once, not from each caller.
      *
-     * A failing `make` speaks against the instance, and another one is tried, since nothing was sent.
+     * A failing `make` counts against the instance, and the call fails over, since nothing was sent.
      */
     readonly client: <C, E, R>(
       ref: ServiceRef,
       make: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
     ) => Effect.Effect<Client<C, E>, never, R | Scope.Scope>
     /**
-     * For each listed instance, whether it is chosen from, and why or why not; for people, {@link Discovery.renderExplanation}.
+     * For each listed instance, whether calls may go to it, and why; {@link Discovery.renderExplanation} makes text of it.
      * Changes nothing. Costs O(n), and fails as `resolve` does.
      */
     readonly explain: (
@@ -115,15 +116,15 @@ export type { Explanation, InstanceExplanation } from "../core/balancing/Explana
 export type { Outcome } from "../core/balancing/Strategy.js"
 
 /**
- * An instance, and where to reach it by the layer's preference of networks. The addresses are those of `Address.httpUrl` and
- * `Address.grpcAddress`, and `undefined` where the record has none.
+ * An instance, with its addresses by the layer's preference of networks: those of `Address.httpUrl` and
+ * `Address.grpcAddress`, `undefined` where the record has none.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Target {
   readonly instance: Instance
-  /** On which network it is to be called; `undefined` where no preference was given. */
+  /** The network to call it on; `undefined` without a preference. */
   readonly network: string | undefined
   /** With a scheme, `http://` unless the record says otherwise. */
   readonly httpUrl: string | undefined
@@ -139,8 +140,8 @@ export interface Target {
  */
 export interface Client<out C, out E> {
   /**
-   * Picks an instance and runs `f` with its client, and is in all else as `use` of {@link Discovery}. `AioRpcError`
-   * `CANCELLED` after the handle's scope has closed.
+   * As `use` of {@link Discovery}, with the client of the instance. `AioRpcError` `CANCELLED` after the scope of the handle
+   * has closed.
    */
   readonly use: <A, E2, R>(
     f: (client: C, instance: Instance) => Effect.Effect<A, E2, R>,
@@ -181,26 +182,24 @@ export type InstanceChange = Change
  */
 export interface Picked extends Target {
   /**
-   * Says how the instance did: an {@link Outcome}, or the `Exit` of the call, which is then judged as `use` would. Only the
-   * first report counts, and it may come late: when the instance has long left, or never. The time since the pick is taken
-   * for how long the call took.
+   * Reports how the call ended: an {@link Outcome}, or its `Exit`, classified as `use` does. Only the first report counts. It
+   * may come after the instance has left, or never. The time since the pick counts as the duration of the call.
    */
   readonly report: (outcome: Outcome | Exit.Exit<unknown, unknown>) => Effect.Effect<void>
 }
 
 /**
- * What is asked of a choice.
+ * What a pick is for.
  *
  * @since 0.1.0
  * @category models
  */
 export interface PickOptions {
-  /** What the call is about (a user, a document): `consistentHash` gives the same instance for the same key. */
+  /** What the call is about (a user, a document): `consistentHash` picks the same instance for the same key. */
   readonly key?: string | undefined
   /**
-   * Only those for which this holds. Hand in the same function each time, not one made for each call: the answers are kept
-   * with it, for the 16 functions used last, and a new one costs O(n). Where it leaves nobody: `AioNoInstances`. Must not
-   * throw.
+   * Only instances for which this holds; `AioNoInstances` where it leaves none. Pass the same function each time, not a new one
+   * for each call: the answers are kept with it, for the 16 functions used last, and a new one costs O(n). Must not throw.
    */
   readonly where?: ((instance: Instance) => boolean) | undefined
 }
@@ -211,24 +210,24 @@ export interface PickOptions {
  */
 export interface UseOptions<in E> extends PickOptions {
   /**
-   * May the call be made twice? Then a failure that another instance may not share is not the end: a connection that broke,
-   * `UNAVAILABLE`, HTTP 502 to 504, the `timeout` of this option or another `TimeoutException`. Unless this is set, only a
-   * call of which nothing was sent is tried again. Default `false`.
+   * Whether the call may be executed twice. Then it fails over after a failure of availability as well: a connection that
+   * broke, `UNAVAILABLE`, HTTP 502 to 504, the `timeout` below or another `TimeoutException`. Unless set, only a call of which
+   * nothing was sent fails over. Default `false`.
    */
   readonly idempotent?: boolean | undefined
   /**
-   * How many instances are tried at the most, each once: a whole number from 1. Each beyond the first also has to fit the
-   * layer's `retryBudget`. Default 3.
+   * How many instances are tried at most, each once; each beyond the first needs room in the `retryBudget` of the service.
+   * Default 3; 1 to 100.
    */
   readonly attempts?: number | undefined
   /**
-   * How long each attempt may take. When it has passed, the attempt is interrupted, and counts as `DEADLINE_EXCEEDED` does.
-   * Default: as long as it takes. A limit for all attempts together is an `Effect.timeout` around the whole.
+   * How long each attempt may take. Then it is interrupted, and counts as a failure of availability. Default: no limit. A limit
+   * for all attempts together is an `Effect.timeout` around the whole.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * Which failures speak against the instance. By default these, whether they are the error itself or in the chain of its
-   * `cause`s (the first that has a say decides):
+   * Which failures count against the instance. By default these, as the error itself or in the chain of its `cause`s (the
+   * first evidence decides):
    *
    * - a numeric gRPC `code`: `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNKNOWN` and `DATA_LOSS` count, others do not;
    * - a failed connection as Node tells it, by a `code` of `ECONNREFUSED`, `ECONNRESET`, `EHOSTUNREACH`, `ENETUNREACH`,
@@ -237,16 +236,15 @@ export interface UseOptions<in E> extends PickOptions {
    *   status 500, 502, 503 or 504;
    * - Effect's `TimeoutException`.
    *
-   * Any other error is an answer of your own making and does not count: a failure that your app has a word of its own for
-   * ("the card is declined") must not put instances aside. Where such an error does mean that the instance is ill, tell so
-   * here, or keep the original error as its `cause`.
+   * Any other error is an answer of your app and does not count ("the card is declined" must not eject an instance). Where such
+   * an error is a failure of the instance, say so here, or keep the original error as its `cause`.
    */
   readonly countsAsFailure?: ((error: E) => boolean) | undefined
 }
 
 /**
- * Asks an instance whether it is well: success says yes, a failure or a defect says no, and so does taking too long. See
- * `HealthCheck` for those that come with this package.
+ * An active health check: success is healthy; a failure, a defect and a time-out are not. The module `HealthCheck` has the
+ * built-in ones.
  *
  * @since 0.1.0
  * @category models

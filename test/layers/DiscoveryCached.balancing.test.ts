@@ -88,7 +88,7 @@ describe("DiscoveryCached", () => {
     )
 
     given(
-      "as the platform's other SDKs, if told so: leaves a failed instance alone for 30 s",
+      "with a cooldown, as the platform's other SDKs: ejects a failed instance for 30 s",
       ({ discovery, registry }) =>
         Effect.gen(function* () {
           registry.answers(aService("orders", ["a", "b", "c"]))
@@ -134,7 +134,7 @@ describe("DiscoveryCached", () => {
     )
 
     given(
-      "leaves nobody alone where the cool-down is zero",
+      "ejects none with a cooldown of zero",
       ({ discovery, registry }) =>
         Effect.gen(function* () {
           registry.answers(aService("orders", ["a", "b"]))
@@ -171,8 +171,8 @@ describe("DiscoveryCached", () => {
       ["an error of Node's HTTP client", Effect.fail({ code: "UND_ERR_SOCKET" }), true],
       ["a connection failure as a cause of a cause", Effect.fail(wrapped(wrapped({ code: "ECONNRESET" }))), true],
       ["a promise that was rejected with one", Effect.tryPromise(() => Promise.reject({ code: "EPIPE" })), true],
-      ["a fetch that reaches nobody", Effect.tryPromise(() => fetch("http://127.0.0.1:2")), true],
-      ["a request of @effect/platform that reaches nobody", request("Transport"), true],
+      ["a fetch without a connection", Effect.tryPromise(() => fetch("http://127.0.0.1:2")), true],
+      ["a request of @effect/platform without a connection", request("Transport"), true],
       ["a request of @effect/platform that makes no sense", request("InvalidUrl"), false],
       ["a timeout", Effect.timeout(Effect.never, 0), true],
       ["an error of the app's own", Effect.fail(new Declined({ why: "no money" })), false],
@@ -190,7 +190,7 @@ describe("DiscoveryCached", () => {
     ]
     for (const [what, outcome, aside] of table) {
       given(
-        `${what} ${aside ? "puts the instance aside" : "leaves the instance in"}`,
+        `${what} ${aside ? "ejects the instance" : "keeps the instance"}`,
         ({ discovery, registry }) =>
           Effect.gen(function* () {
             registry.answers(aService("orders", ["a", "b"]))
@@ -201,7 +201,7 @@ describe("DiscoveryCached", () => {
       )
     }
 
-    given("keeps to the living while business fails now and then", ({ discovery, registry }) =>
+    given("picks live instances while calls of the app fail now and then", ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a", "b", "dead"]))
         let toTheDead = 0
@@ -218,7 +218,7 @@ describe("DiscoveryCached", () => {
       })
     )
 
-    given("tells success of no failure, not even of one that does not count", ({ discovery, registry }) =>
+    given("reports no failure as success, not even one that does not count", ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a"]))
         yield* discovery.resolve(orders)

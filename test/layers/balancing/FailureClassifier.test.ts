@@ -23,7 +23,7 @@ const table: Record<Evidence, ReadonlyArray<readonly [string, unknown]>> = {
     ["a refused connection", refused],
     ["a fetch that was refused", Object.assign(new TypeError("fetch failed"), { cause: refused })],
     ["a connection that timed out while it was made", { code: "ETIMEDOUT", syscall: "connect" }],
-    ["a host that nobody knows", { code: "ENOTFOUND", syscall: "getaddrinfo" }],
+    ["an unknown host", { code: "ENOTFOUND", syscall: "getaddrinfo" }],
     ["fetch's own limit for connecting", { code: "UND_ERR_CONNECT_TIMEOUT" }],
     ["UNAVAILABLE, since no connection was made", rpcError(14, "No connection established. Last error: refused")],
     ["the same as grpc-js throws it", { code: 14, message: "14 UNAVAILABLE: No connection established" }],
@@ -81,7 +81,7 @@ const table: Record<Evidence, ReadonlyArray<readonly [string, unknown]>> = {
   ]
 }
 
-describe("what the error of a call tells of its instance", () => {
+describe("FailureClassifier", () => {
   for (const [evidence, rows] of Object.entries(table)) {
     for (const [name, error] of rows) it(`${name}: ${evidence}`, () => assert.strictEqual(evidenceOf(error), evidence))
   }

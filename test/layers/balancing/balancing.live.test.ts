@@ -112,7 +112,7 @@ describe("HealthCheck", () => {
   const passes = (check: HealthCheck.HealthCheck, instance: Instance) =>
     Effect.map(ask(check, instance), Exit.isSuccess)
 
-  it.scopedLive("tcp: somebody listens, nobody does, and there is no address", () =>
+  it.scopedLive("tcp: a listener, none, and no address", () =>
     Effect.gen(function* () {
       let closed = 0
       const { port } = yield* tcpServer((socket) => void socket.on("close", () => closed++))
@@ -175,7 +175,7 @@ describe("HealthCheck", () => {
   )
 
   it.scopedLive(
-    "keeps an instance that is ill out of the choice, over real connections",
+    "sends no calls to an unhealthy instance, over real connections",
     () =>
       Effect.gen(function* () {
         const [well, ill] = yield* Effect.all([httpServer(), httpServer(0, () => 503)])

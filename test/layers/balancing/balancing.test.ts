@@ -195,7 +195,7 @@ describe("explain", () => {
   )
 })
 
-describe("options of choosing", () => {
+describe("options of balancing", () => {
   const table: ReadonlyArray<readonly [field: string, options: Record<string, unknown>]> = [
     ["balancing", { balancing: "roundRobin" }],
     ["balancing", { balancing: { name: "mine" } }],

@@ -104,7 +104,7 @@ describe("client", () => {
       for (let i = 0; i < 40; i++) {
         assert.strictEqual(yield* client.use(({ name }) => Effect.succeed(name)), at("b"))
       }
-      // Made anew each time, until five failures in a row have put the instance aside.
+      // Made again each time, until five failures in a row eject the instance.
       assert.strictEqual(counted(made).get("a"), 5)
       assert.notInclude(yield* pickedKeys(discovery, 4), "a")
       fails.clear()
@@ -114,7 +114,7 @@ describe("client", () => {
     })
   )
 
-  given("fails as `make` does where there is nobody else", ({ discovery, registry }) =>
+  given("fails as `make` does where there is no other instance", ({ discovery, registry }) =>
     Effect.gen(function* () {
       registry.answers(aService("orders", ["a"]))
       const client = yield* discovery.client(orders, makers({ fails: new Set(["a"]) }).make)
@@ -152,7 +152,7 @@ describe("client", () => {
     })
   )
 
-  given("fails who waits for a client that is being made when its scope closes, and blames nobody", (world) =>
+  given("fails callers that wait for a client in the making when its scope closes, and counts no failure", (world) =>
     Effect.gen(function* () {
       const { discovery, registry } = world
       registry.answers(aService("orders", ["a", "b"]))
@@ -200,7 +200,7 @@ describe("client", () => {
     })
   )
 
-  given("closes all clients of a service that nobody has asked for in 15 minutes", ({ discovery, registry }) =>
+  given("closes all clients of a service that is unused for 15 minutes", ({ discovery, registry }) =>
     Effect.gen(function* () {
       registry.answers(aService("orders", ["a", "b"]))
       const { closed, made, make } = makers()

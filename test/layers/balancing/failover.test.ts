@@ -21,13 +21,13 @@ const status503 = new HttpClientError.ResponseError({
   reason: "StatusCode"
 })
 
-/** Calls, and tells whom: those of `sick` fail with what stands there, the others answer with their key. */
-const calls = ({ discovery }: World, sick: Readonly<Record<string, unknown>>) => {
+/** Calls, with a log of the instances: those of `failing` fail with their error, the others answer with their key. */
+const calls = ({ discovery }: World, failing: Readonly<Record<string, unknown>>) => {
   const called: Array<string> = []
   const call = ({ instanceKey }: Instance): Effect.Effect<string, unknown> =>
     Effect.suspend(() => {
       called.push(instanceKey)
-      return instanceKey in sick ? Effect.fail(sick[instanceKey]) : Effect.succeed(instanceKey)
+      return instanceKey in failing ? Effect.fail(failing[instanceKey]) : Effect.succeed(instanceKey)
     })
   return { called, use: (options?: UseOptions<unknown>) => discovery.use(orders, call, options) }
 }
@@ -118,7 +118,7 @@ describe("use of several instances", () => {
     })
   )
 
-  given("fails where there is nobody, and where `where` leaves nobody", ({ discovery, registry }) =>
+  given("fails where there is no instance, and where `where` leaves none", ({ discovery, registry }) =>
     Effect.gen(function* () {
       registry.answers(aService("orders", []))
       const use = (options: UseOptions<never> = {}) => discovery.use(orders, () => Effect.void, options)
@@ -334,7 +334,7 @@ describe("interruption from outside", () => {
 
 describe("a strategy that throws", () => {
   given(
-    "is counted, and round-robin chooses instead",
+    "is counted, and round robin picks instead",
     ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a", "b", "c"]))

@@ -4,21 +4,21 @@ import { Discovery, type HealthCheck } from "../../../src/services/Discovery.js"
 import { counted, given, orders, payments, pickedKeys, type World } from "../../support/discoveryWorld.js"
 import { aService } from "../../support/scriptedRegistry.js"
 
-/** A check that tells who was asked, and for whom it fails. */
+/** A check that logs its instances, and fails for those in `unhealthy`. */
 const world = () => {
   const asked: Array<string> = []
-  const sick = new Set<string>()
+  const unhealthy = new Set<string>()
   const hanging = new Set<string>()
   const check: HealthCheck = ({ instanceKey }) =>
     Effect.suspend(() => {
       asked.push(instanceKey)
       if (hanging.has(instanceKey)) return Effect.uninterruptible(Effect.never)
-      return sick.has(instanceKey) ? Effect.fail(`${instanceKey} is ill`) : Effect.void
+      return unhealthy.has(instanceKey) ? Effect.fail(`${instanceKey} is unhealthy`) : Effect.void
     })
-  return { asked, sick, hanging, check }
+  return { asked, unhealthy, hanging, check }
 }
 
-/** Somebody calls once a second. */
+/** One call a second. */
 const elapse = ({ discovery }: World, seconds: number) =>
   Effect.forEach(
     Array.from({ length: seconds }),
@@ -29,20 +29,20 @@ const elapse = ({ discovery }: World, seconds: number) =>
 describe("active health checks", () => {
   const one = world()
   given(
-    "leave an unhealthy instance alone after three failed checks, and take it back after two that pass",
+    "send no calls to an instance after three failed checks, and take it back after two that pass",
     (w) =>
       Effect.gen(function* () {
         w.registry.answers(aService("orders", ["a", "b", "c"]))
         yield* elapse(w, 15)
         assert.include(yield* pickedKeys(w.discovery, 3), "a")
-        one.sick.add("a")
+        one.unhealthy.add("a")
         yield* elapse(w, 16)
         assert.include(yield* pickedKeys(w.discovery, 3), "a")
         yield* elapse(w, 20)
         assert.notInclude(yield* pickedKeys(w.discovery, 6), "a")
         const { instances } = yield* w.discovery.explain(orders)
-        assert.deepInclude(instances[0], { isChosen: false, health: "Unhealthy", healthProblem: "a is ill" })
-        one.sick.clear()
+        assert.deepInclude(instances[0], { isChosen: false, health: "Unhealthy", healthProblem: "a is unhealthy" })
+        one.unhealthy.clear()
         yield* elapse(w, 25)
         assert.include(yield* pickedKeys(w.discovery, 3), "a")
       }),
@@ -51,10 +51,10 @@ describe("active health checks", () => {
 
   const two = world()
   given(
-    "choose among all when all are unhealthy",
+    "pick from all when all are unhealthy",
     (w) =>
       Effect.gen(function* () {
-        for (const key of ["a", "b"]) two.sick.add(key)
+        for (const key of ["a", "b"]) two.unhealthy.add(key)
         w.registry.answers(aService("orders", ["a", "b"]))
         yield* elapse(w, 40)
         assert.deepStrictEqual(Array.from(counted(yield* pickedKeys(w.discovery, 10)).values()), [5, 5])
@@ -64,7 +64,7 @@ describe("active health checks", () => {
 
   const three = world()
   given(
-    "come every 10 seconds or so, and every minute while nobody calls",
+    "come every 10 seconds or so, and every minute without calls",
     (w) =>
       Effect.gen(function* () {
         w.registry.answers(aService("orders", ["a"]))
@@ -97,7 +97,7 @@ describe("active health checks", () => {
 
   const five = world()
   given(
-    "begin with those who come, and end with those who leave and with the service",
+    "begin when an instance appears, and end when it leaves and with the service",
     (w) =>
       Effect.gen(function* () {
         w.registry.answers(aService("orders", ["a"]))
@@ -117,7 +117,7 @@ describe("active health checks", () => {
 
   const six = world()
   given(
-    "ask nobody of services that are not called",
+    "check no instance of a service without calls",
     (w) =>
       Effect.gen(function* () {
         w.registry.answers(aService("orders", ["a"]), aService("payments", ["b"]))
