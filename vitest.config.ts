@@ -7,6 +7,9 @@ const tsconfig: { compilerOptions: { paths: Record<string, [string]> } } = JSON.
   readFileSync(new URL("tsconfig.json", import.meta.url), "utf8")
 )
 
+// Processes, whole examples, and the wire with faults in it: what takes long because it waits for the world.
+const slow = ["test/bench/*.test.ts", "test/examples/*.test.ts", "test/faults/*.live.test.ts"]
+
 export default defineConfig({
   resolve: {
     alias: Object.entries(tsconfig.compilerOptions.paths).map(([name, [path]]) => ({
@@ -16,7 +19,10 @@ export default defineConfig({
     }))
   },
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      { extends: true, test: { name: "fast", include: ["test/**/*.test.ts"], exclude: slow } },
+      { extends: true, test: { name: "slow", include: slow } }
+    ],
     // Sockets that a test leaves behind die with its process; a worker thread would share them.
     pool: "forks",
     // The wire is tested in real time, and so most tests wait most of the time: one process more than cores.

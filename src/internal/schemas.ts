@@ -5,9 +5,6 @@ import type * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 
-/** A schema that needs no services. */
-export type Plain<A, I = unknown> = Schema.Schema<A, I>
-
 const saying = (expected: string | undefined) => (expected === undefined ? {} : { message: () => expected })
 
 /** A string of this form. */
