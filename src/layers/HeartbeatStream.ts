@@ -31,8 +31,8 @@ export type { Options } from "./lease/HeartbeatSettings.js"
 export { defaults } from "./lease/HeartbeatSettings.js"
 
 /**
- * Fails with `AioConfigError` for an option that makes no sense. Opens nothing until the first registration. Closing the
- * scope ends all leases that are still open, together, within the time that one may take.
+ * Fails with `AioConfigError` for a bad option. Opens nothing before the first registration. Closing the scope stops all
+ * leases together, within the time limit of one.
  *
  * @since 0.1.0
  * @category constructors
@@ -43,19 +43,19 @@ export const make = (
   Effect.gen(function* () {
     const settings = yield* HeartbeatSettings.make(options)
     const registry = yield* Registry
-    const selfHost = HostDetection.make(RegistryPort.of(registry).localHost)
-    const keeper = yield* LeaseKeeper.make(registry, TokenPort.of(yield* Auth).changes, settings, selfHost.local)
-    // Added last, and so run first: what a lease still needs is there when it ends.
+    const hostDetection = HostDetection.make(RegistryPort.of(registry).localHost)
+    const keeper = yield* LeaseKeeper.make(registry, TokenPort.of(yield* Auth).changes, settings, hostDetection.local)
+    // Added last, so it runs first: leases stop while their fibers still run.
     yield* Effect.addFinalizer(() => keeper.stopAll)
 
     const check = (registration: NewRegistration) =>
       Effect.flatMap(
-        registration.instance.host === "auto" ? selfHost.configured : Effect.succeed(registration.instance.host),
+        registration.instance.host === "auto" ? hostDetection.configured : Effect.succeed(registration.instance.host),
         (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
       )
 
-    // Not `acquireRelease`: for each lease it would hold on to all FiberRefs of the moment. Those of the layer, once, will
-    // do: what becomes of a lease is told to the layer's logger, to its very end and whoever closes the scope.
+    // Not `acquireRelease`: it retains the caller's FiberRefs for each lease. The layer's serve all: the end of a lease is
+    // logged by the layer's logger.
     const asHere = yield* Fibers.asHere
     const release = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
       asHere(keeper.stop(entries)).pipe(Effect.forkDaemon, Effect.flatMap(Fiber.await))
@@ -72,7 +72,7 @@ export const make = (
         )
       )
 
-    // Whoever gives up waiting for one of them finds all of them ended.
+    // If one fails or the wait is interrupted, all are stopped.
     const start = (all: ReadonlyArray<readonly [LeaseEntry.LeaseEntry, NewRegistration]>) => {
       const entries = all.map(([entry]) => entry)
       const settled = Effect.forEach(all, ([entry, registration]) => settle(entry, registration), {

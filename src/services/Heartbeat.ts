@@ -1,5 +1,5 @@
 /**
- * Being registered, and staying so.
+ * Registers instances and keeps them registered.
  *
  * @since 0.1.0
  */
@@ -16,10 +16,8 @@ import type { NewService } from "../schemas/Service.js"
 import type { RegistryError } from "./Registry.js"
 
 /**
- * Keeps instances registered for as long as their scope is open: registers, heartbeats, notices a lost lease and registers
- * again, and deregisters when the scope closes.
- *
- * Kept by `HeartbeatStream`.
+ * Keeps instances registered while their scope is open: registers, sends heartbeats, registers again when a lease is lost,
+ * and deregisters when the scope closes. Implemented by `HeartbeatStream`.
  *
  * @since 0.1.0
  * @category tags
@@ -36,83 +34,82 @@ export declare namespace Heartbeat {
    */
   export interface Service {
     /**
-     * Ensures the service, registers the instance and keeps its lease until the scope closes; then stops beating and
-     * deregisters, within a bounded time. Bad input fails with `AioConfigError` before anything is sent. With
+     * Ensures the service, registers the instance and keeps its lease until the scope closes; then stops the heartbeats
+     * and deregisters, within a bounded time. Bad input fails with `AioConfigError` before anything is sent. With
      * `startup: "wait"` (the default) it returns when the registry has acknowledged the first heartbeat, and waits for a
-     * registry that is down; refused credentials fail it, and `AioLeaseStopped` tells that it was stopped, or its layer
-     * closed, before the lease was live. Interrupted while it waits, it has deregistered by then.
+     * registry that is down. It fails when credentials are refused, and with `AioLeaseStopped` when it is stopped, or its
+     * layer closes, before the lease is live. An interruption while it waits deregisters first.
      */
     readonly registerSelf: (registration: NewRegistration) => Effect.Effect<Registration, HeartbeatError, Scope.Scope>
     /**
-     * As {@link Service.registerSelf} for many instances at once: all are checked before anything is sent, and if one of
-     * them fails, all are ended. When the scope closes they end together, within the time that one may take; several
-     * `registerSelf` in one scope end one after the other. In the order of what was given.
+     * As {@link Service.registerSelf} for many instances: all are checked before anything is sent, and if one fails, all
+     * are stopped. When the scope closes they stop together, within the time limit of one; several `registerSelf` in one
+     * scope stop one after the other. The result is in the order of the input.
      */
     readonly registerAll: (
       registrations: Iterable<NewRegistration>
     ) => Effect.Effect<ReadonlyArray<Registration>, HeartbeatError, Scope.Scope>
     /**
-     * Heartbeats for a lease that you registered by hand (`Registry.registerInstance`) until the scope closes. Returns at once:
-     * see `state`. It neither registers again nor deregisters, which is yours to do: a lease that the registry refuses to
-     * renew is `Lost`, and is beaten on, slower and slower (1 to 30 seconds apart), for a heartbeat revives it if its record is
-     * still there. Fails with `AioConfigError` if this process keeps the same lease already.
+     * Renews a lease that you registered by `Registry.registerInstance`, until the scope closes. Returns at once: see
+     * `state`. It neither registers again nor deregisters. A lease that the registry refuses to renew is `Lost`; heartbeats
+     * go on after a backoff (1 to 30 seconds), since one revives it if its record is still there. Fails with
+     * `AioConfigError` if this process keeps the same lease already.
      */
     readonly keepAlive: (lease: RegisteredLease) => Effect.Effect<KeptLease, AioConfigError, Scope.Scope>
   }
 }
 
 /**
- * What to register. `ttl` (3 seconds to 24 hours, whole seconds) is the layer's by default, 60 seconds; a heartbeat goes out
+ * What to register. `ttl`: 3 seconds to 24 hours, whole seconds; by default the layer's, 60 seconds. A heartbeat is sent
  * every third of it.
  *
  * @since 0.1.0
  * @category models
  */
 export interface NewRegistration {
-  /** Ensured to exist: created by the first one to come. */
+  /** Created if it does not exist. */
   readonly service: NewService
   readonly instance: SelfInstance
   readonly ttl?: Duration.DurationInput | undefined
   /**
-   * `"wait"` (default): return when the lease is `Live`, however long the registry is away. `"background"`: return at once,
-   * `Registering`. `"fail"`: as `"wait"`, but fail with the registry's error if it is not `Live` within `startupTimeout`.
+   * `"wait"` (default): returns when the lease is `Live`, however long the registry is down. `"background"`: returns at
+   * once, `Registering`. `"fail"`: as `"wait"`, but fails with the registry's error if not `Live` within `startupTimeout`.
    */
   readonly startup?: "wait" | "background" | "fail" | undefined
   /** For `startup: "fail"`. Default 30 seconds; more than 0, at most 1 day. */
   readonly startupTimeout?: Duration.DurationInput | undefined
   /**
-   * Nothing is registered before this is `true`: it is asked at once, and then every second (the layer's `gateInterval`).
-   * One that fails, dies or takes longer than 5 seconds counts as `false`. Default: ready.
+   * Readiness probe: nothing is registered before it is `true`. Runs at once, then every second (the layer's
+   * `gateInterval`). A failure, a defect or more than 5 seconds count as `false`. Default: ready.
    */
   readonly ready?: Effect.Effect<boolean> | undefined
   /**
-   * Asked every second (`gateInterval`). When it has been `false` for more than half a TTL, heartbeats stop until it is `true`
-   * again, so that the lease runs out; then the instance heartbeats, or registers, at once. What counts as `false`: see `ready`.
+   * Health probe, every second (`gateInterval`). After more than half a TTL of `false`, heartbeats are suspended, so that
+   * the lease runs out, until it is `true` again; then the lease is renewed, or registered, at once. `false`: as for `ready`.
    */
   readonly healthy?: Effect.Effect<boolean> | undefined
   /**
-   * How long a stop waits after the deregistration, for consumers to notice. 35 seconds lose nothing where they cache for
-   * 30. Default 0; at most 1 day.
+   * How long a stop waits after the deregistration, for consumers to notice: 35 seconds if they cache for 30. Default 0;
+   * at most 1 day.
    */
   readonly drainDelay?: Duration.DurationInput | undefined
 }
 
 /**
- * The instance as it describes itself. One of `endpoint`, `httpPort` and `grpcPort` must be there.
+ * The instance as it describes itself. One of `endpoint`, `httpPort` and `grpcPort` is required.
  *
  * @since 0.1.0
  * @category models
  */
 export interface SelfInstance {
   /**
-   * A name or an IP address. `"auto"`: what `POD_IP` or `HOST_IP` say (read through Effect's `Config`), else the address of
-   * this machine on the way to the registry, and never a loopback address unless the registry is on loopback. What was
-   * found is logged once for each layer.
+   * A name or an IP address. `"auto"`: `POD_IP` or `HOST_IP` (read through Effect's `Config`), else the address of this
+   * machine on the route to the registry; no loopback address unless the registry is on loopback. Logged once per layer.
    */
   readonly host: string
   /**
-   * At most 120 characters. Default: unique per process start. A fixed key is allowed; after a graceful stop the server
-   * never revives it, so that every later start is registered under the key with a random suffix.
+   * At most 120 characters. Default: unique per process start. A fixed key is allowed; the server never revives it after a
+   * graceful stop, so every later start registers under the key with a random suffix.
    */
   readonly instanceKey?: string | undefined
   /** Default: the layer's. */
@@ -125,57 +122,56 @@ export interface SelfInstance {
 }
 
 /**
- * A lease that is being kept.
+ * The handle of a lease.
  *
  * @since 0.1.0
  * @category models
  */
 export interface KeptLease {
-  /** The key it is registered under now. It changes when a key cannot be kept: see {@link LeaseEvent}. */
+  /** The present key. It may change: see {@link LeaseEvent}. */
   readonly instanceKey: Effect.Effect<string>
-  /** After the process, or the machine, stood still it is the truth at this moment and not what was noted last. */
+  /** The state at this moment, even after a pause of the process or the machine. */
   readonly state: Effect.Effect<LeaseState>
-  /** The present state, then each change, to the last: `Stopped` ends it. */
+  /** The present state, then each change; ends with `Stopped`. */
   readonly changes: Stream.Stream<LeaseState>
-  /** What happens to the key, from the moment it is watched; ends when the lease is `Stopped`. */
+  /** What happens to the key from now on; ends when the lease is `Stopped`. */
   readonly events: Stream.Stream<LeaseEvent>
   /** Waits until the lease is `Live`; fails if it is stopped first. */
   readonly awaitLive: Effect.Effect<void, AioLeaseStopped>
   /**
-   * What the closing of the scope does, now: no heartbeat and no registration from this moment on, then deregistered (unless it
-   * was registered by hand), then the drain delay. Returns when that is over, within 15 seconds and the drain delay. Once;
-   * whoever calls it again waits for the same end. Interrupting it interrupts the wait, not the stop.
+   * Does now what closing the scope does: no heartbeat and no registration from now on, then the deregistration (not for
+   * `keepAlive`), then the drain delay. Returns within 15 seconds and the drain delay. A second call waits for the same
+   * end. Interruption ends the wait, not the stop.
    */
   readonly stop: Effect.Effect<void>
 }
 
 /**
- * A registration that is being kept.
+ * The handle of a registration.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Registration extends KeptLease {
   /**
-   * Takes the instance off the registry until {@link Registration.resume}. Returns when it is deregistered, within the time
-   * of a stop, and without a drain delay. Interrupting it interrupts the wait, not the pause. A lease that is stopped stays so.
+   * Deregisters the instance until {@link Registration.resume}. Returns when that is done, within the time of a stop and
+   * without a drain delay. Interruption ends the wait, not the pause. No effect on a stopped lease.
    */
   readonly pause: Effect.Effect<void>
   /**
-   * Registers again after a pause, under the former key with another random suffix, since the registry revives no key.
-   * Returns at once: see `awaitLive`.
+   * Registers again after a pause, under the key with another random suffix, since the registry revives no key. Returns at
+   * once: see `awaitLive`.
    */
   readonly resume: Effect.Effect<void>
 }
 
 /**
  * - `Registering`: not registered yet.
- * - `Live`: the server has acknowledged a heartbeat, and has not expired the lease yet. It does not say that anybody can reach
- *   the instance.
- * - `Suspect`: a heartbeat was missed, or the machine was suspended; the lease has not run out as far as is known.
- * - `Lost`: the lease has run out or was taken away; it is being registered again.
+ * - `Live`: the server has acknowledged a heartbeat, and the lease runs. It does not say that the instance can be reached.
+ * - `Suspect`: a heartbeat was missed, or the machine was suspended; as far as is known, the lease still runs.
+ * - `Lost`: the lease has run out, or the registry has refused it; it is being registered again.
  * - `Paused`: deregistered until it is resumed.
- * - `Draining`: it is being stopped, and deregistered.
+ * - `Draining`: it is being stopped and deregistered.
  * - `Stopped`: the end.
  *
  * @since 0.1.0
@@ -186,8 +182,8 @@ export type LeaseState = Lease.Status
 /**
  * What happens to the key of a lease.
  *
- * - `KeyConflict`: the registry lists somebody else, at `host`, under our key. We leave it to them, and register under
- *   another one: two processes were given the same fixed key.
+ * - `KeyConflict`: the registry lists another instance, at `host`, under the key: two processes have the same fixed key.
+ *   This one registers under another key.
  * - `KeyChanged`: the lease goes on under another key. `dead_key`: the registry accepted the former one and never renewed
  *   it; `key_conflict`: see above; `resumed`: after a pause.
  *
