@@ -8,20 +8,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as TokenAcquirer from "../core/auth/TokenAcquirer.js"
 import * as TokenLife from "../core/auth/TokenLife.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Configs from "../internal/configs.js"
-import * as Monotonic from "../internal/monotonic.js"
-import * as SingleFlight from "../internal/singleFlight.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import type { RegistryError } from "../schemas/AioError.js"
-import { type AioConfigError, AioRpcError } from "../schemas/AioError.js"
-import { StatusCode } from "../schemas/StatusCode.js"
+import type { AioConfigError, RegistryError } from "../schemas/AioError.js"
 import * as TokenPolicy from "../schemas/TokenPolicy.js"
 import { Auth } from "../services/Auth.js"
-import * as BackgroundRenewal from "./auth/BackgroundRenewal.js"
-import * as FailureMemory from "./auth/FailureMemory.js"
-import * as PacedAcquisition from "./auth/PacedAcquisition.js"
+import * as CachedAcquisition from "./auth/CachedAcquisition.js"
 import * as TokenAcquisition from "./auth/TokenAcquisition.js"
 import * as TokenCell from "./auth/TokenCell.js"
 import * as TokenPort from "./auth/TokenPort.js"
@@ -45,12 +40,6 @@ export interface Options {
  */
 export const defaults = TokenPolicy.defaults
 
-const closed = new AioRpcError({
-  method: "ClientAuthService/RenewToken",
-  code: StatusCode.CANCELLED,
-  details: "the Auth layer was closed while a token was being acquired"
-})
-
 /**
  * Fails with `AioConfigError` for an empty key or secret, and for a policy that makes no sense. Asks the server for nothing
  * until the first token is wanted.
@@ -61,7 +50,7 @@ const closed = new AioRpcError({
 export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
   Effect.gen(function* () {
     const policy = yield* TokenPolicy.check(options.token)
-    // Read with the layer's ConfigProvider, not that of whoever happens to be the first to want a token.
+    // Read with the ConfigProvider of the layer, not of the first caller.
     const withProvider = yield* Configs.withProviderOfHere
     const { clientKey, clientSecret } = options
     const source: TokenAcquisition.Options = {
@@ -73,27 +62,23 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     if (!Effect.isEffect(source.clientKey) && !Effect.isEffect(source.clientSecret)) {
       yield* TokenAcquisition.readCredentials(source)
     }
-    const clock = yield* Effect.clock
-    const scope = yield* Effect.scope
-    const acquisition = TokenAcquisition.make(source, yield* Connection)
-    const guard = FailureMemory.make(source, acquisition, clock)
-    const held = yield* TokenCell.make(clock)
-    const next = yield* PacedAcquisition.make({ acquisition, guard, held }, clock, policy.acquireIntervalMillis)
-    const acquire = SingleFlight.make({ scope, closed, run: Effect.map(next, held.unsafeHold) })
-    const renewInBackground = yield* BackgroundRenewal.make(held, acquire, policy)
+    const cell = yield* TokenCell.make(policy)
+    const acquire = yield* CachedAcquisition.make(TokenAcquisition.make(source, yield* Connection), cell)
+    const unsafeRenew = yield* CachedAcquisition.makeUnsafeRenew(acquire, cell)
 
-    // The token is not given up before its end because another one is not to be had.
+    // A failed acquisition fails no caller while the current token lives.
     const waited: Effect.Effect<AccessToken, RegistryError> = Effect.catchAll(acquire, (error) => {
-      const alive = held.unsafeAlive()
+      const alive = TokenAcquirer.alive(cell.unsafeState(), cell.unsafeNow())
       return alive === undefined ? Effect.fail(error) : Effect.succeed(alive.token)
     })
 
+    // Every call asks: a plain field and two comparisons, no step of the machine.
     const unsafeFresh = (): AccessToken | undefined => {
-      const life = held.unsafeLife()
+      const { life } = cell.unsafeState()
       if (life === undefined) return undefined
-      const decision = TokenLife.decide(life, Monotonic.unsafeNow(clock))
+      const decision = TokenLife.decide(life, cell.unsafeNow())
       if (decision === "Wait") return undefined
-      if (decision === "RenewInBackground") renewInBackground()
+      if (decision === "RenewInBackground") unsafeRenew()
       return life.token
     }
 
@@ -103,11 +88,11 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
         const fresh = unsafeFresh()
         return fresh === undefined ? waited : Effect.succeed(fresh)
       }),
-      changes: held.changes,
-      invalidate: (token) => Effect.sync(() => held.unsafeDrop(token)),
-      unsafeSecondTry: (token) => TokenLife.secondTryMillis(token, Monotonic.unsafeNow(clock), policy),
-      unsafeAccepted: (token) => {
-        if (!held.unsafeIsDropped(token)) guard.accepted()
+      changes: cell.changes,
+      invalidate: ({ generation }) => Effect.sync(() => void cell.unsafeStep({ _tag: "Refused", generation })),
+      unsafeSecondTry: (token) => TokenLife.secondTryMillis(token, cell.unsafeNow(), policy),
+      unsafeAccepted: ({ generation }) => {
+        if (cell.unsafeState().strikes > 0) cell.unsafeStep({ _tag: "Accepted", generation })
       }
     })
   })

@@ -1,4 +1,4 @@
-/** What a token is acquired by: the credentials, and the two rpcs. Holds no state but a count. */
+/** How a token is acquired: the credentials, and the two rpcs. Holds no state but a count. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import type { Credentials } from "../../core/auth/TokenAcquirer.js"
 import * as TokenLife from "../../core/auth/TokenLife.js"
 import type { Connection } from "../../grpc/client/Connection.js"
 import * as Deadline from "../../grpc/client/Deadline.js"
@@ -27,11 +28,6 @@ export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
   readonly policy: TokenPolicy.Settings
-}
-
-export interface Credentials {
-  readonly clientKey: string
-  readonly clientSecret: Redacted.Redacted
 }
 
 const required = (field: string, value: string): Effect.Effect<void, AioConfigError> =>
@@ -83,9 +79,6 @@ export const readCredentials = (options: Options): Effect.Effect<Credentials, Ai
           })
       })
     : readNow(options)
-
-export const isSame = (one: Credentials, other: Credentials): boolean =>
-  one.clientKey === other.clientKey && Redacted.value(one.clientSecret) === Redacted.value(other.clientSecret)
 
 const isUnanswered = (error: AioRpcError | AioWireError): boolean =>
   error._tag === "AioRpcError" &&
@@ -177,7 +170,7 @@ export const make = (options: Options, connection: Connection.Service) => {
   const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AioRpcError | AioWireError> =>
     call("renew", Methods.auth.renewToken, {}, token.value)
 
-  return { authenticate, renew }
+  return { readCredentials: readCredentials(options), authenticate, renew }
 }
 
 export type TokenAcquisition = ReturnType<typeof make>

@@ -1,0 +1,137 @@
+/** The shell of `core/auth/TokenAcquirer`: does what it decides, once for all callers. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as TokenAcquirer from "../../core/auth/TokenAcquirer.js"
+import * as ServerStatus from "../../grpc/client/ServerStatus.js"
+import * as Background from "../../internal/background.js"
+import * as Logs from "../../internal/logs.js"
+import * as SingleFlight from "../../internal/singleFlight.js"
+import type { AccessToken } from "../../schemas/AccessToken.js"
+import { AioRpcError, type RegistryError } from "../../schemas/AioError.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Annotations from "../../telemetry/Annotations.js"
+import type { TokenAcquisition } from "./TokenAcquisition.js"
+import type { TokenCell } from "./TokenCell.js"
+
+const closed = new AioRpcError({
+  method: "ClientAuthService/RenewToken",
+  code: StatusCode.CANCELLED,
+  details: "the Auth layer was closed while a token was being acquired"
+})
+
+const kindOf = (error: RegistryError): "Rejected" | "Burdened" | "Harmless" => {
+  if (error._tag === "AioCredentialsRejected") return "Rejected"
+  const isBurden =
+    error._tag === "AioRpcError" &&
+    (error.code === StatusCode.INTERNAL ||
+      error.code === StatusCode.UNAVAILABLE ||
+      error.code === StatusCode.DEADLINE_EXCEEDED) &&
+    ServerStatus.wasSent(error)
+  return isBurden ? "Burdened" : "Harmless"
+}
+
+/**
+ * Acquires the next token. One acquisition at a time: all who ask meanwhile wait for the same one, and an interruption ends
+ * the waiting alone.
+ */
+export const make = (
+  { authenticate, readCredentials, renew }: TokenAcquisition,
+  cell: TokenCell
+): Effect.Effect<Effect.Effect<AccessToken, RegistryError>, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const drive = (event: TokenAcquirer.Event): Effect.Effect<AccessToken, RegistryError> =>
+      Effect.suspend(() => perform(cell.unsafeStep(event)))
+
+    const perform = (action: TokenAcquirer.Action | undefined): Effect.Effect<AccessToken, RegistryError> => {
+      switch (action?._tag) {
+        case "ReadCredentials":
+          return Effect.matchEffect(readCredentials, {
+            onSuccess: (credentials) => drive({ _tag: "CredentialsRead", credentials }),
+            onFailure: (error) => drive({ _tag: "CredentialsUnread", error })
+          })
+        case "Renew":
+          return Effect.matchEffect(renew(action.token), {
+            onSuccess: (life) => drive({ _tag: "Renewed", life }),
+            onFailure: (error) => drive({ _tag: "RenewalFailed", error })
+          })
+        case "WaitFor":
+          return Effect.delay(drive({ _tag: "PauseOver" }), Duration.millis(action.millis))
+        case "Authenticate":
+          return send(action.credentials)
+        case "Answer":
+          return Effect.succeed(action.token)
+        case "FailWith":
+          return Effect.fail(action.error)
+        default:
+          return Effect.dieMessage("a token is being acquired already")
+      }
+    }
+
+    const send = (of: TokenAcquirer.Credentials) =>
+      Effect.matchEffect(authenticate(of), {
+        onSuccess: (life) => Effect.flatMap(Random.next, (random) => drive({ _tag: "Authenticated", life, random })),
+        onFailure: (error) =>
+          Effect.flatMap(Random.next, (random) => {
+            const kind = kindOf(error)
+            const next = drive({ _tag: "AuthenticationFailed", kind, of, error, random })
+            return kind === "Rejected" ? Effect.zipRight(Logs.warning(error.message), next) : next
+          })
+      })
+
+    // Token refresh is a cached `Effect.cachedWithTTL`, in the variant that can also forget: one acquisition a second at most,
+    // whose answer, failure or not, is kept for that second. Around it, and why:
+    // - `pace` decides by the monotonic clock whether to ask the cache, which counts by the wall clock: set back by a day,
+    //   that would give one answer for a day;
+    // - a single flight runs it in a fiber of this layer. The cache alone begins again for the next caller when one is
+    //   interrupted: three callers with short timeouts make three runs;
+    // - how long a token lives is for the core. The cache has one TTL for all, counted from the begin of the call, and
+    //   giving a value takes a lock: 14 µs, against a plain field (see `AuthClient`).
+    const [remembered, forget] = yield* Effect.cachedInvalidateWithTTL(
+      drive({ _tag: "TokenWanted" }),
+      Duration.millis(cell.unsafeState().policy.acquireIntervalMillis)
+    )
+    const run = Effect.suspend(() => {
+      const millis = TokenAcquirer.pace(cell.unsafeState(), cell.unsafeNow())
+      if (millis === undefined) return remembered
+      const next = Effect.zipRight(forget, remembered)
+      return millis === 0 ? next : Effect.delay(next, Duration.millis(millis))
+    })
+    const broken = Effect.sync(() => cell.unsafeStep({ _tag: "Broken" }))
+    return SingleFlight.make({ scope: yield* Effect.scope, closed, run: Effect.onExit(run, () => broken) })
+  })
+
+/**
+ * Begins a renewal that no caller waits for, unless one runs: repeated, with backoff, until it succeeds or the token is at
+ * its end.
+ */
+export const makeUnsafeRenew = (
+  acquire: Effect.Effect<AccessToken, RegistryError>,
+  cell: TokenCell
+): Effect.Effect<() => void, never, Scope.Scope> => {
+  const perform = (action: TokenAcquirer.Action | undefined): Effect.Effect<void> =>
+    action?._tag === "RenewInBackground"
+      ? renew
+      : action?._tag === "WaitFor"
+        ? Effect.delay(step({ _tag: "RetryDue" }), Duration.millis(action.millis))
+        : Effect.void
+  const step = (event: TokenAcquirer.Event) => Effect.suspend(() => perform(cell.unsafeStep(event)))
+  const renew = Effect.catchAllCause(Effect.asVoid(acquire), (cause) =>
+    Effect.zipRight(
+      Effect.logDebug("the token could not be renewed yet", cause),
+      Effect.flatMap(Random.next, (random) => step({ _tag: "BackgroundFailed", random }))
+    )
+  )
+  const ended = Effect.sync(() => cell.unsafeStep({ _tag: "BackgroundEnded" }))
+  return Effect.map(Background.makeUnsafeFork, (unsafeFork) => () => {
+    if (cell.unsafeState().renewal !== undefined) return
+    unsafeFork(
+      perform(cell.unsafeStep({ _tag: "RenewalDue" })).pipe(
+        Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
+        Effect.ensuring(ended),
+        Annotations.from("AuthClient")
+      )
+    )
+  })
+}
