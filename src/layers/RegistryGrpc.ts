@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Arr from "effect/Array"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -60,20 +61,13 @@ export interface Options {
   readonly retries?: RetryPolicy.RetryPolicy | undefined
 }
 
-/** Many instances lack the same field, if any: each is counted, and the metric is told once of all of them. */
+/** Many instances lack the same field: its metric is updated once. */
 const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
-  const counts = new Map<string, { readonly labels: Metric.Labels; count: number }>()
-  for (const { field, protoMessage } of skipped) {
-    const key = `${protoMessage}.${field}`
-    const known = counts.get(key)
-    if (known !== undefined) known.count++
-    else
-      counts.set(key, {
-        labels: Labels.decodeSkips(protoMessage, field),
-        count: 1
-      })
+  const byField = Arr.groupBy(skipped, ({ field, protoMessage }) => `${protoMessage}.${field}`)
+  for (const group of Object.values(byField)) {
+    const [{ field, protoMessage }] = group
+    Metric.unsafeUpdate(Metrics.decodeSkips, group.length, Labels.decodeSkips(protoMessage, field))
   }
-  for (const { count, labels } of counts.values()) Metric.unsafeUpdate(Metrics.decodeSkips, count, labels)
 }
 
 const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
@@ -90,14 +84,14 @@ const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effec
   return skipped.length === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
 }
 
-// Their answers hold as many instances as there are: bytes to begin with, which a large registry fills by the megabyte.
+// Their answers hold all instances, megabytes of a large registry: decoded from bytes.
 const listServices = Methods.inBytes(Methods.registry.listServices)
 const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
 
-/** Putting the pieces of a large answer together has already taken grpc-js some milliseconds when it is handed out. */
+/** From this size on the first slice waits a turn: joining the chunks has taken grpc-js some milliseconds already. */
 const LARGE_BYTES = 1024 * 1024
 
-/** In slices, so that beats and calls go on meanwhile. */
+/** In slices, so that heartbeats and calls go on meanwhile. */
 const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
   Effect.suspend(() => {
     const reading = read(bytes)
@@ -240,10 +234,10 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       (options: HeartbeatOptions | undefined) =>
       <E, R>(
         token: AccessToken,
-        beats: Stream.Stream<LeaseKey, E, R>
+        keys: Stream.Stream<LeaseKey, E, R>
       ): Stream.Stream<HeartbeatAck, E | RegistryError, R> =>
         Pulls.mapEffect(
-          connection.bidiCall(Methods.registry.heartbeatStream, token.value, beats, Wire.encodeLeaseKey, options),
+          connection.bidiCall(Methods.registry.heartbeatStream, token.value, keys, Wire.encodeLeaseKey, options),
           toAcks
         )
 
@@ -275,7 +269,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key), () =>
           Effect.asVoid(PubSub.publish(deregistered, key))
         ),
-      heartbeats: (beats, options) => TokenReplay.stream(auth, beats, openHeartbeats(options))
+      heartbeats: (keys, options) => TokenReplay.stream(auth, keys, openHeartbeats(options))
     }
     return RegistryPort.attach(registry, {
       reconnects: connection.reconnects,

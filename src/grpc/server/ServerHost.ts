@@ -98,24 +98,29 @@ interface Cancellable {
   readonly on: (event: "cancelled", listener: () => void) => unknown
 }
 
-/** Answers the client however the call ends: a handler may be interrupted from within. */
-const told = <A, R>(
+/**
+ * Runs the answer to a call, and tells the client how it ended: a handler may be interrupted from within. Interrupted when the
+ * client cancels.
+ */
+const answer = <A, R>(
+  run: Run<R>,
+  path: string,
   call: Cancellable,
-  answer: Effect.Effect<A, Failure, R>,
+  effect: Effect.Effect<A, Failure, R>,
   tell: { readonly onSuccess: (response: A) => void; readonly onFailure: (failure: Failure) => void }
-): Effect.Effect<void, never, R> =>
-  answer.pipe(
-    Effect.onExit((exit) =>
-      Effect.sync(() => {
-        if (Exit.isSuccess(exit)) tell.onSuccess(exit.value)
-        else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
-      })
-    ),
-    // The client has its answer; a fiber that fails would be logged as unhandled.
-    Effect.ignore
+): void => {
+  const fiber = run(
+    answering(path, effect).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit)) tell.onSuccess(exit.value)
+          else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
+        })
+      ),
+      // The client has its answer; a fiber that fails would be logged as unhandled.
+      Effect.ignore
+    )
   )
-
-const interruptOnCancel = (call: Cancellable, fiber: Fiber): void => {
   call.on("cancelled", () => Fibers.unsafeInterrupt(fiber))
 }
 
@@ -131,23 +136,14 @@ export const unary = <Request extends object, Response extends object, R>(
   register: (server, run, guard) => {
     const respond: Grpc.handleUnaryCall<Request, Response> = (call, callback) => {
       const headers = headersOf(call.metadata)
-      const fiber = run(
-        told(
-          call,
-          answering(
-            method.path,
-            Effect.zipRight(
-              Effect.suspend(() => guard(method.path, headers)),
-              Effect.suspend(() => handle(call.request, headers))
-            )
-          ),
-          {
-            onFailure: (failure) => callback(failure, null),
-            onSuccess: (response) => callback(null, response)
-          }
-        )
+      const checked = Effect.zipRight(
+        Effect.suspend(() => guard(method.path, headers)),
+        Effect.suspend(() => handle(call.request, headers))
       )
-      interruptOnCancel(call, fiber)
+      answer(run, method.path, call, checked, {
+        onFailure: (failure) => callback(failure, null),
+        onSuccess: (response) => callback(null, response)
+      })
     }
     const { deserialize, serialize } = serverSide(method)
     server.register(method.path, respond, serialize, deserialize, "unary")
@@ -212,22 +208,14 @@ export const bidi = <Request extends object, Response extends object, R>(
         request = yield* nextMessage(call)
       }
     })
-    const respond: Grpc.handleBidiStreamingCall<Request, Response> = (call) => {
-      const fiber = run(
-        told(
-          call,
-          answering(
-            method.path,
-            Effect.suspend(() => serve(call))
-          ),
-          {
-            onFailure: (failure) => void call.emit("error", failure),
-            onSuccess: () => void call.end()
-          }
-        )
+    const respond: Grpc.handleBidiStreamingCall<Request, Response> = (call) =>
+      answer(
+        run,
+        method.path,
+        call,
+        Effect.suspend(() => serve(call)),
+        { onFailure: (failure) => void call.emit("error", failure), onSuccess: () => void call.end() }
       )
-      interruptOnCancel(call, fiber)
-    }
     const { deserialize, serialize } = serverSide(method)
     server.register(method.path, respond, serialize, deserialize, "bidi")
   }
@@ -245,11 +233,10 @@ const guarded = <R>(
     const held = Object.entries(implementation).map(([name, handle]) => {
       const respond: Grpc.handleBidiStreamingCall<unknown, unknown> = (call) => {
         const path = call.getPath()
-        const check = told(call, answering(path, guard(path, headersOf(call.metadata))), {
+        answer(run, path, call, guard(path, headersOf(call.metadata)), {
           onFailure: (failure) => void call.emit("error", failure),
           onSuccess: () => Reflect.apply(handle, implementation, [call])
         })
-        interruptOnCancel(call, run(check))
       }
       return [name, respond] as const
     })
