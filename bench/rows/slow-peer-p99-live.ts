@@ -47,14 +47,14 @@ const contestant = (strategy: Strategy): Contestant => ({
         request.once("error", (error) => resume(Effect.fail(error)))
       })
     )
-    const dice = new PCGRandom(2)
+    const random = new PCGRandom(2)
     return async (operations) => {
       const millis: Array<number> = []
       const calls: Array<Promise<void>> = []
       let dueAt = performance.now()
       for (let i = 0; i < operations; i++) {
         // Calls come at random, however long those before them take.
-        dueAt -= (1_000 / RATE) * Math.log(1 - dice.number())
+        dueAt -= (1_000 / RATE) * Math.log(1 - random.number())
         const early = dueAt - performance.now()
         if (early > 0) await sleep(early)
         const startedAt = performance.now()

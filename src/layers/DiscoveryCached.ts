@@ -19,7 +19,7 @@ import * as StaticInstances from "../schemas/StaticInstances.js"
 import { Discovery } from "../services/Discovery.js"
 import type { Registry, RegistryError } from "../services/Registry.js"
 import * as Balancers from "./balancing/Balancers.js"
-import * as Choosing from "./balancing/BalancingOptions.js"
+import * as BalancingOptions from "./balancing/BalancingOptions.js"
 import * as ClientHandle from "./balancing/ClientHandle.js"
 import * as Failover from "./balancing/Failover.js"
 import * as Lookup from "./view/Lookup.js"
@@ -33,7 +33,7 @@ export type { HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOpt
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Choosing.Options {
+export interface Options extends BalancingOptions.Options {
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
   readonly env: string
   /**
@@ -121,7 +121,7 @@ interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly snapshot: Snapshot.Settings | undefined
   readonly startup: Startup.Settings | undefined
-  readonly choosing: Balancers.Settings
+  readonly balancing: Balancers.Settings
 }
 
 const snapshotOf = ({
@@ -169,7 +169,7 @@ const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Eith
     statics: StaticInstances.make("static", options.static ?? []),
     snapshot: snapshotOf(options),
     startup: Startup.settings(startup),
-    choosing: Choosing.settings(options)
+    balancing: BalancingOptions.settings(options)
   })
 
 /**
@@ -203,7 +203,7 @@ export function make(
     )
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const lookup = Lookup.make(keeper, settings)
-    const balancers = yield* Balancers.make(keeper, lookup, settings.choosing)
+    const balancers = yield* Balancers.make(keeper, lookup, settings.balancing)
     if (settings.startup !== undefined) yield* Startup.wait(lookup.first, settings.startup)
     const { refresh, resolve, watch } = lookup
     const { explain, pick, pickScoped } = balancers

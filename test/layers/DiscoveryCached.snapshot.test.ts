@@ -83,7 +83,7 @@ const aSnapshot = Effect.gen(function* () {
   return disk
 })
 
-/** With dice that fall the same each time. */
+/** With the same random numbers each time. */
 const given = (what: string, body: Effect.Effect<void, unknown, Scope.Scope>) =>
   it.scoped(what, () => Effect.withRandom(body, Random.make("seed")))
 

@@ -13,7 +13,7 @@ export interface World {
   readonly discovery: Discovery.Service
 }
 
-/** A layer over a scripted registry, on the test's clock, with dice that fall the same each time. */
+/** A layer over a scripted registry, on the test's clock, with the same random numbers each time. */
 export const given = (
   name: string,
   body: (world: World) => Effect.Effect<void, unknown, Scope.Scope>,

@@ -14,7 +14,7 @@ import type { ServiceBalancer } from "../balancing/ServiceBalancer.js"
 /** Changed in single synchronous steps only, which no other fiber can come between: that is why there is no lock. */
 export interface ProjectView {
   view: View.View
-  /** The chooser's own, by service: kept here so that a pick needs no second look-up. Dropped with the cell. */
+  /** By service name. Kept here so that a pick needs no second look-up. Dropped with the view. */
   readonly balancers: Map<string, ServiceBalancer>
   /** The services that somebody was answered for lately. */
   readonly uses: Map<string, Use>
