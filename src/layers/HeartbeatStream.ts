@@ -23,7 +23,7 @@ import * as HeartbeatSettings from "./lease/HeartbeatSettings.js"
 import * as HostDetection from "./lease/HostDetection.js"
 import * as LeaseEntry from "./lease/LeaseEntry.js"
 import * as LeaseKeeper from "./lease/LeaseKeeper.js"
-import * as RegistrationHandle from "./lease/RegistrationHandle.js"
+import { RegistrationHandle } from "./lease/RegistrationHandle.js"
 import * as RegistryPort from "./RegistryPort.js"
 
 export type { Options } from "./lease/HeartbeatSettings.js"
@@ -90,21 +90,19 @@ export const make = (
 
     return {
       registerSelf: (registration) =>
-        Effect.flatMap(checked(registration), (one) =>
-          Effect.as(start([one]), RegistrationHandle.registration(keeper, one[0]))
-        ),
+        Effect.flatMap(checked(registration), (one) => Effect.as(start([one]), new RegistrationHandle(keeper, one[0]))),
       registerAll: (registrations) =>
         Effect.flatMap(Effect.forEach(registrations, checked), (all) =>
           Effect.as(
             start(all),
-            all.map(([entry]) => RegistrationHandle.registration(keeper, entry))
+            all.map(([entry]) => new RegistrationHandle(keeper, entry))
           )
         ),
       keepAlive: (lease) =>
         Effect.gen(function* () {
           const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
           yield* keep([entry])
-          return RegistrationHandle.keptLease(keeper, entry)
+          return new RegistrationHandle(keeper, entry)
         })
     }
   })

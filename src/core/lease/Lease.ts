@@ -147,16 +147,10 @@ export const heartbeatRetryDelay = (
   failures: number,
   random: number,
   timing: LeaseTiming.Timing = LeaseTiming.defaults
-): number =>
-  Backoff.delayMillis(
-    {
-      base: timing.heartbeatRetryDelay,
-      factor: 1.6,
-      cap: Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
-    },
-    failures,
-    random
-  )
+): number => {
+  const cap = Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
+  return Backoff.delayMillis({ base: timing.heartbeatRetryDelay, factor: 1.6, cap }, failures, random)
+}
 
 /** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
 export const make = (options: {

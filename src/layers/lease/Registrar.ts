@@ -49,15 +49,6 @@ const isBroken = (error: AioError): boolean => error._tag === "AioRpcError" && e
 const isUncertain = (error: AioError): boolean =>
   isOverdue(error) || isBroken(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
 
-const registerMethod = "RegistryService/RegisterInstance"
-
-const overdue = (millis: number) =>
-  new AioRpcError({
-    method: registerMethod,
-    code: StatusCode.DEADLINE_EXCEEDED,
-    details: `no answer within ${Duration.format(Duration.millis(millis))}`
-  })
-
 /** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
@@ -90,6 +81,15 @@ export const make = (
   localHost: Effect.Effect<string, RegistryError>
 ): Registrar => {
   const now = () => Monotonic.unsafeNow(clock)
+  const timely = Effect.timeoutFail({
+    duration: settings.registerTimeout,
+    onTimeout: () =>
+      new AioRpcError({
+        method: "RegistryService/RegisterInstance",
+        code: StatusCode.DEADLINE_EXCEEDED,
+        details: `no answer within ${Duration.format(Duration.millis(settings.registerTimeout))}`
+      })
+  })
 
   // If it was interrupted or not answered in time, the server may still carry it out until its deadline.
   const noteOutcome = (entry: LeaseEntry.LeaseEntry, until: number) => (exit: Exit.Exit<unknown, RegistryError>) =>
@@ -120,13 +120,9 @@ export const make = (
       entry.serviceId = serviceId
       const until = now() + settings.registerTimeout
       entry.sending = true
-      yield* registry.registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId)).pipe(
-        Effect.timeoutFail({
-          duration: settings.registerTimeout,
-          onTimeout: () => overdue(settings.registerTimeout)
-        }),
-        Effect.onExit(noteOutcome(entry, until))
-      )
+      yield* registry
+        .registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId))
+        .pipe(timely, Effect.onExit(noteOutcome(entry, until)))
     })
 
   const deregister = (key: LeaseKey, timeout: number) =>
@@ -178,12 +174,7 @@ export const make = (
         const from = entry.instanceKey
         const key = LeaseEntry.keyOf(entry)
         if (reason === "dead_key" && key !== undefined) {
-          yield* registry.deregisterInstance(key).pipe(
-            Effect.timeoutFail({
-              duration: settings.registerTimeout,
-              onTimeout: () => overdue(settings.registerTimeout)
-            })
-          )
+          yield* timely(registry.deregisterInstance(key))
         }
         const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
         entry.instanceKey = to

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import type { KeptLease, LeaseEvent, LeaseState, Registration } from "../../services/Heartbeat.js"
+import type { LeaseEvent, LeaseState, Registration } from "../../services/Heartbeat.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { LeaseKeeper } from "./LeaseKeeper.js"
 
@@ -30,7 +30,7 @@ const notes = (entry: LeaseEntry.LeaseEntry): Stream.Stream<LeaseEntry.LeaseNote
   ).pipe(Stream.takeUntil((note) => note === "Stopped"))
 
 /** Its effects are made when they are asked for: each takes about 1 KiB, and few of ten thousand leases are watched. */
-class RegistrationHandle implements Registration {
+export class RegistrationHandle implements Registration {
   readonly #keeper: LeaseKeeper
   readonly #entry: LeaseEntry.LeaseEntry
 
@@ -83,9 +83,3 @@ class RegistrationHandle implements Registration {
     )
   }
 }
-
-export const keptLease = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): KeptLease =>
-  new RegistrationHandle(keeper, entry)
-
-export const registration = (keeper: LeaseKeeper, entry: LeaseEntry.LeaseEntry): Registration =>
-  new RegistrationHandle(keeper, entry)

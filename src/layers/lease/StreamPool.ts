@@ -208,10 +208,10 @@ export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
         return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
       })
 
-    const leave = (stream: HeartbeatChannel) => Effect.sync(() => move([stream]))
-
     const serve = (stream: HeartbeatChannel): Effect.Effect<void> =>
-      Pulls.forEach(registry.heartbeats(stream.keys, { onLeave: leave(stream) }), (acks) => onAcks(stream, acks)).pipe(
+      Pulls.forEach(registry.heartbeats(stream.keys, { onLeave: Effect.sync(() => move([stream])) }), (acks) =>
+        onAcks(stream, acks)
+      ).pipe(
         Effect.raceFirst(stream.watch),
         Effect.raceFirst(stream.closed),
         Effect.onExit((exit) => ended(stream, exit)),
