@@ -1,5 +1,5 @@
 /**
- * `Auth` without a server: tokens that nobody checks, for tests.
+ * `Auth` without a server: tokens that are not checked, for tests.
  *
  * @since 0.1.0
  */
@@ -21,8 +21,8 @@ export interface Options {
 }
 
 /**
- * Mints tokens synchronously, so that nothing leaves the JavaScript thread and `TestClock` never waits for it. A token
- * is replaced when it has been invalidated or has expired.
+ * Mints tokens synchronously: nothing leaves the JavaScript thread, so `TestClock` never waits. A token is replaced when it
+ * was invalidated or has expired.
  *
  * @since 0.1.0
  * @category constructors

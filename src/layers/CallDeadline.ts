@@ -5,14 +5,14 @@ import * as Effect from "effect/Effect"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as Fibers from "../internal/fibers.js"
 
-/** How long a call may take where it is set; the layer's own deadline elsewhere. */
+/** How long a call may take; `undefined` for the deadline of its layer. */
 export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/CallDeadline", {
   defaultValue: (): Duration.Duration | undefined => undefined
 }) {}
 
 /**
- * Tells a call that begins now when it has to be over: by its own deadline, given here or by {@link withDeadline}, or else
- * by the layer's. One step for all of it, since every call takes it.
+ * Gives a call that begins now its deadline: its own, given here or by {@link withDeadline}, or else the layer's. One step
+ * for all of it, since every call takes it.
  */
 export const within = <A, E>(
   layerMillis: number,
@@ -25,8 +25,8 @@ export const within = <A, E>(
   })
 
 /**
- * Gives the calls of `Registry`, and those of `Aio.unary`, within an effect a deadline of their own, shorter or longer than the layer's: token, all
- * attempts and answer included. `registry.listServices().pipe(Aio.withDeadline("2 seconds"))`.
+ * Gives the calls of `Registry` and of `Aio.unary` in an effect a deadline of their own, shorter or longer than the layer's. It
+ * includes the token, all attempts and the answer. `registry.listServices().pipe(Aio.withDeadline("2 seconds"))`.
  *
  * @since 0.1.0
  * @category combinators

@@ -1,6 +1,6 @@
 /**
- * Where the client key and secret come from. A plain value is enough for most; an effect is run for each authentication, so
- * that a rotated secret needs no restart.
+ * Where the client key and secret come from. A plain value is enough for most programs. An effect is run for each
+ * authentication, so that a rotated secret needs no restart.
  *
  * @since 0.1.0
  */
@@ -12,7 +12,7 @@ import type { AioConfigError } from "../schemas/AioError.js"
 import * as TextFile from "../schemas/TextFile.js"
 
 /**
- * The text of a file, without white space around it, read anew each time. Fails with `AioConfigError` where the file cannot
+ * The text of a file, without white space around it, read anew each time. Fails with `AioConfigError` if the file cannot
  * be read or is empty.
  *
  * @since 0.1.0
@@ -30,7 +30,7 @@ export const secretFromFile: (path: string) => Effect.Effect<Redacted.Redacted, 
   TextFile.secretFromFile
 
 /**
- * A value of Effect's `Config`, asked for anew each time.
+ * A value of Effect's `Config`, read anew each time.
  *
  * @since 0.1.0
  * @category constructors

@@ -1,5 +1,5 @@
 /**
- * Calls that this library knows nothing of, over its connection and with its token: AIO's other services, or your own.
+ * Calls of any service, over this library's connection and with its token: AIO's other services, or your own.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -36,7 +36,8 @@ const nameOf = (path: string): string => {
 /**
  * An rpc of any service behind the same address, by the definition that `@grpc/proto-loader` or a generator made: with the
  * channel, the token (renewed, and replayed once if refused), the deadline, the span, the metric and the errors of
- * `Registry`. A definition of a stream is `AioConfigError`. Not retried, since only you know whether it may be repeated. Interrupting it cancels the call.
+ * `Registry`. A definition of a stream is `AioConfigError`. Not retried, since only you know whether it may be repeated.
+ * Interrupting it cancels the call.
  *
  * @since 0.1.0
  * @category combinators
@@ -93,12 +94,10 @@ const asItIs = <A, E>(): TokenReplay.Handlers<A, E, A, E | RegistryError> => ({
 
 const runner =
   (auth: TokenPort.TokenPort): AuthorizedCall.Runner =>
-  ({ deadline, isRepeatable, method }, attempt) => {
-    const state = { deadline, method: nameOf(method) }
-    return Effect.suspend(() =>
-      isRepeatable ? TokenReplay.unary(auth, state, attempt, asItIs()) : TokenReplay.once(auth, state, attempt)
+  ({ deadline, isRepeatable, method }, attempt) =>
+    Effect.suspend(() =>
+      TokenReplay.unary(auth, { deadline, method: nameOf(method), isOnce: !isRepeatable }, attempt, asItIs())
     )
-  }
 
 /**
  * Call credentials for a grpc-js client of your own. Combine them with a channel's TLS credentials: given to a single call
@@ -112,9 +111,9 @@ export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> =
 )
 
 /**
- * An interceptor for a grpc-js client of your own: adds the token, which it fetches within the call's deadline, and does
- * what `Registry` does when it is refused: the call is sent once more with another one. But for calls that send a stream,
- * since what has been sent is not kept: their token is dropped, and the call fails.
+ * An interceptor for a grpc-js client of your own: adds the token, which it fetches within the call's deadline. If the token
+ * is refused, the call is sent once more with another one. A call that sends a stream fails instead, since what it sent is
+ * not kept; its token is dropped.
  *
  * Use it over TLS or on loopback: it cannot see what the channel is. Interceptors given to a single call replace it;
  * {@link clientOptions} is not replaced.
@@ -133,9 +132,9 @@ export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.
  * const client = new ConfigCentreClient("shared", credentials.createInsecure(), yield* Aio.clientOptions)
  * ```
  *
- * Address and credentials given beside them are not used: the channel is the layer's, and ends with it. A unary call that
- * is given no deadline has the layer's. Interceptors of your own belong to the calls: grpc-js asks those of the whole client
- * for nothing where a call has some, as each of these has.
+ * Address and credentials given beside them are not used: the channel is the layer's, and ends with it. A unary call without
+ * a deadline has the layer's. Give interceptors of your own to the calls: grpc-js ignores those of the client when a call has
+ * some, and each of these calls has.
  *
  * @since 0.1.0
  * @category plain clients
@@ -154,7 +153,7 @@ export const clientOptions: Effect.Effect<grpc.ClientOptions, never, Connection 
         providers.length === 0
           ? { interceptors: [ours, ...interceptors] }
           : { interceptor_providers: [() => ours, ...providers] }
-      // A stream lasts as long as it likes.
+      // A stream may last.
       const mayLast = methodDefinition.requestStream || methodDefinition.responseStream
       const deadline = callOptions.deadline ?? (mayLast ? undefined : Deadline.after(deadlineMillis))
       return {

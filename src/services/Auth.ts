@@ -9,10 +9,10 @@ import type { AccessToken } from "../schemas/AccessToken.js"
 import type { RegistryError } from "../schemas/AioError.js"
 
 /**
- * Gives the token that every other call carries, and renews it before it expires. However many callers ask at once, the
- * registry is asked once.
+ * Gives the token that every other call carries, and renews it before it expires. All callers that ask at once cause one
+ * call.
  *
- * Kept by `AuthClient` (a real registry) and `AuthMemory` (tests).
+ * Provided by `AuthClient` (a real registry) and `AuthMemory` (tests). A fake of your own needs these two methods.
  *
  * @since 0.1.0
  * @category tags
@@ -29,8 +29,8 @@ export declare namespace Auth {
    */
   export interface Service {
     /**
-     * The present token. At once while it is fresh, also while a renewal runs in the background; waits only where there
-     * is none, or where its last seconds have begun. Interrupting a wait disturbs no other caller.
+     * The current token. At once while it is fresh, also while a renewal runs in the background; waits only if there is
+     * none, or if its last seconds have begun. Interrupting a wait disturbs no other caller.
      */
     readonly token: Effect.Effect<AccessToken, RegistryError>
     /**

@@ -15,7 +15,7 @@ import type { NewService, Service, ServiceWithInstances } from "../schemas/Servi
  * What the registry can be asked, in domain types, with typed errors and without policy: nothing is cached, nothing is
  * kept alive. `Heartbeat` and `Discovery` are built on it, and most programs want those.
  *
- * Kept by `RegistryGrpc` (a real registry) and `RegistryMemory` (tests).
+ * Provided by `RegistryGrpc` (a real registry) and `RegistryMemory` (tests).
  *
  * Every call is validated before it is sent (`AioConfigError` names the field), carries a deadline, and is cancelled on
  * the wire when it is interrupted.
@@ -47,19 +47,19 @@ export declare namespace Registry {
     /** One service with its online instances of every env. An unknown id is `NOT_FOUND` (see `isNotFound`). */
     readonly getService: (id: ServiceId) => Effect.Effect<ServiceWithInstances, RegistryError>
     /**
-     * Registers, or replaces the record of the same key. The lease begins now; without a beat it is gone after `ttl`. An
+     * Registers, or replaces the record of the same key. The lease begins now; without a heartbeat it is gone after `ttl`. An
      * unknown service is `NOT_FOUND`.
      */
     readonly registerInstance: (instance: NewInstance) => Effect.Effect<Lease, RegistryError>
     /** Ends a lease. Succeeds for a lease that does not exist. The real server never revives a key after this. */
     readonly deregisterInstance: (key: LeaseKey) => Effect.Effect<void, RegistryError>
     /**
-     * Beats, answered in their order, on one rpc that lasts as long as the stream is consumed. Ends when `beats` ends and
-     * all have been answered; fails when the rpc does. Beats are read as fast as the transport takes them, answers as
+     * Heartbeats, answered in their order, on one rpc that lasts as long as the stream is consumed. Ends when `keys` ends
+     * and all have been answered; fails when the rpc does. Keys are read as fast as the transport takes them, answers as
      * fast as they are consumed.
      */
     readonly heartbeats: <E, R>(
-      beats: Stream.Stream<LeaseKey, E, R>,
+      keys: Stream.Stream<LeaseKey, E, R>,
       options?: HeartbeatOptions
     ) => Stream.Stream<HeartbeatAck, E | RegistryError, R>
   }
@@ -71,8 +71,8 @@ export declare namespace Registry {
  */
 export interface HeartbeatOptions {
   /**
-   * Run once when the stream had better be left for another one. It goes on meanwhile: a replica that is being stopped
-   * gracefully answers its open streams for ever, and cannot end before they do.
+   * Run once when the stream should be left for another one. It goes on meanwhile: a replica that shuts down gracefully
+   * answers its open streams, and ends only after they do.
    */
   readonly onLeave?: Effect.Effect<void> | undefined
 }
@@ -99,9 +99,9 @@ export interface ServiceFilter {
 }
 
 /**
- * The answer to one beat. `sentAt` (when the beat was handed to the transport) and `receivedAt` are monotonic
+ * The answer to one heartbeat. `sentAt` (when it was handed to the transport) and `receivedAt` are monotonic
  * milliseconds, comparable with each other and with nothing else. `expiresAt` is the server's: milliseconds since the
- * epoch, or 0 where the lease was **not** renewed.
+ * epoch, or 0 if the lease was **not** renewed.
  *
  * @since 0.1.0
  * @category models

@@ -1,8 +1,8 @@
 /**
- * When a token is used, renewed and waited for: the decisions, without clock, fiber or rpc.
+ * When a token is used, renewed and waited for.
  *
- * All instants are monotonic milliseconds: the server's clock and ours need not agree, and only the length of the token's
- * life is taken from the server.
+ * Times are monotonic milliseconds. The server's clock and ours need not agree: only the length of the token's life is taken
+ * from the server.
  */
 import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
@@ -29,9 +29,8 @@ export type Options = Pick<
 >
 
 /**
- * The plan for a token that was asked for at `sentAt` and lives `lifetimeMillis`. Counted from the request rather than the
- * answer: the token cannot be older than that. `random` (0 to 1) spreads the refreshes of a fleet over the window
- * (U[0.8, 1] of it by default).
+ * The life of a token that was asked for at `sentAt` and lives `lifetimeMillis`: counted from the request, since the token
+ * cannot be older. `random` (0 to 1) spreads the renewals of a fleet over the window (U[0.8, 1] of it by default).
  */
 export const make = (
   token: AccessToken,
@@ -54,12 +53,12 @@ export const make = (
 export const decide = (life: TokenLife | undefined, now: number): Decision =>
   life === undefined || now >= life.waitAt ? "Wait" : now >= life.refreshAt ? "RenewInBackground" : "Use"
 
-/** Has the token not expired? Then it can be renewed, and will be taken until another one is there. */
+/** Not expired: it can be renewed, and is used until another one is there. */
 export const isAlive = (life: TokenLife | undefined, now: number): life is TokenLife =>
   life !== undefined && now < life.expiresAt
 
 /**
- * How long to wait after the n-th failed background renewal in a row (from 0): doubling, with full jitter, so that a fleet
+ * The wait after so many failed background renewals in a row before this one: doubling, with full jitter, so that a fleet
  * does not come back in step.
  */
 export const retryDelayMillis = (
@@ -70,9 +69,8 @@ export const retryDelayMillis = (
   Backoff.delayMillis({ base: options.retryDelayMillis, factor: 2, cap: options.maxRetryDelayMillis }, failures, random)
 
 /**
- * How long to wait before a token that was refused is tried once more: a replica whose clock is behind that of the one
- * that issued it refuses it (`nbf`), and takes it a moment later. `undefined` where the token is too old for that to be
- * the reason.
+ * How long to wait before a refused token is tried once more: a replica whose clock is behind the issuer's refuses it (`nbf`)
+ * and accepts it a moment later. `undefined` if the token is too old for that to be the reason.
  */
 export const secondTryMillis = (
   token: AccessToken,
@@ -81,8 +79,8 @@ export const secondTryMillis = (
 ): number | undefined => (now - token.acquiredAt < options.youngAgeMillis ? options.youngDelayMillis : undefined)
 
 /**
- * The longest life of a token that is believed: ten years. What says more was written in milliseconds where seconds were
- * meant, and would be used until a server refuses it.
+ * The longest life of a token that is believed: ten years. A longer one was written in milliseconds, not seconds, and would
+ * be used until a server refuses it.
  */
 export const LONGEST_LIFE_MILLIS = 10 * 365 * 24 * 60 * 60 * 1_000
 
@@ -92,8 +90,8 @@ const Claims = Schemas.json(
 const decodeClaims = Schemas.decoder(Claims)
 
 /**
- * What a token says of its own life, in milliseconds: its length, and when the server's clock stood at its issue. `None`
- * of it where the token is no JWT, or one without `exp` and `iat`.
+ * What a token says of its own life, in milliseconds: its length, and the server's time of issue. `undefined` if the token is
+ * no JWT, or one without `exp` and `iat`.
  */
 export const claims = (
   token: string

@@ -37,7 +37,7 @@ const required = (field: string, value: string): Effect.Effect<void, AioConfigEr
         new AioConfigError({ field, problem: "is empty", expected: "the value that the control plane issued" })
       )
 
-// What a source throws may quote what it read: `JSON.parse` does. Only what kind of thing it was is told.
+// A thrown error may quote the secret, as those of `JSON.parse` do: only its class is shown.
 const readSource = <A>(
   field: "clientKey" | "clientSecret",
   source: A | Effect.Effect<A, AioConfigError>
@@ -64,8 +64,8 @@ const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =
   })
 
 /**
- * The credentials, read anew where they are effects. Bounded, since a mount that hangs must not hang authentication with
- * it, and left alone where it cannot be interrupted.
+ * The credentials, read anew if they are effects. Bounded, also for an effect that cannot be interrupted: a mount that hangs
+ * must not hang authentication.
  */
 export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
@@ -95,7 +95,7 @@ const counted = <A, E>(kind: keyof typeof Labels.tokenRefreshes, effect: Effect.
     )
   )
 
-/** The rpcs, and how the life of what they answer is read. */
+/** The two rpcs, which read the life of the token from its claims. */
 export const make = (options: Options, connection: Connection.Service) => {
   const deadlineMillis = options.policy.acquireDeadlineMillis
   let generation = 0
@@ -149,7 +149,7 @@ export const make = (options: Options, connection: Connection.Service) => {
         )
       }
       if (connection.addresses === 1) return attempt(deadlineMillis)
-      // Half of the time for a replica that may be dead, the other half for another one.
+      // One half for a replica that may be dead, the other for another one.
       return Effect.catchIf(attempt(deadlineMillis / 2), isUnanswered, () =>
         Effect.suspend(() => attempt(deadlineMillis / 2))
       )

@@ -18,12 +18,14 @@ type TokenError = Effect.Effect.Error<TokenPort["token"]>
 /** What the attempts of one call share. */
 export interface CallState {
   readonly deadline: Deadline.Deadline
-  /** For people: `RegistryService/ListServices`. */
+  /** For errors: `RegistryService/ListServices`. */
   readonly method: string
+  /** What it sends is not kept, so it cannot be sent again. */
+  readonly isOnce?: boolean
   isReplayed?: boolean
 }
 
-// A fresh token is taken as it is: a timeout costs as much as half a call.
+// A fresh token is taken without a deadline: a timeout costs as much as half a call.
 const withToken = <A, E, E2>(
   auth: TokenPort,
   { deadline, method }: CallState,
@@ -39,9 +41,8 @@ const withToken = <A, E, E2>(
 }
 
 /**
- * What becomes of a call's answer, and of a failure that is no refusal of its token: of the call's own, or because there
- * was no token to be had. Taken here rather than by combinators
- * around the call: each of these costs every call some tenths of a microsecond.
+ * What follows a call's answer, and a failure that is no refusal of its token: its own, or that of acquiring one. Not
+ * combinators around the call: each costs every call some tenths of a microsecond.
  */
 export interface Handlers<A, E, B, E2> {
   readonly answered: (answer: A) => Effect.Effect<B, E2>
@@ -49,10 +50,10 @@ export interface Handlers<A, E, B, E2> {
 }
 
 /**
- * Runs a call with the token, now: it belongs into a suspended effect. Refused, it is sent once more with another token, the
- * refused one having been dropped if it was still the present one; so that fifty calls refused at once lead to one
- * acquisition. A refused token that is young is tried again first, if the deadline leaves time for that. Replayed once for
- * each `state`, however often the call is attempted.
+ * Runs a call with the token, now: to be called in a suspended effect. If the token is refused, it is dropped unless it was
+ * replaced already, and the call is sent once more with the next one: fifty calls refused at once lead to one acquisition.
+ * A young token that is refused is tried again first, if the deadline allows. One replay for each `state`, however often the
+ * call is attempted.
  */
 export const unary = <A, E, B, E2>(
   auth: TokenPort,
@@ -72,13 +73,16 @@ export const unary = <A, E, B, E2>(
 
   const refused = (used: AccessToken, error: E, isSecondTry: boolean): Effect.Effect<B, E | E2> => {
     const delay = isSecondTry ? undefined : auth.unsafeSecondTry(used)
+    // The next call tries a young token again.
+    if (state.isOnce === true && delay !== undefined) return Effect.fail(error)
     if (delay !== undefined && Deadline.after(delay) < state.deadline) {
       return Effect.delay(
         Effect.suspend(() => attempt(used, true)),
         Duration.millis(delay)
       )
     }
-    if (state.isReplayed === true) return Effect.zipRight(auth.invalidate(used), Effect.fail(error))
+    if (state.isOnce === true || state.isReplayed === true)
+      return Effect.zipRight(auth.invalidate(used), Effect.fail(error))
     state.isReplayed = true
     return Effect.zipRight(
       auth.invalidate(used),
@@ -91,32 +95,8 @@ export const unary = <A, E, B, E2>(
 }
 
 /**
- * Runs a call that cannot be sent again, since what is sent in it is not kept. A token that it is refused with is dropped,
- * unless it is young: the next call tries that again.
- */
-export const once = <A, E>(
-  auth: TokenPort,
-  state: CallState,
-  call: (token: AccessToken) => Effect.Effect<A, E>
-): Effect.Effect<A, E | TokenError> =>
-  withToken(auth, state, {
-    onSuccess: (used) =>
-      Effect.matchEffect(call(used), {
-        onSuccess: (answer) => {
-          auth.unsafeAccepted(used)
-          return Effect.succeed(answer)
-        },
-        onFailure: (error) =>
-          isRefused(error) && auth.unsafeSecondTry(used) === undefined
-            ? Effect.zipRight(auth.invalidate(used), Effect.fail(error))
-            : Effect.fail(error)
-      }),
-    onFailure: Effect.fail
-  })
-
-/**
- * {@link unary} for a stream of requests. It is opened again only if it was refused before its first answer, with the
- * requests that were sent by then first, so that none is lost and none answered twice.
+ * {@link unary} for a stream of requests. It is opened again only if it was refused before its first answer, and sends the
+ * requests it had sent by then first: none is lost, and none answered twice.
  */
 export const stream = <Request, E, R, A>(
   auth: TokenPort,
