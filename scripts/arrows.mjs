@@ -1,0 +1,68 @@
+/**
+ * Prints the arrows between the folders of the map: which folder imports which, and how often. A folder is a room, or
+ * a subject in core or layers. Fails on an arrow that goes upwards inside a room, and when there are too many.
+ * The floors of the rooms themselves are kept by .dependency-cruiser.cjs.
+ */
+import { readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import ts from "typescript"
+
+const src = fileURLToPath(new URL("../src/", import.meta.url))
+
+/** Rooms on which all others stand: an arrow to them says nothing. */
+const ground = new Set(["schemas", "internal"])
+/** The map is to have 40. This is what there is: it may only shrink. */
+const GOAL = 40
+const MOST = 52
+
+/** The folders of a room, lowest first; those of one line do not know each other. */
+const subjects = [
+  [["core"], ["core/auth", "core/balancing", "core/lease", "core/registry", "core/view"]],
+  [["layers/auth", "layers/lease", "layers/view"], ["layers/balancing"], ["layers"]]
+]
+/** Arrows upwards that are there today. None may be added. */
+const known = new Set(["layers/lease -> layers", "layers/view -> layers", "layers/view -> layers/balancing"])
+
+const folderOf = (name) => {
+  const [room, subject, file] = name.split("/")
+  return file !== undefined && (room === "core" || room === "layers") ? `${room}/${subject}` : room
+}
+
+const arrows = new Map()
+const names = readdirSync(src, { recursive: true }).map((name) => name.replaceAll("\\", "/"))
+for (const name of names.filter((name) => name.endsWith(".ts") && name !== "index.ts").sort()) {
+  const from = folderOf(name)
+  for (const { fileName } of ts.preProcessFile(readFileSync(src + name, "utf8")).importedFiles) {
+    if (!fileName.startsWith(".")) continue
+    const to = folderOf(new URL(fileName, `file:///${name}`).pathname.slice(1))
+    const arrow = `${from} -> ${to}`
+    if (from !== to) arrows.set(arrow, (arrows.get(arrow) ?? 0) + 1)
+  }
+}
+
+const levelOf = (floors, folder) => floors.findIndex((floor) => floor.includes(folder))
+const goesUp = (arrow) => {
+  const [from, to] = arrow.split(" -> ")
+  return subjects.some((floors) => {
+    const above = levelOf(floors, to)
+    return above >= 0 && levelOf(floors, from) >= 0 && above >= levelOf(floors, from)
+  })
+}
+const onGround = (arrow) => ground.has(arrow.split(" -> ")[1])
+
+const all = [...arrows].sort(([a], [b]) => (a < b ? -1 : 1))
+for (const [arrow, imports] of all) {
+  const remark = goesUp(arrow) ? "  upwards" : ""
+  console.log(`${arrow.padEnd(40)}${String(imports).padStart(4)}${remark}`)
+}
+const counted = all.filter(([arrow]) => !onGround(arrow)).length
+console.log(
+  `${all.length} arrows, ${counted} without those to ${[...ground].join(" and ")} (goal ${GOAL}, at most ${MOST})`
+)
+
+const problems = [
+  ...all.filter(([arrow]) => goesUp(arrow) && !known.has(arrow)).map(([arrow]) => `${arrow} goes upwards`),
+  ...(counted > MOST ? [`${counted} arrows between folders, more than ${MOST}`] : [])
+]
+for (const problem of problems) console.error(`error ${problem}`)
+process.exit(problems.length > 0 ? 1 : 0)
