@@ -33,7 +33,7 @@ const live = (sentence: string, body: Effect.Effect<void, unknown, Scope.Scope>)
 
 describe("Discovery", () => {
   live(
-    "keeps the old instances while the registry restarts with nothing in it, and they are registered again within a beat",
+    "keeps the old instances while the registry restarts with nothing in it, and they are registered again within a beat (scenario 3)",
     Effect.gen(function* () {
       const listen = `127.0.0.1:${yield* freePort}`
       const start = (scope: Scope.Scope) =>
@@ -79,7 +79,7 @@ describe("Discovery", () => {
   )
 
   live(
-    "is not delayed by a registry that answers late, then far too late: calls fail at their deadline, and there is one fetch at a time",
+    "is not delayed by a registry that answers late, then far too late: calls fail at their deadline, and there is one fetch at a time (scenario 8)",
     Effect.gen(function* () {
       const plane = yield* startControlPlane({ clients: [credentials], shutdownGrace: "50 millis" })
       const client = {
@@ -130,7 +130,7 @@ describe("Discovery", () => {
   )
 
   live(
-    "is not shared by two layers with different credentials in one process: 1,000 picks during a refresh spread within one, and closing one leaves the other",
+    "is not shared by two layers with different credentials in one process: 1,000 picks during a refresh spread within one, and closing one leaves the other (scenario 23)",
     Effect.gen(function* () {
       const plane = yield* startControlPlane({ clients: [{}, {}], shutdownGrace: "50 millis" })
       const [one, two] = plane.clients

@@ -56,7 +56,7 @@ const five = ["a", "b", "c", "d", "e"]
 
 describe("Discovery, while", () => {
   given(
-    "the registry is down for 10 minutes: resolve and pick never fail, the age grows, and it is fresh soon after the return",
+    "the registry is down for 10 minutes: resolve and pick never fail, the age grows, and it is fresh soon after the return (scenario 2)",
     Effect.gen(function* () {
       const discovery = yield* Discovery
       const registry = yield* RegistryMemory.RegistryMemory
@@ -87,7 +87,7 @@ describe("Discovery, while", () => {
   )
 
   given(
-    "the list of a service with 5 instances comes back empty, and stays so: picks go on until two more lists agree and the leases must have run out, then it is empty, and watch says so once",
+    "the list of a service with 5 instances comes back empty, and stays so: picks go on until two more lists agree and the leases must have run out, then it is empty, and watch says so once (scenario 5)",
     Effect.gen(function* () {
       const discovery = yield* Discovery
       const registry = yield* RegistryMemory.RegistryMemory

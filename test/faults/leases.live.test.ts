@@ -74,7 +74,7 @@ const threeAtOnce = Effect.unsafeMakeSemaphore(3).withPermits(1)
 
 describe.concurrent("A process", () => {
   it.live(
-    "that is stopped for half its TTL keeps its lease",
+    "that is stopped for half its TTL keeps its lease (scenario 15)",
     () =>
       Effect.gen(function* () {
         // The last heartbeat may be a third of that old: 2.5 seconds are left for a machine that is busy.
@@ -92,7 +92,7 @@ describe.concurrent("A process", () => {
   )
 
   it.live(
-    "that is stopped for longer than its TTL sees that it is lost before it sees anything else, and is registered again, without a burst",
+    "that is stopped for longer than its TTL sees that it is lost before it sees anything else, and is registered again, without a burst (scenario 15)",
     () =>
       Effect.gen(function* () {
         const { control } = yield* ControlPlane
@@ -119,7 +119,7 @@ describe.concurrent("A process", () => {
   )
 
   it.live(
-    "that gets SIGTERM in the middle of a heartbeat is deregistered at once, sends nothing after, and exits with 0",
+    "that gets SIGTERM in the middle of a heartbeat is deregistered at once, sends nothing after, and exits with 0 (scenario 22)",
     () =>
       Effect.gen(function* () {
         const { control } = yield* ControlPlane
@@ -150,7 +150,7 @@ describe.concurrent("A process", () => {
   )
 
   it.live(
-    "that gets SIGTERM in the middle of a long back-off, never having been registered, ends at once",
+    "that gets SIGTERM in the middle of a long back-off, never having been registered, ends at once (scenario 22)",
     () =>
       Effect.gen(function* () {
         const program = yield* lease({
@@ -169,7 +169,7 @@ describe.concurrent("A process", () => {
   )
 
   it.live(
-    "that gets SIGTERM a second time, while it drains, exits now",
+    "that gets SIGTERM a second time, while it drains, exits now (scenario 22)",
     () =>
       Effect.gen(function* () {
         const program = yield* lease({ LEASE_DRAIN_DELAY: "1 hour" })
@@ -185,7 +185,7 @@ describe.concurrent("A process", () => {
   )
 
   it.live(
-    "whose deregistration fails warns, exits with 0, and is off the list when its TTL has passed",
+    "whose deregistration fails warns, exits with 0, and is off the list when its TTL has passed (scenario 32)",
     () =>
       Effect.gen(function* () {
         const { control } = yield* ControlPlane
@@ -222,7 +222,7 @@ const orders = (instanceKey: string) => ({
 
 describe.concurrent("A registry", () => {
   it.live(
-    "that is down at the start, and comes up: the registration is live within 8 seconds of that",
+    "that is down at the start, and comes up: the registration is live within 8 seconds of that (scenario 1)",
     () =>
       Effect.gen(function* () {
         const port = yield* freePort
@@ -238,7 +238,7 @@ describe.concurrent("A registry", () => {
   )
 
   it.live(
-    "that restarts with nothing in it has the service and the instance again within a heartbeat of its return",
+    "that restarts with nothing in it has the service and the instance again within a heartbeat of its return (scenario 3)",
     () =>
       Effect.gen(function* () {
         const port = yield* freePort
@@ -266,7 +266,7 @@ describe.concurrent("A registry", () => {
   )
 
   it.live(
-    "where twenty first starts ensure one new service at once, and eleven are answered INTERNAL: that reaches nobody",
+    "where twenty first starts ensure one new service at once, and eleven are answered INTERNAL: that reaches nobody (scenario 26)",
     () =>
       Effect.gen(function* () {
         const { address, control, credentials } = yield* ControlPlane

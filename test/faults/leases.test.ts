@@ -35,7 +35,7 @@ const back = Effect.flatMap(control, (memory) => memory.setFailure(Option.none()
 
 describe("The registry", () => {
   test(
-    "is down at the start and up after 45 seconds: a call fails typed, the registration is live within 8 seconds of its return",
+    "is down at the start and up after 45 seconds: a call fails typed, the registration is live within 8 seconds of its return (scenario 1)",
     Effect.gen(function* () {
       yield* away
       const error = yield* Effect.flip(Effect.flatMap(Registry, (registry) => registry.listServices()))
@@ -50,7 +50,7 @@ describe("The registry", () => {
   )
 
   test(
-    "is down at the start: a registration that may not wait fails after its own limit",
+    "is down at the start: a registration that may not wait fails after its own limit (scenario 1)",
     Effect.gen(function* () {
       yield* away
       const failed = yield* Effect.fork(
@@ -64,7 +64,7 @@ describe("The registry", () => {
   )
 
   test(
-    "is down for 10 minutes: the lease is lost 60 seconds after its last acknowledged heartbeat, attempts grow rare, one registration brings it back",
+    "is down for 10 minutes: the lease is lost 60 seconds after its last acknowledged heartbeat, attempts grow rare, one registration brings it back (scenario 2)",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -93,7 +93,7 @@ describe("The registry", () => {
   )
 
   test(
-    "has its database down for 3 minutes: attempts back off, and the same key comes back live",
+    "has its database down for 3 minutes: attempts back off, and the same key comes back live (scenario 35)",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -134,7 +134,7 @@ describe("The registry", () => {
   )
 
   test(
-    "has deleted our key behind our back, and does not revive it: another key is visible within 2 seconds of the heartbeat that tells",
+    "has deleted our key behind our back, and does not revive it: another key is visible within 2 seconds of the heartbeat that tells (scenario 4)",
     Effect.gen(function* () {
       const memory = yield* control
       const registration = yield* registerSelf()
@@ -200,7 +200,7 @@ describe("The registry", () => {
     })
   )
 
-  test("fails the deregistration at a stop: a warning, no failure, and the TTL ends the lease", (lines) =>
+  test("fails the deregistration at a stop: a warning, no failure, and the TTL ends the lease (scenario 32)", (lines) =>
     Effect.gen(function* () {
       const memory = yield* control
       const scope = yield* Scope.make()
@@ -228,7 +228,7 @@ describe("The registry", () => {
 })
 
 describe("A service", () => {
-  test("starts again and again under its fixed key: visible within 2 seconds, one rotation, one entry, one warning each time", (lines) =>
+  test("starts again and again under its fixed key: visible within 2 seconds, one rotation, one entry, one warning each time (scenario 36)", (lines) =>
     Effect.gen(function* () {
       const memory = yield* control
       yield* Effect.scoped(registerSelf(ordersAs("orders-1")))
@@ -251,7 +251,7 @@ describe("A service", () => {
     }))
 
   test(
-    "is new, and twenty of its instances start at once: one creates it, and the registry's INTERNAL reaches nobody",
+    "is new, and twenty of its instances start at once: one creates it, and the registry's INTERNAL reaches nobody (scenario 26)",
     Effect.gen(function* () {
       const memory = yield* control
       yield* memory.failNext(rpcError(INTERNAL, "RegistryService/EnsureService"), 11, "ensureService")
@@ -271,7 +271,7 @@ describe("A service", () => {
   )
 
   test(
-    "works with a TTL of 5 seconds, and is refused one of 2 with a sentence that says why",
+    "works with a TTL of 5 seconds, and is refused one of 2 with a sentence that says why (scenario 20)",
     Effect.gen(function* () {
       const registration = yield* registerSelf({ ...orders, ttl: "5 seconds" })
       yield* TestClock.adjust("1 minute")
@@ -295,7 +295,7 @@ const anotherProcess = Effect.gen(function* () {
 })
 
 describe("Another process", () => {
-  test("registers our key with its own host: an event, a new key for us, and the other one is left alone at our stop", (lines) =>
+  test("registers our key with its own host: an event, a new key for us, and the other one is left alone at our stop (scenario 19)", (lines) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const ours = yield* registerSelf(ordersAs("orders-1")).pipe(Scope.extend(scope))
@@ -345,34 +345,37 @@ describe("Another process", () => {
 })
 
 describe("The machine", () => {
-  it.live("is suspended for 10 minutes: suspect, a heartbeat at once, and then what the answer says", () => {
-    const clock = ManualClock.make()
-    return Effect.gen(function* () {
-      const registration = yield* registerSelf()
-      const states: Array<LeaseState> = yield* collected(registration.changes)
-      const memory = yield* control
-      yield* clock.advance("30 seconds")
-      yield* memory.clearJournal
-      yield* memory.setLatency("100 millis", "heartbeats")
-      // The registry's clock is the wall's: to it the lease has run out.
-      clock.jumpWall(600_000)
-      assert.strictEqual(yield* registration.state, "Suspect")
-      assert.lengthOf(yield* listedKeys, 0)
-      yield* clock.advance("200 millis")
-      assert.lengthOf(yield* beatsSent, 1)
-      assert.strictEqual(yield* registration.state, "Live")
-      assert.lengthOf(yield* callsTo("registerInstance"), 0)
-      assert.lengthOf(yield* listedKeys, 1)
-      yield* clock.advance("30 seconds")
-      assert.deepStrictEqual(states, ["Live", "Suspect", "Live"])
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(Layer.provideMerge(HeartbeatStream.layer({ env: "test" }), RegistryMemory.layer())),
-      Effect.provide(Layer.merge(AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
-      Effect.withClock(clock.clock),
-      Effect.withRandom(Random.make("suspended"))
-    )
-  })
+  it.live(
+    "is suspended for 10 minutes: suspect, a heartbeat at once, and then what the answer says (scenario 40)",
+    () => {
+      const clock = ManualClock.make()
+      return Effect.gen(function* () {
+        const registration = yield* registerSelf()
+        const states: Array<LeaseState> = yield* collected(registration.changes)
+        const memory = yield* control
+        yield* clock.advance("30 seconds")
+        yield* memory.clearJournal
+        yield* memory.setLatency("100 millis", "heartbeats")
+        // The registry's clock is the wall's: to it the lease has run out.
+        clock.jumpWall(600_000)
+        assert.strictEqual(yield* registration.state, "Suspect")
+        assert.lengthOf(yield* listedKeys, 0)
+        yield* clock.advance("200 millis")
+        assert.lengthOf(yield* beatsSent, 1)
+        assert.strictEqual(yield* registration.state, "Live")
+        assert.lengthOf(yield* callsTo("registerInstance"), 0)
+        assert.lengthOf(yield* listedKeys, 1)
+        yield* clock.advance("30 seconds")
+        assert.deepStrictEqual(states, ["Live", "Suspect", "Live"])
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.provideMerge(HeartbeatStream.layer({ env: "test" }), RegistryMemory.layer())),
+        Effect.provide(Layer.merge(AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
+        Effect.withClock(clock.clock),
+        Effect.withRandom(Random.make("suspended"))
+      )
+    }
+  )
 
   it.live("is suspended while nobody asks: it is noticed within 5 seconds", () => {
     const clock = ManualClock.make()
