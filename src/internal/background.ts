@@ -12,7 +12,7 @@ export const fork = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, nev
   Effect.asVoid(Effect.forkScoped(detached(effect)))
 
 /**
- * Begins fibers from synchronous code. They have the layer's clock, loggers and annotations, whoever asks for them, and
+ * Begins fibers from synchronous code. They have the layer's clock, loggers and annotations, not the caller's, and
  * begin after the code that asks. Once the scope has closed, none begins.
  */
 export const makeUnsafeFork: Effect.Effect<(effect: Effect.Effect<void>) => void, never, Scope.Scope> = Effect.flatMap(
