@@ -13,15 +13,15 @@ const src = fileURLToPath(new URL("../src/", import.meta.url))
 const ground = new Set(["schemas", "internal"])
 /** The map is to have 40. This is what there is: it may only shrink. */
 const GOAL = 40
-const MOST = 52
+const MOST = 50
 
 /** The folders of a room, lowest first; those of one line do not know each other. */
 const subjects = [
   [["core"], ["core/auth", "core/balancing", "core/lease", "core/registry", "core/view"]],
-  [["layers/auth", "layers/lease", "layers/view"], ["layers/balancing"], ["layers"]]
+  [["layers/registry"], ["layers/auth", "layers/lease", "layers/view"], ["layers/balancing"], ["layers"]]
 ]
-/** Arrows upwards that are there today. None may be added. */
-const known = new Set(["layers/lease -> layers", "layers/view -> layers", "layers/view -> layers/balancing"])
+/** A file of a room's own root that its subjects use, as they use Backoff in core. */
+const shared = new Set(["core/Backoff.ts", "layers/schedules.ts"])
 
 const folderOf = (name) => {
   const [room, subject, file] = name.split("/")
@@ -34,7 +34,9 @@ for (const name of names.filter((name) => name.endsWith(".ts") && name !== "inde
   const from = folderOf(name)
   for (const { fileName } of ts.preProcessFile(readFileSync(src + name, "utf8")).importedFiles) {
     if (!fileName.startsWith(".")) continue
-    const to = folderOf(new URL(fileName, `file:///${name}`).pathname.slice(1))
+    const target = new URL(fileName, `file:///${name}`).pathname.slice(1).replace(/\.js$/, ".ts")
+    if (shared.has(target) && from.startsWith(folderOf(target))) continue
+    const to = folderOf(target)
     const arrow = `${from} -> ${to}`
     if (from !== to) arrows.set(arrow, (arrows.get(arrow) ?? 0) + 1)
   }
@@ -61,7 +63,7 @@ console.log(
 )
 
 const problems = [
-  ...all.filter(([arrow]) => goesUp(arrow) && !known.has(arrow)).map(([arrow]) => `${arrow} goes upwards`),
+  ...all.filter(([arrow]) => goesUp(arrow)).map(([arrow]) => `${arrow} goes upwards`),
   ...(counted > MOST ? [`${counted} arrows between folders, more than ${MOST}`] : [])
 ]
 for (const problem of problems) console.error(`error ${problem}`)

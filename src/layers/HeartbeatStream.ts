@@ -24,7 +24,7 @@ import * as HostDetection from "./lease/HostDetection.js"
 import * as LeaseEntry from "./lease/LeaseEntry.js"
 import * as LeaseKeeper from "./lease/LeaseKeeper.js"
 import { RegistrationHandle } from "./lease/RegistrationHandle.js"
-import * as RegistryPort from "./RegistryPort.js"
+import * as RegistryPort from "./registry/RegistryPort.js"
 
 export type { Options } from "./lease/HeartbeatSettings.js"
 

@@ -44,7 +44,7 @@ import * as Wire from "../wire/Wire.js"
 import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
-import * as RegistryPort from "./RegistryPort.js"
+import * as RegistryPort from "./registry/RegistryPort.js"
 import * as Schedules from "./schedules.js"
 
 /**

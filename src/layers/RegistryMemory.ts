@@ -24,7 +24,7 @@ import { StatusCode } from "../schemas/StatusCode.js"
 import { type HeartbeatAck, type HeartbeatOptions, Registry, type RegistryError } from "../services/Registry.js"
 import * as ResponseFaults from "../simulator/ResponseFaults.js"
 import * as Wire from "../wire/Wire.js"
-import * as RegistryPort from "./RegistryPort.js"
+import * as RegistryPort from "./registry/RegistryPort.js"
 
 export type { Quirks } from "../core/registry/RegistryModel.js"
 export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"

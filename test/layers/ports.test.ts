@@ -12,7 +12,7 @@ import {
   RegistryMemory
 } from "effect-aio"
 import * as TokenPort from "../../src/layers/auth/TokenPort.js"
-import * as RegistryPort from "../../src/layers/RegistryPort.js"
+import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
 import type { AccessToken } from "../../src/schemas/AccessToken.js"
 
 const token: AccessToken = { value: Redacted.make("own"), expiresAt: 0, acquiredAt: 0, generation: 1 }

@@ -1,5 +1,5 @@
 import { Array as Arr, Effect, Hash, Layer, PubSub, Stream } from "effect"
-import * as RegistryPort from "../../src/layers/RegistryPort.js"
+import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { InstanceId, type LeaseKey, ServiceId } from "../../src/schemas/Ids.js"
 import type { Instance } from "../../src/schemas/Instance.js"

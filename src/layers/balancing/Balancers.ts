@@ -5,6 +5,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import * as Explanation from "../../core/balancing/Explanation.js"
+import * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
 import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
@@ -22,7 +23,6 @@ import type * as ProjectView from "../view/ProjectView.js"
 import type * as ViewCache from "../view/ViewCache.js"
 import * as FailureClassifier from "./FailureClassifier.js"
 import * as HealthChecker from "./HealthChecker.js"
-import * as ServiceBalancer from "./ServiceBalancer.js"
 
 export interface Settings extends ServiceBalancer.Settings {
   /** `undefined`: no active health checks. */

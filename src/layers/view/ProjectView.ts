@@ -2,6 +2,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
+import type { ServiceBalancer } from "../../core/balancing/ServiceBalancer.js"
 import type * as FetchPlan from "../../core/view/FetchPlan.js"
 import * as Refresh from "../../core/view/Refresh.js"
 import * as View from "../../core/view/View.js"
@@ -9,7 +10,6 @@ import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
-import type { ServiceBalancer } from "../balancing/ServiceBalancer.js"
 
 /** Changed in single synchronous steps only, which no other fiber can come between: that is why there is no lock. */
 export interface ProjectView {

@@ -2,9 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import { AioConfigError } from "../schemas/AioError.js"
-import type { LeaseKey } from "../schemas/Ids.js"
-import type { Registry, RegistryError } from "../services/Registry.js"
+import { AioConfigError } from "../../schemas/AioError.js"
+import type { LeaseKey } from "../../schemas/Ids.js"
+import type { Registry, RegistryError } from "../../services/Registry.js"
 
 const portId: unique symbol = Symbol.for("effect-aio/Registry/port")
 
