@@ -79,13 +79,13 @@ export interface NewInstance {
   readonly httpPort?: number | undefined
   readonly grpcPort?: number | undefined
   readonly meta?: JsonObject | undefined
-  /** How long the instance is listed after its last beat. 3 seconds to 24 hours, whole seconds; default 60 seconds. */
+  /** How long the instance is listed after its last heartbeat. 3 seconds to 24 hours, whole seconds; default 60 seconds. */
   readonly ttl?: Duration.DurationInput | undefined
 }
 
 /**
  * A registration that the server has accepted. It lasts until `expiresAt` (milliseconds since the epoch, by the
- * server's clock) unless a beat renews it.
+ * server's clock) unless a heartbeat renews it.
  *
  * @since 0.1.0
  * @category models
@@ -94,4 +94,16 @@ export interface Lease {
   readonly key: LeaseKey
   readonly ttl: Duration.Duration
   readonly expiresAt: number
+}
+
+/**
+ * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
+ * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface InstanceChange {
+  readonly _tag: "Added" | "Removed" | "Changed"
+  readonly instance: Instance
 }

@@ -11,9 +11,8 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import * as Explanation from "../core/balancing/Explanation.js"
 import type { Outcome } from "../core/balancing/Strategy.js"
-import type { Change } from "../core/view/InstanceDiff.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
-import type { Instance } from "../schemas/Instance.js"
+import type { Instance, InstanceChange } from "../schemas/Instance.js"
 import type { ServiceRef } from "../schemas/Service.js"
 import type { RegistryError } from "./Registry.js"
 
@@ -167,14 +166,7 @@ export interface Resolved {
   readonly source: "Fresh" | "Stale" | "Disk" | "Static"
 }
 
-/**
- * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
- * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
- *
- * @since 0.1.0
- * @category models
- */
-export type InstanceChange = Change
+export type { InstanceChange } from "../schemas/Instance.js"
 
 /**
  * @since 0.1.0

@@ -1,23 +1,17 @@
 /** What has changed between two lists of one service's instances. */
-import type { Instance } from "../../schemas/Instance.js"
+import type { Instance, InstanceChange } from "../../schemas/Instance.js"
 import type { JsonValue } from "../../schemas/Json.js"
-
-/**
- * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
- * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
- */
-export interface Change {
-  readonly _tag: "Added" | "Removed" | "Changed"
-  readonly instance: Instance
-}
 
 /** The order of instances: by key, by UTF-16 code units. */
 export const byKey = (a: Instance, b: Instance): number =>
   a.instanceKey < b.instanceKey ? -1 : a.instanceKey > b.instanceKey ? 1 : 0
 
 /** What leads from some instances to others, both sorted by {@link byKey}. */
-export const diff = (before: ReadonlyArray<Instance>, after: ReadonlyArray<Instance>): ReadonlyArray<Change> => {
-  const changes: Array<Change> = []
+export const diff = (
+  before: ReadonlyArray<Instance>,
+  after: ReadonlyArray<Instance>
+): ReadonlyArray<InstanceChange> => {
+  const changes: Array<InstanceChange> = []
   walk(before, after, (change) => changes.push(change) > 0)
   return changes
 }
@@ -32,7 +26,7 @@ export const isNothing = (before: ReadonlyArray<Instance>, after: ReadonlyArray<
 const walk = (
   before: ReadonlyArray<Instance>,
   after: ReadonlyArray<Instance>,
-  tell: (change: Change) => boolean
+  tell: (change: InstanceChange) => boolean
 ): boolean => {
   let i = 0
   let j = 0
