@@ -29,7 +29,7 @@ const reached = (address: string, tls: boolean | AioConfig.Tls) =>
   )
 
 describe("a control plane with TLS", () => {
-  it.scopedLive("serves whoever trusts it, and nobody in plain text", () =>
+  it.scopedLive("serves clients that trust it, and none in plain text", () =>
     Effect.gen(function* () {
       const { certificate } = yield* authority
       const { address } = yield* ControlPlane.make({ tls: asValues(yield* named("registry")) })

@@ -188,7 +188,7 @@ describe("a handshake that fails says why, and what to set:", () => {
     })
   )
 
-  it.scopedLive("but nobody being there has nothing to do with it", () =>
+  it.scopedLive("but a port without a listener is no matter of TLS", () =>
     Effect.gen(function* () {
       const { address, kill } = yield* serving(yield* ours)
       yield* kill

@@ -15,7 +15,7 @@ const ask = (check: HealthCheck.HealthCheck, grpcAddress: string) =>
   Effect.exit(check(instance, { instance, network: undefined, httpUrl: undefined, grpcAddress }))
 
 describe("HealthCheck.grpc", () => {
-  it.scopedLive("trusts whom it is told to trust, by the name it is told, and shows its own certificate", () =>
+  it.scopedLive("trusts the given authority, by the given name, and shows its own certificate", () =>
     Effect.gen(function* () {
       const authority = yield* makeAuthority("Our Authority")
       const server = yield* authority.issue({ name: "orders", names: ["orders.internal"] })

@@ -254,7 +254,7 @@ describe("certificates that change on disk", () => {
     })
   )
 
-  it.scopedLive("do not make a connection that nobody has asked for", () =>
+  it.scopedLive("open no connection without a call", () =>
     logged((lines) =>
       Effect.gen(function* () {
         let sockets = 0

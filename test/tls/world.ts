@@ -14,7 +14,7 @@ const identity = (bytes: Buffer): Buffer => bytes
 
 interface ServerOptions {
   readonly server: Issued
-  /** Whom clients must be signed by; default: nobody. */
+  /** The authority that must have signed clients; default: none. */
   readonly clientCa?: string
   readonly port?: number
   /** How long an answer takes, in milliseconds. */

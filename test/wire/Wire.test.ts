@@ -318,7 +318,7 @@ describe("decoding a lease", () => {
   })
 })
 
-describe("decoding a beat's answer", () => {
+describe("decoding the answer to a heartbeat", () => {
   it.each([
     ["1795361427", 1_795_361_427_000],
     ["0", 0],

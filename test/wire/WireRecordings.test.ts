@@ -65,7 +65,7 @@ const refused: Record<string, string> = {
   "register key with NUL": "instance.instanceKey",
   "register env of 33": "instance.env",
   "register host of 129": "instance.host",
-  // Endpoints that are malformed, or that nobody could dial.
+  // Endpoints that are malformed, or cannot be dialled.
   "register endpoints_json object": "instance.endpoints",
   "register endpoints_json null": "instance.endpoints",
   "register endpoints_json priority 1.5": "instance.endpoints[0]",
@@ -85,7 +85,7 @@ const refused: Record<string, string> = {
   "register ttl 31536000": "instance.ttl",
   "register ttl 9223372036": "instance.ttl",
   "register ttl 9223372036854775807": "instance.ttl",
-  // The server stores any number, and nobody could dial it.
+  // The server stores any number, which cannot be dialled.
   "register ports out of range": "instance.httpPort"
 }
 
@@ -158,7 +158,7 @@ const authenticateRequest = (json: Json): Encoded =>
   Effect.scoped(
     Effect.gen(function* () {
       const sent = yield* Deferred.make<Buffer>()
-      // Dials nobody: its calls end here.
+      // Dials nothing: its calls end here.
       const connection = yield* Connection.make({ address: "localhost:1" })
       const overheard: Connection.Connection.Service = {
         ...connection,

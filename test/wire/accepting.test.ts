@@ -48,7 +48,7 @@ describe("what is compiled from a schema", () => {
     assert.isAbove(seen, 200)
   })
 
-  it("accepts good records, with members that nobody named as well", () => {
+  it("accepts good records, with members that the schema does not name as well", () => {
     assert.isTrue(accepts(Record)(good))
     assert.isTrue(accepts(Record)({ ...good, more: 1 }))
   })

@@ -12,7 +12,7 @@ const counting = () => {
 }
 
 describe("the memo of decoded texts", () => {
-  it("gives everybody the same frozen value from the second time on", () => {
+  it("gives all callers the same frozen value from the second time on", () => {
     const { decode, texts } = counting()
     const [first, second, third] = [1, 2, 3].map(() => decode('{"a":{"b":1}}'))
     assert.deepStrictEqual(first, { a: { b: 1 } })

@@ -240,7 +240,7 @@ describe("a bidirectional call whose server ends it", () => {
       })
   )
 
-  it.scopedLive("before it began, since nobody listens, fails with UNAVAILABLE at once", () =>
+  it.scopedLive("before it began, without a listener, fails with UNAVAILABLE at once", () =>
     Effect.gen(function* () {
       const port = yield* deadPort
       const began = performance.now()
@@ -281,11 +281,9 @@ describe("a bidirectional call whose server answers nonsense", () => {
         }
       })
       const connection = yield* connectTo(server)
-      const beats = Stream.concat(Stream.make("k"), Stream.never)
+      const keys = Stream.concat(Stream.make("k"), Stream.never)
       const error: AioConfigError | AioRpcError | AioWireError = yield* failureOf(
-        connection.bidiCall(method, Redacted.make("tkn-hidden"), beats, (instance_key) =>
-          Either.right({ instance_key })
-        )
+        connection.bidiCall(method, Redacted.make("tkn-hidden"), keys, (instance_key) => Either.right({ instance_key }))
       )
       assert.strictEqual(error._tag, "AioWireError")
       assert.include(error.message, "RegistryService/HeartbeatStream.(bytes): the answer is not valid protobuf")

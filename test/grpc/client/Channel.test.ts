@@ -50,7 +50,7 @@ describe("the options of a channel", () => {
   })
 })
 
-describe("the metadata of somebody else's call", () => {
+describe("the metadata of a foreign call", () => {
   it("is left as it was, and its copy has the token", () => {
     const theirs = new grpc.Metadata()
     theirs.set("x-tenant", "one")

@@ -179,7 +179,7 @@ describe("making a connection", () => {
     })
   )
 
-  it.scopedLive.each(exposed)("in plain text to %s is allowed with allowInsecure, and dials nobody yet", (address) =>
+  it.scopedLive.each(exposed)("in plain text to %s is allowed with allowInsecure, and dials nothing yet", (address) =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Connection.make({ address, allowInsecure: true }))
       assert.isTrue(Exit.isSuccess(exit))
@@ -209,14 +209,14 @@ describe("making a connection", () => {
     })
   )
 
-  it.scopedLive("succeeds where nobody listens: that shows in the call", () =>
+  it.scopedLive("succeeds without a listener: that shows in the call", () =>
     Effect.gen(function* () {
       const connection = yield* connect(`127.0.0.1:${yield* deadPort}`)
       assert.strictEqual(yield* asked(connection), StatusCode.UNAVAILABLE)
     })
   )
 
-  it.scopedLive("dials nobody before the first call", () =>
+  it.scopedLive("dials nothing before the first call", () =>
     Effect.gen(function* () {
       let sessions = 0
       const server = yield* http2Server(

@@ -92,7 +92,7 @@ const everyCall = Effect.gen(function* () {
   return outcomes
 })
 
-/** Runs every call against a server, and gives all that anybody could see of it. */
+/** Runs every call against a server, and gives all that is visible of it. */
 const everythingVisible = (handlers: Handlers) =>
   Effect.gen(function* () {
     const server = yield* grpcServer(handlers)

@@ -90,7 +90,7 @@ describe("a unary call", () => {
     })
   )
 
-  it.scopedLive("that nobody answers fails with DEADLINE_EXCEEDED in time, and is cancelled at the server", () =>
+  it.scopedLive("without an answer fails with DEADLINE_EXCEEDED in time, and is cancelled at the server", () =>
     Effect.gen(function* () {
       const cancelled = event()
       const server = yield* grpcServer({
@@ -114,7 +114,7 @@ describe("a unary call", () => {
     })
   )
 
-  it.scopedLive("to a port where nobody listens fails with UNAVAILABLE long before its deadline", () =>
+  it.scopedLive("to a port without a listener fails with UNAVAILABLE long before its deadline", () =>
     Effect.gen(function* () {
       const port = yield* deadPort
       const [took, error] = yield* timed(Effect.flip(callTo({ port }, { deadline: Deadline.after(60_000) })))
