@@ -34,7 +34,7 @@ const number: number = layer
 | \`clientKey\` | is one |
 | \`clientKy\` | is none |
 
-\`AIO_NOTHING\`, \`aio.client.nothing\`, npm run nothing, [a](nothing.md), [b](#nothing), [c](../README.md#nothing).
+\`AIO_NOTHING\`, \`aio.client.nothing\`, npm run nothing, \`core/nothing.ts\`, [a](nothing.md), [b](#nothing), [c](../README.md#nothing).
 `
 )
 
@@ -70,6 +70,12 @@ const targetsMissing = ({ anchors, links, name }: Document): ReadonlyArray<strin
     return !(file === "" ? anchors : document(path).anchors).includes(anchor)
   })
 
+/** Files that are named as code: `core/lease/LeaseMachine.ts` is below src, or below the folder that the document is in. */
+const filesMissing = ({ name, text }: Document): ReadonlyArray<string> =>
+  Array.from(text.matchAll(/`((?:[\w-]+\/)+[\w.-]+\.(?:ts|mjs|md|json))`/g), ([, path = ""]) => path).filter(
+    (path) => ![root, join(root, "src"), join(root, dirname(name))].some((folder) => existsSync(join(folder, path)))
+  )
+
 const environment = new Set<string>([
   ...Object.values(AioConfig.environment).flatMap(({ names }) => names),
   ...Array.from(read("examples/control-plane.ts").matchAll(/\bAIO_\w+/g), ([name]) => name)
@@ -104,7 +110,10 @@ describe("README.md and docs/", () => {
   })
 
   it("name only files, headings, scripts, metrics and keys of the environment that exist", () => {
-    for (const each of written) assert.deepStrictEqual([...targetsMissing(each), ...unknownNames(each)], [], each.name)
+    for (const each of written) {
+      assert.deepStrictEqual([...targetsMissing(each), ...filesMissing(each), ...unknownNames(each)], [], each.name)
+    }
+    assert.deepStrictEqual(filesMissing(wrong), ["core/nothing.ts"])
     assert.deepStrictEqual(targetsMissing(wrong), ["nothing.md", "#nothing", "../README.md#nothing"])
     assert.deepStrictEqual(unknownNames(wrong), ["AIO_NOTHING", "aio.client.nothing", "nothing"])
   })

@@ -80,11 +80,11 @@ export const document = (name: string): Document => parse(name, read(name))
 
 /** README.md and all of docs/. */
 export const documents = (): ReadonlyArray<Document> => [
-  document("README.md"),
-  ...readdirSync(`${root}docs`)
+  ...["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map((name) => document(name)),
+  ...readdirSync(`${root}docs`, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".md"))
     .sort()
-    .map((name) => document(`docs/${name}`))
+    .map((name) => document(`docs/${name.replaceAll("\\", "/")}`))
 ]
 
 /** The names that a cell shows as code: `` `AIO_ENV`, `ENV` `` holds two. */
