@@ -37,7 +37,7 @@ export interface Means {
   readonly clock: Clock.Clock
   readonly settings: Settings
   /** Told of each view that is new, in the same synchronous step. `changed` names the services that are different now. */
-  readonly onView: (cell: ProjectView.ProjectView, now: number, changed: ReadonlySet<string>) => void
+  readonly onView: (entry: ProjectView.ProjectView, now: number, changed: ReadonlySet<string>) => void
 }
 
 /**
@@ -59,10 +59,10 @@ const describe = ({ view }: ProjectView.ProjectView): string => `${view.project}
 const MAX_NAMED = 10
 
 /** The services in use of which the registry has just begun to list less than half, as people read it. */
-const shrunk = (cell: ProjectView.ProjectView, next: View.View): ReadonlyArray<string> => {
+const shrunk = (entry: ProjectView.ProjectView, next: View.View): ReadonlyArray<string> => {
   const found: Array<string> = []
-  for (const name of cell.uses.keys()) {
-    const before = View.find(cell.view, name)
+  for (const name of entry.uses.keys()) {
+    const before = View.find(entry.view, name)
     const after = View.find(next, name)
     if (after !== undefined && after.held.size > 0 && before?.held.size === 0) {
       found.push(`${name} ${before.instances.length} → ${after.instances.length - after.held.size}`)
@@ -71,17 +71,17 @@ const shrunk = (cell: ProjectView.ProjectView, next: View.View): ReadonlyArray<s
   return found
 }
 
-const logShrunk = (cell: ProjectView.ProjectView, found: ReadonlyArray<string>): Effect.Effect<void> => {
+const logShrunk = (entry: ProjectView.ProjectView, found: ReadonlyArray<string>): Effect.Effect<void> => {
   if (found.length === 0) return Effect.void
   const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
   return Effect.logWarning(
-    `the registry lists far fewer instances of ${describe(cell)} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
+    `the registry lists far fewer instances of ${describe(entry)} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
   )
 }
 
 /** Takes an answer, in slices where it is long. What was reported or deregistered between two slices counts. */
 const take = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   answer: ReadonlyArray<ServiceWithInstances>,
   asked: ReadonlySet<string> | undefined,
   { clock, onView, settings }: Means
@@ -90,16 +90,16 @@ const take = (
     const now = Monotonic.unsafeNow(clock)
     // Hardly ever has one left, and lists are long: no key is made for nothing.
     const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
-      cell.departed.size > 0 && cell.departed.has(ProjectView.memberKey(serviceId, instanceKey))
-    const merging = View.begin(cell.view, answer, now, { asked, hasLeft, limits: settings })
+      entry.departed.size > 0 && entry.departed.has(ProjectView.memberKey(serviceId, instanceKey))
+    const merging = View.begin(entry.view, answer, now, { asked, hasLeft, limits: settings })
     return Effect.flatMap(Slices.run(merging.step), () => {
-      const [view, changed] = merging.finish(cell.view)
-      const found = shrunk(cell, view)
-      cell.view = view
-      cell.remembered = []
-      cell.hadServices ||= view.services.size > 0
-      onView(cell, now, changed)
-      return logShrunk(cell, found)
+      const [view, changed] = merging.finish(entry.view)
+      const found = shrunk(entry, view)
+      entry.view = view
+      entry.remembered = []
+      entry.hadServices ||= view.services.size > 0
+      onView(entry, now, changed)
+      return logShrunk(entry, found)
     })
   })
 
@@ -115,18 +115,18 @@ const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>
  * reasons of its own, lest it keep the others from being fetched.
  */
 const single = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   name: string,
   id: ServiceId,
   means: Means
 ): Effect.Effect<void, RegistryError> => {
   const wantList = Effect.sync(() => {
-    cell.listWanted = true
+    entry.listWanted = true
   })
   return means.registry.getService(id).pipe(
     Effect.flatMap((one) =>
-      one.service.project === cell.view.project && one.service.name === name
-        ? take(cell, [one], new Set([name]), means)
+      one.service.project === entry.view.project && one.service.name === name
+        ? take(entry, [one], new Set([name]), means)
         : wantList
     ),
     Effect.catchIf(isNotFound, () => wantList),
@@ -135,38 +135,38 @@ const single = (
 }
 
 const ask = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   plan: FetchPlan.FetchPlan,
   means: Means
 ): Effect.Effect<void, RegistryError> =>
   plan === "List"
-    ? Effect.flatMap(means.registry.listServices({ project: cell.view.project, env: cell.view.env }), (answer) =>
-        take(cell, answer, undefined, means)
+    ? Effect.flatMap(means.registry.listServices({ project: entry.view.project, env: entry.view.env }), (answer) =>
+        take(entry, answer, undefined, means)
       )
-    : Effect.forEach(plan, ([name, id]) => single(cell, name, id, means), { discard: true })
+    : Effect.forEach(plan, ([name, id]) => single(entry, name, id, means), { discard: true })
 
 /** Uses what an earlier process has known, where that is not too old. Gives the line to be logged. */
-const recall = (cell: ProjectView.ProjectView, { clock, onView, settings }: Means): Effect.Effect<void> => {
+const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: Means): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(clock)
-  const known = cell.remembered.filter((service) => View.ageMillis(service, now) < settings.maxStaleMillis)
-  cell.remembered = []
+  const known = entry.remembered.filter((service) => View.ageMillis(service, now) < settings.maxStaleMillis)
+  entry.remembered = []
   if (known.length === 0) return Effect.void
-  cell.view = View.add(cell.view, known)
-  cell.hadServices = true
-  onView(cell, now, new Set(known.map(({ service }) => service.name)))
+  entry.view = View.add(entry.view, known)
+  entry.hadServices = true
+  onView(entry, now, new Set(known.map(({ service }) => service.name)))
   const age = known.reduce((oldest, service) => Math.max(oldest, View.ageMillis(service, now)), 0)
   return Effect.logWarning(
-    `the registry does not answer: the instances of ${describe(cell)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
+    `the registry does not answer: the instances of ${describe(entry)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
   )
 }
 
 /** Lets those go that wait for a first fetch, once there is a snapshot to answer them from; others may wait on. */
-const recallSoon = (cell: ProjectView.ProjectView, means: Means): Effect.Effect<never> =>
+const recallSoon = (entry: ProjectView.ProjectView, means: Means): Effect.Effect<never> =>
   Effect.suspend(() => {
-    const { current } = cell
-    const log = recall(cell, means)
+    const { current } = entry
+    const log = recall(entry, means)
     if (current !== undefined) {
-      cell.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
+      entry.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
       Wakes.unsafeDone(current.done, Effect.succeed(ProjectView.released))
     }
     return log
@@ -180,7 +180,7 @@ const reason = (exit: Exit.Failure<void, RegistryError>): string =>
 
 // One line when an outage begins and one when it ends; between the two the result's age tells.
 const logTurn = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   exit: ProjectView.FetchExit,
   failuresBefore: number
 ): Effect.Effect<void> => {
@@ -188,85 +188,87 @@ const logTurn = (
     return failuresBefore > 0
       ? Effect.void
       : Effect.logWarning(
-          cell.view.listedAt === undefined
-            ? `the instances of ${describe(cell)} cannot be fetched: ${reason(exit)}`
-            : `the instances of ${describe(cell)} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
+          entry.view.listedAt === undefined
+            ? `the instances of ${describe(entry)} cannot be fetched: ${reason(exit)}`
+            : `the instances of ${describe(entry)} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
         )
   }
   return failuresBefore === 0
     ? Effect.void
-    : Effect.logInfo(`the instances of ${describe(cell)} are fetched again, after ${failuresBefore} failed attempts`)
+    : Effect.logInfo(`the instances of ${describe(entry)} are fetched again, after ${failuresBefore} failed attempts`)
 }
 
 /** Forgets what nobody has confirmed for too long. Gives the line to be logged. */
-const expire = (cell: ProjectView.ProjectView, now: number, { onView, settings }: Means): Effect.Effect<void> => {
-  const view = View.expire(cell.view, now, settings.maxStaleMillis)
-  const gone = new Set(Array.from(cell.view.services.keys()).filter((name) => !view.services.has(name)))
-  cell.view = view
+const expire = (entry: ProjectView.ProjectView, now: number, { onView, settings }: Means): Effect.Effect<void> => {
+  const view = View.expire(entry.view, now, settings.maxStaleMillis)
+  const gone = new Set(Array.from(entry.view.services.keys()).filter((name) => !view.services.has(name)))
+  entry.view = view
   if (gone.size === 0) return Effect.void
-  onView(cell, now, gone)
+  onView(entry, now, gone)
   return Effect.logWarning(
-    `${gone.size} services of ${describe(cell)} are forgotten: the registry has not answered for ${Duration.format(Duration.millis(settings.maxStaleMillis))}`
+    `${gone.size} services of ${describe(entry)} are forgotten: the registry has not answered for ${Duration.format(Duration.millis(settings.maxStaleMillis))}`
   )
 }
 
 const land = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   fetch: ProjectView.Fetch,
   exit: ProjectView.FetchExit,
   random: number,
   means: Means
 ): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(means.clock)
-  const failuresBefore = cell.refresh.failures
+  const failuresBefore = entry.refresh.failures
   const isSuccess = Exit.isSuccess(exit)
-  cell.last = { plan: fetch.plan, exit: Exit.isInterrupted(exit) ? ProjectView.closed : exit }
-  cell.refresh = isSuccess
-    ? Refresh.succeeded(cell.refresh, now, means.settings.refreshIntervalMillis, random)
-    : Refresh.failed(cell.refresh, now, random)
-  if (cell.listWanted || cell.expedited) cell.refresh = Refresh.expedited(cell.refresh, now)
-  const waiting = cell.current?.done ?? fetch.done
-  cell.current = undefined
+  entry.last = { plan: fetch.plan, exit: Exit.isInterrupted(exit) ? ProjectView.closed : exit }
+  entry.refresh = isSuccess
+    ? Refresh.succeeded(entry.refresh, now, means.settings.refreshIntervalMillis, random)
+    : Refresh.failed(entry.refresh, now, random)
+  if (entry.listWanted || entry.expedited) entry.refresh = Refresh.expedited(entry.refresh, now)
+  const waiting = entry.current?.done ?? fetch.done
+  entry.current = undefined
   const labels = Labels.viewRefreshes[fetch.plan === "List" ? "list" : "single"]
   Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
   // All that a waiting caller will see is there before it is told, in one step: the fiber may end with any of the lines.
-  const lines = [logTurn(cell, cell.last.exit, failuresBefore)]
-  if (!isSuccess) lines.push(recall(cell, means), expire(cell, now, means))
-  ViewMetrics.update(cell, now)
-  Wakes.unsafeDone(waiting, Effect.succeed(cell.last.exit))
+  const lines = [logTurn(entry, entry.last.exit, failuresBefore)]
+  if (!isSuccess) lines.push(recall(entry, means), expire(entry, now, means))
+  ViewMetrics.update(entry, now)
+  Wakes.unsafeDone(waiting, Effect.succeed(entry.last.exit))
   return Effect.all(lines, { discard: true })
 }
 
-const begin = (cell: ProjectView.ProjectView, { clock, settings }: Means): ProjectView.Fetch => {
+const begin = (entry: ProjectView.ProjectView, { clock, settings }: Means): ProjectView.Fetch => {
   const now = Monotonic.unsafeNow(clock)
-  ProjectView.tidy(cell, now, settings.idleTimeoutMillis)
-  const plan = cell.listWanted ? "List" : FetchPlan.make(cell.view, cell.uses.keys(), now, cell.listTriedAt, settings)
-  if (plan === "List") cell.listTriedAt = now
-  const fetch = { plan, done: cell.next ?? Deferred.unsafeMake(FiberId.none) }
-  cell.current = fetch
-  cell.next = undefined
-  cell.listWanted = false
-  cell.expedited = false
-  cell.refresh = Refresh.started(cell.refresh, now)
-  cell.departed.clear()
+  ProjectView.tidy(entry, now, settings.idleTimeoutMillis)
+  const plan = entry.listWanted
+    ? "List"
+    : FetchPlan.make(entry.view, entry.uses.keys(), now, entry.listTriedAt, settings)
+  if (plan === "List") entry.listTriedAt = now
+  const fetch = { plan, done: entry.next ?? Deferred.unsafeMake(FiberId.none) }
+  entry.current = fetch
+  entry.next = undefined
+  entry.listWanted = false
+  entry.expedited = false
+  entry.refresh = Refresh.started(entry.refresh, now)
+  entry.departed.clear()
   return fetch
 }
 
-/** Fetches once. Never fails: how it went is told to the cell. */
-export const run = (cell: ProjectView.ProjectView, means: Means): Effect.Effect<void> =>
+/** Fetches once. Never fails: how it went is told to the view. */
+export const run = (entry: ProjectView.ProjectView, means: Means): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const fetch = begin(cell, means)
+    const fetch = begin(entry, means)
     const millis = means.settings.fetchTimeoutMillis
-    const answer = Effect.timeoutFail(ask(cell, fetch.plan, means), { duration: millis, onTimeout: timedOut(millis) })
-    const age = ViewMetrics.follow(cell, means.clock)
+    const answer = Effect.timeoutFail(ask(entry, fetch.plan, means), { duration: millis, onTimeout: timedOut(millis) })
+    const age = ViewMetrics.follow(entry, means.clock)
     const meanwhile =
-      cell.remembered.length === 0
+      entry.remembered.length === 0
         ? age
-        : Effect.zipRight(Effect.all([age, recallSoon(cell, means)], { concurrency: 2, discard: true }), Effect.never)
+        : Effect.zipRight(Effect.all([age, recallSoon(entry, means)], { concurrency: 2, discard: true }), Effect.never)
     return Effect.raceFirst(answer, meanwhile).pipe(
       // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
       Effect.exit,
       Effect.zip(Random.next),
-      Effect.flatMap(([exit, random]) => land(cell, fetch, exit, random, means))
+      Effect.flatMap(([exit, random]) => land(entry, fetch, exit, random, means))
     )
   })

@@ -27,7 +27,7 @@ export interface Lookup {
   /** What `from` finds in the view of the ref's project, now. Marks the service as in use. */
   readonly find: <A>(
     ref: ServiceRef,
-    from: (cell: ProjectView.ProjectView, name: string) => A | undefined
+    from: (entry: ProjectView.ProjectView, name: string) => A | undefined
   ) => A | undefined
   /**
    * What `from` finds in the view of the ref's project; where it finds nothing, waits for news once and asks `from` again. What
@@ -35,8 +35,8 @@ export interface Lookup {
    */
   readonly answer: <A, E>(
     ref: ServiceRef,
-    from: (cell: ProjectView.ProjectView, name: string) => A | undefined,
-    otherwise: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    from: (entry: ProjectView.ProjectView, name: string) => A | undefined,
+    otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | DiscoveryError>
   /** Waits until the registry has answered for a project, or until a service of it is known otherwise. */
   readonly first: (ref: StartupRef) => Effect.Effect<void, RegistryError>
@@ -67,31 +67,31 @@ const sourceOf = (
 }
 
 export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup => {
-  const all = (cell: ProjectView.ProjectView, name: string): Resolved | undefined => {
-    const found = View.find(cell.view, name)
+  const all = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
+    const found = View.find(entry.view, name)
     if (found === undefined) return undefined
     const ageMillis = found.isStatic ? 0 : View.ageMillis(found, keeper.now())
     return {
       instances: found.instances,
       ageMillis,
-      source: sourceOf(found, ageMillis, cell.refresh, settings.refreshIntervalMillis)
+      source: sourceOf(found, ageMillis, entry.refresh, settings.refreshIntervalMillis)
     }
   }
-  const some = (cell: ProjectView.ProjectView, name: string): Resolved | undefined => {
-    const found = all(cell, name)
+  const some = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
+    const found = all(entry, name)
     return found !== undefined && found.instances.length > 0 ? found : undefined
   }
-  const allOrNotFound = (cell: ProjectView.ProjectView, name: string): Effect.Effect<Resolved, AioServiceNotFound> => {
-    const found = all(cell, name)
-    if (found === undefined) return Effect.fail(notFound(cell, name))
-    keeper.use(cell, name)
+  const allOrNotFound = (entry: ProjectView.ProjectView, name: string): Effect.Effect<Resolved, AioServiceNotFound> => {
+    const found = all(entry, name)
+    if (found === undefined) return Effect.fail(notFound(entry, name))
+    keeper.use(entry, name)
     return Effect.succeed(found)
   }
 
-  /** Opening and asking are one synchronous step: between the two a keeper could find its cell idle, and leave. */
+  /** Opening and asking are one synchronous step: between the two a keeper could find its entry idle, and leave. */
   const opened = <A, E>(
     ref: ServiceRef,
-    ask: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    ask: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | AioConfigError> =>
     Effect.suspend((): Effect.Effect<A, E | AioConfigError> => {
       const env = ref.env ?? settings.env
@@ -112,39 +112,39 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
 
   const answer = <A, E>(
     ref: ServiceRef,
-    from: (cell: ProjectView.ProjectView, name: string) => A | undefined,
-    otherwise: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    from: (entry: ProjectView.ProjectView, name: string) => A | undefined,
+    otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | DiscoveryError> => {
     const found = find(ref, from)
     if (found !== undefined) return Effect.succeed(found)
     // Only here, off the hot path: what is in the view has a name that the registry accepts.
-    return opened(ref, (cell, name): Effect.Effect<A, E | DiscoveryError> => {
-      const configured = from(cell, name)
+    return opened(ref, (entry, name): Effect.Effect<A, E | DiscoveryError> => {
+      const configured = from(entry, name)
       if (configured !== undefined) {
-        keeper.use(cell, name)
+        keeper.use(entry, name)
         return Effect.succeed(configured)
       }
-      return Effect.flatMap(keeper.awaitNews(cell, name), (exit): Effect.Effect<A, E | DiscoveryError> => {
-        const news = from(cell, name)
+      return Effect.flatMap(keeper.awaitNews(entry, name), (exit): Effect.Effect<A, E | DiscoveryError> => {
+        const news = from(entry, name)
         if (news !== undefined) {
-          keeper.use(cell, name)
+          keeper.use(entry, name)
           return Effect.succeed(news)
         }
-        const isKnown = cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
-        return !isKnown && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : otherwise(cell, name)
+        const isKnown = entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
+        return !isKnown && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : otherwise(entry, name)
       })
     })
   }
 
   const first: Lookup["first"] = ({ env = settings.env, name = "", project }) =>
     Effect.suspend(() => {
-      const cell = keeper.open(project, env)
+      const entry = keeper.open(project, env)
       const isKnown = () => {
-        if (View.find(cell.view, name) !== undefined) keeper.use(cell, name)
-        return cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+        if (View.find(entry.view, name) !== undefined) keeper.use(entry, name)
+        return entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
       }
       if (isKnown()) return Effect.void
-      return Effect.flatMap(keeper.awaitNews(cell, name), (exit) =>
+      return Effect.flatMap(keeper.awaitNews(entry, name), (exit) =>
         isKnown() || Exit.isSuccess(exit) ? Effect.void : Effect.failCause(exit.cause)
       )
     })
@@ -159,13 +159,13 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
     refresh: (ref) =>
       opened(
         ref,
-        (cell, name): Effect.Effect<Resolved, DiscoveryError> =>
-          View.find(cell.view, name)?.isStatic
-            ? allOrNotFound(cell, name)
+        (entry, name): Effect.Effect<Resolved, DiscoveryError> =>
+          View.find(entry.view, name)?.isStatic
+            ? allOrNotFound(entry, name)
             : Effect.flatMap(
-                keeper.refresh(cell, name),
+                keeper.refresh(entry, name),
                 (exit): Effect.Effect<Resolved, DiscoveryError> =>
-                  Exit.isFailure(exit) ? Effect.failCause(exit.cause) : allOrNotFound(cell, name)
+                  Exit.isFailure(exit) ? Effect.failCause(exit.cause) : allOrNotFound(entry, name)
               )
       ),
     watch: (ref) =>

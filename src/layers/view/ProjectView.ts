@@ -113,40 +113,40 @@ export const make = (
 })
 
 /** Somebody is answered for this service. */
-export const use = (cell: ProjectView, name: string, now: number): void => {
-  cell.usedAt = now
-  cell.uses.set(name, { asked: false, usedAt: now })
+export const use = (entry: ProjectView, name: string, now: number): void => {
+  entry.usedAt = now
+  entry.uses.set(name, { asked: false, usedAt: now })
 }
 
 /** Notes who was asked for since it was last called, and forgets the services that nobody has asked for in so long. */
-export const tidy = (cell: ProjectView, now: number, idleMillis: number): void => {
-  for (const { name } of cell.watchers) use(cell, name, now)
-  for (const [name, one] of cell.uses) {
+export const tidy = (entry: ProjectView, now: number, idleMillis: number): void => {
+  for (const { name } of entry.watchers) use(entry, name, now)
+  for (const [name, one] of entry.uses) {
     if (one.asked) {
       one.asked = false
-      one.usedAt = cell.usedAt = now
+      one.usedAt = entry.usedAt = now
     } else if (one.usedAt + idleMillis <= now) {
-      cell.uses.delete(name)
+      entry.uses.delete(name)
     }
   }
 }
 
-/** The cells that are kept, by env and project: two look-ups and no key to build on the hot path. */
+/** The views that are kept, by env and project: two look-ups and no key to build on the hot path. */
 export const makeProjectViews = () => {
-  const cells = new Map<string, Map<string, ProjectView>>()
+  const entries = new Map<string, Map<string, ProjectView>>()
   return {
-    find: (project: string, env: string): ProjectView | undefined => cells.get(env)?.get(project),
-    add: (cell: ProjectView): void => {
-      const { env, project } = cell.view
-      cells.set(env, (cells.get(env) ?? new Map<string, ProjectView>()).set(project, cell))
+    find: (project: string, env: string): ProjectView | undefined => entries.get(env)?.get(project),
+    add: (entry: ProjectView): void => {
+      const { env, project } = entry.view
+      entries.set(env, (entries.get(env) ?? new Map<string, ProjectView>()).set(project, entry))
     },
     drop: ({ view: { env, project } }: ProjectView): void => {
-      const ofEnv = cells.get(env)
+      const ofEnv = entries.get(env)
       ofEnv?.delete(project)
-      if (ofEnv?.size === 0) cells.delete(env)
+      if (ofEnv?.size === 0) entries.delete(env)
     },
     all: function* (): Generator<ProjectView> {
-      for (const ofEnv of cells.values()) yield* ofEnv.values()
+      for (const ofEnv of entries.values()) yield* ofEnv.values()
     }
   }
 }

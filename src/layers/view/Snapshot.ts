@@ -49,7 +49,7 @@ export interface Snapshot {
   /** The registry has answered, or something else has changed what is known. */
   readonly note: (isChanged: boolean) => void
   /** Keeps it up to date until the scope closes, and writes it once more then, for 2 seconds at most. */
-  readonly keep: (cells: () => Iterable<ProjectView.ProjectView>) => Effect.Effect<void, never, Scope.Scope>
+  readonly keep: (entries: () => Iterable<ProjectView.ProjectView>) => Effect.Effect<void, never, Scope.Scope>
 }
 
 const VERSION = 1
@@ -145,7 +145,7 @@ const groupOf = ({ env, project }: { readonly project: string; readonly env: str
 
 /** What is known and asked for, and of the projects that the registry has not answered for yet, what an earlier process knew. */
 const collect = (
-  cells: Iterable<ProjectView.ProjectView>,
+  entries: Iterable<ProjectView.ProjectView>,
   carried: Map<string, ReadonlyArray<Line>>,
   clock: Clock.Clock,
   maxStaleMillis: number
@@ -153,7 +153,7 @@ const collect = (
   const wallNow = clock.unsafeCurrentTimeMillis()
   const now = Monotonic.unsafeNow(clock)
   const lines: Array<Line> = []
-  for (const { uses, view } of cells) {
+  for (const { uses, view } of entries) {
     if (view.listedAt === undefined) continue
     carried.delete(groupOf(view))
     for (const name of uses.keys()) {
@@ -204,12 +204,12 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
     let writtenAt = Number.NEGATIVE_INFINITY
     let due = Deferred.unsafeMake<void>(FiberId.none)
 
-    const writeNow = (cells: () => Iterable<ProjectView.ProjectView>, timeout: Duration.DurationInput) =>
+    const writeNow = (entries: () => Iterable<ProjectView.ProjectView>, timeout: Duration.DurationInput) =>
       Effect.suspend(() => {
         hasNews = false
         writtenAt = Monotonic.unsafeNow(clock)
         due = Deferred.unsafeMake<void>(FiberId.none)
-        return Effect.onExit(write(collect(cells(), carried, clock, settings.maxStaleMillis), timeout), (exit) =>
+        return Effect.onExit(write(collect(entries(), carried, clock, settings.maxStaleMillis), timeout), (exit) =>
           Effect.sync(() => {
             // The end of the process may come in the middle of it.
             if (!Exit.isSuccess(exit) || !exit.value) hasNews = true
@@ -226,14 +226,14 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
         hasNews = true
         if (isChanged || Monotonic.unsafeNow(clock) - writtenAt >= CONFIRM_MILLIS) Wakes.unsafeDone(due, Effect.void)
       },
-      keep: (cells) =>
+      keep: (entries) =>
         Effect.gen(function* () {
           yield* Effect.addFinalizer(() =>
-            Effect.suspend(() => (hasNews ? Effect.interruptible(writeNow(cells, LAST_WRITE_TIMEOUT)) : Effect.void))
+            Effect.suspend(() => (hasNews ? Effect.interruptible(writeNow(entries, LAST_WRITE_TIMEOUT)) : Effect.void))
           )
           yield* Effect.suspend(() => Wakes.awaiting(due)).pipe(
             Effect.zipRight(Effect.sleep(Duration.millis(settings.debounceMillis))),
-            Effect.zipRight(Effect.suspend(() => writeNow(cells, WRITE_TIMEOUT))),
+            Effect.zipRight(Effect.suspend(() => writeNow(entries, WRITE_TIMEOUT))),
             Effect.forever,
             Background.fork
           )

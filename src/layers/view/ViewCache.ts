@@ -25,12 +25,12 @@ import * as ViewMetrics from "./ViewMetrics.js"
 
 export type Settings = Fetcher.Settings
 
-/** Who is told what becomes of a cell, in the same synchronous step. */
+/** Who is told what becomes of a view, in the same synchronous step. */
 export interface ViewObserver {
   /** Its view is a new one. */
-  readonly onView: (cell: ProjectView.ProjectView, now: number) => void
-  /** The cell was dropped: nobody has asked for it for long. */
-  readonly onDrop: (cell: ProjectView.ProjectView) => void
+  readonly onView: (entry: ProjectView.ProjectView, now: number) => void
+  /** The view was dropped: nobody has asked for it for long. */
+  readonly onDrop: (entry: ProjectView.ProjectView) => void
 }
 
 /** What is known of a project without the registry, and who is told that more is known now. */
@@ -54,7 +54,7 @@ export interface ViewCache {
    * Somebody is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
    * is known of it is older than it should be, its refresh is brought forward.
    */
-  readonly use: (cell: ProjectView.ProjectView, name: string) => void
+  readonly use: (entry: ProjectView.ProjectView, name: string) => void
   /**
    * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
    * than a second old. Gives its exit.
@@ -62,177 +62,177 @@ export interface ViewCache {
    * Nobody waits for a sick registry who can be answered without it: where the one under way is slow, a fetch is only brought
    * about, and where the last one failed, not even that: the next one that the backoff allows will tell.
    */
-  readonly awaitNews: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
+  readonly awaitNews: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
   /** As `learn`, but waits in any case. */
-  readonly refresh: (cell: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
+  readonly refresh: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
   /**
-   * To be told, synchronously, of every counted failure of a call to an instance of this cell. A connection that was not
+   * To be told, synchronously, of every counted failure of a call to an instance of this view. A connection that was not
    * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
    * view for good; then `onView` runs before this returns.
    */
-  readonly reportFailure: (cell: ProjectView.ProjectView, name: string, instanceKey: string, kind: FailureKind) => void
+  readonly reportFailure: (entry: ProjectView.ProjectView, name: string, instanceKey: string, kind: FailureKind) => void
   /** Tells of each change of a service until it is called off. */
-  readonly watch: (cell: ProjectView.ProjectView, watcher: ProjectView.Watcher) => () => void
+  readonly watch: (entry: ProjectView.ProjectView, watcher: ProjectView.Watcher) => () => void
 }
 
 /** Whoever asks for made-up names (a proxy that is scanned, say) shall not fill the memory with their empty views. */
 const MAX_IDLE_WITHOUT_SERVICES = 60_000
 
-const idleTimeoutOf = (cell: ProjectView.ProjectView, settings: Settings): number =>
-  cell.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
+const idleTimeoutOf = (entry: ProjectView.ProjectView, settings: Settings): number =>
+  entry.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
 
 /** Is somebody served with what only the registry can refresh? */
-const isInUse = (cell: ProjectView.ProjectView): boolean => {
-  for (const name of cell.uses.keys()) if (View.find(cell.view, name)?.isStatic !== true) return true
+const isInUse = (entry: ProjectView.ProjectView): boolean => {
+  for (const name of entry.uses.keys()) if (View.find(entry.view, name)?.isStatic !== true) return true
   return false
 }
 
 /**
- * When a cell is fetched again. A view that never had a service has nothing that could grow old, and is fetched only when it
+ * When a view is fetched again. A view that never had a service has nothing that could grow old, and is fetched only when it
  * is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services are gone is fetched on:
  * the registry may have been flushed, and they will be back.
  */
-const nextFetchAt = (cell: ProjectView.ProjectView, settings: Settings): number => {
-  if (cell.next !== undefined) return cell.refresh.startedAt + Refresh.floorMillis
-  const dueAt = Refresh.nextAt(cell.refresh)
-  if (!cell.hadServices) return cell.listWanted ? dueAt : Number.POSITIVE_INFINITY
-  return isInUse(cell) ? dueAt : Math.max(dueAt, FetchPlan.listDueAt(cell.view, cell.listTriedAt, settings))
+const nextFetchAt = (entry: ProjectView.ProjectView, settings: Settings): number => {
+  if (entry.next !== undefined) return entry.refresh.startedAt + Refresh.floorMillis
+  const dueAt = Refresh.nextAt(entry.refresh)
+  if (!entry.hadServices) return entry.listWanted ? dueAt : Number.POSITIVE_INFINITY
+  return isInUse(entry) ? dueAt : Math.max(dueAt, FetchPlan.listDueAt(entry.view, entry.listTriedAt, settings))
 }
 
 /**
- * Waits until the next fetch. `false` when there shall be none: the cell was not used for long, and was dropped in the
- * same synchronous step that found it so, lest somebody ask a cell that has no keeper any more.
+ * Waits until the next fetch. `false` when there shall be none: the view was not used for long, and was dropped in the
+ * same synchronous step that found it so, lest somebody ask a view that has no keeper any more.
  */
 const pause = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   means: Fetcher.Means,
-  drop: (cell: ProjectView.ProjectView) => void
+  drop: (entry: ProjectView.ProjectView) => void
 ): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { clock, settings } = means
     const now = Monotonic.unsafeNow(clock)
-    ProjectView.tidy(cell, now, settings.idleTimeoutMillis)
-    const isFailing = cell.refresh.failures > 0
-    if (isFailing) ViewMetrics.age(cell, now)
-    const fetchAt = nextFetchAt(cell, settings)
+    ProjectView.tidy(entry, now, settings.idleTimeoutMillis)
+    const isFailing = entry.refresh.failures > 0
+    if (isFailing) ViewMetrics.age(entry, now)
+    const fetchAt = nextFetchAt(entry, settings)
     if (fetchAt <= now) return Effect.succeed(true)
-    const idleAt = cell.usedAt + idleTimeoutOf(cell, settings)
-    if (idleAt <= now && cell.next === undefined) {
-      drop(cell)
+    const idleAt = entry.usedAt + idleTimeoutOf(entry, settings)
+    if (idleAt <= now && entry.next === undefined) {
+      drop(entry)
       return Effect.succeed(false)
     }
-    cell.wake = Deferred.unsafeMake(FiberId.none)
+    entry.wake = Deferred.unsafeMake(FiberId.none)
     // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
     const wakeAt = Math.min(
       fetchAt,
-      cell.next === undefined ? idleAt : Number.POSITIVE_INFINITY,
+      entry.next === undefined ? idleAt : Number.POSITIVE_INFINITY,
       isFailing ? now + ViewMetrics.followMillis : Number.POSITIVE_INFINITY
     )
     const millis = Math.ceil(wakeAt - now)
-    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(cell.wake)).pipe(
-      Effect.zipRight(pause(cell, means, drop))
+    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(entry.wake)).pipe(
+      Effect.zipRight(pause(entry, means, drop))
     )
   })
 
-/** What asks for news and reports: all that happens to a cell from outside. */
+/** What asks for news and reports: all that happens to a view from outside. */
 const makeQuestions = (
   { clock, onView, settings }: Fetcher.Means,
   isClosed: () => boolean
 ): Pick<ViewCache, "use" | "awaitNews" | "refresh" | "reportFailure"> => {
   const now = () => Monotonic.unsafeNow(clock)
-  const wake = (cell: ProjectView.ProjectView): void => void Wakes.unsafeDone(cell.wake, Effect.void)
-  const hasten = (cell: ProjectView.ProjectView): void => {
-    if (cell.current !== undefined) {
-      cell.expedited = true
+  const wake = (entry: ProjectView.ProjectView): void => void Wakes.unsafeDone(entry.wake, Effect.void)
+  const hasten = (entry: ProjectView.ProjectView): void => {
+    if (entry.current !== undefined) {
+      entry.expedited = true
       return
     }
-    cell.refresh = Refresh.expedited(cell.refresh, now())
-    wake(cell)
+    entry.refresh = Refresh.expedited(entry.refresh, now())
+    wake(entry)
   }
 
-  const canBeAnswered = (cell: ProjectView.ProjectView, name: string): boolean =>
-    cell.view.listedAt !== undefined || View.find(cell.view, name) !== undefined
+  const canBeAnswered = (entry: ProjectView.ProjectView, name: string): boolean =>
+    entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
   const isSick = ({ current, refresh }: ProjectView.ProjectView): boolean =>
     refresh.failures > 0 || (current !== undefined && Refresh.isSlow(refresh, now()))
 
   const nextExit = (
-    cell: ProjectView.ProjectView,
+    entry: ProjectView.ProjectView,
     name: string,
     isPatient: boolean
   ): Effect.Effect<ProjectView.FetchExit> => {
     if (isClosed()) return Effect.succeed(ProjectView.closed)
-    const { current, last, view } = cell
-    const isImpatient = !isPatient && isSick(cell) && canBeAnswered(cell, name)
+    const { current, last, view } = entry
+    const isImpatient = !isPatient && isSick(entry) && canBeAnswered(entry, name)
     const unlessSick = (done: Deferred.Deferred<ProjectView.FetchExit>) =>
       isImpatient ? Effect.succeed(last.exit) : Wakes.awaiting(done)
     if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessSick(current.done)
-    if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(cell.refresh, now())) {
+    if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(entry.refresh, now())) {
       return Effect.succeed(last.exit)
     }
-    if (View.find(view, name) === undefined) cell.listWanted = true
-    else ProjectView.use(cell, name, now())
-    wake(cell)
+    if (View.find(view, name) === undefined) entry.listWanted = true
+    else ProjectView.use(entry, name, now())
+    wake(entry)
     // Nobody waits: the backoff stands.
-    if (isImpatient && cell.refresh.failures > 0) return Effect.succeed(last.exit)
-    cell.next ??= Deferred.unsafeMake(FiberId.none)
-    return unlessSick(cell.next)
+    if (isImpatient && entry.refresh.failures > 0) return Effect.succeed(last.exit)
+    entry.next ??= Deferred.unsafeMake(FiberId.none)
+    return unlessSick(entry.next)
   }
 
   const learn = (
-    cell: ProjectView.ProjectView,
+    entry: ProjectView.ProjectView,
     name: string,
     isPatient: boolean
   ): Effect.Effect<ProjectView.FetchExit> =>
     Effect.suspend(() => {
-      cell.usedAt = now()
-      return Effect.flatMap(nextExit(cell, name, isPatient), (exit) =>
+      entry.usedAt = now()
+      return Effect.flatMap(nextExit(entry, name, isPatient), (exit) =>
         // Let go because there is a snapshot, which has no answer for this one.
-        exit === ProjectView.released && (isPatient || !canBeAnswered(cell, name))
-          ? learn(cell, name, isPatient)
+        exit === ProjectView.released && (isPatient || !canBeAnswered(entry, name))
+          ? learn(entry, name, isPatient)
           : Effect.succeed(exit)
       )
     })
 
   return {
-    use: (cell, name) => {
-      ProjectView.use(cell, name, now())
-      const service = View.find(cell.view, name)
+    use: (entry, name) => {
+      ProjectView.use(entry, name, now())
+      const service = View.find(entry.view, name)
       if (service === undefined || service.isStatic) return
       // The next refresh may be due earlier than it was while nothing was in use.
-      wake(cell)
-      if (cell.current !== undefined && FetchPlan.covers(cell.current.plan, name)) return
-      if (Refresh.isStale(cell.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(cell)
+      wake(entry)
+      if (entry.current !== undefined && FetchPlan.covers(entry.current.plan, name)) return
+      if (Refresh.isStale(entry.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(entry)
     },
-    awaitNews: (cell, name) => learn(cell, name, false),
-    refresh: (cell, name) => learn(cell, name, true),
-    reportFailure: (cell, name, instanceKey, kind) => {
-      const service = View.find(cell.view, name)
+    awaitNews: (entry, name) => learn(entry, name, false),
+    refresh: (entry, name) => learn(entry, name, true),
+    reportFailure: (entry, name, instanceKey, kind) => {
+      const service = View.find(entry.view, name)
       if (service === undefined || service.isStatic) return
-      if (kind === "Connection") hasten(cell)
+      if (kind === "Connection") hasten(entry)
       if (!service.held.has(instanceKey)) return
-      cell.view = View.without(cell.view, name, instanceKey)
-      onView(cell, now(), new Set([name]))
+      entry.view = View.without(entry.view, name, instanceKey)
+      onView(entry, now(), new Set([name]))
     }
   }
 }
 
 /** What this process has deregistered itself is gone at once, whatever an answer on its way may say. */
 const depart = (
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   { instanceKey, serviceId }: LeaseKey,
   { clock, onView }: Fetcher.Means
 ): void => {
-  if (cell.current !== undefined) cell.departed.add(ProjectView.memberKey(serviceId, instanceKey))
-  for (const [name, { isStatic, service }] of cell.view.services) {
+  if (entry.current !== undefined) entry.departed.add(ProjectView.memberKey(serviceId, instanceKey))
+  for (const [name, { isStatic, service }] of entry.view.services) {
     if (isStatic || service.id !== serviceId) continue
-    const before = cell.view
-    cell.view = View.without(before, name, instanceKey)
-    if (cell.view !== before) onView(cell, Monotonic.unsafeNow(clock), new Set([name]))
+    const before = entry.view
+    entry.view = View.without(before, name, instanceKey)
+    if (entry.view !== before) onView(entry, Monotonic.unsafeNow(clock), new Set([name]))
   }
 }
 
-const wakeWatchers = (cell: ProjectView.ProjectView, changed: ReadonlySet<string>): void => {
-  for (const watcher of cell.watchers) if (changed.has(watcher.name)) watcher.wake()
+const wakeWatchers = (entry: ProjectView.ProjectView, changed: ReadonlySet<string>): void => {
+  for (const watcher of entry.watchers) if (changed.has(watcher.name)) watcher.wake()
 }
 
 /**
@@ -249,29 +249,29 @@ export const make = (
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     const newborn = yield* Queue.unbounded<ProjectView.ProjectView>()
-    const cells = ProjectView.makeProjectViews()
+    const entries = ProjectView.makeProjectViews()
     let isClosed = false
 
     const means: Fetcher.Means = {
       registry,
       clock,
       settings,
-      onView: (cell, now, changed) => {
-        observer.onView(cell, now)
-        wakeWatchers(cell, changed)
+      onView: (entry, now, changed) => {
+        observer.onView(entry, now)
+        wakeWatchers(entry, changed)
         known.note(changed.size > 0)
       }
     }
-    const drop = (cell: ProjectView.ProjectView): void => {
-      cells.drop(cell)
-      observer.onDrop(cell)
-      ViewMetrics.drop(cell)
+    const drop = (entry: ProjectView.ProjectView): void => {
+      entries.drop(entry)
+      observer.onDrop(entry)
+      ViewMetrics.drop(entry)
     }
 
     // One fiber a view, so that its fetches cannot overlap.
-    const keep = (cell: ProjectView.ProjectView): Effect.Effect<void> =>
-      Effect.flatMap(pause(cell, means, drop), (goOn) =>
-        goOn ? Effect.zipRight(Fetcher.run(cell, means), keep(cell)) : Effect.void
+    const keep = (entry: ProjectView.ProjectView): Effect.Effect<void> =>
+      Effect.flatMap(pause(entry, means, drop), (goOn) =>
+        goOn ? Effect.zipRight(Fetcher.run(entry, means), keep(entry)) : Effect.void
       )
 
     // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
@@ -280,54 +280,54 @@ export const make = (
       effect.pipe(Annotations.from("DiscoveryCached"), Fibers.bare, Effect.interruptible, Effect.forkIn(scope))
     yield* inBackground(
       Queue.take(newborn).pipe(
-        Effect.flatMap((cell) => Effect.forkIn(keep(cell), scope)),
+        Effect.flatMap((entry) => Effect.forkIn(keep(entry), scope)),
         Effect.forever
       )
     )
     yield* inBackground(
       Stream.runForEach(RegistryPort.of(registry).deregistrations, (key) =>
         Effect.sync(() => {
-          for (const cell of cells.all()) depart(cell, key, means)
+          for (const entry of entries.all()) depart(entry, key, means)
         })
       )
     )
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
-        for (const cell of cells.all()) {
-          for (const done of [cell.current?.done, cell.next]) {
+        for (const entry of entries.all()) {
+          for (const done of [entry.current?.done, entry.next]) {
             if (done !== undefined) Wakes.unsafeDone(done, Effect.succeed(ProjectView.closed))
           }
-          for (const watcher of cell.watchers) watcher.end()
-          ViewMetrics.drop(cell)
+          for (const watcher of entry.watchers) watcher.end()
+          ViewMetrics.drop(entry)
         }
       })
     )
 
     return {
       now,
-      find: cells.find,
-      all: cells.all,
+      find: entries.find,
+      all: entries.all,
       open: (project, env) => {
-        const held = cells.find(project, env)
+        const held = entries.find(project, env)
         if (held !== undefined) return held
         const at = now()
-        const cell = ProjectView.make(project, env, at, {
+        const entry = ProjectView.make(project, env, at, {
           statics: known.statics(project, env, at),
           remembered: known.remembered(project, env, at)
         })
-        // A closed layer keeps nothing: the cell is only there to say so.
-        if (isClosed) return cell
-        cells.add(cell)
-        ViewMetrics.update(cell, at)
-        Queue.unsafeOffer(newborn, cell)
-        return cell
+        // A closed layer keeps nothing: the view is only there to say so.
+        if (isClosed) return entry
+        entries.add(entry)
+        ViewMetrics.update(entry, at)
+        Queue.unsafeOffer(newborn, entry)
+        return entry
       },
       ...makeQuestions(means, () => isClosed),
-      watch: (cell, watcher) => {
-        cell.watchers.add(watcher)
+      watch: (entry, watcher) => {
+        entry.watchers.add(watcher)
         if (isClosed) watcher.end()
-        return () => cell.watchers.delete(watcher)
+        return () => entry.watchers.delete(watcher)
       }
     }
   })

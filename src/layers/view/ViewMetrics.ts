@@ -19,21 +19,21 @@ const count = ({ view }: ProjectView.ProjectView): ProjectView.Tiers => {
   return found
 }
 
-const report = (cell: ProjectView.ProjectView, found: ProjectView.Tiers): void => {
+const report = (entry: ProjectView.ProjectView, found: ProjectView.Tiers): void => {
   for (const tier of tiers) {
-    const change = found[tier] - cell.counted[tier]
+    const change = found[tier] - entry.counted[tier]
     if (change !== 0) Metric.unsafeChange(Metrics.viewInstances, change, Labels.viewInstances[tier])
   }
-  cell.counted = found
+  entry.counted = found
 }
 
 const ageLabels = ({ view }: ProjectView.ProjectView) => Labels.viewAge(view.project, view.env)
 
 /** The age of the oldest service that somebody asks for. */
-const ageMillis = (cell: ProjectView.ProjectView, now: number): number => {
+const ageMillis = (entry: ProjectView.ProjectView, now: number): number => {
   let oldest = now
-  for (const name of cell.uses.keys()) {
-    const service = cell.view.services.get(name)
+  for (const name of entry.uses.keys()) {
+    const service = entry.view.services.get(name)
     if (service !== undefined && !service.isStatic) oldest = Math.min(oldest, service.fetchedAt)
   }
   return now - oldest
@@ -46,25 +46,25 @@ const ageMillis = (cell: ProjectView.ProjectView, now: number): number => {
 export const followMillis = 15_000
 
 /** The view is as old as it is by now. Projects that never had a service, made up by somebody, leave no trace. */
-export const age = (cell: ProjectView.ProjectView, now: number): void => {
-  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAge, ageMillis(cell, now) / 1_000, ageLabels(cell))
+export const age = (entry: ProjectView.ProjectView, now: number): void => {
+  if (entry.hadServices) Metric.unsafeUpdate(Metrics.viewAge, ageMillis(entry, now) / 1_000, ageLabels(entry))
 }
 
 /** {@link age}, every {@link followMillis}. */
-export const follow = (cell: ProjectView.ProjectView, clock: Clock.Clock): Effect.Effect<never> =>
-  Effect.sync(() => age(cell, Monotonic.unsafeNow(clock))).pipe(
+export const follow = (entry: ProjectView.ProjectView, clock: Clock.Clock): Effect.Effect<never> =>
+  Effect.sync(() => age(entry, Monotonic.unsafeNow(clock))).pipe(
     Effect.delay(Duration.millis(followMillis)),
     Effect.forever
   )
 
 /** A fetch has ended, well or not. */
-export const update = (cell: ProjectView.ProjectView, now: number): void => {
-  report(cell, count(cell))
-  age(cell, now)
+export const update = (entry: ProjectView.ProjectView, now: number): void => {
+  report(entry, count(entry))
+  age(entry, now)
 }
 
 /** The view is dropped. */
-export const drop = (cell: ProjectView.ProjectView): void => {
-  report(cell, ProjectView.noTiers)
-  if (cell.hadServices) Metric.unsafeUpdate(Metrics.viewAge, 0, ageLabels(cell))
+export const drop = (entry: ProjectView.ProjectView): void => {
+  report(entry, ProjectView.noTiers)
+  if (entry.hadServices) Metric.unsafeUpdate(Metrics.viewAge, 0, ageLabels(entry))
 }

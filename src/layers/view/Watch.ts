@@ -25,7 +25,7 @@ export interface Settings {
  */
 const subscribe = (
   keeper: ViewCache.ViewCache,
-  cell: ProjectView.ProjectView,
+  entry: ProjectView.ProjectView,
   name: string,
   { watchDebounceMillis }: Settings
 ): Effect.Effect<Pulls.Pull<InstanceChange>, never, Scope.Scope> => {
@@ -54,20 +54,20 @@ const subscribe = (
     changedAt = undefined
     news = Deferred.unsafeMake<void>(FiberId.none)
     const before = told
-    told = View.find(cell.view, name)?.instances ?? []
+    told = View.find(entry.view, name)?.instances ?? []
     const changes = InstanceDiff.diff(before, told)
     return changes.length > 0 ? Effect.succeed(changes) : pull
   })
   return Effect.as(
     Effect.acquireRelease(
-      Effect.sync(() => keeper.watch(cell, watcher)),
+      Effect.sync(() => keeper.watch(entry, watcher)),
       (stop) => Effect.sync(stop)
     ),
     pull
   )
 }
 
-/** Begins with what `resolved` waits for. `open` gives the cell then. */
+/** Begins with what `resolved` waits for. `open` gives the view then. */
 export const make = (
   keeper: ViewCache.ViewCache,
   settings: Settings,
