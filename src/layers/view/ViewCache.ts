@@ -1,18 +1,17 @@
 /**
  * The views of a `DiscoveryCached`, each kept by a fiber of the layer's own: fetched, fetched again, and dropped when
- * nobody asks any more.
+ * no caller asks any more.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as FetchPlan from "../../core/view/FetchPlan.js"
 import * as Refresh from "../../core/view/Refresh.js"
 import * as View from "../../core/view/View.js"
-import * as Fibers from "../../internal/fibers.js"
+import * as Background from "../../internal/background.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
@@ -51,7 +50,7 @@ export interface ViewCache {
   /** All views that are kept. */
   readonly all: () => Iterable<ProjectView.ProjectView>
   /**
-   * Somebody is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
+   * A caller is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
    * is known of it is older than it should be, its refresh is brought forward.
    */
   readonly use: (entry: ProjectView.ProjectView, name: string) => void
@@ -59,11 +58,12 @@ export interface ViewCache {
    * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
    * than a second old. Gives its exit.
    *
-   * Nobody waits for a sick registry who can be answered without it: where the one under way is slow, a fetch is only brought
-   * about, and where the last one failed, not even that: the next one that the backoff allows will tell.
+   * A caller that can be answered without the registry waits for none that is slow or fails: where the fetch under way is
+   * slow, another is only brought about, and where the last one failed, not even that: the next one that the backoff allows
+   * will tell.
    */
   readonly awaitNews: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
-  /** As `learn`, but waits in any case. */
+  /** As `awaitNews`, but waits in any case. */
   readonly refresh: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
   /**
    * To be told, synchronously, of every counted failure of a call to an instance of this view. A connection that was not
@@ -101,7 +101,7 @@ const nextFetchAt = (entry: ProjectView.ProjectView, settings: Settings): number
 
 /**
  * Waits until the next fetch. `false` when there shall be none: the view was not used for long, and was dropped in the
- * same synchronous step that found it so, lest somebody ask a view that has no keeper any more.
+ * same synchronous step that found it so: no caller may find a view without a keeper.
  */
 const pause = (
   entry: ProjectView.ProjectView,
@@ -152,7 +152,7 @@ const makeQuestions = (
 
   const canBeAnswered = (entry: ProjectView.ProjectView, name: string): boolean =>
     entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
-  const isSick = ({ current, refresh }: ProjectView.ProjectView): boolean =>
+  const isUnavailable = ({ current, refresh }: ProjectView.ProjectView): boolean =>
     refresh.failures > 0 || (current !== undefined && Refresh.isSlow(refresh, now()))
 
   const nextExit = (
@@ -162,20 +162,24 @@ const makeQuestions = (
   ): Effect.Effect<ProjectView.FetchExit> => {
     if (isClosed()) return Effect.succeed(ProjectView.closed)
     const { current, last, view } = entry
-    const isImpatient = !isPatient && isSick(entry) && canBeAnswered(entry, name)
-    const unlessSick = (done: Deferred.Deferred<ProjectView.FetchExit>) =>
+    const isImpatient = !isPatient && isUnavailable(entry) && canBeAnswered(entry, name)
+    const unlessUnavailable = (done: Deferred.Deferred<ProjectView.FetchExit>) =>
       isImpatient ? Effect.succeed(last.exit) : Wakes.awaiting(done)
-    if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessSick(current.done)
+    if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessUnavailable(current.done)
     if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(entry.refresh, now())) {
       return Effect.succeed(last.exit)
     }
     if (View.find(view, name) === undefined) entry.listWanted = true
     else ProjectView.use(entry, name, now())
+    if (isImpatient && entry.refresh.failures > 0) {
+      // Asks for no fetch: the backoff stands.
+      wake(entry)
+      return Effect.succeed(last.exit)
+    }
+    const next = entry.next ?? Deferred.unsafeMake<ProjectView.FetchExit>(FiberId.none)
+    entry.next = next
     wake(entry)
-    // Nobody waits: the backoff stands.
-    if (isImpatient && entry.refresh.failures > 0) return Effect.succeed(last.exit)
-    entry.next ??= Deferred.unsafeMake(FiberId.none)
-    return unlessSick(entry.next)
+    return unlessUnavailable(next)
   }
 
   const learn = (
@@ -245,10 +249,9 @@ export const make = (
 ): Effect.Effect<ViewCache, never, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
-    const scope = yield* Effect.scope
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
-    const newborn = yield* Queue.unbounded<ProjectView.ProjectView>()
+    const fork = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
     const entries = ProjectView.makeProjectViews()
     let isClosed = false
 
@@ -274,23 +277,11 @@ export const make = (
         goOn ? Effect.zipRight(Fetcher.run(entry, means), keep(entry)) : Effect.void
       )
 
-    // Keepers descend from the layer's fiber and not from a caller's: they outlive an interrupted caller, and have the
-    // layer's clock, loggers and annotations. The span that the layer was built in has ended: they are not part of it.
-    const inBackground = <A>(effect: Effect.Effect<A>) =>
-      effect.pipe(Annotations.from("DiscoveryCached"), Fibers.bare, Effect.interruptible, Effect.forkIn(scope))
-    yield* inBackground(
-      Queue.take(newborn).pipe(
-        Effect.flatMap((entry) => Effect.forkIn(keep(entry), scope)),
-        Effect.forever
-      )
-    )
-    yield* inBackground(
-      Stream.runForEach(RegistryPort.of(registry).deregistrations, (key) =>
-        Effect.sync(() => {
-          for (const entry of entries.all()) depart(entry, key, means)
-        })
-      )
-    )
+    yield* Stream.runForEach(RegistryPort.of(registry).deregistrations, (key) =>
+      Effect.sync(() => {
+        for (const entry of entries.all()) depart(entry, key, means)
+      })
+    ).pipe(Annotations.from("DiscoveryCached"), Background.fork)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
@@ -320,7 +311,7 @@ export const make = (
         if (isClosed) return entry
         entries.add(entry)
         ViewMetrics.update(entry, at)
-        Queue.unsafeOffer(newborn, entry)
+        fork(keep(entry))
         return entry
       },
       ...makeQuestions(means, () => isClosed),
