@@ -147,8 +147,7 @@ export const readListServices = (bytes: Buffer): Reading<ReadonlyArray<ServiceWi
 
 /** Reads a `GetServiceByIDResponse`. Gives what `decodeGetServiceByID` gives of the same message. */
 export const readGetServiceByID = (bytes: Buffer): Reading<ServiceWithInstances> => {
-  const none = serviceWithInstancesOf(null, () => {})
-  let last = Either.map(none, (value): Decoded<ServiceWithInstances> => ({ value, skipped: [] }))
+  let last: Either.Either<Decoded<ServiceWithInstances>, AioWireError> | undefined
   return readEntries(
     "GetServiceByIDResponse",
     tags.GetServiceByIDResponse.service,
@@ -156,6 +155,12 @@ export const readGetServiceByID = (bytes: Buffer): Reading<ServiceWithInstances>
     (entry, skipped) => {
       last = Either.map(entry, (value) => ({ value, skipped }))
     },
-    () => last
+    // Made only for an answer without a service: a decoding that fails costs as much as a whole call.
+    () =>
+      last ??
+      Either.map(
+        serviceWithInstancesOf(null, () => {}),
+        (value) => ({ value, skipped: [] })
+      )
   )
 }
