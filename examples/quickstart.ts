@@ -97,7 +97,7 @@ const registerMyself = Effect.gen(function* () {
   const { registration } = yield* start("me")
   yield* line("key", yield* registration.instanceKey)
   yield* line("lease", `${yield* registration.state}, lasts 3 seconds, is renewed every second`)
-  // Asks the registry what it has seen; the beats themselves need no help.
+  // Asks the registry what it has seen; heartbeats need no help.
   yield* Stream.repeatEffectWithSchedule(listed, Schedule.spaced("200 millis")).pipe(
     Stream.filterMap((instances) => Option.fromNullable(instances.find((instance) => nameOf(instance) === "me"))),
     Stream.changesWith((one, other) => one.lastHeartbeatAt === other.lastHeartbeatAt),

@@ -56,7 +56,7 @@ const program = Effect.gen(function* () {
   yield* Console.log(`                           it holds ${services[0]?.instances.length ?? 0} instances by now`)
 })
 
-// What discovery says in the log, and nobody else.
+// The log lines of discovery alone.
 const ofDiscovery = Logger.make(({ annotations, logLevel, message }) => {
   if (Option.getOrUndefined(HashMap.get(annotations, "module")) !== "DiscoveryCached") return
   console.log(`  ${logLevel.label}: ${Array.isArray(message) ? message.join(" ") : message}`)
