@@ -16,6 +16,7 @@ import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
+import * as ViewTuning from "../schemas/ViewTuning.js"
 import { Discovery } from "../services/Discovery.js"
 import type { Registry, RegistryError } from "../services/Registry.js"
 import * as Balancers from "./balancing/Balancers.js"
@@ -33,7 +34,7 @@ export type { HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOpt
  * @since 0.1.0
  * @category models
  */
-export interface Options extends BalancingOptions.Options {
+export interface Options extends BalancingOptions.Options, ViewTuning.ViewTuning {
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
   readonly env: string
   /**
@@ -41,40 +42,6 @@ export interface Options extends BalancingOptions.Options {
    * answer. A refresh that fails is tried again after 1 s, 2 s, 4 s … 60 s. Default 30 seconds; 1 second to 1 day.
    */
   readonly refreshInterval?: Duration.DurationInput | undefined
-  /**
-   * How long one fetch may take: a net under a `Registry` that never answers, and longer than the deadline that
-   * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
-   */
-  readonly fetchTimeout?: Duration.DurationInput | undefined
-  /**
-   * After how long without a question a view is dropped. One that never had a service, of a project that somebody made up,
-   * is dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
-   */
-  readonly idleTimeout?: Duration.DurationInput | undefined
-  /**
-   * Up to how many services of a project are fetched one by one, by their ids, which costs the registry a sixtieth of a list
-   * when it is large. Of more, or to find a name, the project is listed. Default 4; 0 (always lists) to 1,000.
-   */
-  readonly maxSingleFetches?: number | undefined
-  /**
-   * After how long a project whose services are fetched one by one is listed all the same, since there may be new names.
-   * Default 5 minutes; 1 second to 1 day.
-   */
-  readonly listInterval?: Duration.DurationInput | undefined
-  /**
-   * How long what is known is served while no refresh succeeds. Then it is forgotten, and `resolve` fails with the error of
-   * the refreshes. Default 1 day; 1 second to 1 day.
-   */
-  readonly maxStale?: Duration.DurationInput | undefined
-  /**
-   * A service that shrinks to nothing, or to less than half, is doubted: the missing instances are kept until two further
-   * answers agree, which are at least so far apart, and their leases must have run out. Default 10 seconds; 0 to 1 day.
-   */
-  readonly holdConfirmation?: Duration.DurationInput | undefined
-  /** How long at the most they are kept against the registry's answers. Default 5 minutes; 0 (never) to 1 day. */
-  readonly maxHold?: Duration.DurationInput | undefined
-  /** How long after a change `watch` tells of it, together with what else has changed by then. Default 1 second; 0 to 1 day. */
-  readonly watchDebounce?: Duration.DurationInput | undefined
   /**
    * Services that are served as given here and marked so (`Static`), whatever the registry says of them, in every env:
    * `shop/payments=127.0.0.1:8080`, several separated by commas, or a list of instances. The registry is not asked for them.
@@ -105,17 +72,7 @@ export type { Startup, StartupRef } from "./view/Startup.js"
  * @since 0.1.0
  * @category models
  */
-export const defaults = {
-  refreshInterval: Duration.seconds(30),
-  fetchTimeout: Duration.seconds(60),
-  idleTimeout: Duration.minutes(15),
-  maxSingleFetches: 4,
-  listInterval: Duration.minutes(5),
-  maxStale: Duration.days(1),
-  watchDebounce: Duration.seconds(1),
-  holdConfirmation: Duration.millis(View.holdLimits.confirmationMillis),
-  maxHold: Duration.millis(View.holdLimits.maxHoldMillis)
-} as const
+export const defaults = { refreshInterval: Duration.seconds(30), ...ViewTuning.defaults }
 
 interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
@@ -138,38 +95,18 @@ const snapshotOf = ({
       })
 
 const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Either.Either<Settings, AioConfigError> =>
-  Either.all({
-    env: Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
-    // Not below the floor between two fetches: a view could not be fresher.
-    refreshIntervalMillis: Limits.durationMillis(
-      "refreshInterval",
-      options.refreshInterval ?? defaults.refreshInterval,
-      Refresh.floorMillis
-    ),
-    maxSingle: Limits.number("maxSingleFetches", options.maxSingleFetches ?? defaults.maxSingleFetches, {
-      min: 0,
-      max: 1_000,
-      integer: true
-    }),
-    listIntervalMillis: Limits.durationMillis(
-      "listInterval",
-      options.listInterval ?? defaults.listInterval,
-      Refresh.floorMillis
-    ),
-    maxStaleMillis: Limits.durationMillis("maxStale", options.maxStale ?? defaults.maxStale, Refresh.floorMillis),
-    confirmationMillis: Limits.durationMillis(
-      "holdConfirmation",
-      options.holdConfirmation ?? defaults.holdConfirmation,
-      0
-    ),
-    maxHoldMillis: Limits.durationMillis("maxHold", options.maxHold ?? defaults.maxHold, 0),
-    watchDebounceMillis: Limits.durationMillis("watchDebounce", options.watchDebounce ?? defaults.watchDebounce, 0),
-    fetchTimeoutMillis: Limits.durationMillis("fetchTimeout", options.fetchTimeout ?? defaults.fetchTimeout, 1_000),
-    idleTimeoutMillis: Limits.durationMillis("idleTimeout", options.idleTimeout ?? defaults.idleTimeout, 1_000),
-    statics: StaticInstances.make("static", options.static ?? []),
-    snapshot: snapshotOf(options),
-    startup: Startup.settings(startup),
-    balancing: BalancingOptions.settings(options)
+  Either.gen(function* () {
+    const { refreshInterval = defaults.refreshInterval } = options
+    return {
+      env: yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
+      // Not below the floor between two fetches: a view could not be fresher.
+      refreshIntervalMillis: yield* Limits.durationMillis("refreshInterval", refreshInterval, Refresh.floorMillis),
+      ...(yield* ViewTuning.check(options)),
+      statics: yield* StaticInstances.make("static", options.static ?? []),
+      snapshot: yield* snapshotOf(options),
+      startup: yield* Startup.settings(startup),
+      balancing: yield* BalancingOptions.settings(options)
+    }
   })
 
 /**

@@ -104,7 +104,7 @@ const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
 
-const backoffOf = ({ delayMillis, factor, jitter }: RetryPolicy.Settings): Backoff.Backoff => ({
+const backoffOf = ({ delayMillis, factor, jitter }: RetryPolicy.RetrySettings): Backoff.Backoff => ({
   base: delayMillis,
   factor,
   cap: Number.POSITIVE_INFINITY,
@@ -120,7 +120,7 @@ const ensured = (
   service: NewService,
   ensure: Effect.Effect<EnsuredService, RegistryError>,
   list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
-  policy: RetryPolicy.Settings
+  policy: RetryPolicy.RetrySettings
 ): Effect.Effect<EnsuredService, RegistryError> =>
   Effect.retry(ensure, {
     schedule: Schedules.ofBackoff(backoffOf(policy)),
@@ -169,7 +169,7 @@ const caller =
   (
     connection: Connection.Service,
     auth: TokenPort.TokenPort,
-    policy: RetryPolicy.Settings,
+    policy: RetryPolicy.RetrySettings,
     backoff = backoffOf(policy)
   ) =>
   <Request, Response, A>(

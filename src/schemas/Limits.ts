@@ -75,7 +75,7 @@ export const ttlSeconds = (field: string, value: Duration.DurationInput): Either
 /** A duration of `minMillis` to 1 day, in milliseconds. */
 export const durationMillis = (
   field: string,
-  value: Duration.DurationInput,
+  value: unknown,
   minMillis: number
 ): Either.Either<number, AioConfigError> => {
   const expected = `${minMillis === 0 ? "0" : Duration.format(Duration.millis(minMillis))} to 1 day`

@@ -1,8 +1,6 @@
 /** How often and after how long a call is sent again. */
-import * as Duration from "effect/Duration"
-import * as Either from "effect/Either"
-import type { AioConfigError } from "./AioError.js"
-import * as Limits from "./Limits.js"
+import type * as Duration from "effect/Duration"
+import * as Options from "./Options.js"
 
 /**
  * All of it may be left out.
@@ -21,26 +19,17 @@ export interface RetryPolicy {
   readonly jitter?: number | undefined
 }
 
-export const defaults = {
-  times: 3,
-  delay: Duration.millis(200),
-  factor: 2,
-  jitter: 0.2
-} as const satisfies RetryPolicy
+const rules = {
+  times: Options.whole(3, 0, 100),
+  delay: Options.duration("200 millis"),
+  factor: Options.number(2, 1, 10),
+  jitter: Options.fraction(0.2)
+} satisfies Options.Rules<RetryPolicy>
+
+export const defaults = Options.defaults(rules)
 
 /** A policy that was checked. */
-export interface Settings {
-  readonly times: number
-  readonly delayMillis: number
-  readonly factor: number
-  readonly jitter: number
-}
+export type RetrySettings = Options.Checked<typeof rules>
 
 /** Fills in the defaults and checks all of it. The error names the field as `retries.delay`. */
-export const check = (policy: RetryPolicy = {}): Either.Either<Settings, AioConfigError> =>
-  Either.all({
-    times: Limits.number("retries.times", policy.times ?? defaults.times, { min: 0, max: 100, integer: true }),
-    delayMillis: Limits.durationMillis("retries.delay", policy.delay ?? defaults.delay, 1),
-    factor: Limits.number("retries.factor", policy.factor ?? defaults.factor, { min: 1, max: 10 }),
-    jitter: Limits.number("retries.jitter", policy.jitter ?? defaults.jitter, { min: 0, max: 1 })
-  })
+export const check = Options.check("retries.", rules)

@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import { AioConfigError } from "./AioError.js"
-import * as Limits from "./Limits.js"
+import * as Options from "./Options.js"
 
 /**
  * All of it may be left out, and most programs leave it. Durations are more than 0 and at most 1 day, unless it says
@@ -66,54 +66,35 @@ export interface TokenPolicy {
   readonly youngDelay?: Duration.DurationInput | undefined
 }
 
-export const defaults = {
-  acquireDeadline: Duration.seconds(10),
-  acquireInterval: Duration.seconds(1),
-  refreshWindow: Duration.minutes(5),
-  refreshWindowFraction: 0.2,
-  refreshSpread: 0.2,
-  grace: Duration.seconds(10),
-  graceFraction: 0.05,
-  retryDelay: Duration.seconds(1),
-  maxRetryDelay: Duration.seconds(30),
-  rejectionMemory: Duration.seconds(30),
-  maxRejectionMemory: Duration.minutes(5),
-  pause: Duration.seconds(1),
-  maxPause: Duration.seconds(60),
-  youngAge: Duration.seconds(5),
-  youngDelay: Duration.millis(1_100)
-} as const satisfies TokenPolicy
+const rules = {
+  acquireDeadline: Options.duration("10 seconds"),
+  acquireInterval: Options.duration("1 second"),
+  refreshWindow: Options.duration("5 minutes"),
+  refreshWindowFraction: Options.fraction(0.2),
+  refreshSpread: Options.fraction(0.2),
+  grace: Options.duration("10 seconds"),
+  graceFraction: Options.fraction(0.05),
+  retryDelay: Options.duration("1 second"),
+  maxRetryDelay: Options.longest("30 seconds", "retryDelay"),
+  rejectionMemory: Options.duration("30 seconds"),
+  maxRejectionMemory: Options.longest("5 minutes", "rejectionMemory"),
+  pause: Options.duration("1 second"),
+  maxPause: Options.longest("60 seconds", "pause"),
+  youngAge: Options.duration("5 seconds", 0),
+  youngDelay: Options.duration("1100 millis")
+} satisfies Options.Rules<TokenPolicy>
 
-/** A policy that was checked. Milliseconds. */
-export interface Settings {
-  readonly acquireDeadlineMillis: number
-  readonly acquireIntervalMillis: number
-  readonly refreshWindowMillis: number
-  readonly refreshWindowFraction: number
-  readonly refreshSpread: number
-  readonly graceMillis: number
-  readonly graceFraction: number
-  readonly retryDelayMillis: number
-  readonly maxRetryDelayMillis: number
-  readonly rejectionMemoryMillis: number
-  readonly maxRejectionMemoryMillis: number
-  readonly pauseMillis: number
-  readonly maxPauseMillis: number
-  readonly youngAgeMillis: number
-  readonly youngDelayMillis: number
-}
+export const defaults = Options.defaults(rules)
+
+/** A policy that was checked. */
+export type TokenSettings = Options.Checked<typeof rules>
+
+const checkRules = Options.check("token.", rules)
 
 const refuse = (field: string, problem: string, expected: string) =>
   Either.left(new AioConfigError({ field: `token.${field}`, problem, expected }))
 
-type Durations = Exclude<keyof TokenPolicy, "refreshWindowFraction" | "refreshSpread" | "graceFraction">
-
-const checkOrder = (first: Durations, firstMillis: number, most: Durations, mostMillis: number) =>
-  firstMillis <= mostMillis
-    ? Either.void
-    : refuse(most, `is ${Duration.format(Duration.millis(mostMillis))}`, `not less than token.${first}`)
-
-const checkGrace = (checked: Settings): Either.Either<void, AioConfigError> => {
+const checkGrace = (checked: TokenSettings): Either.Either<void, AioConfigError> => {
   const rest = 1 - checked.refreshSpread
   if (checked.graceMillis >= checked.refreshWindowMillis * rest) {
     const most = Duration.format(Duration.millis(checked.refreshWindowMillis * rest))
@@ -126,37 +107,5 @@ const checkGrace = (checked: Settings): Either.Either<void, AioConfigError> => {
 }
 
 /** Fills in the defaults and checks all of it. The error names the field as `token.grace`. */
-export const check = (policy: TokenPolicy = {}): Either.Either<Settings, AioConfigError> =>
-  Either.gen(function* () {
-    const millis = (field: Durations, min = 1) =>
-      Limits.durationMillis(`token.${field}`, policy[field] ?? defaults[field], min)
-    const fraction = (field: "refreshWindowFraction" | "refreshSpread" | "graceFraction") =>
-      Limits.number(`token.${field}`, policy[field] ?? defaults[field], { min: 0, max: 1 })
-    const checked = yield* Either.all({
-      acquireDeadlineMillis: millis("acquireDeadline"),
-      acquireIntervalMillis: millis("acquireInterval"),
-      refreshWindowMillis: millis("refreshWindow"),
-      refreshWindowFraction: fraction("refreshWindowFraction"),
-      refreshSpread: fraction("refreshSpread"),
-      graceMillis: millis("grace"),
-      graceFraction: fraction("graceFraction"),
-      retryDelayMillis: millis("retryDelay"),
-      maxRetryDelayMillis: millis("maxRetryDelay"),
-      rejectionMemoryMillis: millis("rejectionMemory"),
-      maxRejectionMemoryMillis: millis("maxRejectionMemory"),
-      pauseMillis: millis("pause"),
-      maxPauseMillis: millis("maxPause"),
-      youngAgeMillis: millis("youngAge", 0),
-      youngDelayMillis: millis("youngDelay")
-    })
-    yield* checkOrder("retryDelay", checked.retryDelayMillis, "maxRetryDelay", checked.maxRetryDelayMillis)
-    yield* checkOrder(
-      "rejectionMemory",
-      checked.rejectionMemoryMillis,
-      "maxRejectionMemory",
-      checked.maxRejectionMemoryMillis
-    )
-    yield* checkOrder("pause", checked.pauseMillis, "maxPause", checked.maxPauseMillis)
-    yield* checkGrace(checked)
-    return checked
-  })
+export const check = (policy: TokenPolicy = {}): Either.Either<TokenSettings, AioConfigError> =>
+  Either.flatMap(checkRules(policy), (checked) => Either.map(checkGrace(checked), () => checked))

@@ -1,8 +1,8 @@
 /** The numbers and switches of a connection. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import { AioConfigError } from "./AioError.js"
-import * as Limits from "./Limits.js"
+import type { AioConfigError } from "./AioError.js"
+import * as Options from "./Options.js"
 
 /**
  * HTTP/2 pings, for a network that forgets connections on which nothing is said.
@@ -69,70 +69,41 @@ const MEBIBYTE = 1024 * KIBIBYTE
 // What HTTP/2 can say of a window, and grpc-js of a message.
 const MOST_BYTES = 2 ** 31 - 1
 
-export const defaults = {
-  maxReceiveBytes: 64 * MEBIBYTE,
-  connectTimeout: Duration.seconds(20),
-  silenceTimeout: Duration.seconds(10),
-  silentCalls: 2,
+const rules = {
+  maxReceiveBytes: Options.whole(64 * MEBIBYTE, 1, MOST_BYTES),
+  connectTimeout: Options.duration("20 seconds"),
+  silenceTimeout: Options.duration("10 seconds"),
+  silentCalls: Options.whole(2, 1, 1_000),
   // grpc-js waits up to 120 s between two attempts by itself, twice the default lease.
-  reconnectDelay: Duration.millis(500),
-  maxReconnectDelay: Duration.seconds(5),
+  reconnectDelay: Options.duration("500 millis"),
+  maxReconnectDelay: Options.longest("5 seconds", "reconnectDelay"),
   // 2 MB over a round trip of 20 ms: 1.2 s with the 64 KiB of HTTP/2, 0.1 s with this.
-  flowControlWindow: MEBIBYTE,
-  keepaliveTimeout: Duration.seconds(20),
-  httpProxy: false
-} as const
+  flowControlWindow: Options.whole(MEBIBYTE, 64 * KIBIBYTE, MOST_BYTES),
+  httpProxy: Options.toggle(false)
+} satisfies Options.Rules<Omit<Transport, "keepalive">>
+
+const keepaliveRules = {
+  // Always given: the default is to send no pings.
+  interval: Options.duration("1 day", 1_000),
+  timeout: Options.duration("20 seconds"),
+  whenIdle: Options.toggle(false)
+} satisfies Options.Rules<Keepalive>
+
+export const defaults = Options.defaults(rules)
 
 /** What was checked. Milliseconds and bytes. */
-export interface Settings {
-  readonly maxReceiveBytes: number
-  readonly connectTimeoutMillis: number
-  readonly silenceMillis: number
-  readonly silentCalls: number
-  readonly reconnectDelayMillis: number
-  readonly maxReconnectDelayMillis: number
-  readonly flowControlWindow: number
-  readonly keepalive:
-    | { readonly intervalMillis: number; readonly timeoutMillis: number; readonly whenIdle: boolean }
-    | undefined
-  readonly httpProxy: boolean
+export interface TransportSettings extends Options.Checked<typeof rules> {
+  readonly keepalive: Options.Checked<typeof keepaliveRules> | undefined
 }
 
-const checkKeepalive = (keepalive: Keepalive | undefined): Either.Either<Settings["keepalive"], AioConfigError> =>
-  keepalive === undefined
-    ? Either.right(undefined)
-    : Either.all({
-        intervalMillis: Limits.durationMillis("keepalive.interval", keepalive.interval, 1_000),
-        timeoutMillis: Limits.durationMillis("keepalive.timeout", keepalive.timeout ?? defaults.keepaliveTimeout, 1),
-        whenIdle: Either.right(keepalive.whenIdle ?? false)
-      })
+const checkRules = Options.check("", rules)
+const checkKeepalive = Options.check("keepalive.", keepaliveRules)
 
 /** Fills in the defaults and checks all of it. The error names the field. */
-export const check = (transport: Transport): Either.Either<Settings, AioConfigError> =>
-  Either.gen(function* () {
-    const millis = (field: "connectTimeout" | "silenceTimeout" | "reconnectDelay" | "maxReconnectDelay") =>
-      Limits.durationMillis(field, transport[field] ?? defaults[field], 1)
-    const whole = (field: "maxReceiveBytes" | "silentCalls" | "flowControlWindow", min: number, max: number) =>
-      Limits.number(field, transport[field] ?? defaults[field], { min, max, integer: true })
-    const checked = yield* Either.all({
-      maxReceiveBytes: whole("maxReceiveBytes", 1, MOST_BYTES),
-      connectTimeoutMillis: millis("connectTimeout"),
-      silenceMillis: millis("silenceTimeout"),
-      silentCalls: whole("silentCalls", 1, 1_000),
-      reconnectDelayMillis: millis("reconnectDelay"),
-      maxReconnectDelayMillis: millis("maxReconnectDelay"),
-      flowControlWindow: whole("flowControlWindow", 64 * KIBIBYTE, MOST_BYTES),
-      keepalive: checkKeepalive(transport.keepalive),
-      httpProxy: Either.right(transport.httpProxy ?? defaults.httpProxy)
-    })
-    if (checked.maxReconnectDelayMillis < checked.reconnectDelayMillis) {
-      yield* Either.left(
-        new AioConfigError({
-          field: "maxReconnectDelay",
-          problem: `is ${Duration.format(Duration.millis(checked.maxReconnectDelayMillis))}`,
-          expected: "not less than reconnectDelay"
-        })
-      )
-    }
-    return checked
-  })
+export const check = ({ keepalive, ...transport }: Transport): Either.Either<TransportSettings, AioConfigError> =>
+  Either.flatMap(checkRules(transport), (checked) =>
+    Either.map(keepalive === undefined ? Either.right(undefined) : checkKeepalive(keepalive), (pings) => ({
+      ...checked,
+      keepalive: pings
+    }))
+  )

@@ -9,7 +9,7 @@ describe("the options of a connection", () => {
       Either.right({
         maxReceiveBytes: 67_108_864,
         connectTimeoutMillis: 20_000,
-        silenceMillis: 10_000,
+        silenceTimeoutMillis: 10_000,
         silentCalls: 2,
         reconnectDelayMillis: 500,
         maxReconnectDelayMillis: 5_000,

@@ -24,7 +24,7 @@ export interface Credentials {
 }
 
 export interface TokenAcquirer {
-  readonly policy: TokenPolicy.Settings
+  readonly policy: TokenPolicy.TokenSettings
   readonly phase: "Idle" | "Checking" | "Renewing" | "Pausing" | "Reading" | "Authenticating"
   /** When the last acquisition began, and whether it failed. */
   readonly askedAt: number
@@ -93,7 +93,7 @@ export type Action =
 /** An event asks for one action at most. */
 export type Step = readonly [TokenAcquirer, Action | undefined]
 
-export const make = (policy: TokenPolicy.Settings): TokenAcquirer => ({
+export const make = (policy: TokenPolicy.TokenSettings): TokenAcquirer => ({
   policy,
   phase: "Idle",
   askedAt: Number.NEGATIVE_INFINITY,

@@ -24,7 +24,7 @@ export interface TokenLife {
 export type Decision = "Use" | "RenewInBackground" | "Wait"
 
 export type Options = Pick<
-  TokenPolicy.Settings,
+  TokenPolicy.TokenSettings,
   "refreshWindowMillis" | "refreshWindowFraction" | "refreshSpread" | "graceMillis" | "graceFraction"
 >
 
@@ -62,7 +62,7 @@ export const isAlive = (life: TokenLife | undefined, now: number): life is Token
  * does not come back in step.
  */
 export const retryDelayMillis = (
-  options: Pick<TokenPolicy.Settings, "retryDelayMillis" | "maxRetryDelayMillis">,
+  options: Pick<TokenPolicy.TokenSettings, "retryDelayMillis" | "maxRetryDelayMillis">,
   failures: number,
   random: number
 ): number =>
@@ -75,7 +75,7 @@ export const retryDelayMillis = (
 export const secondTryMillis = (
   token: AccessToken,
   now: number,
-  options: Pick<TokenPolicy.Settings, "youngAgeMillis" | "youngDelayMillis">
+  options: Pick<TokenPolicy.TokenSettings, "youngAgeMillis" | "youngDelayMillis">
 ): number | undefined => (now - token.acquiredAt < options.youngAgeMillis ? options.youngDelayMillis : undefined)
 
 /**

@@ -17,8 +17,8 @@ import {
 
 export interface Options {
   readonly strategy: Strategy
-  readonly slowStart: SlowStart.Settings
-  readonly outlier: Outlier.Settings
+  readonly slowStart: SlowStart.SlowStartSettings
+  readonly outlier: Outlier.OutlierSettings
   /** The preferred network first. Empty: no preference. */
   readonly networks: ReadonlyArray<string>
 }

@@ -7,10 +7,10 @@
  * https://twitter.github.io/finagle/guide/Clients.html#failure-accrual
  */
 
-import type { Settings } from "./OutlierOptions.js"
+import type { OutlierSettings } from "./OutlierOptions.js"
 import type { Outcome } from "./Strategy.js"
 
-export { cooldown, type Options, type Settings, settings } from "./OutlierOptions.js"
+export { cooldown, type Options, type OutlierSettings, settings } from "./OutlierOptions.js"
 
 /**
  * One instance. **Changed in place**, by the functions of this module only.
@@ -56,7 +56,7 @@ export type Reason = "Unreachable" | "Consecutive" | "Rate" | "Probe"
  * instants are monotonic milliseconds.
  */
 export interface Table {
-  readonly settings: Settings
+  readonly settings: OutlierSettings
   readonly random: () => number
   /** All that are not `InRotation`, due and probing ones included. */
   readonly ejected: Set<OutlierState>
@@ -78,7 +78,7 @@ export interface Change {
   readonly reason: Reason
 }
 
-export const make = (settings: Settings, random: () => number): Table => ({
+export const make = (settings: OutlierSettings, random: () => number): Table => ({
   settings,
   random,
   ejected: new Set(),
@@ -189,7 +189,7 @@ const recordEjected = (table: Table, state: OutlierState, report: Report, now: n
   return undefined
 }
 
-const softReason = (state: OutlierState, settings: Settings): Reason | undefined => {
+const softReason = (state: OutlierState, settings: OutlierSettings): Reason | undefined => {
   if (state.streak >= settings.consecutiveFailures) return "Consecutive"
   const calls = state.calls + state.earlierCalls
   const failures = state.failures + state.earlierFailures

@@ -1,8 +1,9 @@
 /** When an instance is ejected, and for how long: the numbers of outlier detection. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
+import * as Rules from "../../schemas/Options.js"
 
 /**
  * When an instance is ejected, for how long, and how many may be.
@@ -41,35 +42,23 @@ export interface Options {
   readonly slowAfter?: Duration.DurationInput | undefined
 }
 
-/** {@link Options}, validated; durations in milliseconds. */
-export interface Settings {
-  readonly consecutiveFailures: number
-  readonly failureRate: number
-  readonly minimumCalls: number
-  readonly intervalMillis: number
-  readonly ejectionMillis: number
-  readonly maxEjectionMillis: number
-  readonly jitter: number
-  readonly maxEjected: number
-  readonly panicBelow: number
-  readonly probe: boolean
-  readonly slowAfterMillis: number
-}
-
 /** Envoy's numbers, but for `maxEjected` (Envoy: 10 %) and the probe. */
-export const defaults = {
-  consecutiveFailures: 5,
-  failureRate: 0.5,
-  minimumCalls: 20,
-  interval: Duration.seconds(10),
-  ejection: Duration.seconds(30),
-  maxEjection: Duration.seconds(300),
-  jitter: 1.2,
-  maxEjected: 0.5,
-  panicBelow: 0.5,
-  probe: true,
-  slowAfter: Duration.seconds(5)
-} as const
+const rules = {
+  ejection: Rules.duration("30 seconds", 0),
+  consecutiveFailures: Rules.whole(5, 1, 1_000),
+  failureRate: Rules.number(0.5, 0.001, 1),
+  minimumCalls: Rules.whole(20, 1, 1_000_000),
+  interval: Rules.duration("10 seconds"),
+  maxEjection: Rules.duration("300 seconds", 0),
+  jitter: Rules.number(1.2, 1, 10),
+  maxEjected: Rules.fraction(0.5),
+  panicBelow: Rules.fraction(0.5),
+  probe: Rules.toggle(true),
+  slowAfter: Rules.duration("5 seconds", 0)
+} satisfies Rules.Rules<Options>
+
+/** {@link Options}, validated; durations in milliseconds. */
+export type OutlierSettings = Rules.Checked<typeof rules>
 
 /**
  * What the platform's other SDKs do: one failure of any kind ejects an instance, each time for the same duration, without a
@@ -88,38 +77,13 @@ export const cooldown = (duration: Duration.DurationInput): Options => ({
   probe: false
 })
 
-/** Validates, and fills in the {@link defaults}. `field` is what the options are called in an error. */
-export const settings = (options: Options = {}, field = "outlier"): Either.Either<Settings, AioConfigError> => {
-  type Name = keyof Options
-  const number = (name: Name, value: number, range: Parameters<typeof Limits.number>[2]) =>
-    Limits.number(`${field}.${name}`, value, range)
-  const millis = (name: Name, value: Duration.DurationInput, minMillis: number) =>
-    Limits.durationMillis(`${field}.${name}`, value, minMillis)
-  return Either.flatMap(millis("ejection", options.ejection ?? defaults.ejection, 0), (ejectionMillis) =>
-    Either.all({
-      consecutiveFailures: number("consecutiveFailures", options.consecutiveFailures ?? defaults.consecutiveFailures, {
-        min: 1,
-        max: 1_000,
-        integer: true
-      }),
-      failureRate: number("failureRate", options.failureRate ?? defaults.failureRate, { min: 0.001, max: 1 }),
-      minimumCalls: number("minimumCalls", options.minimumCalls ?? defaults.minimumCalls, {
-        min: 1,
-        max: 1_000_000,
-        integer: true
-      }),
-      intervalMillis: millis("interval", options.interval ?? defaults.interval, 1),
-      ejectionMillis: Either.right(ejectionMillis),
-      maxEjectionMillis: millis(
-        "maxEjection",
-        options.maxEjection ?? Math.max(Duration.toMillis(defaults.maxEjection), ejectionMillis),
-        ejectionMillis
-      ),
-      jitter: number("jitter", options.jitter ?? defaults.jitter, { min: 1, max: 10 }),
-      maxEjected: number("maxEjected", options.maxEjected ?? defaults.maxEjected, { min: 0, max: 1 }),
-      panicBelow: number("panicBelow", options.panicBelow ?? defaults.panicBelow, { min: 0, max: 1 }),
-      probe: Either.right(options.probe ?? defaults.probe),
-      slowAfterMillis: millis("slowAfter", options.slowAfter ?? defaults.slowAfter, 0)
-    })
-  )
-}
+const check = Rules.check("outlier.", rules)
+
+/** Validates, and fills in the defaults. An `ejection` beyond the default of `maxEjection` is the longest as well. */
+export const settings = (options: Options = {}): Either.Either<OutlierSettings, AioConfigError> =>
+  Either.flatMap(check(options), (checked) => {
+    const { ejectionMillis } = checked
+    return options.maxEjection === undefined
+      ? Either.right({ ...checked, maxEjectionMillis: Math.max(checked.maxEjectionMillis, ejectionMillis) })
+      : Either.map(Limits.durationMillis("outlier.maxEjection", options.maxEjection, ejectionMillis), () => checked)
+  })

@@ -1,8 +1,6 @@
 /** Fewer calls for new instances, while caches fill and code is compiled. */
-import * as Duration from "effect/Duration"
-import * as Either from "effect/Either"
-import type { AioConfigError } from "../../schemas/AioError.js"
-import * as Limits from "../../schemas/Limits.js"
+import type * as Duration from "effect/Duration"
+import * as Rules from "../../schemas/Options.js"
 import type { Candidate, Context, Picker, Request } from "./Strategy.js"
 
 /**
@@ -16,21 +14,17 @@ export interface Options {
   readonly from?: number | undefined
 }
 
-export interface Settings {
-  readonly windowMillis: number
-  readonly from: number
-}
+const rules = {
+  window: Rules.duration("30 seconds", 0),
+  from: Rules.number(0.1, 0.001, 1)
+} satisfies Rules.Rules<Options>
 
-export const defaults = { window: Duration.seconds(30), from: 0.1 } as const
+export type SlowStartSettings = Rules.Checked<typeof rules>
 
-/** Validates, and fills in the {@link defaults}. `field` is what the options are called in an error. */
-export const settings = (options: Options = {}, field = "slowStart"): Either.Either<Settings, AioConfigError> =>
-  Either.all({
-    windowMillis: Limits.durationMillis(`${field}.window`, options.window ?? defaults.window, 0),
-    from: Limits.number(`${field}.from`, options.from ?? defaults.from, { min: 0.001, max: 1 })
-  })
+/** Validates, and fills in the defaults. */
+export const settings = Rules.check("slowStart.", rules)
 
-const warmthAt = (elapsed: number, { from, windowMillis }: Settings): number =>
+const warmthAt = (elapsed: number, { from, windowMillis }: SlowStartSettings): number =>
   elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
 
 /** The earliest `since`; infinite without candidates. */
@@ -41,7 +35,7 @@ export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
  * The share of its calls that an instance gets now: `from` at first, then the part of the window that has passed, 1 at its end.
  * Relative to the `oldest` candidate: instances of one age are treated alike.
  */
-export const shareOf = ({ since }: Candidate, oldest: number, settings: Settings, now: number): number =>
+export const shareOf = ({ since }: Candidate, oldest: number, settings: SlowStartSettings, now: number): number =>
   since <= oldest ? 1 : warmthAt(now - since, settings) / warmthAt(now - oldest, settings)
 
 /** When the members of a subset are warm. **Changed in place** by {@link update}. */
@@ -53,7 +47,11 @@ export interface WarmUp {
 
 export const make = (): WarmUp => ({ oldest: Number.POSITIVE_INFINITY, warmAt: Number.NEGATIVE_INFINITY })
 
-export const update = (warmUp: WarmUp, candidates: ReadonlyArray<Candidate>, { windowMillis }: Settings): void => {
+export const update = (
+  warmUp: WarmUp,
+  candidates: ReadonlyArray<Candidate>,
+  { windowMillis }: SlowStartSettings
+): void => {
   const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
   warmUp.oldest = oldestOf(candidates)
   warmUp.warmAt = newest === warmUp.oldest ? Number.NEGATIVE_INFINITY : newest + windowMillis
@@ -74,7 +72,7 @@ export const pick = (
   picker: Picker,
   { oldest }: WarmUp,
   { random }: Context,
-  settings: Settings,
+  settings: SlowStartSettings,
   now: number,
   request: Request
 ): Candidate | undefined => {

@@ -1,6 +1,8 @@
 /** A lease: its state, what happens to it (`Event`) and what it asks for (`Action`). Instants are monotonic milliseconds. */
+
+import type { TimingSettings } from "../../schemas/HeartbeatTuning.js"
+import * as HeartbeatTuning from "../../schemas/HeartbeatTuning.js"
 import * as Backoff from "../Backoff.js"
-import * as LeaseTiming from "./LeaseTiming.js"
 
 export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
 
@@ -29,7 +31,7 @@ export type RegisterReason =
 export interface Lease {
   readonly status: Status
   readonly ttl: number
-  readonly timing: LeaseTiming.Timing
+  readonly timing: TimingSettings
   /** Where in the interval its heartbeats fall, 0 to 1: spreads many leases. */
   readonly phase: number
   /** It registers; `false`: the caller has registered it, and it only sends heartbeats. */
@@ -125,19 +127,22 @@ export type Step = readonly [Lease, ReadonlyArray<Action>]
 /** An instant that does not come. */
 export const NEVER = Number.POSITIVE_INFINITY
 
+/** The shortest time between two heartbeats. */
+const MIN_INTERVAL_MILLIS = 1_000
+
 /** The time between two heartbeats: a third of the TTL, at least 1 s. */
-export const interval = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
-  Math.max(timing.minInterval, ttl / timing.heartbeatsPerTtl)
+export const interval = (ttl: number, timing: TimingSettings = HeartbeatTuning.standard): number =>
+  Math.max(MIN_INTERVAL_MILLIS, ttl / timing.heartbeatsPerTtl)
 
 /** When an answer is overdue: after half an interval, 1 to 10 s. */
-export const answerTime = (ttl: number, timing: LeaseTiming.Timing = LeaseTiming.defaults): number =>
+export const answerTime = (ttl: number, timing: TimingSettings = HeartbeatTuning.standard): number =>
   Math.min(timing.maxAnswerTime, Math.max(timing.minAnswerTime, interval(ttl, timing) / 2))
 
 /** The wait before the next registration: up to 1, 2, 4 … 30 s, with full jitter, for ever. */
 export const registerDelay = (
   setbacks: number,
   random: number,
-  timing: LeaseTiming.Timing = LeaseTiming.defaults
+  timing: TimingSettings = HeartbeatTuning.standard
 ): number =>
   Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: timing.maxRegisterDelay }, setbacks, random)
 
@@ -146,7 +151,7 @@ export const heartbeatRetryDelay = (
   ttl: number,
   failures: number,
   random: number,
-  timing: LeaseTiming.Timing = LeaseTiming.defaults
+  timing: TimingSettings = HeartbeatTuning.standard
 ): number => {
   const cap = Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
   return Backoff.delayMillis({ base: timing.heartbeatRetryDelay, factor: 1.6, cap }, failures, random)
@@ -155,13 +160,13 @@ export const heartbeatRetryDelay = (
 /** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
 export const make = (options: {
   readonly ttl: number
-  readonly timing?: LeaseTiming.Timing | undefined
+  readonly timing?: TimingSettings | undefined
   readonly phase?: number | undefined
   readonly registers?: boolean | undefined
 }): Lease => ({
   status: "Registering",
   ttl: options.ttl,
-  timing: options.timing ?? LeaseTiming.defaults,
+  timing: options.timing ?? HeartbeatTuning.standard,
   phase: options.phase ?? 0,
   registers: options.registers ?? true,
   deadline: Number.NEGATIVE_INFINITY,

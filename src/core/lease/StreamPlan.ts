@@ -7,32 +7,10 @@
  *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  */
+
+import type { StreamSettings } from "../../schemas/HeartbeatTuning.js"
 import * as Backoff from "../Backoff.js"
 import * as Lease from "./Lease.js"
-
-export interface Settings {
-  /** One stream for so many leases. Default 8. */
-  readonly leasesPerStream: number
-  /** At most so many streams while heartbeats are answered in time. Default 16. */
-  readonly maxStreams: number
-  /** At most so many while they are not. Default 64: at 3 s a heartbeat, these carry some 800 leases of 60 s. */
-  readonly maxStreamsWhenSlow: number
-  /** A heartbeat that takes longer than this to be answered makes its stream a slow one. Default 100. */
-  readonly slowMillis: number
-  /** At most so many heartbeats outstanding on a slow stream. Default 4. */
-  readonly maxOutstandingWhenSlow: number
-  /** How long a stream lives, give or take a tenth, so that load spreads over the replicas again. Default 20 minutes. */
-  readonly lifeMillis: number
-}
-
-export const defaults: Settings = {
-  leasesPerStream: 8,
-  maxStreams: 16,
-  maxStreamsWhenSlow: 64,
-  slowMillis: 100,
-  maxOutstandingWhenSlow: 4,
-  lifeMillis: 20 * 60_000
-}
 
 /** What the streams have to carry. */
 export interface StreamLoad {
@@ -50,7 +28,10 @@ const MAX_UTILISATION = 0.5
  * How many streams there should be: one for every 8 leases, up to 16; so many that no stream is busy for more than half an
  * interval, up to 64. None without leases.
  */
-export const wanted = (settings: Settings, { heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad): number => {
+export const wanted = (
+  settings: StreamSettings,
+  { heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad
+): number => {
   if (leases === 0) return 0
   const usual = Math.min(settings.maxStreams, Math.ceil(leases / settings.leasesPerStream))
   // Less a hair: a rounding error must not ask for one more.
@@ -85,9 +66,14 @@ const MAX_OUTSTANDING = 32
 /** A new stream gets one heartbeat, to prove that it works. */
 const MAX_OUTSTANDING_UNPROVEN = 1
 
-const mostOutstanding = (settings: Settings, stream: StreamState, millisPerHeartbeat: number, now: number): number => {
+const mostOutstanding = (
+  settings: StreamSettings,
+  stream: StreamState,
+  millisPerHeartbeat: number,
+  now: number
+): number => {
   if (!stream.isProven) return MAX_OUTSTANDING_UNPROVEN
-  const isSlow = millisPerHeartbeat > settings.slowMillis || now - stream.headSince > settings.slowMillis
+  const isSlow = millisPerHeartbeat > settings.slowAnswer || now - stream.headSince > settings.slowAnswer
   return isSlow ? settings.maxOutstandingWhenSlow : MAX_OUTSTANDING
 }
 
@@ -99,7 +85,7 @@ const BATCH = 16
  * streams. Equals take 16 in turn; `sent` is the number of heartbeats before this one. `-1` if it has to wait.
  */
 export const choose = (
-  settings: Settings,
+  settings: StreamSettings,
   streams: ReadonlyArray<StreamState>,
   millisPerHeartbeat: number,
   sent: number,
@@ -123,8 +109,8 @@ export const choose = (
 }
 
 /** When a stream opened at `now` is replaced. */
-export const renewAt = (settings: Settings, now: number, random: number): number =>
-  now + settings.lifeMillis * (0.9 + 0.2 * random)
+export const renewAt = (settings: StreamSettings, now: number, random: number): number =>
+  now + settings.streamLife * (0.9 + 0.2 * random)
 
 /** A surplus stream is kept so long: leases that come and go must not open and close streams all the time. */
 const SURPLUS_MILLIS = 60_000

@@ -3,17 +3,11 @@
  * it 395 ms, a single service 6.5 ms.
  */
 import type { ServiceId } from "../../schemas/Ids.js"
+import type { ViewSettings } from "../../schemas/ViewTuning.js"
 import * as View from "./View.js"
 
 /** The list of the whole project, or single services by their ids. */
 export type FetchPlan = "List" | ReadonlyMap<string, ServiceId>
-
-export interface Settings {
-  /** Up to how many services in use are asked for one by one. */
-  readonly maxSingle: number
-  /** A list is due so long after the last attempt at one, in any case: there may be new names. */
-  readonly listIntervalMillis: number
-}
 
 /** Does an answer to this plan tell something of this service? */
 export const covers = (plan: FetchPlan, name: string): boolean => plan === "List" || plan.has(name)
@@ -25,7 +19,7 @@ export const covers = (plan: FetchPlan, name: string): boolean => plan === "List
 export const listDueAt = (
   view: View.View,
   triedAt: number,
-  { listIntervalMillis }: Pick<Settings, "listIntervalMillis">
+  { listIntervalMillis }: Pick<ViewSettings, "listIntervalMillis">
 ): number =>
   view.listedAt === undefined ? Number.NEGATIVE_INFINITY : Math.max(view.listedAt, triedAt) + listIntervalMillis
 
@@ -38,14 +32,14 @@ export const make = (
   inUse: Iterable<string>,
   now: number,
   listTriedAt: number,
-  settings: Settings
+  settings: Pick<ViewSettings, "maxSingleFetches" | "listIntervalMillis">
 ): FetchPlan => {
   if (listDueAt(view, listTriedAt, settings) <= now) return "List"
   const single = new Map<string, ServiceId>()
   for (const name of inUse) {
     const known = View.find(view, name)
     if (known?.isStatic) continue
-    if (known === undefined || single.size === settings.maxSingle) return "List"
+    if (known === undefined || single.size === settings.maxSingleFetches) return "List"
     single.set(name, known.service.id)
   }
   return single

@@ -1,6 +1,7 @@
 /** What a consumer believes about one project in one env. */
 import type { Instance } from "../../schemas/Instance.js"
 import type { Service, ServiceWithInstances } from "../../schemas/Service.js"
+import * as ViewTuning from "../../schemas/ViewTuning.js"
 import * as InstanceDiff from "./InstanceDiff.js"
 
 /**
@@ -46,15 +47,7 @@ export interface Hold {
 }
 
 /** When a held instance is believed to be gone. */
-export interface HoldLimits {
-  /** The answers that confirm it are at least so far apart. */
-  readonly confirmationMillis: number
-  /** No longer is it held against the registry's answers, whatever its lease. */
-  readonly maxHoldMillis: number
-}
-
-/** 10 seconds and 5 minutes. */
-export const holdLimits: HoldLimits = { confirmationMillis: 10_000, maxHoldMillis: 300_000 }
+export type HoldLimits = Pick<ViewTuning.ViewSettings, "holdConfirmationMillis" | "maxHoldMillis">
 
 /**
  * For so long an older record is taken for the word of a replica that lags: 5 minutes. After that the registry's clock was set
@@ -130,7 +123,7 @@ export const begin = (
   view: View,
   answer: ReadonlyArray<ServiceWithInstances>,
   now: number,
-  { asked, hasLeft = () => false, limits = holdLimits }: MergeOptions = {}
+  { asked, hasLeft = () => false, limits = ViewTuning.standard }: MergeOptions = {}
 ): Merging => {
   const answered = new Map<string, ServiceWithInstances>()
   const merged = new Map<string, ServiceView>()
@@ -316,11 +309,11 @@ const isOver = (
   { confirmedAt, heldAt, shownAt }: Hold,
   ttlSeconds: number,
   now: number,
-  { confirmationMillis, maxHoldMillis }: HoldLimits
+  { holdConfirmationMillis, maxHoldMillis }: HoldLimits
 ): boolean =>
   now - heldAt >= maxHoldMillis ||
   (confirmedAt !== undefined &&
-    now - confirmedAt >= confirmationMillis &&
+    now - confirmedAt >= holdConfirmationMillis &&
     now - shownAt >= Math.min(1_000 * ttlSeconds, maxHoldMillis))
 
 const isOlder = (a: Instance, b: Instance): boolean =>

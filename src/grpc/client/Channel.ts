@@ -7,7 +7,7 @@ import type * as Transport from "../../schemas/Transport.js"
 
 export type Channel = grpc.ChannelInterface
 
-export interface Options extends Transport.Settings {
+export interface Options extends Transport.TransportSettings {
   /** The name that the server's certificate must bear, where it is not the host that is dialled. */
   readonly serverName?: string | undefined
 }

@@ -172,7 +172,8 @@ export class ReplacingChannel implements ManagedChannel {
     if (this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING) this.connectingSince ??= sentAt
     this.deadlines++
     const silence = this.now() - Math.max(this.lastReceivedAt, this.madeAt)
-    if (this.deadlines >= this.options.silentCalls && silence >= this.options.silenceMillis) this.replace("silent")
+    if (this.deadlines >= this.options.silentCalls && silence >= this.options.silenceTimeoutMillis)
+      this.replace("silent")
   }
 
   overdue(sentAt: number): void {

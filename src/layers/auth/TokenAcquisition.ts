@@ -27,7 +27,7 @@ import * as Wire from "../../wire/Wire.js"
 export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
-  readonly policy: TokenPolicy.Settings
+  readonly policy: TokenPolicy.TokenSettings
 }
 
 const required = (field: string, value: string): Effect.Effect<void, AioConfigError> =>

@@ -25,7 +25,7 @@ export interface TokenCell {
 }
 
 /** Until the scope closes, tells how many seconds the token has left. */
-export const make = (policy: TokenPolicy.Settings): Effect.Effect<TokenCell, never, Scope.Scope> =>
+export const make = (policy: TokenPolicy.TokenSettings): Effect.Effect<TokenCell, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const unsafeNow = () => Monotonic.unsafeNow(clock)

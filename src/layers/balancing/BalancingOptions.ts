@@ -1,5 +1,5 @@
 /** The options of balancing, and their defaults. */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import * as Outlier from "../../core/balancing/Outlier.js"
@@ -8,6 +8,7 @@ import * as SlowStart from "../../core/balancing/SlowStart.js"
 import type { Strategy } from "../../core/balancing/Strategy.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
+import * as Rules from "../../schemas/Options.js"
 import type { HealthCheck } from "../../services/Discovery.js"
 import type * as Balancers from "./Balancers.js"
 import type * as HealthChecker from "./HealthChecker.js"
@@ -72,24 +73,28 @@ export interface RetryBudgetOptions {
   readonly floorPerSecond?: number | undefined
 }
 
-export const defaults = {
-  balancing: roundRobin,
-  health: {
-    interval: Duration.seconds(10),
-    idleInterval: Duration.seconds(60),
-    timeout: Duration.seconds(2),
-    unhealthyAfter: 3,
-    healthyAfter: 2
-  },
-  retryBudget: { share: 0.2, floorPerSecond: 10 }
-} as const
+const healthRules = {
+  interval: Rules.duration("10 seconds", 1_000),
+  idleInterval: Rules.duration("60 seconds", 1_000),
+  timeout: Rules.duration("2 seconds"),
+  unhealthyAfter: Rules.whole(3, 1, 100),
+  healthyAfter: Rules.whole(2, 1, 100)
+} satisfies Rules.Rules<Omit<HealthOptions, "check">>
+
+const retryBudgetRules = {
+  share: Rules.fraction(0.2),
+  floorPerSecond: Rules.number(10, 0, 1_000_000)
+} satisfies Rules.Rules<RetryBudgetOptions>
+
+const checkHealth = Rules.check("health.", healthRules)
+const checkRetryBudget = Rules.check("retryBudget.", retryBudgetRules)
 
 type Checked<A> = Either.Either<A, AioConfigError>
 
 const wrong = (field: string, problem: string, expected: string): Checked<never> =>
   Either.left(new AioConfigError({ field, problem, expected }))
 
-const strategyOf = ({ balancing = defaults.balancing }: Options): Checked<Strategy> =>
+const strategyOf = ({ balancing = roundRobin }: Options): Checked<Strategy> =>
   Either.flatMap(Either.isEither(balancing) ? balancing : Either.right(balancing), (strategy) =>
     // A strategy may come from code that no compiler checks.
     Predicate.isObject(strategy) && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
@@ -97,7 +102,7 @@ const strategyOf = ({ balancing = defaults.balancing }: Options): Checked<Strate
       : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
   )
 
-const outlierOf = ({ cooldown, outlier }: Options): Checked<Outlier.Settings> => {
+const outlierOf = ({ cooldown, outlier }: Options): Checked<Outlier.OutlierSettings> => {
   if (cooldown === undefined) return Outlier.settings(outlier)
   if (outlier !== undefined) return wrong("cooldown", "is set beside outlier", "one of the two")
   return Either.flatMap(Limits.durationMillis("cooldown", cooldown, 0), (millis) =>
@@ -123,34 +128,8 @@ const healthOf = ({ health }: Options): Checked<HealthChecker.Settings | undefin
       "a check of HealthCheck, or a function from an instance to an Effect"
     )
   }
-  const times = { min: 1, max: 100, integer: true }
-  return Either.all({
-    check: Either.right(health.check),
-    intervalMillis: Limits.durationMillis("health.interval", health.interval ?? defaults.health.interval, 1_000),
-    idleIntervalMillis: Limits.durationMillis(
-      "health.idleInterval",
-      health.idleInterval ?? defaults.health.idleInterval,
-      1_000
-    ),
-    timeoutMillis: Limits.durationMillis("health.timeout", health.timeout ?? defaults.health.timeout, 1),
-    unhealthyAfter: Limits.number(
-      "health.unhealthyAfter",
-      health.unhealthyAfter ?? defaults.health.unhealthyAfter,
-      times
-    ),
-    healthyAfter: Limits.number("health.healthyAfter", health.healthyAfter ?? defaults.health.healthyAfter, times)
-  })
-}
-
-const retryBudgetOf = ({ retryBudget = {} }: Options) => {
-  const { floorPerSecond, share } = defaults.retryBudget
-  return Either.all({
-    share: Limits.number("retryBudget.share", retryBudget.share ?? share, { min: 0, max: 1 }),
-    floorPerSecond: Limits.number("retryBudget.floorPerSecond", retryBudget.floorPerSecond ?? floorPerSecond, {
-      min: 0,
-      max: 1_000_000
-    })
-  })
+  const { check, ...rest } = health
+  return Either.map(checkHealth(rest), (checked) => ({ check, ...checked }))
 }
 
 export const settings = (options: Options): Checked<Balancers.Settings> =>
@@ -160,5 +139,5 @@ export const settings = (options: Options): Checked<Balancers.Settings> =>
     outlier: outlierOf(options),
     networks: networksOf(options),
     health: healthOf(options),
-    retryBudget: retryBudgetOf(options)
+    retryBudget: checkRetryBudget(options.retryBudget)
   })

@@ -184,7 +184,7 @@ export const make = (
       record,
       baseKey,
       undefined,
-      Lease.make({ ttl, phase, timing: settings.timing }),
+      Lease.make({ ttl, phase, timing: settings }),
       registration.startup === "background" ? undefined : yield* Deferred.make<void, HeartbeatError>()
     )
   })
@@ -202,7 +202,7 @@ export const ofRegistered = (
       undefined,
       lease.key.instanceKey,
       lease.key.serviceId,
-      Lease.make({ ttl: seconds * 1_000, phase, timing: settings.timing, registers: false }),
+      Lease.make({ ttl: seconds * 1_000, phase, timing: settings, registers: false }),
       undefined
     )
   })

@@ -140,7 +140,7 @@ export const make = (
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings: settings.streams })
+    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings })
 
     const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
     const shutdown = Shutdown.make({

@@ -7,15 +7,6 @@ import * as Effect from "effect/Effect"
 import * as Gcra from "../../core/lease/Gcra.js"
 import * as Monotonic from "../../internal/monotonic.js"
 
-/** Registrations in a second: 10,000 leases take about a minute. */
-export const DEFAULT_PER_SECOND = 200
-
-/**
- * Registrations in flight. At 200 a second this limits no registry that answers within 0.3 s; a slower one is asked as fast
- * as it answers, where a rate alone would pile up calls until each passes its deadline and is repeated.
- */
-export const DEFAULT_IN_FLIGHT = 64
-
 /**
  * A place in the queue. Not a semaphore: Effect's takes time quadratic in its waiters (64 permits and 200, 400, 800 waiters:
  * 113, 510, 2,418 ms).

@@ -17,6 +17,7 @@ import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Pulls from "../../internal/pulls.js"
 import * as Wakes from "../../internal/wakes.js"
+import type { StreamSettings } from "../../schemas/HeartbeatTuning.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -39,7 +40,7 @@ export interface StreamPoolDeps {
   /** When all streams have to be replaced: their token was, say. */
   readonly moves: Stream.Stream<unknown>
   readonly onEvent: Dispatch.UnsafeDispatch
-  readonly settings: StreamPlan.Settings
+  readonly settings: StreamSettings
 }
 
 const countHeartbeats = (acks: ReadonlyArray<HeartbeatAck>): void => {

@@ -19,17 +19,15 @@ import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
+import type { ViewSettings } from "../../schemas/ViewTuning.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
 
-export interface Settings extends FetchPlan.Settings, View.HoldLimits {
+export interface Settings extends ViewSettings {
   readonly refreshIntervalMillis: number
-  readonly fetchTimeoutMillis: number
-  readonly idleTimeoutMillis: number
-  readonly maxStaleMillis: number
 }
 
 export interface Means {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Lease from "../../../src/core/lease/Lease.js"
 import * as LeaseMachine from "../../../src/core/lease/LeaseMachine.js"
-import * as LeaseTiming from "../../../src/core/lease/LeaseTiming.js"
+import * as HeartbeatTuning from "../../../src/schemas/HeartbeatTuning.js"
 
 const TTL = 60_000
 
@@ -124,7 +124,7 @@ rule("A heartbeat", [
   {
     sentence: "is followed by the next one an interval later, if it came a moment late and is to come without jitter",
     events: [...live, [15_000, "Tick"], [15_000, "Renewed"], [35_001, "Tick"], [35_001, "Renewed"]],
-    options: { phase: 0.25, timing: { ...LeaseTiming.defaults, heartbeatJitter: 0 } },
+    options: { phase: 0.25, timing: { ...HeartbeatTuning.standard, heartbeatJitter: 0 } },
     wakesAt: 55_000
   },
   {

@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Lease from "../../../src/core/lease/Lease.js"
 import * as StreamPlan from "../../../src/core/lease/StreamPlan.js"
+import * as HeartbeatTuning from "../../../src/schemas/HeartbeatTuning.js"
 
-const settings = StreamPlan.defaults
+const settings = HeartbeatTuning.standard
 const INTERVAL = 20_000
 
 const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): StreamPlan.StreamLoad => ({
