@@ -5,9 +5,9 @@ import * as Methods from "../grpc/Methods.js"
 import type * as ServerHost from "../grpc/server/ServerHost.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type * as Messages from "../wire/Messages.js"
+import { type AroundService, type Handlers, unary } from "./Around.js"
 import { unauthenticated } from "./Authorization.js"
 import * as Clients from "./Clients.js"
-import type { Faults } from "./Faults.js"
 import type { Tokens } from "./Tokens.js"
 
 export interface Options {
@@ -43,7 +43,11 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
   return yield* options.tokens.issue(client.value)
 })
 
-export const handlers = ({ unary }: Faults, options: Options): ReadonlyArray<ServerHost.Handler<never>> => [
-  unary(Methods.auth.authenticateClient, (request) => authenticate(options, request)),
-  unary(Methods.auth.renewToken, (_, headers) => renew(options, headers))
-]
+type Service = typeof Methods.auth
+
+export const handlers = (around: AroundService<Service>, options: Options): Handlers<Service> => ({
+  authenticateClient: unary(around.authenticateClient, Methods.auth.authenticateClient, (request) =>
+    authenticate(options, request)
+  ),
+  renewToken: unary(around.renewToken, Methods.auth.renewToken, (_, headers) => renew(options, headers))
+})

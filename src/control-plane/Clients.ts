@@ -1,4 +1,4 @@
-/** Who may authenticate: clients, each with a key, a secret of which only a salted hash is kept, and a state. */
+/** The clients that may authenticate: each has a key, the salted hash of its secret, and a state. */
 import * as Crypto from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ export interface Credentials {
 }
 
 /**
- * A client to be added. What is left out is made up.
+ * A client to be added. Key and secret are generated where they are left out.
  *
  * @since 0.1.0
  * @category models
@@ -45,7 +45,7 @@ export interface Client {
 }
 
 export interface Clients {
-  /** Adds a client, or replaces the one of the same key. Answers its credentials, with what was made up. */
+  /** Adds a client, or replaces the one of the same key. Gives its credentials. */
   readonly add: (client: NewClient) => Effect.Effect<Credentials>
   /** The client of this key and secret, if it is enabled and has not expired. Takes as long for an unknown key. */
   readonly authenticate: (clientKey: string, clientSecret: string) => Effect.Effect<Option.Option<Client>>
@@ -69,15 +69,15 @@ const hashOf = (secret: string, salt: Buffer): Effect.Effect<Buffer> =>
     )
   })
 
-const madeUp = (prefix: string, bytes: number): string => `${prefix}_${Crypto.randomBytes(bytes).toString("hex")}`
+const generated = (prefix: string, bytes: number): string => `${prefix}_${Crypto.randomBytes(bytes).toString("hex")}`
 
-/** Is this client good at this moment? */
+/** Whether a client is enabled and has not expired. */
 export const isActive = (client: Client): Effect.Effect<boolean> =>
   Effect.map(Clock.currentTimeMillis, (now) => client.enabled && now < client.expiresAt)
 
 export const make: Effect.Effect<Clients> = Effect.sync(() => {
   const byKey = new Map<string, Kept>()
-  const nobody = { salt: Crypto.randomBytes(16), hash: Buffer.alloc(KEY_LENGTH) }
+  const unknown = { salt: Crypto.randomBytes(16), hash: Buffer.alloc(KEY_LENGTH) }
   let lastId = 0
 
   const change = (clientKey: string, changed: Partial<Client>) =>
@@ -88,8 +88,8 @@ export const make: Effect.Effect<Clients> = Effect.sync(() => {
 
   return {
     add: Effect.fnUntraced(function* (client) {
-      const clientKey = client.clientKey ?? madeUp("ck", 8)
-      const clientSecret = client.clientSecret ?? Redacted.make(madeUp("cs", 16))
+      const clientKey = client.clientKey ?? generated("ck", 8)
+      const clientSecret = client.clientSecret ?? Redacted.make(generated("cs", 16))
       const salt = Crypto.randomBytes(16)
       const hash = yield* hashOf(Redacted.value(clientSecret), salt)
       const id = ++lastId
@@ -98,7 +98,7 @@ export const make: Effect.Effect<Clients> = Effect.sync(() => {
       return { clientKey, clientSecret }
     }),
     authenticate: Effect.fnUntraced(function* (clientKey, clientSecret) {
-      const { hash, salt } = byKey.get(clientKey) ?? nobody
+      const { hash, salt } = byKey.get(clientKey) ?? unknown
       const given = yield* hashOf(clientSecret, salt)
       // Looked up again: the client may have been removed or disabled while the secret was hashed.
       const client = byKey.get(clientKey)

@@ -1,41 +1,39 @@
 /**
- * An AIO control plane in this process: the real one's rpcs, answers and oddities over gRPC, with everything in memory.
+ * An AIO control plane in this process: the real one's rpcs, answers and quirks over gRPC, with everything in memory.
  * For tests, for laptops, and for clients in any language.
  *
  * @since 0.1.0
  */
 import { ReflectionService } from "@grpc/reflection"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { Quirks } from "../core/registry/RegistryModel.js"
 import { packageDefinition } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as Clocks from "../internal/clocks.js"
-import * as Aio from "../layers/Aio.js"
+import type * as Aio from "../layers/Aio.js"
 import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as RegistryStore from "../store/RegistryStore.js"
+import * as Around from "./Around.js"
 import * as Authorization from "./Authorization.js"
 import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
-import * as Faults from "./Faults.js"
 import * as RegistryService from "./RegistryService.js"
 import * as Tokens from "./Tokens.js"
+import { withClient } from "./withClient.js"
 
-export type { Quirks } from "../core/registry/RegistryModel.js"
 /** How a store refuses: a status of gRPC. */
-export type { Failure as Refusal } from "../core/registry/ServerErrors.js"
-export type { Hidden, MalformedAnswers } from "../simulator/ResponseFaults.js"
-export type { Operator, RegistryStore } from "../store/RegistryStore.js"
-/** The messages of the wire, in which a store and what is malformed are written. */
+export type { Failure as Refusal, Operator, Quirks, RegistryStore } from "../store/RegistryStore.js"
+/** The messages of the wire, in which a store is written. */
 export type * as Messages from "../wire/Messages.js"
+export type { Around, AroundRpc, AroundService } from "./Around.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
-export type { Failure, NextFailure, Switches } from "./Faults.js"
-export type { Call, Method } from "./Journal.js"
 
 /**
  * A control plane that is listening. It stops when its layer's scope closes: the port is closed, calls in flight get
@@ -67,21 +65,21 @@ export declare namespace ControlPlane {
   }
 
   /**
-   * What an operator, or misfortune, may do to a control plane. Keys and ids that do not exist are ignored. What
-   * `RegistryMemory`'s control can do as well has the same name there.
+   * What an operator may do to a control plane. Keys and ids that do not exist are ignored. `Simulator` adds the
+   * switches of a test.
    *
    * @since 0.1.0
    * @category models
    */
-  export interface Control extends RegistryStore.Operator, Faults.Switches {
-    /** Adds a client; key and secret are made up where they are left out. A known key is replaced. */
+  export interface Control extends RegistryStore.Operator {
+    /** Adds a client; key and secret are generated where they are left out. A known key is replaced. */
     readonly addClient: (client?: Clients.NewClient) => Effect.Effect<Clients.Credentials>
     /** The client's tokens go on working everywhere but in `RenewToken`. So with expiring and deleting it. */
     readonly disableClient: (clientKey: string) => Effect.Effect<void>
     readonly enableClient: (clientKey: string) => Effect.Effect<void>
     readonly expireClient: (clientKey: string) => Effect.Effect<void>
     readonly deleteClient: (clientKey: string) => Effect.Effect<void>
-    /** Refuses, from now on, every token issued so far. The secret is made up unless it is given. */
+    /** Refuses, from now on, every token issued so far. Default: a generated secret. */
     readonly rotateSigningSecret: (secret?: Redacted.Redacted) => Effect.Effect<void>
     /** Closes the port and asks clients to leave; open streams are served for ever, as by the real one after SIGTERM. */
     readonly drain: Effect.Effect<void>
@@ -95,16 +93,18 @@ export declare namespace ControlPlane {
 export interface Options {
   /** `host:port`. Default `127.0.0.1:0`, a free port. */
   readonly listen?: string | undefined
-  /** Default: one client with a made-up key and secret. */
+  /** Default: one client with a generated key and secret. */
   readonly clients?: ReadonlyArray<Clients.NewClient> | undefined
   /** How long a token lasts, in whole seconds. Default 24 hours. */
   readonly tokenTtl?: Duration.DurationInput | undefined
-  /** What tokens are signed with. Default: made up. */
+  /** What tokens are signed with. Default: generated. */
   readonly signingSecret?: Redacted.Redacted | undefined
-  /** The real server's oddities, all on by default. */
-  readonly quirks?: Quirks | undefined
+  /** The real server's quirks, all on by default. */
+  readonly quirks?: RegistryStore.Quirks | undefined
   /** Where services and leases are kept. Default: in memory, with `quirks`. */
   readonly store?: RegistryStore.RegistryStore | undefined
+  /** What is put around the rpcs and the token check. Default: nothing. */
+  readonly around?: Around.Around | undefined
   /** gRPC server reflection, v1 and v1alpha (the latter without a token). Default `true`. */
   readonly reflection?: boolean | undefined
   /** Default: plaintext, as the real one. With `ca`, clients must present a certificate. */
@@ -118,18 +118,17 @@ const reflection: ServerHost.Extension = {
 }
 
 const control = (parts: {
-  readonly faults: Faults.Faults
+  readonly clock: Clock.Clock
   readonly clients: Clients.Clients
   readonly tokens: Tokens.Tokens
   readonly store: RegistryStore.RegistryStore
   readonly drain: Effect.Effect<void>
 }): ControlPlane.Control => ({
   ...parts.store.operator,
-  ...parts.faults.switches,
   addClient: (client = {}) => parts.clients.add(client),
   disableClient: (clientKey) => parts.clients.setEnabled(clientKey, false),
   enableClient: (clientKey) => parts.clients.setEnabled(clientKey, true),
-  expireClient: (clientKey) => Clocks.withClock(parts.clients.expire(clientKey), parts.faults.clock),
+  expireClient: (clientKey) => Clocks.withClock(parts.clients.expire(clientKey), parts.clock),
   deleteClient: (clientKey) => parts.clients.remove(clientKey),
   rotateSigningSecret: parts.tokens.rotate,
   drain: parts.drain
@@ -164,13 +163,25 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
   yield* checkSecrets(options)
-  const faults = yield* Faults.make
-  const store = faults.store(options.store ?? (yield* RegistryStore.makeMemory(options.quirks)))
-  const clients = faults.clients(yield* Clients.make)
-  const tokens = faults.tokens(
-    yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret }),
-    clients
-  )
+  const around = options.around ?? Around.identity
+  const clock = around.clock ?? (yield* Effect.clock)
+  const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
+  const kept = yield* Clients.make
+  const clients: Clients.Clients = {
+    ...kept,
+    authenticate: (clientKey, secret) =>
+      around.authenticate(
+        clientKey,
+        Effect.suspend(() => kept.authenticate(clientKey, secret))
+      )
+  }
+  const signed = yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret })
+  const keyOf = (id: number) =>
+    Effect.map(
+      clients.find(id),
+      Option.map(({ clientKey }) => clientKey)
+    )
+  const tokens: Tokens.Tokens = { ...signed, verify: (token) => around.verify(signed.verify(token), keyOf) }
   const [first = {}, ...others] = options.clients ?? []
   const credentials = yield* clients.add(first)
   const more = yield* Effect.forEach(others, clients.add)
@@ -178,20 +189,20 @@ export const make = Effect.fnUntraced(function* (
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [
-      ...AuthService.handlers(faults, { clients, tokens, isDatabaseDown }),
-      ...RegistryService.handlers(faults, store)
+      ...Object.values(AuthService.handlers(around.rpcs, { clients, tokens, isDatabaseDown })),
+      ...Object.values(RegistryService.handlers(around.rpcs, store))
     ],
-    guard: faults.guard(Authorization.guard(tokens)),
+    guard: Authorization.guard(tokens),
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
     shutdownGrace: options.shutdownGrace
-  }).pipe(Clocks.withClock(faults.clock))
+  }).pipe(Clocks.withClock(clock))
   return {
     address,
     port,
     credentials,
     clients: [credentials, ...more],
-    control: control({ faults, clients, tokens, store, drain })
+    control: control({ clock, clients, tokens, store, drain })
   }
 })
 
@@ -214,14 +225,4 @@ export const layer = (options?: Options): Layer.Layer<ControlPlane, AioConfigErr
  */
 export const layerWithClient = (
   options: Options & { readonly env?: string | undefined; readonly clientTls?: Tls | undefined } = {}
-): Layer.Layer<ControlPlane | Aio.Aio, AioConfigError> =>
-  Layer.unwrapEffect(
-    Effect.map(ControlPlane, ({ address, credentials }) =>
-      Aio.layer({
-        address,
-        ...credentials,
-        env: options.env ?? "test",
-        tls: options.clientTls ?? options.tls !== undefined
-      })
-    )
-  ).pipe(Layer.provideMerge(layer(options)))
+): Layer.Layer<ControlPlane | Aio.Aio, AioConfigError> => withClient(layer(options), ControlPlane, options)

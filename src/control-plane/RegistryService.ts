@@ -1,14 +1,15 @@
 /** `RegistryService` over a store. */
 import * as Methods from "../grpc/Methods.js"
-import type * as ServerHost from "../grpc/server/ServerHost.js"
 import type { RegistryStore } from "../store/RegistryStore.js"
-import type { Faults } from "./Faults.js"
+import { type AroundService, bidi, type Handlers, unary } from "./Around.js"
 
-export const handlers = ({ bidi, unary }: Faults, store: RegistryStore): ReadonlyArray<ServerHost.Handler<never>> => [
-  unary(Methods.registry.ensureService, store.ensure),
-  unary(Methods.registry.listServices, store.list),
-  unary(Methods.registry.getServiceByID, store.get),
-  unary(Methods.registry.registerInstance, store.register),
-  unary(Methods.registry.deregisterInstance, store.revoke),
-  bidi(Methods.registry.heartbeatStream, store.renew)
-]
+type Service = typeof Methods.registry
+
+export const handlers = (around: AroundService<Service>, store: RegistryStore): Handlers<Service> => ({
+  ensureService: unary(around.ensureService, Methods.registry.ensureService, store.ensure),
+  listServices: unary(around.listServices, Methods.registry.listServices, store.list),
+  getServiceByID: unary(around.getServiceByID, Methods.registry.getServiceByID, store.get),
+  registerInstance: unary(around.registerInstance, Methods.registry.registerInstance, store.register),
+  deregisterInstance: unary(around.deregisterInstance, Methods.registry.deregisterInstance, store.revoke),
+  heartbeatStream: bidi(around.heartbeatStream, Methods.registry.heartbeatStream, store.renew)
+})

@@ -13,20 +13,20 @@ import type { Client } from "./Clients.js"
 
 export interface Tokens {
   readonly issue: (client: Client) => Effect.Effect<Messages.AuthenticateClientResponse>
-  /** The id of the client that the token was issued to; none where the token is no good now. No leeway. */
+  /** The id of the client that the token was issued to; none where it is not valid now. No leeway. */
   readonly verify: (token: string) => Effect.Effect<Option.Option<number>>
-  /** From now on every token that was signed with another secret is refused. Default: a secret made up. */
+  /** From now on every token that was signed with another secret is refused. Default: a generated one. */
   readonly rotate: (secret?: Redacted.Redacted) => Effect.Effect<void>
 }
 
 export interface Options {
   /** Default 24 hours; cut to whole seconds. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** Default: made up. */
+  /** Default: generated. */
   readonly signingSecret?: Redacted.Redacted | undefined
 }
 
-// A token that says nothing of a client is as good as any other, and renewing it finds no client.
+// A token that names no client is valid; renewing it finds no client.
 const Claims = Schema.Struct({ clientId: Schemas.orDefault(Schema.Number, 0) })
 const decodeClaims = Schema.decodeUnknownOption(Claims)
 

@@ -10,6 +10,9 @@ import type { Failure } from "../core/registry/ServerErrors.js"
 import type { LeaseKey } from "../schemas/Ids.js"
 import type * as Messages from "../wire/Messages.js"
 
+export type { Quirks } from "../core/registry/RegistryModel.js"
+export type { Failure } from "../core/registry/ServerErrors.js"
+
 /**
  * What the registry's rpcs need of a store, one method each, in the messages of the wire.
  *
@@ -39,42 +42,47 @@ export interface RegistryStore {
  * @category models
  */
 export interface Operator {
-  /** Takes an instance off the lists at once; its next beat brings it back. */
+  /** Takes an instance off the lists at once; its next heartbeat brings it back. */
   readonly forceOffline: (key: LeaseKey) => Effect.Effect<void>
-  /** Deletes an instance's record: beats answer 0, and (quirk `deadKeys`) no registration revives the key. */
+  /** Deletes an instance's record: heartbeats answer 0, and (quirk `deadKeys`) no registration revives the key. */
   readonly deleteInstance: (key: LeaseKey) => Effect.Effect<void>
   /** Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name `INTERNAL`. */
   readonly deleteService: (serviceId: string) => Effect.Effect<void>
   /** Forgets every service and instance. Ids go on counting. */
   readonly clear: Effect.Effect<void>
-  /** While `true`, every beat answers 0; all else works. */
+  /** While `true`, every heartbeat answers 0; all else works. */
   readonly answerZero: (on: boolean) => Effect.Effect<void>
-  /** While `true`, every beat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
   readonly databaseDown: (on: boolean) => Effect.Effect<void>
   readonly isDatabaseDown: Effect.Effect<boolean>
 }
 
-/** A store in this process, on Effect's clock; gone with it. */
-export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<RegistryStore> =>
+/** A store in this process, and all that it holds and has online now, even while its database is down. */
+export interface MemoryStore extends RegistryStore {
+  readonly snapshot: Effect.Effect<Messages.ListServicesResponse>
+}
+
+/** An empty store on Effect's clock; gone with this process. */
+export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryStore> =>
   Effect.sync(() => {
-    const catalog = RegistryModel.make(quirks)
+    const model = RegistryModel.make(quirks)
     const newKey = () => Crypto.randomUUID()
     return {
-      ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.ensure(request, now)),
-      register: (request) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.register(request, { now, newKey })),
-      renew: (request) => Effect.map(Clock.currentTimeMillis, (now) => catalog.renew(request, now)),
-      revoke: (request) => Effect.suspend(() => catalog.deregister(request)),
-      list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.list(request, now)),
-      get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => catalog.get(request, now)),
+      ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),
+      register: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.register(request, { now, newKey })),
+      renew: (request) => Effect.map(Clock.currentTimeMillis, (now) => model.renew(request, now)),
+      revoke: (request) => Effect.suspend(() => model.deregister(request)),
+      list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.list(request, now)),
+      get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.get(request, now)),
+      snapshot: Effect.map(Clock.currentTimeMillis, model.snapshot),
       operator: {
-        forceOffline: (key) => Effect.sync(() => catalog.endLease(key)),
-        deleteInstance: (key) => Effect.sync(() => catalog.deleteInstance(key)),
-        deleteService: (serviceId) => Effect.sync(() => catalog.deleteService(serviceId)),
-        clear: Effect.sync(catalog.clear),
-        answerZero: (on) => Effect.sync(() => catalog.answerZero(on)),
-        databaseDown: (on) => Effect.sync(() => catalog.databaseDown(on)),
-        isDatabaseDown: Effect.sync(catalog.isDatabaseDown)
+        forceOffline: (key) => Effect.sync(() => model.endLease(key)),
+        deleteInstance: (key) => Effect.sync(() => model.deleteInstance(key)),
+        deleteService: (serviceId) => Effect.sync(() => model.deleteService(serviceId)),
+        clear: Effect.sync(model.clear),
+        answerZero: (on) => Effect.sync(() => model.answerZero(on)),
+        databaseDown: (on) => Effect.sync(() => model.databaseDown(on)),
+        isDatabaseDown: Effect.sync(model.isDatabaseDown)
       }
     }
   })

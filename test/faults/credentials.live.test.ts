@@ -14,7 +14,7 @@ import {
   Stream
 } from "effect"
 import { Aio, AioRpcError, AuthClient, Registry, RegistryGrpc, ServiceId, StatusCode } from "effect-aio"
-import { ControlPlane, layer as controlPlaneLayer, make as startControlPlane } from "effect-aio/ControlPlane"
+import { Simulator, layer as simulatorLayer, make as startSimulator } from "effect-aio/Simulator"
 import { Connection, layer as ConnectionLayer } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as TokenPort from "../../src/layers/auth/TokenPort.js"
@@ -22,17 +22,17 @@ import * as ManualClock from "../support/manualClock.js"
 import { grpcServer } from "../support/wireServers.js"
 
 const quiet = Logger.remove(Logger.defaultLogger)
-const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), quiet)
+const world = Layer.merge(simulatorLayer({ shutdownGrace: "50 millis" }), quiet)
 
-const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | Scope.Scope>) =>
+const live = <A, E>(sentence: string, body: Effect.Effect<A, E, Simulator | Scope.Scope>) =>
   it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 40_000)
 
-const client = Effect.flatMap(ControlPlane, ({ address, credentials }) =>
+const client = Effect.flatMap(Simulator, ({ address, credentials }) =>
   Aio.make({ address, ...credentials, env: "test", deadline: "10 seconds" })
 )
 
 const callsTo = (wanted: string) =>
-  Effect.flatMap(ControlPlane, ({ control }) =>
+  Effect.flatMap(Simulator, ({ control }) =>
     Effect.map(control.calls, (calls) => calls.filter(({ method }) => method === wanted))
   )
 
@@ -46,7 +46,7 @@ describe("Token", () => {
   live(
     "rule 8, scenario 11: 50 calls that are refused at once cause one authentication, and all succeed",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const aio = yield* client
       yield* aio.registry.listServices()
       yield* Effect.sleep("5 seconds")
@@ -63,7 +63,7 @@ describe("Token", () => {
   live(
     "rule 8: a call is replayed once and never twice, however often the server refuses",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const aio = yield* client
       yield* aio.registry.listServices()
       yield* Effect.sleep("5 seconds")
@@ -80,7 +80,7 @@ describe("Token", () => {
   live(
     "rule 8: a stream that is refused when it opens is opened again with what was sent, and nothing is lost",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const aio = yield* client
       const { service } = yield* aio.registry.ensureService(orders.service)
       const { key } = yield* aio.registry.registerInstance({
@@ -101,7 +101,7 @@ describe("Token", () => {
   live(
     "scenario 29: the stream moves to a new token, without a gap longer than a beat and without a lost lease",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const aio = yield* client
       const registration = yield* aio.heartbeat.registerSelf(orders)
       const streams = Effect.map(
@@ -129,7 +129,7 @@ describe("Token", () => {
   live(
     "scenario 37: when the signing secret changes each client authenticates once, and its stream is opened anew",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const clients = yield* Effect.replicateEffect(client, 5)
       // Beats so far apart that no stream is opened because of a late answer, or for the next beat.
       const patient = { ...orders, ttl: "60 seconds" } as const
@@ -163,8 +163,8 @@ describe("Token", () => {
         const signingSecret = Redacted.make("one secret for both replicas")
         const clients = [{ clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }]
         const options = { signingSecret, clients, shutdownGrace: "50 millis" } as const
-        const ahead = yield* startControlPlane(options)
-        const behind = yield* startControlPlane(options)
+        const ahead = yield* startSimulator(options)
+        const behind = yield* startSimulator(options)
         yield* behind.control.setClockOffset(-2_000)
         const authentications = Effect.map(
           Effect.all([ahead.control.calls, behind.control.calls]),
@@ -186,7 +186,7 @@ describe("Token", () => {
 })
 
 describe("Token, credentials that are no good", () => {
-  const ends: ReadonlyArray<readonly [what: string, end: (control: ControlPlane.Control) => Effect.Effect<void>]> = [
+  const ends: ReadonlyArray<readonly [what: string, end: (control: Simulator.Control) => Effect.Effect<void>]> = [
     ["a secret that is wrong", () => Effect.void],
     ["a client that was disabled", (control) => control.disableClient("ck_test")],
     ["a client that has expired", (control) => control.expireClient("ck_test")]
@@ -195,7 +195,7 @@ describe("Token, credentials that are no good", () => {
     it.scopedLive(`rule 5: ${what} is AioCredentialsRejected, which says what to check`, () =>
       Effect.gen(function* () {
         const clients = [{ clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }]
-        const { address, control } = yield* startControlPlane({ clients, shutdownGrace: "50 millis" })
+        const { address, control } = yield* startSimulator({ clients, shutdownGrace: "50 millis" })
         yield* end(control)
         const secret = what.startsWith("a secret") ? "cs_wrong" : "cs_test"
         const aio = yield* Aio.make({ address, clientKey: "ck_test", clientSecret: Redacted.make(secret), env: "test" })
@@ -231,8 +231,8 @@ describe("Token, a replica whose clock is behind", () => {
     const signingSecret = Redacted.make("one secret for both replicas")
     const clients = [{ clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }]
     const options = { signingSecret, clients, shutdownGrace: "50 millis" } as const
-    const issuer = yield* startControlPlane(options)
-    const replica = yield* startControlPlane(options)
+    const issuer = yield* startSimulator(options)
+    const replica = yield* startSimulator(options)
     yield* replica.control.setClockOffset(-1_000)
     const auth = AuthClient.layer(issuer.credentials).pipe(
       Layer.provide(ConnectionLayer({ address: issuer.address })),

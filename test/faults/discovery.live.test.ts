@@ -2,7 +2,7 @@ import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Logger, Redacted, Schedule, Scope } from "effect"
 import { Aio } from "effect-aio"
-import { make as startControlPlane } from "effect-aio/ControlPlane"
+import { make as startSimulator } from "effect-aio/Simulator"
 
 const quiet = Logger.remove(Logger.defaultLogger)
 const credentials = { clientKey: "ck_test", clientSecret: Redacted.make("cs_test") }
@@ -37,7 +37,7 @@ describe("Discovery", () => {
     Effect.gen(function* () {
       const listen = `127.0.0.1:${yield* freePort}`
       const start = (scope: Scope.Scope) =>
-        startControlPlane({ listen, clients: [credentials], shutdownGrace: "50 millis" }).pipe(Scope.extend(scope))
+        startSimulator({ listen, clients: [credentials], shutdownGrace: "50 millis" }).pipe(Scope.extend(scope))
       const first = yield* Scope.make()
       yield* start(first)
       const client = { address: listen, ...credentials, env: "test" }
@@ -81,7 +81,7 @@ describe("Discovery", () => {
   live(
     "is not delayed by a registry that answers late, then far too late: calls fail at their deadline, and there is one fetch at a time (scenario 8)",
     Effect.gen(function* () {
-      const plane = yield* startControlPlane({ clients: [credentials], shutdownGrace: "50 millis" })
+      const plane = yield* startSimulator({ clients: [credentials], shutdownGrace: "50 millis" })
       const client = {
         address: plane.address,
         ...credentials,
@@ -132,7 +132,7 @@ describe("Discovery", () => {
   live(
     "is not shared by two layers with different credentials in one process: 1,000 picks during a refresh spread within one, and closing one leaves the other (scenario 23)",
     Effect.gen(function* () {
-      const plane = yield* startControlPlane({ clients: [{}, {}], shutdownGrace: "50 millis" })
+      const plane = yield* startSimulator({ clients: [{}, {}], shutdownGrace: "50 millis" })
       const [one, two] = plane.clients
       if (one === undefined || two === undefined) return yield* Effect.dieMessage("two clients were asked for")
       const make = (mine: typeof one) =>

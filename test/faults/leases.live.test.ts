@@ -2,12 +2,7 @@ import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, Scope } from "effect"
 import { Aio, type Registration, Registry, StatusCode } from "effect-aio"
-import {
-  ControlPlane,
-  layer as controlPlaneLayer,
-  layerWithClient,
-  make as startControlPlane
-} from "effect-aio/ControlPlane"
+import { layerWithClient, Simulator, layer as simulatorLayer, make as startSimulator } from "effect-aio/Simulator"
 import * as Program from "../support/program.js"
 
 const { INTERNAL, UNAVAILABLE } = StatusCode.StatusCode
@@ -20,7 +15,7 @@ const credentials = { clientKey: "ck_leases", clientSecret: Redacted.make("cs_le
 
 const lease = (env: Record<string, string> = {}) =>
   Effect.gen(function* () {
-    const { address, credentials } = yield* ControlPlane
+    const { address, credentials } = yield* Simulator
     return yield* Program.start("test/support/programs/lease.ts", {
       AIO_REGISTRY_ADDR: address,
       AIO_CLIENT_KEY: credentials.clientKey,
@@ -48,7 +43,7 @@ const eventually = <E, R>(what: string, check: Effect.Effect<boolean, E, R>, wit
 
 const isListed = (count: number) => Effect.map(listedKeys, (keys) => keys.length === count)
 
-const callsOf = Effect.flatMap(ControlPlane, ({ control }) => control.calls)
+const callsOf = Effect.flatMap(Simulator, ({ control }) => control.calls)
 
 const counted = (method: string) =>
   Effect.map(callsOf, (calls) => calls.filter((call) => call.method === method).length)
@@ -95,7 +90,7 @@ describe.concurrent("A process", () => {
     "that is stopped for longer than its TTL sees that it is lost before it sees anything else, and is registered again, without a burst (scenario 15)",
     () =>
       Effect.gen(function* () {
-        const { control } = yield* ControlPlane
+        const { control } = yield* Simulator
         const program = yield* lease()
         yield* program.says("state Live")
         const [key] = yield* listedKeys
@@ -122,7 +117,7 @@ describe.concurrent("A process", () => {
     "that gets SIGTERM in the middle of a heartbeat is deregistered at once, sends nothing after, and exits with 0 (scenario 22)",
     () =>
       Effect.gen(function* () {
-        const { control } = yield* ControlPlane
+        const { control } = yield* Simulator
         const program = yield* lease()
         yield* program.says("state Live")
         yield* control.clearJournal
@@ -188,7 +183,7 @@ describe.concurrent("A process", () => {
     "whose deregistration fails warns, exits with 0, and is off the list when its TTL has passed (scenario 32)",
     () =>
       Effect.gen(function* () {
-        const { control } = yield* ControlPlane
+        const { control } = yield* Simulator
         const program = yield* lease({ LEASE_TTL: "3 seconds" })
         yield* program.says("state Live")
         yield* control.setFailure(Option.some({ code: UNAVAILABLE }), "deregisterInstance")
@@ -231,7 +226,7 @@ describe.concurrent("A registry", () => {
         // Long enough for the waits between two attempts to have grown past what is waited below.
         yield* Effect.sleep("12 seconds")
         assert.strictEqual(yield* registration.state, "Registering")
-        yield* startControlPlane({ listen: `127.0.0.1:${port}`, clients: [credentials], shutdownGrace: "50 millis" })
+        yield* startSimulator({ listen: `127.0.0.1:${port}`, clients: [credentials], shutdownGrace: "50 millis" })
         yield* eventually("live", isLive(registration), "8 seconds")
       }).pipe(Effect.scoped, Effect.provide(quiet)),
     TIMEOUT
@@ -242,7 +237,7 @@ describe.concurrent("A registry", () => {
     () =>
       Effect.gen(function* () {
         const port = yield* freePort
-        const start = startControlPlane({
+        const start = startSimulator({
           listen: `127.0.0.1:${port}`,
           clients: [credentials],
           shutdownGrace: "50 millis"
@@ -269,9 +264,9 @@ describe.concurrent("A registry", () => {
     "where twenty first starts ensure one new service at once, and eleven are answered INTERNAL: that reaches nobody (scenario 26)",
     () =>
       Effect.gen(function* () {
-        const { address, control, credentials } = yield* ControlPlane
+        const { address, control, credentials } = yield* Simulator
         const aio = yield* Aio.make({ address, ...credentials, env: "test" })
-        yield* control.failNext({ code: INTERNAL, count: 11, method: "ensureService" })
+        yield* control.failNext({ code: INTERNAL }, 11, "ensureService")
         const registrations = yield* Effect.forEach(
           Array.from({ length: 20 }, (_, i) => i),
           (i) =>
@@ -280,7 +275,7 @@ describe.concurrent("A registry", () => {
         )
         assert.lengthOf(registrations, 20)
         assert.lengthOf(yield* aio.registry.listServices(), 1)
-      }).pipe(Effect.scoped, Effect.provide(Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), quiet))),
+      }).pipe(Effect.scoped, Effect.provide(Layer.merge(simulatorLayer({ shutdownGrace: "50 millis" }), quiet))),
     TIMEOUT
   )
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Metric, type Scope, TestClock } from "effect"
 import { Aio, ServiceId, StatusCode } from "effect-aio"
-import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
+import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
 import type { AioError } from "../../src/schemas/AioError.js"
 import * as RegistryStore from "../../src/store/RegistryStore.js"
@@ -283,7 +283,7 @@ const crowded = (instancesEach: number) =>
           })
         }
       }
-      return controlPlaneLayer({ store })
+      return simulatorLayer({ store })
     }).pipe(Effect.orDie)
   )
 
@@ -292,7 +292,7 @@ describe("scenario 21: 5,000 services", () => {
     "with %d instances each: one list, no RESOURCE_EXHAUSTED, however many services are resolved",
     (instancesEach) =>
       Effect.gen(function* () {
-        const { address, control, credentials } = yield* ControlPlane
+        const { address, control, credentials } = yield* Simulator
         const aio = yield* Aio.make({ address, ...credentials, env: "test" })
         let found = 0
         for (let index = 0; index < SERVICES; index++) {

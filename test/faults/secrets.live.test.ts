@@ -2,7 +2,7 @@ import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Inspectable, Layer, Logger, LogLevel, Metric, Option, Redacted, Tracer } from "effect"
 import { Aio, type AioError } from "effect-aio"
-import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
+import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
 
@@ -66,7 +66,7 @@ describe("the secret and the token", () => {
       const tokens = new Set<string>()
       const failures: Array<AioError["_tag"]> = []
       const run = Effect.gen(function* () {
-        const { control, port } = yield* ControlPlane
+        const { control, port } = yield* Simulator
         const proxy = yield* FaultProxy.make(port)
         const options = { address: proxy.address, clientKey: KEY, clientSecret: Redacted.make(SECRET), env: "test" }
         ears.hear(options, Aio.layer(options))
@@ -129,7 +129,7 @@ describe("the secret and the token", () => {
         Effect.scoped,
         Effect.provide(
           Layer.provideMerge(
-            controlPlaneLayer({
+            simulatorLayer({
               clients: [{ clientKey: KEY, clientSecret: Redacted.make(SECRET) }],
               shutdownGrace: "50 millis"
             }),

@@ -14,7 +14,7 @@ import {
   Stream
 } from "effect"
 import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registration, Registry, RegistryMemory } from "effect-aio"
-import * as ControlPlane from "effect-aio/ControlPlane"
+import * as Simulator from "effect-aio/Simulator"
 import type { Registry as RegistryService } from "../../src/services/Registry.js"
 import * as RegistryStore from "../../src/store/RegistryStore.js"
 import * as FaultProxy from "../support/faultProxy.js"
@@ -60,7 +60,7 @@ const until = (what: string, isSo: Effect.Effect<boolean>, within: `${number} se
 
 const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
 
-const methodsCalled = (control: ControlPlane.ControlPlane.Control) =>
+const methodsCalled = (control: Simulator.Simulator.Control) =>
   Effect.map(control.calls, (calls) => calls.map(({ method }) => method))
 
 describe("Heartbeat, scenario 33", () => {
@@ -70,7 +70,7 @@ describe("Heartbeat, scenario 33", () => {
       Effect.gen(function* () {
         const store = yield* RegistryStore.makeMemory()
         const signingSecret = Redacted.make("one for both")
-        const replica = ControlPlane.make({ clients: [credentials], signingSecret, store, shutdownGrace: "30 seconds" })
+        const replica = Simulator.make({ clients: [credentials], signingSecret, store, shutdownGrace: "30 seconds" })
         const dying = yield* Scope.make()
         const old = yield* Scope.extend(replica, dying)
         const other = yield* replica
@@ -79,7 +79,7 @@ describe("Heartbeat, scenario 33", () => {
           Scope.extend(client)
         )
         const registrations = yield* Scope.extend(register(aio.heartbeat, 20, "9 seconds"), client)
-        const streamsOf = (plane: ControlPlane.ControlPlane.Service) =>
+        const streamsOf = (plane: Simulator.Simulator.Service) =>
           Effect.map(
             plane.control.calls,
             (calls) => calls.filter(({ key, method }) => method === "heartbeats" && Option.isNone(key)).length
@@ -108,7 +108,7 @@ describe("Heartbeat, scenario 9", () => {
     "TCP goes half-open: found by the missing answer, new streams on a new connection, and no lease is lost",
     () =>
       Effect.gen(function* () {
-        const plane = yield* ControlPlane.make({ clients: [credentials], shutdownGrace: "50 millis" })
+        const plane = yield* Simulator.make({ clients: [credentials], shutdownGrace: "50 millis" })
         const proxy = yield* FaultProxy.make(plane.port)
         const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test", deadline: "2 seconds" })
         const registrations = yield* register(aio.heartbeat, 20, "9 seconds")

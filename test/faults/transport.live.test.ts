@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import { Cause, Duration, Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schedule, type Scope } from "effect"
 import { Aio, type AioError, Metrics, StatusCode } from "effect-aio"
-import { ControlPlane, layer as controlPlaneLayer } from "effect-aio/ControlPlane"
+import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
 import * as Methods from "../../src/grpc/Methods.js"
@@ -10,13 +10,13 @@ import * as FaultProxy from "../support/faultProxy.js"
 
 const { DEADLINE_EXCEEDED, UNAVAILABLE } = StatusCode.StatusCode
 
-const world = Layer.merge(controlPlaneLayer({ shutdownGrace: "50 millis" }), Logger.remove(Logger.defaultLogger))
+const world = Layer.merge(simulatorLayer({ shutdownGrace: "50 millis" }), Logger.remove(Logger.defaultLogger))
 
 const clientBehindProxy = (
   options: { readonly deadline?: Duration.DurationInput; readonly refreshInterval?: Duration.DurationInput } = {}
 ) =>
   Effect.gen(function* () {
-    const { credentials, port } = yield* ControlPlane
+    const { credentials, port } = yield* Simulator
     const proxy = yield* FaultProxy.make(port)
     const aio = yield* Aio.make({
       address: proxy.address,
@@ -41,7 +41,7 @@ const codeOf = (exit: Exit.Exit<unknown, AioError>): number | undefined => {
 const untilItWorks = <A>(call: Effect.Effect<A, AioError>) =>
   Effect.retry(call, Schedule.spaced("200 millis").pipe(Schedule.upTo("15 seconds")))
 
-const live = <A, E>(sentence: string, body: Effect.Effect<A, E, ControlPlane | Scope.Scope>) =>
+const live = <A, E>(sentence: string, body: Effect.Effect<A, E, Simulator | Scope.Scope>) =>
   it.live(sentence, () => Effect.provide(Effect.scoped(body), world), 40_000)
 
 describe("Transport", () => {
@@ -68,7 +68,7 @@ describe("Transport", () => {
     "rule 2: the calls of a plain client find another connection as well",
     () =>
       Effect.gen(function* () {
-        const { credentials, port } = yield* ControlPlane
+        const { credentials, port } = yield* Simulator
         const proxy = yield* FaultProxy.make(port)
         const context = yield* Layer.build(
           Aio.layer({ address: proxy.address, ...credentials, env: "test", silenceTimeout: "600 millis" })
@@ -106,7 +106,7 @@ describe("Transport", () => {
     "rule 1: with keepalive a connection whose other end has gone silent is given up long before the deadline",
     () =>
       Effect.gen(function* () {
-        const { port } = yield* ControlPlane
+        const { port } = yield* Simulator
         const proxy = yield* FaultProxy.make(port)
         const connection = yield* Connection.make({
           address: proxy.address,
@@ -132,7 +132,7 @@ describe("Transport", () => {
   live(
     "rule 2: a registry that is merely slow keeps its connection as long as something arrives on it",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio, proxy } = yield* clientBehindProxy()
       yield* aio.registry.listServices()
       yield* control.hang(true, "listServices")
@@ -146,7 +146,7 @@ describe("Transport", () => {
 
   it.scopedLive("rule 2: a channel that does not get through is replaced, and the next call gets through", () =>
     Effect.gen(function* () {
-      const { port } = yield* ControlPlane
+      const { port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       yield* proxy.mute(true)
       const connection = yield* Connection.make({ address: proxy.address, connectTimeout: "600 millis" })
@@ -200,7 +200,7 @@ describe("Transport", () => {
   live(
     "rule 3: a call that finds the registry away, and has no token yet, succeeds when it is back within its retries",
     Effect.gen(function* () {
-      const { credentials, port } = yield* ControlPlane
+      const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       const aio = yield* Aio.make({
         address: proxy.address,
@@ -219,11 +219,11 @@ describe("Transport", () => {
   live(
     "rule 3: as many retries as are asked for, and no more",
     Effect.gen(function* () {
-      const { address, control, credentials } = yield* ControlPlane
+      const { address, control, credentials } = yield* Simulator
       const aio = yield* Aio.make({ address, ...credentials, env: "test", retries: { times: 1, delay: "10 millis" } })
       yield* aio.registry.listServices()
       yield* control.clearJournal
-      yield* control.failNext({ code: 14, details: "away", count: 5, method: "listServices" })
+      yield* control.failNext({ code: 14, details: "away" }, 5, "listServices")
       assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), UNAVAILABLE)
       assert.lengthOf(yield* control.calls, 2)
     })
@@ -232,9 +232,9 @@ describe("Transport", () => {
   live(
     "rule 3: EnsureService after INTERNAL is asked again, and the caller sees nothing of it",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
-      yield* control.failNext({ code: 13, details: "duplicate key", count: 2, method: "ensureService" })
+      yield* control.failNext({ code: 13, details: "duplicate key" }, 2, "ensureService")
       const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
       assert.strictEqual(service.name, "orders")
     })
@@ -243,10 +243,10 @@ describe("Transport", () => {
   live(
     "rule 3: a service that exists is found in the list when EnsureService goes on answering INTERNAL",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
       const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
-      yield* control.failNext({ code: 13, details: "duplicate key", count: 10, method: "ensureService" })
+      yield* control.failNext({ code: 13, details: "duplicate key" }, 10, "ensureService")
       const again = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
       assert.deepStrictEqual(again, { service, created: false })
     })
@@ -255,7 +255,7 @@ describe("Transport", () => {
   live(
     "rule 3: a service that an operator has deleted is an error that names the two causes",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
       const { service } = yield* aio.registry.ensureService({ project: "shop", name: "orders" })
       yield* control.deleteService(service.id)
@@ -267,9 +267,9 @@ describe("Transport", () => {
   live(
     "rule 3: INTERNAL from anything else is not retried",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "5 seconds" })
-      yield* control.failNext({ code: 13, details: "no", count: 1, method: "listServices" })
+      yield* control.failNext({ code: 13, details: "no" }, 1, "listServices")
       assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), 13)
       assert.lengthOf(
         (yield* control.calls).filter(({ method }) => method === "listServices"),
@@ -281,7 +281,7 @@ describe("Transport", () => {
   live(
     "rule 3: a single call may have a deadline of its own, shorter or longer than the layer's",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "500 millis" })
       yield* untilItWorks(aio.auth.token)
       yield* control.setLatency("1 second", "listServices")
@@ -301,7 +301,7 @@ describe("Transport", () => {
   live(
     "rule 3: a call that cannot be interrupted, as in a finalizer, ends at its deadline while there is no token",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
       yield* control.hang(true)
       const [elapsed, exit] = yield* Effect.timed(
@@ -315,7 +315,7 @@ describe("Transport", () => {
   live(
     "rule 4: interrupting a call cancels it on the server",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
       yield* aio.registry.listServices()
       yield* control.clearJournal
@@ -332,7 +332,7 @@ describe("Transport", () => {
   live(
     "scenario 8: a registry that answers late costs each call its deadline, and no pick from the cache a moment",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "5 seconds", refreshInterval: "1 second" })
       yield* aio.heartbeat.registerSelf({
         service: { project: "shop", name: "orders" },
@@ -369,7 +369,7 @@ describe("Transport", () => {
   live(
     "scenario 9: the heartbeat stream leaves a half-open connection, and the lease is kept",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio, proxy } = yield* clientBehindProxy({ deadline: "2 seconds" })
       const registration = yield* aio.heartbeat.registerSelf({
         service: { project: "shop", name: "orders" },
@@ -392,7 +392,7 @@ describe("Transport", () => {
   live(
     "the peer that accepts and says nothing costs every kind of call no more than its deadline",
     Effect.gen(function* () {
-      const { credentials, port } = yield* ControlPlane
+      const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       yield* proxy.mute(true)
       const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test", deadline: "300 millis" })
@@ -421,7 +421,7 @@ describe("several addresses", () => {
   live(
     "a replica that accepts and says nothing costs a call or two, and then no more",
     Effect.gen(function* () {
-      const { address, credentials, port } = yield* ControlPlane
+      const { address, credentials, port } = yield* Simulator
       const mute = yield* FaultProxy.make(port)
       yield* mute.mute(true)
       const aio = yield* Aio.make({
@@ -440,7 +440,7 @@ describe("several addresses", () => {
   live(
     "a server that answers DEADLINE_EXCEEDED itself is alive, and keeps its connection",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio, proxy } = yield* clientBehindProxy()
       yield* untilItWorks(aio.registry.listServices())
       yield* Effect.sleep("700 millis")
@@ -455,7 +455,7 @@ describe("several addresses", () => {
   live(
     "connections that were given up are closed, also when their successors were given up too",
     Effect.gen(function* () {
-      const { credentials, port } = yield* ControlPlane
+      const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       yield* Effect.scoped(
         Effect.gen(function* () {
@@ -516,7 +516,7 @@ describe("what nobody waits for any more", () => {
   live(
     "10,000 callers that were interrupted while they waited for a token leave nothing behind",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
       yield* control.hang(true)
       yield* leavesNothing(
@@ -531,7 +531,7 @@ describe("what nobody waits for any more", () => {
   live(
     "10,000 calls that were interrupted on the wire leave nothing behind, and the next one works",
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
       yield* untilItWorks(aio.registry.listServices())
       yield* control.hang(true, "listServices")
@@ -551,7 +551,7 @@ describe("two clients of one process", () => {
   live(
     "do not share a connection, so that a dead one of the one is not the other's",
     Effect.gen(function* () {
-      const { credentials, port } = yield* ControlPlane
+      const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       const make = Aio.make({ address: proxy.address, ...credentials, env: "test" })
       const first = yield* make

@@ -15,7 +15,7 @@ import {
   TestClock
 } from "effect"
 import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registry, RegistryMemory } from "effect-aio"
-import * as ControlPlane from "effect-aio/ControlPlane"
+import * as Simulator from "effect-aio/Simulator"
 import * as FaultProxy from "../support/faultProxy.js"
 import {
   beatsSent,
@@ -178,7 +178,7 @@ describe("Many leases", () => {
     () =>
       Effect.gen(function* () {
         const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
-        const plane = yield* ControlPlane.make({ clients: [credentials] })
+        const plane = yield* Simulator.make({ clients: [credentials] })
         const proxy = yield* FaultProxy.make(plane.port)
         const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test" })
         const registrations = yield* aio.heartbeat.registerAll(many(150))

@@ -3,19 +3,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import { Deferred, Duration, Effect, Layer, Logger } from "effect"
 import { Aio, AioCredentialsRejected, AioRpcError, Auth, isNotFound, Registry } from "effect-aio"
-import { ControlPlane, layer as controlPlaneLayer, layerWithClient } from "effect-aio/ControlPlane"
+import { layerWithClient, Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import type { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
 
 const withClient = Layer.merge(layerWithClient(), Logger.remove(Logger.defaultLogger))
-const world = Layer.merge(controlPlaneLayer(), Logger.remove(Logger.defaultLogger))
+const world = Layer.merge(simulatorLayer(), Logger.remove(Logger.defaultLogger))
 
 const withDeadline = (deadline: Duration.DurationInput) =>
   Layer.unwrapEffect(
-    Effect.map(ControlPlane, ({ address, credentials }) =>
-      Aio.layer({ address, ...credentials, env: "test", deadline })
-    )
+    Effect.map(Simulator, ({ address, credentials }) => Aio.layer({ address, ...credentials, env: "test", deadline }))
   )
 
 const definition = Methods.serviceDefinition(Methods.serviceNames.registry)
@@ -113,7 +111,7 @@ describe("Aio.unary", () => {
 
   it.scopedLive("ends at the layer's deadline, or at its own", () =>
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const list = Aio.unary(ListServices)
       yield* Effect.retry(list({}), { times: 20 })
       yield* control.hang(true, "listServices")
@@ -127,7 +125,7 @@ describe("Aio.unary", () => {
 
   it.scopedLive("replays once when the token is refused", () =>
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const list = Aio.unary(ListServices)
       yield* list({})
       yield* control.rotateSigningSecret()
@@ -160,7 +158,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("has its call sent once more when the token is refused", () =>
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       assert.strictEqual((yield* callPlain(client)).code, 0)
       yield* control.rotateSigningSecret()
@@ -176,7 +174,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("is told of a refusal that another token does not heal", () =>
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       assert.strictEqual((yield* callPlain(client)).code, 0)
       yield* control.refuseTokens(true)
@@ -222,7 +220,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("has its streams ended by the layer's end, and no connection is left", () =>
     Effect.gen(function* () {
-      const { credentials, port } = yield* ControlPlane
+      const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       const ended = yield* Deferred.make<number>()
       const open = Effect.gen(function* () {
@@ -249,7 +247,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("can cancel a call that still waits for its token, and one that is on the wire", () =>
     Effect.gen(function* () {
-      const { control, address } = yield* ControlPlane
+      const { control, address } = yield* Simulator
       const auth = yield* Auth
       const waiting = yield* Effect.provideService(Aio.interceptor, Auth, {
         ...auth,
@@ -287,7 +285,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("has the layer's deadline for a unary call that is given none", () =>
     Effect.gen(function* () {
-      const { control } = yield* ControlPlane
+      const { control } = yield* Simulator
       yield* control.hang(true, "listServices")
       const client = yield* plainClient("ignored", yield* Aio.clientOptions)
       const answer = yield* Effect.async<number>((resume) => {
@@ -332,7 +330,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("learns why there is no token", () =>
     Effect.gen(function* () {
-      const { address } = yield* ControlPlane
+      const { address } = yield* Simulator
       const auth = yield* Auth
       const failing = (error: AioCredentialsRejected | AioRpcError) =>
         Effect.provideService(Aio.interceptor, Auth, {
@@ -353,7 +351,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("keeps its deadline while it waits for a token that does not come", () =>
     Effect.gen(function* () {
-      const { address } = yield* ControlPlane
+      const { address } = yield* Simulator
       const interceptor = yield* Effect.provideService(Aio.interceptor, Auth, {
         token: Effect.never,
         invalidate: () => Effect.void
@@ -366,7 +364,7 @@ describe("a plain grpc-js client", () => {
 
   it.scopedLive("takes the token as call credentials", () =>
     Effect.gen(function* () {
-      const { address } = yield* ControlPlane
+      const { address } = yield* Simulator
       const client = yield* plainClient(address, {})
       assert.strictEqual((yield* callPlain(client)).code, grpc.status.UNAUTHENTICATED)
       assert.strictEqual((yield* callPlain(client, { credentials: yield* Aio.callCredentials })).code, 0)
@@ -377,7 +375,7 @@ describe("a plain grpc-js client", () => {
 describe("Aio.layerFromChannel", () => {
   it.scopedLive("works over a channel of the user's, and leaves it open", () =>
     Effect.gen(function* () {
-      const { address, credentials } = yield* ControlPlane
+      const { address, credentials } = yield* Simulator
       const channel = yield* Effect.acquireRelease(
         Effect.sync(() => new grpc.Channel(`dns:${address}`, grpc.credentials.createInsecure(), {})),
         (opened) => Effect.sync(() => opened.close())
@@ -389,14 +387,14 @@ describe("Aio.layerFromChannel", () => {
       )
       assert.deepStrictEqual(services, [])
       assert.notStrictEqual(channel.getConnectivityState(false), grpc.connectivityState.SHUTDOWN)
-    }).pipe(Effect.provide(Layer.merge(controlPlaneLayer(), Logger.remove(Logger.defaultLogger))))
+    }).pipe(Effect.provide(Layer.merge(simulatorLayer(), Logger.remove(Logger.defaultLogger))))
   )
 })
 
 describe("a host name", () => {
   it.scopedLive("that stands for several addresses is tried at each of them", () =>
     Effect.gen(function* () {
-      const { address, credentials } = yield* ControlPlane
+      const { address, credentials } = yield* Simulator
       const port = address.slice(address.lastIndexOf(":") + 1)
       // Nobody listens at the first.
       yield* resolving("registry.test", ["127.0.0.1", "::1"])
@@ -407,12 +405,12 @@ describe("a host name", () => {
         allowInsecure: true
       })
       assert.deepStrictEqual(yield* aio.registry.listServices(), [])
-    }).pipe(Effect.provide(Layer.merge(controlPlaneLayer({ listen: "[::1]:0" }), Logger.remove(Logger.defaultLogger))))
+    }).pipe(Effect.provide(Layer.merge(simulatorLayer({ listen: "[::1]:0" }), Logger.remove(Logger.defaultLogger))))
   )
 
   it.scopedLive("localhost is reached, in plain text", () =>
     Effect.gen(function* () {
-      const { address, credentials } = yield* ControlPlane
+      const { address, credentials } = yield* Simulator
       const aio = yield* Aio.make({ address: address.replace("127.0.0.1", "localhost"), ...credentials, env: "test" })
       assert.deepStrictEqual(yield* aio.registry.listServices(), [])
     }).pipe(Effect.provide(world))
@@ -422,7 +420,7 @@ describe("a host name", () => {
 describe("IPv6", () => {
   it.scopedLive("a registry at [::1] is reached", () =>
     Effect.gen(function* () {
-      const { address } = yield* ControlPlane
+      const { address } = yield* Simulator
       assert.match(address, /^\[::1\]:[0-9]+$/)
       assert.deepStrictEqual(yield* Effect.flatMap(Registry, (registry) => registry.listServices()), [])
     }).pipe(Effect.provide(Layer.merge(layerWithClient({ listen: "[::1]:0" }), Logger.remove(Logger.defaultLogger))))

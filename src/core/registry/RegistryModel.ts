@@ -1,6 +1,6 @@
 /**
  * What a registry holds, and how it answers: services, instances with leases, and what an operator may do to them. The
- * rules are those of the AIO control plane as it was recorded, its oddities included.
+ * rules are those of the AIO control plane as it was recorded, its quirks included.
  *
  * Pure and synchronous: time and keys are handed in. A lease has no timer; whether it has run out is found when it is
  * read.
@@ -15,10 +15,10 @@ import * as ServerErrors from "./ServerErrors.js"
 type Failure = ServerErrors.Failure
 
 /**
- * The oddities of the real server that can be turned off.
+ * The quirks of the real server that can be turned off.
  *
  * - `deadKeys` (default `true`): a key whose record was deleted, by an operator or by `DeregisterInstance`, is never
- *   revived. Registering it succeeds and lists it for one TTL, but every beat answers 0.
+ *   revived. Registering it succeeds and lists it for one TTL, but every heartbeat answers 0.
  *
  * @since 0.1.0
  * @category models
@@ -52,20 +52,20 @@ export interface RegistryModel {
   ) => Either.Either<Messages.GetServiceByIDResponse, Failure>
   /** All services with their online instances, whatever state the database is in. */
   readonly snapshot: (now: number) => Messages.ListServicesResponse
-  /** Takes an instance off the lists at once, as if its lease had run out. The next beat brings it back. */
+  /** Takes an instance off the lists at once, as if its lease had run out. The next heartbeat brings it back. */
   readonly endLease: (key: LeaseKey) => void
-  /** Deletes an instance's record: its beats answer 0, and with `deadKeys` no registration changes that. */
+  /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
   readonly deleteInstance: (key: LeaseKey) => void
   /**
    * Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name is `INTERNAL` for ever. The
-   * beats of its instances still answer as if nothing had happened.
+   * heartbeats of its instances still answer as if nothing had happened.
    */
   readonly deleteService: (serviceId: string) => void
   /** Forgets everything, as a server with a new database. Ids go on counting. */
   readonly clear: () => void
-  /** While `true`, every beat answers 0; nothing else is touched. */
+  /** While `true`, every heartbeat answers 0; nothing else is touched. */
   readonly answerZero: (on: boolean) => void
-  /** While `true`, every beat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
   readonly databaseDown: (on: boolean) => void
   readonly isDatabaseDown: () => boolean
 }

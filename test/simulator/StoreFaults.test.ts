@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as ResponseFaults from "../../src/simulator/ResponseFaults.js"
+import { Effect } from "effect"
+import * as StoreFaults from "../../src/simulator/StoreFaults.js"
 import type * as Messages from "../../src/wire/Messages.js"
 
 const instance = (instance_key: string): Messages.Instance => ({
@@ -34,29 +35,34 @@ const orders: Messages.ServiceWithInstances = {
 }
 const answer: Messages.ListServicesResponse = { services: [orders], total: 1 }
 
-describe("Distortion", () => {
+describe("StoreFaults", () => {
   it("shows what there is until something is ordered", () => {
-    const distortion = ResponseFaults.make()
-    assert.deepStrictEqual(distortion.list(answer), answer)
-    assert.deepStrictEqual(distortion.get({ service: null }), { service: null })
-    assert.strictEqual(distortion.list(answer).services[0], orders)
+    const faults = StoreFaults.make()
+    assert.deepStrictEqual(faults.list(answer), answer)
+    assert.deepStrictEqual(faults.get({ service: null }), { service: null })
+    assert.strictEqual(faults.list(answer).services[0], orders)
   })
 
   it("hides before it malforms, and touches nothing that it was given", () => {
     const before = structuredClone(answer)
-    const distortion = ResponseFaults.make()
-    distortion.hideInstances(({ instance_key }) => instance_key === "a")
-    distortion.malform({ instance: () => ({ instance_key: "a", http_port: "-1" }), service: () => ({ id: "x" }) })
-    const [shown] = distortion.list(answer).services
+    const faults = StoreFaults.make()
+    Effect.runSync(faults.switches.hideInstances(({ instance_key }) => instance_key === "a"))
+    Effect.runSync(
+      faults.switches.malform({
+        instance: () => ({ instance_key: "a", http_port: "-1" }),
+        service: () => ({ id: "x" })
+      })
+    )
+    const [shown] = faults.list(answer).services
     assert.strictEqual(shown?.service?.id, "x")
     assert.deepStrictEqual(shown?.instances, [{ ...instance("a"), http_port: "-1" }])
     assert.deepStrictEqual(answer, before)
   })
 
   it("empties lists, and no single service", () => {
-    const distortion = ResponseFaults.make()
-    distortion.emptyLists(true)
-    assert.deepStrictEqual(distortion.list(answer), { services: [], total: 0 })
-    assert.deepStrictEqual(distortion.get({ service: orders }), { service: orders })
+    const faults = StoreFaults.make()
+    Effect.runSync(faults.switches.emptyLists(true))
+    assert.deepStrictEqual(faults.list(answer), { services: [], total: 0 })
+    assert.deepStrictEqual(faults.get({ service: orders }), { service: orders })
   })
 })

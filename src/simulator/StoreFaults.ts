@@ -1,7 +1,6 @@
-/**
- * What a registry shows where it does not show what it holds: services and instances that are missing, and records that
- * another implementation wrote badly. For tests; nothing that the registry holds is touched.
- */
+/** Faults around a store: what it shows is missing or malformed. What the store holds stays as it is. */
+import * as Effect from "effect/Effect"
+import type { RegistryStore } from "../store/RegistryStore.js"
 import type * as Messages from "../wire/Messages.js"
 
 /**
@@ -26,19 +25,23 @@ export interface MalformedAnswers {
   readonly service?: ((service: Messages.Service) => Partial<Messages.Service> | null | undefined) | undefined
 }
 
-export interface ResponseFaults {
-  readonly list: (response: Messages.ListServicesResponse) => Messages.ListServicesResponse
-  readonly get: (response: Messages.GetServiceByIDResponse) => Messages.GetServiceByIDResponse
-  /** While `true`, a list has no service at all; a single service is shown as ever. */
-  readonly emptyLists: (on: boolean) => void
-  /** From now on these are shown nowhere; `undefined` shows all again. */
-  readonly hideInstances: (hidden: Hidden | undefined) => void
-  /** From now on records are shown so; `undefined` shows them as they are. */
-  readonly malform: (malformation: MalformedAnswers | undefined) => void
+/**
+ * The switches of what a store shows.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StoreSwitches {
+  /** While `true`, a list shows no service at all; a single service is shown as ever. */
+  readonly emptyLists: (on: boolean) => Effect.Effect<void>
+  /** Leaves instances out of lists and single services, until it is set to `undefined`. */
+  readonly hideInstances: (hidden: Hidden | undefined) => Effect.Effect<void>
+  /** Shows records with these raw fields, in lists and single services, until it is set to `undefined`. */
+  readonly malform: (malformation: MalformedAnswers | undefined) => Effect.Effect<void>
 }
 
-/** Nothing is distorted until it is ordered. */
-export const make = (): ResponseFaults => {
+/** Shows everything as it is until a switch is set. */
+export const make = () => {
   let empty = false
   let hidden: Hidden | undefined
   let malformation: MalformedAnswers = {}
@@ -61,21 +64,35 @@ export const make = (): ResponseFaults => {
       instances: instances.filter((instance) => !isHidden(instance, service)).map(shownInstance)
     }
   }
-
+  const list = (response: Messages.ListServicesResponse): Messages.ListServicesResponse => {
+    const services = empty ? [] : response.services.map(shown)
+    return { services, total: services.length }
+  }
+  const get = ({ service }: Messages.GetServiceByIDResponse): Messages.GetServiceByIDResponse => ({
+    service: service === null ? null : shown(service)
+  })
+  const switches: StoreSwitches = {
+    emptyLists: (on) =>
+      Effect.sync(() => {
+        empty = on
+      }),
+    hideInstances: (order) =>
+      Effect.sync(() => {
+        hidden = order
+      }),
+    malform: (order) =>
+      Effect.sync(() => {
+        malformation = order ?? {}
+      })
+  }
   return {
-    list: (response) => {
-      const services = empty ? [] : response.services.map(shown)
-      return { services, total: services.length }
-    },
-    get: ({ service }) => ({ service: service === null ? null : shown(service) }),
-    emptyLists: (on) => {
-      empty = on
-    },
-    hideInstances: (order) => {
-      hidden = order
-    },
-    malform: (order) => {
-      malformation = order ?? {}
-    }
+    list,
+    get,
+    switches,
+    around: (store: RegistryStore): RegistryStore => ({
+      ...store,
+      list: (request) => Effect.map(store.list(request), list),
+      get: (request) => Effect.map(store.get(request), get)
+    })
   }
 }

@@ -1,25 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Option, TestClock } from "effect"
-import type { Clients } from "../../src/control-plane/Clients.js"
-import * as Faults from "../../src/control-plane/Faults.js"
+import { Effect, Fiber, TestClock } from "effect"
+import * as PlaneFaults from "../../src/simulator/PlaneFaults.js"
 
 /** Secrets that are checked at once, so that nothing but the pace holds them up. */
 const world = Effect.gen(function* () {
-  const { clients, switches } = yield* Faults.make
+  const { around, switches } = yield* PlaneFaults.make
   const checked: Array<string> = []
-  const none: Clients = {
-    add: () => Effect.dieMessage("not used"),
-    authenticate: (clientKey) => Effect.sync(() => checked.push(clientKey)).pipe(Effect.as(Option.none())),
-    find: () => Effect.succeedNone,
-    setEnabled: () => Effect.void,
-    expire: () => Effect.void,
-    remove: () => Effect.void
-  }
-  const { authenticate } = clients(none)
+  const authenticate = (clientKey: string) =>
+    around.authenticate(
+      clientKey,
+      Effect.sync(() => checked.push(clientKey))
+    )
   const ask = (count: number) =>
     Effect.forEach(
       Array.from({ length: count }, (_, index) => String(index)),
-      (clientKey) => authenticate(clientKey, "secret"),
+      authenticate,
       { concurrency: "unbounded", discard: true }
     )
   return { ask, checked, pace: switches.authenticationsPerSecond }
@@ -27,7 +22,7 @@ const world = Effect.gen(function* () {
 
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index))
 
-describe("ControlPlane: the pace of authentications", () => {
+describe("Simulator: the pace of authentications", () => {
   it.effect("is kept to, in the order they came", () =>
     Effect.gen(function* () {
       const { ask, checked, pace } = yield* world

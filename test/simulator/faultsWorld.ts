@@ -2,13 +2,13 @@ import { it } from "@effect/vitest"
 import { Metadata } from "@grpc/grpc-js"
 import { Chunk, Context, Effect, Layer, Logger, Option, Redacted, type Scope, Stream } from "effect"
 import { Aio, Auth, type LeaseKey, Registry } from "effect-aio"
-import * as ControlPlane from "effect-aio/ControlPlane"
+import * as Simulator from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as RawClient from "../support/rawClient.js"
 
 /** A control plane, and a client of this library joined to it. */
-const makeWorld = Effect.fnUntraced(function* (options: ControlPlane.Options) {
-  const plane = yield* ControlPlane.make({ shutdownGrace: "50 millis", ...options })
+const makeWorld = Effect.fnUntraced(function* (options: Simulator.Options) {
+  const plane = yield* Simulator.make({ shutdownGrace: "50 millis", ...options })
   const context = yield* Layer.build(Aio.layer({ address: plane.address, ...plane.credentials, env: "test" }))
   const registry = Context.get(context, Registry)
   const auth = Context.get(context, Auth)
@@ -48,7 +48,7 @@ export type World = Effect.Effect.Success<ReturnType<typeof makeWorld>>
 export const given = (
   name: string,
   body: (world: World) => Effect.Effect<void, unknown, Scope.Scope>,
-  options: ControlPlane.Options = { clients: [{ clientKey: "ck" }] }
+  options: Simulator.Options = { clients: [{ clientKey: "ck" }] }
 ) =>
   it.scopedLive(name, () =>
     Effect.flatMap(makeWorld(options), body).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)))
@@ -65,7 +65,7 @@ const bearer = (token: string) => {
 }
 
 /** A client that retries nothing and renews nothing: what it is answered is what the control plane said. */
-export const rawly = Effect.fnUntraced(function* ({ address, credentials }: ControlPlane.ControlPlane.Service) {
+export const rawly = Effect.fnUntraced(function* ({ address, credentials }: Simulator.Simulator.Service) {
   const client = yield* RawClient.make(address)
   const call = (method: Pick<Methods.Method<never, unknown>, "path">, message: object, metadata = new Metadata()) =>
     client.unary(method.path, RawClient.encodeRequest(method.path, message), metadata)

@@ -1,16 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Option, Redacted, Schedule } from "effect"
-import * as ControlPlane from "effect-aio/ControlPlane"
+import * as Simulator from "effect-aio/Simulator"
 import * as RegistryStore from "../../src/store/RegistryStore.js"
 import { codeOf, given, rawly } from "./faultsWorld.js"
 
 const millisOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([elapsed]) => Duration.toMillis(elapsed))
 
-describe("ControlPlane: calls that fail", () => {
+describe("Simulator: calls that fail", () => {
   given("fails the next calls as told, of one method if one is named, and no more", ({ control, registry, register }) =>
     Effect.gen(function* () {
-      yield* control.failNext({ code: 13, details: "broken\nwith a trace", count: 2, method: "registerInstance" })
+      yield* control.failNext({ code: 13, details: "broken\nwith a trace" }, 2, "registerInstance")
       yield* registry.listServices()
       const error = yield* Effect.flip(register("a"))
       assert.include(error.message, "INTERNAL: broken")
@@ -69,7 +69,7 @@ describe("ControlPlane: calls that fail", () => {
   )
 })
 
-describe("ControlPlane: calls that are late", () => {
+describe("Simulator: calls that are late", () => {
   given("answers as late as told, one method alone if one is named", ({ control, registry, register }) =>
     Effect.gen(function* () {
       yield* register("a")
@@ -140,7 +140,7 @@ describe("ControlPlane: calls that are late", () => {
   )
 })
 
-describe("ControlPlane: tokens that are refused", () => {
+describe("Simulator: tokens that are refused", () => {
   given("refuses every token, also to renew it, while told to; a stream that is open goes on", (world) =>
     Effect.gen(function* () {
       const { authenticate, beats, list, renew } = yield* rawly(world)
@@ -196,7 +196,7 @@ describe("ControlPlane: tokens that are refused", () => {
   )
 })
 
-describe("ControlPlane: a clock of its own", () => {
+describe("Simulator: a clock of its own", () => {
   given("issues tokens by a clock that is behind or ahead, and says so in expires_at", (world) =>
     Effect.gen(function* () {
       const { authenticate, list } = yield* rawly(world)
@@ -233,12 +233,12 @@ describe("ControlPlane: a clock of its own", () => {
 
   it.scopedLive("one of two replicas whose clock is 2 s behind refuses the fresh tokens of the other", () =>
     Effect.gen(function* () {
-      const options: ControlPlane.Options = {
+      const options: Simulator.Options = {
         clients: [{ clientKey: "ck", clientSecret: Redacted.make("cs") }],
         signingSecret: Redacted.make("one for both"),
         store: yield* RegistryStore.makeMemory()
       }
-      const [one, other] = [yield* ControlPlane.make(options), yield* ControlPlane.make(options)]
+      const [one, other] = [yield* Simulator.make(options), yield* Simulator.make(options)]
       yield* other.control.setClockOffset(-2_000)
       const { authenticate } = yield* rawly(one)
       const { list } = yield* rawly(other)
@@ -250,7 +250,7 @@ describe("ControlPlane: a clock of its own", () => {
   )
 })
 
-describe("ControlPlane: lists that are wrong", () => {
+describe("Simulator: lists that are wrong", () => {
   given("shows no service at all, or services without some of their instances", (world) =>
     Effect.gen(function* () {
       const { control, listed, register, registry, service } = world
@@ -303,7 +303,7 @@ describe("ControlPlane: lists that are wrong", () => {
   )
 })
 
-describe("ControlPlane: the journal", () => {
+describe("Simulator: the journal", () => {
   given("notes every call with its client, its lease and its answer", (world) =>
     Effect.gen(function* () {
       const { beat, control, journal, register, registry, service } = world
