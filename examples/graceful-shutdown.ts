@@ -56,4 +56,4 @@ const program = Effect.gen(function* () {
   return yield* Effect.never
 })
 
-program.pipe(Effect.scoped, Effect.provide(Aio.layerFromEnv), NodeRuntime.runMain)
+program.pipe(Effect.scoped, Effect.provide(Aio.layerFromEnv()), NodeRuntime.runMain)

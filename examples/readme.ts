@@ -22,4 +22,4 @@ const program = Effect.gen(function* () {
   yield* Console.log(`payments answers ${status}`)
 })
 
-program.pipe(Effect.scoped, Effect.provide([Aio.layerFromEnv, FetchHttpClient.layer]), NodeRuntime.runMain)
+program.pipe(Effect.scoped, Effect.provide([Aio.layerFromEnv(), FetchHttpClient.layer]), NodeRuntime.runMain)

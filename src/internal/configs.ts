@@ -17,6 +17,9 @@ export const oneOf = Config.literal
 /** What is wrong with the environment's values. */
 export type ConfigError = Errors.ConfigError
 
+/** A key is not set. */
+export const missing = (name: string, message: string): ConfigError => Errors.MissingData([name], message)
+
 export interface Problem {
   readonly path: ReadonlyArray<string>
   readonly missing: boolean

@@ -17,7 +17,7 @@ import type { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import { Discovery } from "../services/Discovery.js"
 import { Heartbeat } from "../services/Heartbeat.js"
-import { Registry, type RegistryError } from "../services/Registry.js"
+import { Registry } from "../services/Registry.js"
 import * as AuthClient from "./AuthClient.js"
 import * as AuthMemory from "./AuthMemory.js"
 import * as DiscoveryCached from "./DiscoveryCached.js"
@@ -43,15 +43,12 @@ export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connectio
 export type Options = AioConfig.AioConfig & DiscoveryOptions & HeartbeatOptions
 
 /**
- * {@link Options}, and the layer is ready only when the registry has answered.
+ * Options that go before those of the environment, and all that it has no keys for.
  *
  * @since 0.1.0
  * @category models
  */
-export type OptionsWithStartup = AioConfig.AioConfig &
-  Omit<DiscoveryOptions, "startup"> &
-  HeartbeatOptions &
-  Pick<DiscoveryCached.OptionsWithStartup, "startup">
+export type Overrides = AioConfig.Overrides & DiscoveryOptions & HeartbeatOptions
 
 /**
  * What discovery can be told beside: how instances are chosen and checked, and how the view of them is kept.
@@ -71,8 +68,8 @@ export interface HeartbeatOptions {
   readonly heartbeat?: Omit<HeartbeatStream.Options, "env"> | undefined
 }
 
-const overRegistry = <E>(
-  discovery: Layer.Layer<Discovery, E, Registry>,
+const overRegistry = (
+  discovery: Layer.Layer<Discovery, AioConfigError, Registry>,
   options: HeartbeatOptions & Pick<AioConfig.Common, "env">
 ) => Layer.merge(discovery, HeartbeatStream.layer({ ...options.heartbeat, env: options.env }))
 
@@ -88,7 +85,7 @@ type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
 type OverConnection = HeartbeatOptions &
   (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
 
-const overConnection = <E>(discovery: Layer.Layer<Discovery, E, Registry>, options: OverConnection) => {
+const overConnection = (discovery: Layer.Layer<Discovery, AioConfigError, Registry>, options: OverConnection) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
       ? AuthClient.layerDisabled
@@ -100,9 +97,9 @@ const overConnection = <E>(discovery: Layer.Layer<Discovery, E, Registry>, optio
 }
 
 /**
- * A client of the registry at `options.address`. Builds without asking the registry for anything (unless there is a
- * `startup`), so that an app starts while the registry is away; fails with `AioConfigError` for options that make no sense. Closing it ends all leases,
- * then closes the connection.
+ * A client of the registry at `options.address`. Builds without asking the registry for anything, so that
+ * an app starts while the registry is away (`Discovery.awaitReady` waits for it); fails with `AioConfigError` for a bad
+ * option. Closing it ends all leases, then closes the connection.
  *
  * Call it once and share the value: two calls make two clients, with two connections.
  *
@@ -119,13 +116,8 @@ const overConnection = <E>(discovery: Layer.Layer<Discovery, E, Registry>, optio
  * @since 0.1.0
  * @category layers
  */
-export function layer(options: OptionsWithStartup): Layer.Layer<Aio, RegistryError>
-export function layer(options: Options): Layer.Layer<Aio, AioConfigError>
-export function layer(options: Options | OptionsWithStartup): Layer.Layer<Aio, RegistryError> {
-  const discovery: Layer.Layer<Discovery, RegistryError, Registry> =
-    options.startup === undefined ? DiscoveryCached.layer(options) : DiscoveryCached.layer(options)
-  return Layer.provideMerge(overConnection(discovery, options), Connection.layer(options))
-}
+export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
+  Layer.provideMerge(overConnection(DiscoveryCached.layer(options), options), Connection.layer(options))
 
 /**
  * {@link layer} over a channel that you opened, and close. Whether it is encrypted is yours to see to: key, secret and
@@ -150,21 +142,24 @@ export const layerFromChannel = (
  * @category layers
  */
 export const layerConfig = (
-  config: Config.Config.Wrap<AioConfig.WithToken>
+  config: Config.Config.Wrap<Options>
 ): Layer.Layer<Aio, AioConfigError | Configs.ConfigError> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(config), layer))
 
 /**
  * {@link layer} with options from the environment: `AIO_REGISTRY_ADDR`, `AIO_CLIENT_KEY`, `AIO_CLIENT_SECRET`, `AIO_ENV`
  * and what may be left out. Any `ConfigProvider` will do. A key that is missing or cannot be read is an `AioConfigError`
- * that names it.
+ * that names it. `overrides` go before the environment: a key is not read whose option is given here.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layerFromEnv: Layer.Layer<Aio, AioConfigError> = Layer.unwrapEffect(
-  Effect.map(Effect.mapError(AioConfig.config, AioConfig.toAioConfigError), layer)
-)
+export const layerFromEnv = (overrides: Overrides = {}): Layer.Layer<Aio, AioConfigError> =>
+  Layer.unwrapEffect(
+    Effect.map(Effect.mapError(AioConfig.configWith(overrides), AioConfig.toAioConfigError), (config) =>
+      layer({ ...overrides, ...config })
+    )
+  )
 
 /**
  * The real `Discovery` and `Heartbeat` over a registry in memory, and the handle by which a test hurts it
@@ -200,14 +195,10 @@ export interface Services {
  * @since 0.1.0
  * @category constructors
  */
-export function make(options: OptionsWithStartup): Effect.Effect<Services, RegistryError, Scope.Scope>
-export function make(options: Options): Effect.Effect<Services, AioConfigError, Scope.Scope>
-export function make(options: Options | OptionsWithStartup): Effect.Effect<Services, RegistryError, Scope.Scope> {
-  const whole: Layer.Layer<Aio, RegistryError> = options.startup === undefined ? layer(options) : layer(options)
-  return Effect.map(Layer.build(Layer.fresh(whole)), (context) => ({
+export const make = (options: Options): Effect.Effect<Services, AioConfigError, Scope.Scope> =>
+  Effect.map(Layer.build(Layer.fresh(layer(options))), (context) => ({
     auth: Context.get(context, Auth),
     registry: Context.get(context, Registry),
     discovery: Context.get(context, Discovery),
     heartbeat: Context.get(context, Heartbeat)
   }))
-}

@@ -2,6 +2,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Function from "effect/Function"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as Fibers from "../internal/fibers.js"
 
@@ -31,7 +32,11 @@ export const within = <A, E>(
  * @since 0.1.0
  * @category combinators
  */
-export const withDeadline =
-  (duration: Duration.DurationInput) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+export const withDeadline: {
+  (duration: Duration.DurationInput): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, duration: Duration.DurationInput): Effect.Effect<A, E, R>
+} = Function.dual(
+  2,
+  <A, E, R>(effect: Effect.Effect<A, E, R>, duration: Duration.DurationInput): Effect.Effect<A, E, R> =>
     Effect.provideService(effect, CallDeadline, Duration.decode(duration))
+)

@@ -18,14 +18,14 @@ import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import * as ViewTuning from "../schemas/ViewTuning.js"
 import { Discovery } from "../services/Discovery.js"
-import type { Registry, RegistryError } from "../services/Registry.js"
+import type { Registry } from "../services/Registry.js"
 import * as Balancers from "./balancing/Balancers.js"
 import * as BalancingOptions from "./balancing/BalancingOptions.js"
 import * as ClientHandle from "./balancing/ClientHandle.js"
 import * as Failover from "./balancing/Failover.js"
+import { awaitReady } from "./view/awaitReady.js"
 import * as Lookup from "./view/Lookup.js"
 import * as Snapshot from "./view/Snapshot.js"
-import * as Startup from "./view/Startup.js"
 import * as ViewCache from "./view/ViewCache.js"
 
 export type { HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOptions.js"
@@ -53,20 +53,7 @@ export interface Options extends BalancingOptions.Options, ViewTuning.ViewTuning
    * the registry away when it starts. Whatever is wrong with it, on the disk or in it, is a warning and no more. Default none.
    */
   readonly snapshot?: Snapshot.Options | undefined
-  /** The layer is built without asking the registry for anything: see {@link OptionsWithStartup}. */
-  readonly startup?: undefined
 }
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface OptionsWithStartup extends Omit<Options, "startup"> {
-  /** The layer is ready only when the registry has answered for these, or a snapshot has; see there what happens otherwise. */
-  readonly startup: Startup.Startup
-}
-
-export type { Startup, StartupRef } from "./view/Startup.js"
 
 /**
  * @since 0.1.0
@@ -77,7 +64,6 @@ export const defaults = { refreshInterval: Duration.seconds(30), ...ViewTuning.d
 interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly snapshot: Snapshot.Settings | undefined
-  readonly startup: Startup.Settings | undefined
   readonly balancing: Balancers.Settings
 }
 
@@ -94,7 +80,7 @@ const snapshotOf = ({
         maxStaleMillis: Limits.durationMillis("maxStale", maxStale, Refresh.floorMillis)
       })
 
-const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Either.Either<Settings, AioConfigError> =>
+const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
   Either.gen(function* () {
     const { refreshInterval = defaults.refreshInterval } = options
     return {
@@ -104,29 +90,22 @@ const settingsOf = ({ startup, ...options }: Options | OptionsWithStartup): Eith
       ...(yield* ViewTuning.check(options)),
       statics: yield* StaticInstances.make("static", options.static ?? []),
       snapshot: yield* snapshotOf(options),
-      startup: yield* Startup.settings(startup),
       balancing: yield* BalancingOptions.settings(options)
     }
   })
 
 /**
- * Fails with `AioConfigError` where an option makes no sense. Asks the registry for nothing until somebody asks it, unless
- * there is a `startup`, which fails with the registry's error.
+ * Fails with `AioConfigError` for a bad option. Sends nothing to the registry before it is asked; `Discovery.awaitReady` waits
+ * for its first answers.
  *
- * Fetches belong to the scope: interrupting a caller ends none of them; closing the scope ends all, and whoever waits
- * for the first of a view then fails with `AioRpcError` `CANCELLED`.
+ * Fetches belong to the scope: interrupting a caller ends none of them; closing the scope ends all, and a call that
+ * waits for the first of a view then fails with `AioRpcError` `CANCELLED`.
  *
  * @since 0.1.0
  * @category constructors
  */
-export function make(
-  options: OptionsWithStartup
-): Effect.Effect<Discovery.Service, RegistryError, Registry | Scope.Scope>
-export function make(options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope>
-export function make(
-  options: Options | OptionsWithStartup
-): Effect.Effect<Discovery.Service, RegistryError, Registry | Scope.Scope> {
-  return Effect.gen(function* () {
+export const make = (options: Options): Effect.Effect<Discovery.Service, AioConfigError, Registry | Scope.Scope> =>
+  Effect.gen(function* () {
     const settings = yield* settingsOf(options)
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
     const keeper = yield* ViewCache.make(
@@ -141,23 +120,19 @@ export function make(
     if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const lookup = Lookup.make(keeper, settings)
     const balancers = yield* Balancers.make(keeper, lookup, settings.balancing)
-    if (settings.startup !== undefined) yield* Startup.wait(lookup.first, settings.startup)
     const { refresh, resolve, watch } = lookup
     const { explain, pick, pickScoped } = balancers
     const use = Failover.use(balancers)
-    return { resolve, refresh, watch, pick, pickScoped, use, client: ClientHandle.client(balancers), explain }
+    const client = ClientHandle.client(balancers)
+    return { resolve, refresh, watch, awaitReady: awaitReady(lookup.first), pick, pickScoped, use, client, explain }
   })
-}
 
 /**
  * @since 0.1.0
  * @category layers
  */
-export function layer(options: OptionsWithStartup): Layer.Layer<Discovery, RegistryError, Registry>
-export function layer(options: Options): Layer.Layer<Discovery, AioConfigError, Registry>
-export function layer(options: Options | OptionsWithStartup): Layer.Layer<Discovery, RegistryError, Registry> {
-  return Layer.scoped(Discovery, options.startup === undefined ? make(options) : make(options))
-}
+export const layer = (options: Options): Layer.Layer<Discovery, AioConfigError, Registry> =>
+  Layer.scoped(Discovery, make(options))
 
 /**
  * @since 0.1.0
@@ -166,7 +141,4 @@ export function layer(options: Options | OptionsWithStartup): Layer.Layer<Discov
 export const layerConfig = (
   config: Config.Config.Wrap<Options>
 ): Layer.Layer<Discovery, AioConfigError | Configs.ConfigError, Registry> =>
-  Layer.scoped(
-    Discovery,
-    Effect.flatMap(Config.unwrap(config), (options: Options) => make(options))
-  )
+  Layer.scoped(Discovery, Effect.flatMap(Config.unwrap(config), make))

@@ -5,7 +5,8 @@
  */
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Configs from "../internal/configs.js"
@@ -245,42 +246,67 @@ const tls: Config.Config<boolean | Tls | undefined> = Config.map(
   ({ isOn, ...rest }) => (isOn === false || Object.values(rest).every((value) => value === undefined) ? isOn : rest)
 )
 
-const common = {
-  address: key(environment.address, Config.nonEmptyString),
-  env: key(environment.env, Config.nonEmptyString),
-  allowInsecure: optional(key(environment.allowInsecure, Config.boolean)),
-  tls,
-  deadline: optional(key(environment.deadline, Config.duration)),
-  refreshInterval: optional(key(environment.refreshInterval, Config.duration)),
-  cooldown: optional(key(environment.cooldown, Config.duration)),
-  static: optional(key(environment.static, Config.string))
-}
-
-const auth: Config.Config<"token" | "disabled"> = Config.withDefault(
-  key(environment.auth, Configs.oneOf("token", "disabled")),
-  "token"
-)
-
 const keyFile = key(environment.clientKeyFile, Config.nonEmptyString)
 const secretFile = key(environment.clientSecretFile, Config.nonEmptyString)
 
 // The file first: a container that mounts one may well inherit the other.
-const withToken: Config.Config<WithToken> = Config.all({
-  ...common,
-  clientKey: Configs.orIfMissing(
-    Config.map(keyFile, TextFile.keyFromFile),
-    key(environment.clientKey, Config.nonEmptyString)
-  ),
-  clientSecret: Configs.orIfMissing(
-    Config.map(secretFile, TextFile.secretFromFile),
-    key(environment.clientSecret, (name) => Config.redacted(name))
-  )
-})
+const clientKey = Configs.orIfMissing(
+  Config.map(keyFile, TextFile.keyFromFile),
+  key(environment.clientKey, Config.nonEmptyString)
+)
+const clientSecret = Configs.orIfMissing(
+  Config.map(secretFile, TextFile.secretFromFile),
+  key(environment.clientSecret, (name) => Config.redacted(name))
+)
 
-const withoutToken: Config.Config<WithoutToken> = Config.all({
-  ...common,
-  auth: Config.succeed("disabled" as const)
-})
+/**
+ * What may be given in place of what the environment says.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Overrides = Partial<Omit<WithToken, "auth">> & { readonly auth?: "token" | "disabled" | undefined }
+
+const or = <A>(given: A | undefined, config: Config.Config<A>): Config.Config<A> =>
+  given === undefined ? config : Config.succeed(given)
+
+const required = <A>(
+  value: A | undefined,
+  { description, names }: { readonly names: readonly [string, ...ReadonlyArray<string>]; readonly description: string }
+) => (value === undefined ? Either.left(Configs.missing(names[0], description)) : Either.right(value))
+
+/**
+ * {@link config}, but for what is given here: its keys are not read.
+ *
+ * @since 0.1.0
+ * @category config
+ */
+export const configWith = (given: Overrides): Config.Config<AioConfig> =>
+  Config.mapOrFail(
+    Config.all({
+      auth: or(given.auth, Config.withDefault(key(environment.auth, Configs.oneOf("token", "disabled")), "token")),
+      address: or(given.address, key(environment.address, Config.nonEmptyString)),
+      env: or(given.env, key(environment.env, Config.nonEmptyString)),
+      allowInsecure: or(given.allowInsecure, optional(key(environment.allowInsecure, Config.boolean))),
+      tls: or(given.tls, tls),
+      deadline: or(given.deadline, optional(key(environment.deadline, Config.duration))),
+      refreshInterval: or(given.refreshInterval, optional(key(environment.refreshInterval, Config.duration))),
+      cooldown: or(given.cooldown, optional(key(environment.cooldown, Config.duration))),
+      static: or(given.static, optional(key(environment.static, Config.string))),
+      clientKey: or(given.clientKey, optional(clientKey)),
+      clientSecret: or(given.clientSecret, optional(clientSecret))
+    }),
+    ({ auth, clientKey, clientSecret, ...common }): Either.Either<AioConfig, Configs.ConfigError> =>
+      auth === "disabled"
+        ? Either.right({ ...common, auth })
+        : Either.map(
+            Either.all({
+              clientKey: required(clientKey, environment.clientKey),
+              clientSecret: required(clientSecret, environment.clientSecret)
+            }),
+            (credentials) => ({ ...common, ...credentials })
+          )
+  )
 
 /**
  * The configuration as Effect's `Config`, for any `ConfigProvider`.
@@ -288,10 +314,7 @@ const withoutToken: Config.Config<WithoutToken> = Config.all({
  * @since 0.1.0
  * @category config
  */
-export const config: Effect.Effect<AioConfig, Configs.ConfigError> = Effect.flatMap(
-  auth,
-  (chosen): Effect.Effect<AioConfig, Configs.ConfigError> => (chosen === "disabled" ? withoutToken : withToken)
-)
+export const config: Config.Config<AioConfig> = configWith({})
 
 const keyNames: ReadonlyArray<{ readonly names: ReadonlyArray<string>; readonly description: string }> =
   Object.values(environment)

@@ -5,7 +5,7 @@
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
@@ -32,6 +32,17 @@ export class Discovery extends Context.Tag("effect-aio/Discovery")<Discovery, Di
    * @since 0.1.0
    */
   static readonly renderExplanation: (explanation: Explanation.Explanation) => string = Explanation.render
+
+  /**
+   * {@link Discovery.Service.awaitReady} of the `Discovery` in the context: `Layer.tap` makes a layer wait for it.
+   *
+   * @since 0.1.0
+   */
+  static readonly awaitReady = (
+    refs: ReadonlyArray<ReadyRef>,
+    options?: ReadyOptions
+  ): Effect.Effect<void, RegistryError, Discovery> =>
+    Effect.flatMap(Discovery, (discovery) => discovery.awaitReady(refs, options))
 }
 
 /**
@@ -64,6 +75,11 @@ export declare namespace Discovery {
      * closed.
      */
     readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>
+    /**
+     * Waits until the registry, or a snapshot, has answered for these. Asks again while it fails, except for refused
+     * credentials and bad options; fails with its last error after `timeout`. Can be interrupted.
+     */
+    readonly awaitReady: (refs: ReadonlyArray<ReadyRef>, options?: ReadyOptions) => Effect.Effect<void, RegistryError>
     /**
      * One instance, and the `report` of its outcome. An instance that fails is ejected for a while; where no other is left,
      * an ejected one is picked all the same.
@@ -109,6 +125,29 @@ export declare namespace Discovery {
       options?: Pick<PickOptions, "where">
     ) => Effect.Effect<Explanation.Explanation, DiscoveryError>
   }
+}
+
+/**
+ * A project, or a service of it, in an env: the layer's own unless given. That a service does not exist is an answer, too.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReadyRef {
+  readonly project: string
+  readonly name?: string | undefined
+  readonly env?: string | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ReadyOptions {
+  /** How long the answers may take. Default 30 seconds; 1 second to 1 day. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Then `fail` with the registry's last error, or log a warning and `continue`. Default `fail`. */
+  readonly otherwise?: "fail" | "continue" | undefined
 }
 
 export type { Explanation, InstanceExplanation } from "../core/balancing/Explanation.js"

@@ -286,7 +286,7 @@ describe("Transport", () => {
       yield* untilItWorks(aio.auth.token)
       yield* control.setLatency("1 second", "listServices")
       assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
-      assert.deepStrictEqual(yield* Aio.withDeadline("10 seconds")(aio.registry.listServices()), [])
+      assert.deepStrictEqual(yield* Aio.withDeadline(aio.registry.listServices(), "10 seconds"), [])
       const patient = yield* clientBehindProxy({ deadline: "30 seconds" })
       yield* patient.aio.auth.token
       yield* control.hang(true, "listServices")

@@ -164,12 +164,12 @@ describe("Aio over gRPC", () => {
     }).pipe(Effect.provide(quiet))
   )
 
-  it.scopedLive("make with a startup fails with the registry's error when nobody answers in time", () =>
+  it.scopedLive("awaitReady fails with the registry's error when there is no answer in time", () =>
     Effect.gen(function* () {
       const port = yield* freePort
-      const startup = { services: [{ project: "shop" }], timeout: "1 second" } as const
       const options = { address: `127.0.0.1:${port}`, ...credentials, env: "test", retries: { times: 0 } }
-      const error = yield* Effect.flip(Aio.make({ ...options, startup }))
+      const { discovery } = yield* Aio.make(options)
+      const error = yield* Effect.flip(discovery.awaitReady([{ project: "shop" }], { timeout: "1 second" }))
       assert.strictEqual(error._tag === "AioRpcError" && error.code, 14)
     }).pipe(Effect.provide(quiet))
   )
@@ -263,7 +263,7 @@ describe("Aio over gRPC", () => {
         ])
       )
       const services = yield* Effect.flatMap(Registry, (registry) => registry.listServices()).pipe(
-        Effect.provide(Aio.layerFromEnv),
+        Effect.provide(Aio.layerFromEnv()),
         Effect.withConfigProvider(env)
       )
       assert.deepStrictEqual(services, [])

@@ -99,6 +99,25 @@ describe("the configuration from the environment", () => {
     })
   )
 
+  it.effect("does not read a key whose option is given", () =>
+    Effect.gen(function* () {
+      const config = yield* AioConfig.configWith({ env: "given", clientKey: "ck_given", deadline: "1 second" }).pipe(
+        Effect.withConfigProvider(
+          ConfigProvider.fromMap(
+            new Map(Object.entries({ ...without(whole, "AIO_ENV", "AIO_CLIENT_KEY"), AIO_DEADLINE: "hunter2" }))
+          )
+        )
+      )
+      assert.deepStrictEqual<unknown>(shown(config), {
+        address: "registry:50051",
+        clientKey: "ck_given",
+        clientSecret: "cs_long",
+        deadline: "1 second",
+        env: "given"
+      })
+    })
+  )
+
   it.effect("keeps the secret redacted", () =>
     Effect.gen(function* () {
       const config = yield* read(whole)

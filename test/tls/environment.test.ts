@@ -113,7 +113,7 @@ describe("Aio.layerFromEnv", () => {
       }
       const services = Effect.flatMap(Registry, (registry) => registry.listServices({ project: "shop" }))
       const joined = (chosen: Environment) =>
-        Effect.provide(services, Layer.fresh(Aio.layerFromEnv)).pipe(Effect.withConfigProvider(environment(chosen)))
+        Effect.provide(services, Layer.fresh(Aio.layerFromEnv())).pipe(Effect.withConfigProvider(environment(chosen)))
       assert.deepStrictEqual(yield* joined(entries), [])
 
       const anonymous = { ...entries, AIO_TLS_CERT_FILE: "", AIO_TLS_KEY_FILE: "" }

@@ -10,10 +10,9 @@ import * as View from "../../core/view/View.js"
 import { type AioConfigError, AioServiceNotFound } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import type { ServiceRef } from "../../schemas/Service.js"
-import type { DiscoveryError, InstanceChange, Resolved } from "../../services/Discovery.js"
+import type { DiscoveryError, InstanceChange, ReadyRef, Resolved } from "../../services/Discovery.js"
 import type { RegistryError } from "../../services/Registry.js"
 import type * as ProjectView from "./ProjectView.js"
-import type { StartupRef } from "./Startup.js"
 import type * as ViewCache from "./ViewCache.js"
 import * as Watch from "./Watch.js"
 
@@ -39,7 +38,7 @@ export interface Lookup {
     otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | DiscoveryError>
   /** Waits until the registry has answered for a project, or until a service of it is known otherwise. */
-  readonly first: (ref: StartupRef) => Effect.Effect<void, RegistryError>
+  readonly first: (ref: ReadyRef) => Effect.Effect<void, RegistryError>
   readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
   readonly refresh: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
   readonly watch: (ref: ServiceRef) => Stream.Stream<InstanceChange, DiscoveryError>

@@ -3,19 +3,24 @@ import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Scope, TestClock }
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import { AioCredentialsRejected } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
-import { Discovery } from "../../src/services/Discovery.js"
+import { Discovery, type ReadyOptions, type ReadyRef } from "../../src/services/Discovery.js"
 import { atOnce, keys, orders, payments } from "../support/discoveryWorld.js"
 import { aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
 
-/** A layer that is being built, and the log from Info on. */
-const building = (startup: DiscoveryCached.Startup, options: Partial<DiscoveryCached.Options> = {}) =>
+interface Ready extends ReadyOptions {
+  readonly services: ReadonlyArray<ReadyRef>
+}
+
+/** A layer that is being built and waits for the registry, and the log from Info on. */
+const building = ({ services, ...ready }: Ready, options: Partial<DiscoveryCached.Options> = {}) =>
   Effect.gen(function* () {
     const lines: Array<string> = []
     const logger = Logger.make(({ logLevel, message }) => void lines.push(`${logLevel.label} ${message}`))
     const registry = scriptedRegistry()
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
-    const layer = DiscoveryCached.layer({ env: "test", ...options, startup }).pipe(
+    const layer = DiscoveryCached.layer({ env: "test", ...options }).pipe(
+      Layer.tap((context) => Effect.provide(Discovery.awaitReady(services, ready), context)),
       Layer.provide(registry.layer),
       Layer.provideMerge(Logger.replace(Logger.defaultLogger, logger))
     )
@@ -25,7 +30,7 @@ const building = (startup: DiscoveryCached.Startup, options: Partial<DiscoveryCa
     return { lines, registry, start }
   })
 
-describe("startup", () => {
+describe("awaitReady", () => {
   it.scoped("makes the layer ready only after the first answer, which may come after failures", () =>
     Effect.gen(function* () {
       const { registry, start } = yield* building({ services: [orders] })
@@ -114,14 +119,14 @@ describe("startup", () => {
     })
   )
 
-  const wrong: ReadonlyArray<readonly [string, DiscoveryCached.Startup]> = [
-    ["startup.services[1].project", { services: [orders, { project: "" }] }],
-    ["startup.services[0].name", { services: [{ project: "shop", name: "x".repeat(65) }] }],
-    ["startup.timeout", { services: [], timeout: 0 }]
+  const wrong: ReadonlyArray<readonly [string, Ready]> = [
+    ["refs[1].project", { services: [orders, { project: "" }] }],
+    ["refs[0].name", { services: [{ project: "shop", name: "x".repeat(65) }] }],
+    ["timeout", { services: [], timeout: 0 }]
   ]
-  it.scoped.each(wrong)("that makes no sense is named: %s", ([field, startup]) =>
+  it.scoped.each(wrong)("that makes no sense is named: %s", ([field, ready]) =>
     Effect.gen(function* () {
-      const { start } = yield* building(startup)
+      const { start } = yield* building(ready)
       assert.deepInclude(yield* Effect.flip(Effect.flatMap(start, Fiber.join)), { _tag: "AioConfigError", field })
     })
   )

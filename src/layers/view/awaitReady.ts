@@ -1,0 +1,59 @@
+/** Ready only when the registry has answered. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { AioRpcError } from "../../schemas/AioError.js"
+import * as Limits from "../../schemas/Limits.js"
+import * as StatusCode from "../../schemas/StatusCode.js"
+import type { Discovery, ReadyRef } from "../../services/Discovery.js"
+import type { RegistryError } from "../../services/Registry.js"
+import * as Annotations from "../../telemetry/Annotations.js"
+import * as Schedules from "../schedules.js"
+
+const checkRef = ({ env = "", name = "", project }: ReadyRef, i: number) => {
+  const { maxLength } = Limits
+  return Either.all([
+    Limits.text(`refs[${i}].project`, project, { max: maxLength.project, required: true }),
+    Limits.text(`refs[${i}].name`, name, { max: maxLength.name, required: false }),
+    Limits.text(`refs[${i}].env`, env, { max: maxLength.env, required: false })
+  ])
+}
+
+const DEFAULT_TIMEOUT = Duration.seconds(30)
+
+// Attempts of a fleet that starts together; discovery itself asks once a second at most.
+const schedule = Schedules.ofBackoff({ base: 1_000, factor: 2, cap: 10_000, jitter: [0.8, 1.2] })
+
+const isWorthTrying = ({ _tag }: RegistryError): boolean =>
+  _tag !== "AioConfigError" && _tag !== "AioCredentialsRejected"
+
+/** Waits for the first answers. Can be interrupted. */
+export const awaitReady =
+  (first: (ref: ReadyRef) => Effect.Effect<void, RegistryError>): Discovery.Service["awaitReady"] =>
+  (refs, options = {}) =>
+    Effect.gen(function* () {
+      yield* Either.all(refs.map(checkRef))
+      const timeout = options.timeout ?? DEFAULT_TIMEOUT
+      const limit = Duration.millis(yield* Limits.durationMillis("timeout", timeout, 1_000))
+      let last: RegistryError = new AioRpcError({
+        method: "RegistryService/ListServices",
+        code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+        details: `no answer within ${Duration.format(limit)}`
+      })
+      const answered = Effect.forEach(refs, first, { concurrency: "unbounded", discard: true }).pipe(
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            last = error
+          })
+        ),
+        Effect.retry({ schedule, while: isWorthTrying }),
+        Effect.timeoutOption(limit),
+        Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Effect.fail(last)))
+      )
+      yield* options.otherwise === "continue"
+        ? Effect.catchAll(answered, (error) =>
+            Effect.logWarning(`discovery begins without the registry's answer: ${error.message}`)
+          )
+        : answered
+    }).pipe(Annotations.from("DiscoveryCached"))
