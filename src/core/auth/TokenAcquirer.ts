@@ -34,6 +34,8 @@ export interface TokenAcquirer {
   /** Generations: of the newest token, and of the newest one that was refused. */
   readonly newest: number
   readonly refused: number
+  /** The authentication under way follows a refusal of the newest token, as it stood when it was wanted. */
+  readonly isAfterRefusal: boolean
   /** Acquisitions in a row that did no good, since a token was last accepted; and when the next may be sent. */
   readonly strikes: number
   readonly notBefore: number
@@ -101,6 +103,7 @@ export const make = (policy: TokenPolicy.TokenSettings): TokenAcquirer => ({
   life: undefined,
   newest: 0,
   refused: 0,
+  isAfterRefusal: false,
   strikes: 0,
   notBefore: Number.NEGATIVE_INFINITY
 })
@@ -151,7 +154,8 @@ const renewOrAuthenticate = (state: TokenAcquirer, now: number): Step => {
       ]
 }
 
-const authenticate = (state: TokenAcquirer, now: number): Step => {
+const authenticate = (before: TokenAcquirer, now: number): Step => {
+  const state = { ...before, isAfterRefusal: before.newest > 0 && before.refused >= before.newest }
   const left = state.notBefore - now
   if (left <= 0) return read(state, "Reading")
   if (state.failure !== undefined) return fail(state, state.failure)
@@ -222,8 +226,7 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
       return read(state, "Reading")
     case "Authenticated": {
       const issued = { ...state, failure: undefined, rejection: undefined }
-      const isAfterRefusal = state.newest > 0 && state.refused >= state.newest
-      return hold(isAfterRefusal ? strike(issued, now, event.random) : issued, event.life)
+      return hold(state.isAfterRefusal ? strike(issued, now, event.random) : issued, event.life)
     }
     case "AuthenticationFailed":
       return authenticationFailed(state, event, now)
@@ -234,6 +237,8 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
         ? [state, undefined]
         : [{ ...state, strikes: 0, notBefore: Number.NEGATIVE_INFINITY }, undefined]
     case "Refused": {
+      // Of another `Auth`: it says nothing about ours.
+      if (event.generation > state.newest) return [state, undefined]
       const refused = Math.max(state.refused, event.generation)
       // A token that came after the refused one stays.
       const isCurrent = state.life !== undefined && state.life.token.generation <= event.generation

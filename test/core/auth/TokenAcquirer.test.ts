@@ -312,6 +312,32 @@ describe("rule 8: refused tokens", () => {
   )
 
   rows(
+    "are no reason for a pause when the refusal comes while another token is being acquired anyway",
+    ...first,
+    [hour + second, wanted, "ReadCredentials"],
+    [hour + second, read(right), "Authenticate right"],
+    [hour + second, refused(1), "nothing"],
+    [hour + second, authenticated(2, hour + second), "Answer 2"],
+    [hour + 2 * second, refused(2), "nothing"],
+    [hour + 2 * second, wanted, "ReadCredentials"]
+  )
+
+  rows(
+    "of another Auth change nothing",
+    ...first,
+    [5_000, refused(99), "nothing"],
+    [56 * minute, wanted, "Renew 1"],
+    [56 * minute, { _tag: "Renewed", life: life(2, 56 * minute) }, "Answer 2"],
+    [56 * minute, refused(2), "nothing"],
+    [57 * minute, wanted, "ReadCredentials"],
+    [57 * minute, read(right), "Authenticate right"],
+    [57 * minute, authenticated(3, 57 * minute), "Answer 3"],
+    [57 * minute, accepted(3), "nothing"],
+    [57 * minute, refused(3), "nothing"],
+    [58 * minute, wanted, "ReadCredentials"]
+  )
+
+  rows(
     "are not accepted by a late answer to a token that was refused elsewhere",
     ...first,
     [5_000, refused(1), "nothing"],
