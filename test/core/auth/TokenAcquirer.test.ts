@@ -318,8 +318,8 @@ describe("rule 8: refused tokens", () => {
     [hour + second, read(right), "Authenticate right"],
     [hour + second, refused(1), "nothing"],
     [hour + second, authenticated(2, hour + second), "Answer 2"],
-    [hour + 2 * second, refused(2), "nothing"],
-    [hour + 2 * second, wanted, "ReadCredentials"]
+    [hour + second + 500, refused(2), "nothing"],
+    [hour + second + 500, wanted, "ReadCredentials"]
   )
 
   rows(
