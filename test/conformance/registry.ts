@@ -36,7 +36,7 @@ const orders = Effect.flatMap(Registry, (registry) =>
 const keysOf = (services: ReadonlyArray<ServiceWithInstances>) =>
   services.flatMap(({ instances }) => instances.map(({ instanceKey }) => instanceKey)).sort()
 
-const beat = Effect.fnUntraced(function* (...keys: ReadonlyArray<{ serviceId: ServiceId; instanceKey: string }>) {
+const heartbeat = Effect.fnUntraced(function* (...keys: ReadonlyArray<{ serviceId: ServiceId; instanceKey: string }>) {
   const registry = yield* Registry
   return Chunk.toArray(yield* Stream.runCollect(registry.heartbeats(Stream.fromIterable(keys))))
 })
@@ -182,7 +182,7 @@ const instances = (test: Test) => {
 }
 
 const heartbeats = (test: Test, elapse: Subject["elapse"]) => {
-  test("answers beats in their order, of several services, 0 for a lease that does not exist", () =>
+  test("answers heartbeats in their order, of several services, 0 for a lease that does not exist", () =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const { id } = yield* orders
@@ -191,62 +191,62 @@ const heartbeats = (test: Test, elapse: Subject["elapse"]) => {
       yield* registry.registerInstance(instance(service.id, { instanceKey: "b", ttl: "30 seconds" }))
       const a = { serviceId: id, instanceKey: "a" }
       const b = { serviceId: service.id, instanceKey: "b" }
-      const nobody = { serviceId: id, instanceKey: "b" }
-      const acks = yield* beat(a, b, nobody, a)
+      const unknown = { serviceId: id, instanceKey: "b" }
+      const acks = yield* heartbeat(a, b, unknown, a)
       assert.deepStrictEqual(
         acks.map(({ expiresAt, key }) => [key, expiresAt > 0]),
         [
           [a, true],
           [b, true],
-          [nobody, false],
+          [unknown, false],
           [a, true]
         ]
       )
       for (const { receivedAt, sentAt } of acks) assert.isAtLeast(receivedAt, sentAt)
     }))
 
-  test("ends when the beats end, also without any", () =>
+  test("ends when the heartbeats end, also without any", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* beat(), [])
+      assert.deepStrictEqual(yield* heartbeat(), [])
     }))
 
-  test("fails with the beats' own error", () =>
+  test("fails with the heartbeats' own error", () =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const error = yield* Effect.flip(Stream.runDrain(registry.heartbeats(Stream.fail("mine" as const))))
       assert.strictEqual(error, "mine")
     }))
 
-  test("answers each beat while the stream stays open", () =>
+  test("answers each heartbeat while the stream stays open", () =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const { id } = yield* orders
       const { key } = yield* registry.registerInstance(instance(id))
-      const beats = yield* Queue.unbounded<typeof key>()
+      const heartbeats = yield* Queue.unbounded<typeof key>()
       const acks = yield* Queue.unbounded<HeartbeatAck>()
-      const stream = yield* registry.heartbeats(Stream.fromQueue(beats)).pipe(
+      const stream = yield* registry.heartbeats(Stream.fromQueue(heartbeats)).pipe(
         Stream.runForEach((ack) => Queue.offer(acks, ack)),
         Effect.fork
       )
       for (const _ of [1, 2, 3]) {
-        yield* Queue.offer(beats, key)
+        yield* Queue.offer(heartbeats, key)
         assert.deepStrictEqual((yield* Queue.take(acks)).key, key)
       }
       yield* Fiber.interrupt(stream)
     }))
 
-  test("lists an instance for its ttl after its last beat, and again after a later one", () =>
+  test("lists an instance for its ttl after its last heartbeat, and again after a later one", () =>
     Effect.gen(function* () {
       const registry = yield* Registry
       const { id } = yield* orders
       const { key } = yield* registry.registerInstance(instance(id, { ttl: "3 seconds" }))
       yield* elapse("2 seconds")
-      yield* beat(key)
+      yield* heartbeat(key)
       yield* elapse("2 seconds")
       assert.deepStrictEqual(keysOf(yield* registry.listServices()), ["a"])
       yield* elapse("2 seconds")
       assert.deepStrictEqual(keysOf(yield* registry.listServices()), [])
-      yield* beat(key)
+      yield* heartbeat(key)
       assert.deepStrictEqual(keysOf(yield* registry.listServices()), ["a"])
     }))
 
@@ -258,7 +258,7 @@ const heartbeats = (test: Test, elapse: Subject["elapse"]) => {
       yield* registry.deregisterInstance(key)
       yield* registry.registerInstance(instance(id))
       assert.deepStrictEqual(keysOf(yield* registry.listServices()), ["a"])
-      const [ack] = yield* beat(key)
+      const [ack] = yield* heartbeat(key)
       assert.strictEqual(ack?.expiresAt, 0)
     }))
 }

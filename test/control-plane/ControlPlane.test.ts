@@ -11,7 +11,7 @@ import * as RawClient from "../support/rawClient.js"
 const authenticate = Methods.auth.authenticateClient
 const renew = Methods.auth.renewToken
 const list = Methods.registry.listServices
-const beats = Methods.registry.heartbeatStream
+const heartbeats = Methods.registry.heartbeatStream
 
 const bearer = (token: string) => {
   const metadata = new Metadata()
@@ -80,8 +80,8 @@ describe("ControlPlane: starting and stopping", () => {
       const plane = yield* Scope.extend(ControlPlane.make({ shutdownGrace: "200 millis" }), scope)
       const client = yield* RawClient.make(plane.address)
       const { token } = yield* tokenOf(client, plane.credentials)
-      const stream = yield* client.bidi(beats.path, bearer(token))
-      yield* stream.send(beats.serialize({ service_id: "1", instance_key: "a" }))
+      const stream = yield* client.bidi(heartbeats.path, bearer(token))
+      yield* stream.send(heartbeats.serialize({ service_id: "1", instance_key: "a" }))
       yield* stream.next
       // It would go on for as long as the client likes: that it ends at all is the control plane's doing.
       yield* Scope.close(scope, Exit.void)
@@ -94,11 +94,14 @@ describe("ControlPlane: starting and stopping", () => {
       const plane = yield* ControlPlane.make({ shutdownGrace: "100 millis" })
       const client = yield* RawClient.make(plane.address)
       const { token } = yield* tokenOf(client, plane.credentials)
-      const stream = yield* client.bidi(beats.path, bearer(token))
-      const beat = Effect.zipRight(stream.send(beats.serialize({ service_id: "1", instance_key: "a" })), stream.next)
-      yield* beat
+      const stream = yield* client.bidi(heartbeats.path, bearer(token))
+      const heartbeat = Effect.zipRight(
+        stream.send(heartbeats.serialize({ service_id: "1", instance_key: "a" })),
+        stream.next
+      )
+      yield* heartbeat
       yield* plane.control.drain
-      assert.deepStrictEqual(yield* beat, { expires_at: "0" })
+      assert.deepStrictEqual(yield* heartbeat, { expires_at: "0" })
       const late = yield* RawClient.make(plane.address)
       assert.strictEqual((yield* tokenOf(late, plane.credentials)).code, 14)
     })
@@ -114,8 +117,8 @@ describe("ControlPlane: a store of one's own", () => {
       const client = yield* RawClient.make(plane.address)
       const { token } = yield* tokenOf(client, plane.credentials)
       assert.strictEqual(yield* codeOf(client.unary(list.path, list.serialize({}), bearer(token))), 14)
-      const stream = yield* client.bidi(beats.path, bearer(token))
-      yield* stream.send(beats.serialize({ service_id: "1", instance_key: "a" }))
+      const stream = yield* client.bidi(heartbeats.path, bearer(token))
+      yield* stream.send(heartbeats.serialize({ service_id: "1", instance_key: "a" }))
       assert.strictEqual((yield* stream.status).code, 14)
     })
   )

@@ -9,7 +9,7 @@ import * as RawClient from "../support/rawClient.js"
 import type { Recording } from "../support/recordings.js"
 
 const signingSecret = "made up for the replay"
-const otherSecret = "made up by somebody else"
+const otherSecret = "another secret"
 const day = 24 * 60 * 60
 const REGISTRY = "/xiaozhizhang.registry.v1.RegistryService"
 
@@ -49,7 +49,7 @@ export const makeWorld = Effect.gen(function* () {
       metadata.set("authorization", `Bearer ${jwt}`)
       return client.unary(`${REGISTRY}/${method}`, RawClient.encodeRequest(`${REGISTRY}/${method}`, message), metadata)
     })
-  const beat = (key: LeaseKey) =>
+  const heartbeat = (key: LeaseKey) =>
     Effect.scoped(
       Effect.gen(function* () {
         const metadata = new Metadata()
@@ -80,7 +80,7 @@ export const makeWorld = Effect.gen(function* () {
       step: () => {}
     })
   return {
-    beat,
+    heartbeat,
     call,
     client,
     control: plane.control,
@@ -114,7 +114,7 @@ export const recreate = Effect.fnUntraced(function* (
       yield* world.call("RegisterInstance", instance)
       if (instance.last_heartbeat_at !== instance.created_at) {
         world.moveTo(Number(instance.last_heartbeat_at))
-        yield* world.beat({ serviceId: ServiceId.make(service.id), instanceKey: instance.instance_key })
+        yield* world.heartbeat({ serviceId: ServiceId.make(service.id), instanceKey: instance.instance_key })
       }
     }
   }

@@ -7,10 +7,10 @@ import { recreate, type World } from "./replay.js"
 /** Replays another recording of the same file, by name. */
 export type Replay = (name: string) => Effect.Effect<void>
 
-/** What had happened to the real server before an exchange, and between the beats of one. */
+/** What had happened to the real server before an exchange, and between the heartbeats of one. */
 export interface Step {
   readonly before?: (world: World, recording: Recording) => Effect.Effect<unknown>
-  /** Runs once so many beats have been answered. */
+  /** Runs once so many heartbeats have been answered. */
   readonly afterBeat?: Record<number, (world: World, replay: Replay) => Effect.Effect<unknown>>
 }
 
@@ -61,7 +61,7 @@ export const steps: Record<string, Step> = {
   },
   "ensure service an operator has deleted": { before: ({ control }) => control.deleteService("25") },
   "get service after register": { before: (world, recording) => recreate(world, oneService(recording)) },
-  "get service after replace and heartbeat": { before: ({ beat }) => beat(lease("2", "orders-1")) },
+  "get service after replace and heartbeat": { before: ({ heartbeat }) => heartbeat(lease("2", "orders-1")) },
   "list project": { before: (world, recording) => recreate(world, lists(recording)) },
 
   // heartbeat

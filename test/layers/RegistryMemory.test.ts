@@ -25,7 +25,7 @@ const errorOf = <A, E>(exit: Exit.Exit<A, E>) =>
 const memory = RegistryMemory.layer()
 
 describe("RegistryMemory", () => {
-  it.effect("expires a lease on the test's clock, and a beat brings it back", () =>
+  it.effect("expires a lease on the test's clock, and a heartbeat brings it back", () =>
     Effect.gen(function* () {
       const { key, register, registry } = yield* setUp
       yield* register("a")
@@ -50,8 +50,8 @@ describe("RegistryMemory", () => {
       yield* control.forceOffline(key("b"))
       yield* control.deleteInstance(key("c"))
       assert.deepStrictEqual(yield* listedKeys, [])
-      const beats = Stream.map(Stream.make("a", "b", "c"), key)
-      const acks = yield* Stream.runCollect(registry.heartbeats(beats))
+      const heartbeats = Stream.map(Stream.make("a", "b", "c"), key)
+      const acks = yield* Stream.runCollect(registry.heartbeats(heartbeats))
       assert.deepStrictEqual(
         Chunk.toArray(acks).map((ack) => ack.expiresAt > 0),
         [true, true, false]
@@ -94,7 +94,7 @@ describe("RegistryMemory", () => {
     }).pipe(Effect.provide(memory))
   )
 
-  it.effect("answers as late as told, beats of one stream one after the other", () =>
+  it.effect("answers as late as told, heartbeats of one stream one after the other", () =>
     Effect.gen(function* () {
       const { control, key, register, registry } = yield* setUp
       yield* register("a")
@@ -105,11 +105,11 @@ describe("RegistryMemory", () => {
       yield* TestClock.adjust("1 millis")
       assert.isTrue(Option.isSome(yield* Fiber.poll(call)))
 
-      const beats = yield* Effect.fork(
+      const heartbeats = yield* Effect.fork(
         Stream.runCollect(registry.heartbeats(Stream.make(key("a"), key("a"), key("a"))))
       )
       yield* TestClock.adjust("12 seconds")
-      const acks = Chunk.toArray(yield* Fiber.join(beats))
+      const acks = Chunk.toArray(yield* Fiber.join(heartbeats))
       assert.deepStrictEqual(
         acks.map((ack) => ack.receivedAt - ack.sentAt),
         [3_000, 6_000, 9_000]
@@ -121,7 +121,7 @@ describe("RegistryMemory", () => {
     Effect.gen(function* () {
       const { control, key, register, registry } = yield* setUp
       yield* register("a")
-      const beats = yield* Effect.fork(
+      const heartbeats = yield* Effect.fork(
         Stream.runCollect(
           registry.heartbeats(Stream.make(key("a"), key("a")).pipe(Stream.tap(() => Effect.sleep("1 seconds"))))
         )
@@ -132,30 +132,30 @@ describe("RegistryMemory", () => {
       yield* TestClock.adjust("30 seconds")
       const error = errorOf(yield* Fiber.await(call))
       assert.strictEqual(error?._tag === "AioRpcError" ? error.code : -1, 4)
-      assert.isTrue(Option.isNone(yield* Fiber.poll(beats)))
+      assert.isTrue(Option.isNone(yield* Fiber.poll(heartbeats)))
       yield* control.hang(false)
-      assert.strictEqual(Chunk.size(yield* Fiber.join(beats)), 2)
+      assert.strictEqual(Chunk.size(yield* Fiber.join(heartbeats)), 2)
     }).pipe(Effect.provide(memory))
   )
 
-  it.effect("answers 0 to every beat while told to, and INTERNAL to the rest while the database is down", () =>
+  it.effect("answers 0 to every heartbeat while told to, and INTERNAL to the rest while the database is down", () =>
     Effect.gen(function* () {
       const { control, key, register, registry } = yield* setUp
-      const beat = Effect.map(
+      const heartbeat = Effect.map(
         Stream.runHead(registry.heartbeats(Stream.make(key("a")))),
         Option.map((ack) => ack.expiresAt)
       )
       yield* register("a")
       yield* control.answerZero(true)
-      assert.deepStrictEqual(yield* beat, Option.some(0))
+      assert.deepStrictEqual(yield* heartbeat, Option.some(0))
       yield* register("a")
       yield* control.answerZero(false)
       yield* control.databaseDown(true)
-      assert.deepStrictEqual(yield* beat, Option.some(0))
+      assert.deepStrictEqual(yield* heartbeat, Option.some(0))
       const error = yield* Effect.flip(register("a"))
       assert.strictEqual(error._tag === "AioRpcError" ? error.code : -1, 13)
       yield* control.databaseDown(false)
-      assert.deepStrictEqual(yield* beat, Option.some(60_000))
+      assert.deepStrictEqual(yield* heartbeat, Option.some(60_000))
     }).pipe(Effect.provide(memory))
   )
 
@@ -179,14 +179,14 @@ describe("RegistryMemory", () => {
     }).pipe(Effect.provide(memory))
   )
 
-  it.effect("opens a stream at once however late its beats are", () =>
+  it.effect("opens a stream at once however late its heartbeats are", () =>
     Effect.gen(function* () {
       const { control, key, register, registry } = yield* setUp
       yield* register("a")
       yield* control.setLatency("3 seconds", "heartbeats")
-      const beat = yield* Effect.fork(Stream.runCollect(registry.heartbeats(Stream.make(key("a")))))
+      const heartbeat = yield* Effect.fork(Stream.runCollect(registry.heartbeats(Stream.make(key("a")))))
       yield* TestClock.adjust("3 seconds")
-      assert.strictEqual(Chunk.size(yield* Fiber.join(beat)), 1)
+      assert.strictEqual(Chunk.size(yield* Fiber.join(heartbeat)), 1)
     }).pipe(Effect.provide(memory))
   )
 
@@ -220,9 +220,9 @@ describe("RegistryMemory", () => {
       yield* register("a")
       yield* control.setClockOffset(61_000)
       assert.deepStrictEqual(yield* listedKeys, [])
-      const beat = yield* Stream.runHead(registry.heartbeats(Stream.make(key("a"))))
+      const heartbeat = yield* Stream.runHead(registry.heartbeats(Stream.make(key("a"))))
       assert.deepStrictEqual(
-        Option.map(beat, ({ expiresAt }) => expiresAt),
+        Option.map(heartbeat, ({ expiresAt }) => expiresAt),
         Option.some(121_000)
       )
       yield* control.setClockOffset(0)

@@ -36,35 +36,35 @@ describe("Simulator: calls that fail", () => {
     })
   )
 
-  given("ends an open stream so with its next beat, and a new one when it opens", (world) =>
+  given("ends an open stream so with its next heartbeat, and a new one when it opens", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats } = yield* rawly(world)
+      const { authenticate, heartbeats } = yield* rawly(world)
       const { token } = yield* authenticate
-      const stream = yield* beats(token)
-      yield* stream.beat(world.key("a"))
+      const stream = yield* heartbeats(token)
+      yield* stream.heartbeat(world.key("a"))
       yield* stream.next
       yield* world.control.setFailure(Option.some({ code: 14, details: "away" }))
-      yield* stream.beat(world.key("a"))
+      yield* stream.heartbeat(world.key("a"))
       assert.deepStrictEqual(yield* stream.status, { code: 14, details: "away" })
-      assert.deepStrictEqual(yield* (yield* beats(token)).status, { code: 14, details: "away" })
+      assert.deepStrictEqual(yield* (yield* heartbeats(token)).status, { code: 14, details: "away" })
       yield* world.control.setFailure(Option.none())
-      assert.deepStrictEqual(yield* world.beat("a"), [0])
+      assert.deepStrictEqual(yield* world.heartbeat("a"), [0])
     })
   )
 
-  given("breaks a stream whose beat still waits at once, and leaves later ones alone", (world) =>
+  given("breaks a stream whose heartbeat still waits at once, and leaves later ones alone", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats } = yield* rawly(world)
-      const stream = yield* beats((yield* authenticate).token)
-      yield* stream.beat(world.key("a"))
+      const { authenticate, heartbeats } = yield* rawly(world)
+      const stream = yield* heartbeats((yield* authenticate).token)
+      yield* stream.heartbeat(world.key("a"))
       yield* stream.next
       yield* world.control.hang(true, "heartbeats")
-      yield* stream.beat(world.key("a"))
+      yield* stream.heartbeat(world.key("a"))
       yield* Effect.sleep("50 millis")
       yield* world.control.breakStreams({ code: 10 })
       assert.strictEqual((yield* stream.status).code, 10)
       yield* world.control.hang(false)
-      assert.deepStrictEqual(yield* world.beat("a"), [0])
+      assert.deepStrictEqual(yield* world.heartbeat("a"), [0])
     })
   )
 })
@@ -87,14 +87,14 @@ describe("Simulator: calls that are late", () => {
     })
   )
 
-  given("lets the beats of one stream wait for each other", (world) =>
+  given("lets the heartbeats of one stream wait for each other", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats } = yield* rawly(world)
-      const stream = yield* beats((yield* authenticate).token)
+      const { authenticate, heartbeats } = yield* rawly(world)
+      const stream = yield* heartbeats((yield* authenticate).token)
       yield* world.control.setLatency("150 millis")
       const elapsed = yield* millisOf(
         Effect.gen(function* () {
-          for (const _ of [1, 2, 3]) yield* stream.beat(world.key("a"))
+          for (const _ of [1, 2, 3]) yield* stream.heartbeat(world.key("a"))
           for (const _ of [1, 2, 3]) yield* stream.next
         })
       )
@@ -102,13 +102,13 @@ describe("Simulator: calls that are late", () => {
     })
   )
 
-  given("opens a stream at once, however late its beats are answered", (world) =>
+  given("opens a stream at once, however late its heartbeats are answered", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats } = yield* rawly(world)
+      const { authenticate, heartbeats } = yield* rawly(world)
       const { token } = yield* authenticate
       yield* world.control.setLatency("1 minute")
-      const stream = yield* beats(token)
-      yield* stream.beat(world.key("a"))
+      const stream = yield* heartbeats(token)
+      yield* stream.heartbeat(world.key("a"))
       // Only what is open can be broken.
       const breaking = Effect.forever(Effect.delay(world.control.breakStreams({ code: 10 }), "20 millis"))
       assert.strictEqual((yield* Effect.raceFirst(stream.status, breaking)).code, 10)
@@ -118,11 +118,11 @@ describe("Simulator: calls that are late", () => {
   given("answers nothing while it hangs, and all that still waits afterwards", (world) =>
     Effect.gen(function* () {
       const { control, key, registry } = world
-      const { authenticate, beats } = yield* rawly(world)
-      const stream = yield* beats((yield* authenticate).token)
+      const { authenticate, heartbeats } = yield* rawly(world)
+      const stream = yield* heartbeats((yield* authenticate).token)
       yield* control.hang(true)
       const call = yield* Effect.fork(registry.listServices())
-      yield* stream.beat(key("a"))
+      yield* stream.heartbeat(key("a"))
       yield* Effect.sleep("100 millis")
       assert.isTrue(Option.isNone(yield* Fiber.poll(call)))
       yield* control.hang(false)
@@ -143,20 +143,20 @@ describe("Simulator: calls that are late", () => {
 describe("Simulator: tokens that are refused", () => {
   given("refuses every token, also to renew it, while told to; a stream that is open goes on", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats, list, renew } = yield* rawly(world)
+      const { authenticate, heartbeats, list, renew } = yield* rawly(world)
       const { token } = yield* authenticate
-      const stream = yield* beats(token)
-      yield* stream.beat(world.key("a"))
+      const stream = yield* heartbeats(token)
+      yield* stream.heartbeat(world.key("a"))
       yield* stream.next
       yield* world.control.refuseTokens(true)
-      for (const outcome of [yield* list(token), yield* renew(token), yield* (yield* beats(token)).status]) {
+      for (const outcome of [yield* list(token), yield* renew(token), yield* (yield* heartbeats(token)).status]) {
         assert.deepStrictEqual([outcome.code, outcome.details], [16, "无效的认证令牌"])
       }
       assert.strictEqual((yield* list("")).details, "缺少认证令牌")
       const fresh = yield* authenticate
       assert.strictEqual(fresh.code, 0)
       assert.strictEqual((yield* list(fresh.token)).code, 16)
-      yield* stream.beat(world.key("a"))
+      yield* stream.heartbeat(world.key("a"))
       yield* stream.next
       yield* world.control.refuseTokens(false)
       assert.strictEqual((yield* list(token)).code, 0)
@@ -221,7 +221,7 @@ describe("Simulator: a clock of its own", () => {
       yield* world.register("a")
       yield* world.control.setClockOffset(61_000)
       assert.deepStrictEqual(yield* world.listed, [[]])
-      const [expiresAt = 0] = yield* world.beat("a")
+      const [expiresAt = 0] = yield* world.heartbeat("a")
       assert.closeTo(expiresAt, (yield* Clock.currentTimeMillis) + 121_000, 2_000)
       assert.deepStrictEqual(yield* world.listed, [["a"]])
       yield* world.control.expireClient("ck")
@@ -306,11 +306,11 @@ describe("Simulator: lists that are wrong", () => {
 describe("Simulator: the journal", () => {
   given("notes every call with its client, its lease and its answer", (world) =>
     Effect.gen(function* () {
-      const { beat, control, journal, register, registry, service } = world
+      const { heartbeat, control, journal, register, registry, service } = world
       yield* control.clearJournal
       const before = yield* Clock.currentTimeMillis
       yield* register("a")
-      yield* beat("a")
+      yield* heartbeat("a")
       yield* registry.getService(service.id)
       yield* control.failNext({ code: 13 })
       yield* Effect.flip(registry.listServices())
@@ -352,14 +352,14 @@ describe("Simulator: the journal", () => {
   given("notes what still waits, and what the client did not wait for", (world) =>
     Effect.gen(function* () {
       const { control, journal, key, registry } = world
-      const { authenticate, beats } = yield* rawly(world)
-      const stream = yield* beats((yield* authenticate).token)
-      yield* stream.beat(key("a"))
+      const { authenticate, heartbeats } = yield* rawly(world)
+      const stream = yield* heartbeats((yield* authenticate).token)
+      yield* stream.heartbeat(key("a"))
       yield* stream.next
       yield* control.clearJournal
       yield* control.hang(true)
       const call = yield* Effect.fork(registry.listServices())
-      yield* stream.beat(key("a"))
+      yield* stream.heartbeat(key("a"))
       yield* Effect.sleep("80 millis")
       assert.sameDeepMembers(yield* journal, [
         ["listServices", "", "", "pending"],
@@ -375,14 +375,14 @@ describe("Simulator: the journal", () => {
     })
   )
 
-  given("notes how a stream ended: by the client's end, left while a beat waited, by a failure", (world) =>
+  given("notes how a stream ended: by the client's end, left while a heartbeat waited, by a failure", (world) =>
     Effect.gen(function* () {
-      const { authenticate, beats } = yield* rawly(world)
+      const { authenticate, heartbeats } = yield* rawly(world)
       const { token } = yield* authenticate
       yield* world.control.clearJournal
-      const streams = [yield* beats(token), yield* beats(token), yield* beats(token)]
+      const streams = [yield* heartbeats(token), yield* heartbeats(token), yield* heartbeats(token)]
       for (const stream of streams) {
-        yield* stream.beat(world.key("a"))
+        yield* stream.heartbeat(world.key("a"))
         yield* stream.next
       }
       const ends = Effect.map(world.journal, (calls) => calls.filter(([, key]) => key === "").map(([, , , end]) => end))
@@ -392,13 +392,13 @@ describe("Simulator: the journal", () => {
       yield* ended.end
       yield* ended.status
       yield* world.control.hang(true)
-      yield* left.beat(world.key("a"))
+      yield* left.heartbeat(world.key("a"))
       yield* Effect.sleep("50 millis")
       yield* left.cancel
       yield* Effect.sleep("50 millis")
       yield* world.control.hang(false)
       yield* world.control.breakStreams({ code: 13 })
-      yield* failed.beat(world.key("a"))
+      yield* failed.heartbeat(world.key("a"))
       yield* failed.status
       assert.deepStrictEqual(yield* ends, [0, "interrupted", 13])
     })

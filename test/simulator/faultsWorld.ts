@@ -25,7 +25,7 @@ const makeWorld = Effect.fnUntraced(function* (options: Simulator.Options) {
     listed: Effect.map(registry.listServices(), (services) =>
       services.map(({ instances }) => instances.map(({ instanceKey }) => instanceKey).sort())
     ),
-    beat: (instanceKey: string) =>
+    heartbeat: (instanceKey: string) =>
       Effect.map(
         Stream.runCollect(registry.heartbeats(Stream.make(key(instanceKey)))),
         Chunk.map(({ expiresAt }) => expiresAt)
@@ -81,10 +81,10 @@ export const rawly = Effect.fnUntraced(function* ({ address, credentials }: Simu
     authenticate,
     renew: (token: string) => call(Methods.auth.renewToken, {}, bearer(token)),
     list: (token: string) => call(Methods.registry.listServices, {}, bearer(token)),
-    beats: (token: string) =>
+    heartbeats: (token: string) =>
       Effect.map(client.bidi(Methods.registry.heartbeatStream.path, bearer(token)), (stream) => ({
         ...stream,
-        beat: ({ instanceKey, serviceId }: LeaseKey) =>
+        heartbeat: ({ instanceKey, serviceId }: LeaseKey) =>
           stream.send(Methods.registry.heartbeatStream.serialize({ service_id: serviceId, instance_key: instanceKey }))
       }))
   }

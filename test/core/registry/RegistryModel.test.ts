@@ -6,7 +6,7 @@ import { type LeaseKey, ServiceId } from "../../../src/schemas/Ids.js"
 import type * as Messages from "../../../src/wire/Messages.js"
 
 const T = 1_795_361_365_250
-const newKey = () => "made-up"
+const newKey = () => "generated"
 
 const answer = <A>(result: Either.Either<A, { readonly code: number; readonly details: string }>): A =>
   Either.getOrThrowWith(result, ({ code, details }) => new Error(`${code} ${details}`))
@@ -30,138 +30,143 @@ const instance = (changes: Messages.RegisterInstanceRequest = {}): Messages.Regi
 const key = (instanceKey: string, serviceId = "1"): LeaseKey => ({ serviceId: ServiceId.make(serviceId), instanceKey })
 
 const withService = (quirks?: RegistryModel.Quirks): RegistryModel.RegistryModel => {
-  const catalog = RegistryModel.make(quirks)
-  answer(catalog.ensure({ project: "shop", name: "orders" }, T))
-  return catalog
+  const model = RegistryModel.make(quirks)
+  answer(model.ensure({ project: "shop", name: "orders" }, T))
+  return model
 }
 
-const listed = (catalog: RegistryModel.RegistryModel, now: number, filter: Messages.ListServicesRequest = {}) =>
-  answer(catalog.list(filter, now)).services.flatMap(({ instances }) => instances.map((found) => found.instance_key))
+const listed = (model: RegistryModel.RegistryModel, now: number, filter: Messages.ListServicesRequest = {}) =>
+  answer(model.list(filter, now)).services.flatMap(({ instances }) => instances.map((found) => found.instance_key))
 
-const beat = (catalog: RegistryModel.RegistryModel, instanceKey: string, now: number, serviceId = "1") =>
-  catalog.renew({ service_id: serviceId, instance_key: instanceKey }, now).expires_at
+const heartbeat = (model: RegistryModel.RegistryModel, instanceKey: string, now: number, serviceId = "1") =>
+  model.renew({ service_id: serviceId, instance_key: instanceKey }, now).expires_at
 
-describe("Catalog: leases", () => {
-  it("lists an instance until ttl milliseconds after its last beat, to the millisecond", () => {
-    const catalog = withService()
-    answer(catalog.register(instance(), { now: T, newKey }))
-    assert.deepStrictEqual(listed(catalog, T + 59_999), ["a"])
-    assert.deepStrictEqual(listed(catalog, T + 60_000), [])
-    assert.strictEqual(beat(catalog, "a", T + 90_000), String(Math.floor((T + 150_000) / 1_000)))
-    assert.deepStrictEqual(listed(catalog, T + 149_999), ["a"])
+describe("RegistryModel: leases", () => {
+  it("lists an instance until ttl milliseconds after its last heartbeat, to the millisecond", () => {
+    const model = withService()
+    answer(model.register(instance(), { now: T, newKey }))
+    assert.deepStrictEqual(listed(model, T + 59_999), ["a"])
+    assert.deepStrictEqual(listed(model, T + 60_000), [])
+    assert.strictEqual(heartbeat(model, "a", T + 90_000), String(Math.floor((T + 150_000) / 1_000)))
+    assert.deepStrictEqual(listed(model, T + 149_999), ["a"])
   })
 
-  it("takes a forced instance off the lists until its next beat", () => {
-    const catalog = withService()
-    answer(catalog.register(instance(), { now: T, newKey }))
-    catalog.endLease(key("a"))
-    assert.deepStrictEqual(listed(catalog, T), [])
-    assert.notStrictEqual(beat(catalog, "a", T), "0")
-    assert.deepStrictEqual(listed(catalog, T), ["a"])
+  it("takes a forced instance off the lists until its next heartbeat", () => {
+    const model = withService()
+    answer(model.register(instance(), { now: T, newKey }))
+    model.endLease(key("a"))
+    assert.deepStrictEqual(listed(model, T), [])
+    assert.notStrictEqual(heartbeat(model, "a", T), "0")
+    assert.deepStrictEqual(listed(model, T), ["a"])
   })
 
-  it("never revives a deleted key: registered again it is listed for one ttl, and every beat answers 0", () => {
+  it("never revives a deleted key: registered again it is listed for one ttl, and every heartbeat answers 0", () => {
     for (const end of [
-      (catalog: RegistryModel.RegistryModel) => catalog.deleteInstance(key("a")),
-      (catalog: RegistryModel.RegistryModel) => answer(catalog.deregister({ service_id: "1", instance_key: "a" }))
+      (model: RegistryModel.RegistryModel) => model.deleteInstance(key("a")),
+      (model: RegistryModel.RegistryModel) => answer(model.deregister({ service_id: "1", instance_key: "a" }))
     ]) {
-      const catalog = withService()
-      answer(catalog.register(instance(), { now: T, newKey }))
-      end(catalog)
-      assert.deepStrictEqual(listed(catalog, T), [])
-      assert.strictEqual(beat(catalog, "a", T), "0")
-      answer(catalog.register(instance(), { now: T, newKey }))
-      assert.deepStrictEqual(listed(catalog, T + 59_999), ["a"])
-      assert.strictEqual(beat(catalog, "a", T + 30_000), "0")
-      assert.deepStrictEqual(listed(catalog, T + 60_000), [])
-      answer(catalog.register(instance(), { now: T, newKey }))
-      answer(catalog.deregister({ service_id: "1", instance_key: "a" }))
-      assert.deepStrictEqual(listed(catalog, T), [])
+      const model = withService()
+      answer(model.register(instance(), { now: T, newKey }))
+      end(model)
+      assert.deepStrictEqual(listed(model, T), [])
+      assert.strictEqual(heartbeat(model, "a", T), "0")
+      answer(model.register(instance(), { now: T, newKey }))
+      assert.deepStrictEqual(listed(model, T + 59_999), ["a"])
+      assert.strictEqual(heartbeat(model, "a", T + 30_000), "0")
+      assert.deepStrictEqual(listed(model, T + 60_000), [])
+      answer(model.register(instance(), { now: T, newKey }))
+      answer(model.deregister({ service_id: "1", instance_key: "a" }))
+      assert.deepStrictEqual(listed(model, T), [])
     }
   })
 
   it("revives a deleted key where the quirk is off", () => {
-    const catalog = withService({ deadKeys: false })
-    answer(catalog.register(instance(), { now: T, newKey }))
-    catalog.deleteInstance(key("a"))
-    answer(catalog.register(instance(), { now: T, newKey }))
-    assert.notStrictEqual(beat(catalog, "a", T), "0")
+    const model = withService({ deadKeys: false })
+    answer(model.register(instance(), { now: T, newKey }))
+    model.deleteInstance(key("a"))
+    answer(model.register(instance(), { now: T, newKey }))
+    assert.notStrictEqual(heartbeat(model, "a", T), "0")
   })
 
   it("goes on renewing an instance whose service is deleted, and shows it nowhere", () => {
-    const catalog = withService()
-    answer(catalog.register(instance(), { now: T, newKey }))
-    catalog.deleteService("1")
-    assert.notStrictEqual(beat(catalog, "a", T), "0")
-    assert.deepStrictEqual(answer(catalog.list({}, T)).services, [])
-    assert.match(refusal(catalog.get({ id: "1" }, T)), /^5 Err: /)
-    assert.match(refusal(catalog.register(instance(), { now: T, newKey })), /^5 Err: /)
-    assert.match(refusal(catalog.ensure({ project: "shop", name: "orders" }, T)), /^13 Err: .*duplicate key/)
+    const model = withService()
+    answer(model.register(instance(), { now: T, newKey }))
+    model.deleteService("1")
+    assert.notStrictEqual(heartbeat(model, "a", T), "0")
+    assert.deepStrictEqual(answer(model.list({}, T)).services, [])
+    assert.match(refusal(model.get({ id: "1" }, T)), /^5 Err: /)
+    assert.match(refusal(model.register(instance(), { now: T, newKey })), /^5 Err: /)
+    assert.match(refusal(model.ensure({ project: "shop", name: "orders" }, T)), /^13 Err: .*duplicate key/)
   })
 
-  it("answers 0 to a beat of nobody: unknown key, other service, no id", () => {
-    const catalog = withService()
-    answer(catalog.ensure({ project: "shop", name: "payments" }, T))
-    answer(catalog.register(instance(), { now: T, newKey }))
+  it("answers 0 to a heartbeat of an unknown lease: unknown key, other service, no id", () => {
+    const model = withService()
+    answer(model.ensure({ project: "shop", name: "payments" }, T))
+    answer(model.register(instance(), { now: T, newKey }))
     assert.deepStrictEqual(
-      [beat(catalog, "b", T), beat(catalog, "a", T, "2"), beat(catalog, "a", T, "-1"), catalog.renew({}, T).expires_at],
+      [
+        heartbeat(model, "b", T),
+        heartbeat(model, "a", T, "2"),
+        heartbeat(model, "a", T, "-1"),
+        model.renew({}, T).expires_at
+      ],
       ["0", "0", "0", "0"]
     )
   })
 
   it("answers 0 to everybody while the database is down, refuses the rest, and has lost nothing", () => {
-    const catalog = withService()
-    answer(catalog.register(instance(), { now: T, newKey }))
-    catalog.databaseDown(true)
-    assert.strictEqual(beat(catalog, "a", T), "0")
-    assert.match(refusal(catalog.register(instance(), { now: T, newKey })), /^13 /)
-    assert.match(refusal(catalog.list({}, T)), /^13 /)
-    assert.strictEqual(catalog.snapshot(T).total, 1)
-    catalog.databaseDown(false)
-    assert.notStrictEqual(beat(catalog, "a", T), "0")
-    assert.deepStrictEqual(listed(catalog, T), ["a"])
+    const model = withService()
+    answer(model.register(instance(), { now: T, newKey }))
+    model.databaseDown(true)
+    assert.strictEqual(heartbeat(model, "a", T), "0")
+    assert.match(refusal(model.register(instance(), { now: T, newKey })), /^13 /)
+    assert.match(refusal(model.list({}, T)), /^13 /)
+    assert.strictEqual(model.snapshot(T).total, 1)
+    model.databaseDown(false)
+    assert.notStrictEqual(heartbeat(model, "a", T), "0")
+    assert.deepStrictEqual(listed(model, T), ["a"])
   })
 
   it("forgets everything when it is cleared, and gives no id twice", () => {
-    const catalog = withService()
-    answer(catalog.register(instance(), { now: T, newKey }))
-    catalog.clear()
-    assert.strictEqual(beat(catalog, "a", T), "0")
-    assert.strictEqual(answer(catalog.ensure({ project: "shop", name: "orders" }, T)).service?.id, "2")
+    const model = withService()
+    answer(model.register(instance(), { now: T, newKey }))
+    model.clear()
+    assert.strictEqual(heartbeat(model, "a", T), "0")
+    assert.strictEqual(answer(model.ensure({ project: "shop", name: "orders" }, T)).service?.id, "2")
   })
 })
 
-describe("Catalog: records", () => {
-  it("shows the time of the last registration as created_at until the next beat", () => {
-    const catalog = withService()
-    const createdAt = (now: number) => answer(catalog.get({ id: "1" }, now)).service?.instances[0]?.created_at
-    answer(catalog.register(instance(), { now: T, newKey }))
-    answer(catalog.register(instance(), { now: T + 10_000, newKey }))
+describe("RegistryModel: records", () => {
+  it("shows the time of the last registration as created_at until the next heartbeat", () => {
+    const model = withService()
+    const createdAt = (now: number) => answer(model.get({ id: "1" }, now)).service?.instances[0]?.created_at
+    answer(model.register(instance(), { now: T, newKey }))
+    answer(model.register(instance(), { now: T + 10_000, newKey }))
     assert.strictEqual(createdAt(T + 10_000), String(Math.floor(T / 1_000) + 10))
-    beat(catalog, "a", T + 20_000)
+    heartbeat(model, "a", T + 20_000)
     assert.strictEqual(createdAt(T + 20_000), String(Math.floor(T / 1_000)))
   })
 
   it("keeps the id of a key and replaces all else", () => {
-    const catalog = withService()
-    answer(catalog.register(instance({ meta_json: '{"a":1}', http_port: "80" }), { now: T, newKey }))
-    answer(catalog.register(instance({ env: "prod" }), { now: T, newKey }))
-    const [found, ...others] = answer(catalog.get({ id: "1" }, T)).service?.instances ?? []
+    const model = withService()
+    answer(model.register(instance({ meta_json: '{"a":1}', http_port: "80" }), { now: T, newKey }))
+    answer(model.register(instance({ env: "prod" }), { now: T, newKey }))
+    const [found, ...others] = answer(model.get({ id: "1" }, T)).service?.instances ?? []
     assert.deepStrictEqual(others, [])
     assert.include(found, { id: "1", env: "prod", meta_json: "", http_port: "0" })
   })
 
   it("filters by project and env exactly, newest service first, and keeps services without instances", () => {
-    const catalog = withService()
-    answer(catalog.ensure({ project: "shop", name: "payments" }, T))
-    answer(catalog.ensure({ project: "bank", name: "orders" }, T))
-    answer(catalog.register(instance(), { now: T, newKey }))
-    answer(catalog.register(instance({ instance_key: "b", env: "prod" }), { now: T, newKey }))
-    const names = answer(catalog.list({ project: "shop" }, T)).services.map(({ service }) => service?.name)
+    const model = withService()
+    answer(model.ensure({ project: "shop", name: "payments" }, T))
+    answer(model.ensure({ project: "bank", name: "orders" }, T))
+    answer(model.register(instance(), { now: T, newKey }))
+    answer(model.register(instance({ instance_key: "b", env: "prod" }), { now: T, newKey }))
+    const names = answer(model.list({ project: "shop" }, T)).services.map(({ service }) => service?.name)
     assert.deepStrictEqual(names, ["payments", "orders"])
-    assert.deepStrictEqual(listed(catalog, T, { project: "shop", env: "prod" }), ["b"])
-    assert.deepStrictEqual(listed(catalog, T, { env: "PROD" }), [])
-    assert.strictEqual(answer(catalog.list({}, T)).total, 3)
+    assert.deepStrictEqual(listed(model, T, { project: "shop", env: "prod" }), ["b"])
+    assert.deepStrictEqual(listed(model, T, { env: "PROD" }), [])
+    assert.strictEqual(answer(model.list({}, T)).total, 3)
   })
 
   it.each([
@@ -189,44 +194,44 @@ describe("Catalog: records", () => {
     ["9223372036", "9223372036", 9_223_372_036],
     ["9223372036854775807", "9223372036854775807", -1]
   ])("takes ttl_seconds %j for %s, expiring in %d s", (ttl_seconds, kept, lasts) => {
-    const catalog = withService()
+    const model = withService()
     const request = ttl_seconds === "" ? instance({ ttl_seconds: "0" }) : instance({ ttl_seconds })
-    const { expires_at } = answer(catalog.register(request, { now: T, newKey }))
+    const { expires_at } = answer(model.register(request, { now: T, newKey }))
     assert.strictEqual(Number(expires_at), Math.floor(T / 1_000) + lasts)
-    const [found] = answer(catalog.get({ id: "1" }, T)).service?.instances ?? []
+    const [found] = answer(model.get({ id: "1" }, T)).service?.instances ?? []
     assert.strictEqual(found?.ttl_seconds, lasts > 0 ? kept : undefined)
   })
 
   it("makes up a key for who has none", () => {
     assert.strictEqual(
       answer(withService().register(instance({ instance_key: "" }), { now: T, newKey })).instance_key,
-      "made-up"
+      "generated"
     )
   })
 
   it("forgets what has not been heard of for a day, but not which keys are dead", () => {
-    const catalog = withService()
+    const model = withService()
     const register = (instance_key: string, now: number) =>
-      answer(catalog.register(instance({ instance_key }), { now, newKey }))
+      answer(model.register(instance({ instance_key }), { now, newKey }))
     for (const each of ["silent", "dead", "late"]) register(each, T)
-    catalog.deleteInstance(key("dead"))
+    model.deleteInstance(key("dead"))
     const hour = 60 * 60 * 1_000
     register("other", T + 23 * hour)
-    assert.notStrictEqual(beat(catalog, "late", T + 23 * hour), "0")
+    assert.notStrictEqual(heartbeat(model, "late", T + 23 * hour), "0")
     register("other", T + 25 * hour)
-    assert.strictEqual(beat(catalog, "silent", T + 25 * hour), "0")
-    assert.notStrictEqual(beat(catalog, "late", T + 25 * hour), "0")
+    assert.strictEqual(heartbeat(model, "silent", T + 25 * hour), "0")
+    assert.notStrictEqual(heartbeat(model, "late", T + 25 * hour), "0")
     register("silent", T + 25 * hour)
-    assert.notStrictEqual(beat(catalog, "silent", T + 25 * hour), "0")
+    assert.notStrictEqual(heartbeat(model, "silent", T + 25 * hour), "0")
     register("dead", T + 25 * hour)
-    assert.strictEqual(beat(catalog, "dead", T + 25 * hour), "0")
+    assert.strictEqual(heartbeat(model, "dead", T + 25 * hour), "0")
   })
 
   it("holds fifty thousand instances and lists them within seconds", () => {
-    const catalog = withService()
-    for (let i = 0; i < 50_000; i++) answer(catalog.register(instance({ instance_key: String(i) }), { now: T, newKey }))
+    const model = withService()
+    for (let i = 0; i < 50_000; i++) answer(model.register(instance({ instance_key: String(i) }), { now: T, newKey }))
     const started = performance.now()
-    assert.strictEqual(listed(catalog, T).length, 50_000)
+    assert.strictEqual(listed(model, T).length, 50_000)
     assert.isBelow(performance.now() - started, 10_000)
   })
 })
