@@ -5,7 +5,6 @@
  * @since 0.1.0
  */
 import { ReflectionService } from "@grpc/reflection"
-import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -117,23 +116,6 @@ const reflection: ServerHost.Extension = {
   addToServer: (server) => new ReflectionService(packageDefinition).addToServer(server)
 }
 
-const control = (parts: {
-  readonly clock: Clock.Clock
-  readonly clients: Clients.Clients
-  readonly tokens: Tokens.Tokens
-  readonly store: RegistryStore.RegistryStore
-  readonly drain: Effect.Effect<void>
-}): ControlPlane.Control => ({
-  ...parts.store.operator,
-  addClient: (client = {}) => parts.clients.add(client),
-  disableClient: (clientKey) => parts.clients.setEnabled(clientKey, false),
-  enableClient: (clientKey) => parts.clients.setEnabled(clientKey, true),
-  expireClient: (clientKey) => Clocks.withClock(parts.clients.expire(clientKey), parts.clock),
-  deleteClient: (clientKey) => parts.clients.remove(clientKey),
-  rotateSigningSecret: parts.tokens.rotate,
-  drain: parts.drain
-})
-
 const refuseEmpty = (field: string, value: string | undefined): Effect.Effect<void, AioConfigError> =>
   value === ""
     ? Effect.fail(new AioConfigError({ field, problem: "is empty", expected: "a value, or none to have one made up" }))
@@ -202,7 +184,16 @@ export const make = Effect.fnUntraced(function* (
     port,
     credentials,
     clients: [credentials, ...more],
-    control: control({ clock, clients, tokens, store, drain })
+    control: {
+      ...store.operator,
+      addClient: (client = {}) => clients.add(client),
+      disableClient: (clientKey) => clients.setEnabled(clientKey, false),
+      enableClient: (clientKey) => clients.setEnabled(clientKey, true),
+      expireClient: (clientKey) => Clocks.withClock(clients.expire(clientKey), clock),
+      deleteClient: clients.remove,
+      rotateSigningSecret: tokens.rotate,
+      drain
+    }
   }
 })
 

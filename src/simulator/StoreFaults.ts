@@ -1,4 +1,4 @@
-/** Faults around a store: what it shows is missing or malformed. What the store holds stays as it is. */
+/** Faults around a store: it renews nothing, or shows records as missing or malformed. What it holds stays as it is. */
 import * as Effect from "effect/Effect"
 import type { RegistryStore } from "../store/RegistryStore.js"
 import type * as Messages from "../wire/Messages.js"
@@ -26,12 +26,14 @@ export interface MalformedAnswers {
 }
 
 /**
- * The switches of what a store shows.
+ * The switches of what a store renews and shows.
  *
  * @since 0.1.0
  * @category models
  */
 export interface StoreSwitches {
+  /** While `true`, every heartbeat answers 0 and renews nothing; all else works. */
+  readonly answerZero: (on: boolean) => Effect.Effect<void>
   /** While `true`, a list shows no service at all; a single service is shown as ever. */
   readonly emptyLists: (on: boolean) => Effect.Effect<void>
   /** Leaves instances out of lists and single services, until it is set to `undefined`. */
@@ -42,6 +44,7 @@ export interface StoreSwitches {
 
 /** Shows everything as it is until a switch is set. */
 export const make = () => {
+  let zero = false
   let empty = false
   let hidden: Hidden | undefined
   let malformation: MalformedAnswers = {}
@@ -72,6 +75,10 @@ export const make = () => {
     service: service === null ? null : shown(service)
   })
   const switches: StoreSwitches = {
+    answerZero: (on) =>
+      Effect.sync(() => {
+        zero = on
+      }),
     emptyLists: (on) =>
       Effect.sync(() => {
         empty = on
@@ -91,6 +98,7 @@ export const make = () => {
     switches,
     around: (store: RegistryStore): RegistryStore => ({
       ...store,
+      renew: (request) => Effect.suspend(() => (zero ? Effect.succeed({ expires_at: "0" }) : store.renew(request))),
       list: (request) => Effect.map(store.list(request), list),
       get: (request) => Effect.map(store.get(request), get)
     })

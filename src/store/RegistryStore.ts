@@ -50,8 +50,6 @@ export interface Operator {
   readonly deleteService: (serviceId: string) => Effect.Effect<void>
   /** Forgets every service and instance. Ids go on counting. */
   readonly clear: Effect.Effect<void>
-  /** While `true`, every heartbeat answers 0; all else works. */
-  readonly answerZero: (on: boolean) => Effect.Effect<void>
   /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
   readonly databaseDown: (on: boolean) => Effect.Effect<void>
   readonly isDatabaseDown: Effect.Effect<boolean>
@@ -80,7 +78,6 @@ export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryS
         deleteInstance: (key) => Effect.sync(() => model.deleteInstance(key)),
         deleteService: (serviceId) => Effect.sync(() => model.deleteService(serviceId)),
         clear: Effect.sync(model.clear),
-        answerZero: (on) => Effect.sync(() => model.answerZero(on)),
         databaseDown: (on) => Effect.sync(() => model.databaseDown(on)),
         isDatabaseDown: Effect.sync(model.isDatabaseDown)
       }

@@ -27,49 +27,6 @@ export interface Quirks {
   readonly deadKeys?: boolean | undefined
 }
 
-/** `now` is in milliseconds since the epoch; `newKey` makes up a key for who registers without one. */
-export interface RegistryModel {
-  readonly ensure: (
-    request: Messages.EnsureServiceRequest,
-    now: number
-  ) => Either.Either<Messages.EnsureServiceResponse, Failure>
-  readonly register: (
-    request: Messages.RegisterInstanceRequest,
-    at: { readonly now: number; readonly newKey: () => string }
-  ) => Either.Either<Messages.RegisterInstanceResponse, Failure>
-  /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
-  readonly renew: (request: Messages.HeartbeatRequest, now: number) => Messages.HeartbeatResponse
-  readonly deregister: (
-    request: Messages.DeregisterInstanceRequest
-  ) => Either.Either<Messages.DeregisterInstanceResponse, Failure>
-  readonly list: (
-    request: Messages.ListServicesRequest,
-    now: number
-  ) => Either.Either<Messages.ListServicesResponse, Failure>
-  readonly get: (
-    request: Messages.GetServiceByIDRequest,
-    now: number
-  ) => Either.Either<Messages.GetServiceByIDResponse, Failure>
-  /** All services with their online instances, whatever state the database is in. */
-  readonly snapshot: (now: number) => Messages.ListServicesResponse
-  /** Takes an instance off the lists at once, as if its lease had run out. The next heartbeat brings it back. */
-  readonly endLease: (key: LeaseKey) => void
-  /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
-  readonly deleteInstance: (key: LeaseKey) => void
-  /**
-   * Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name is `INTERNAL` for ever. The
-   * heartbeats of its instances still answer as if nothing had happened.
-   */
-  readonly deleteService: (serviceId: string) => void
-  /** Forgets everything, as a server with a new database. Ids go on counting. */
-  readonly clear: () => void
-  /** While `true`, every heartbeat answers 0; nothing else is touched. */
-  readonly answerZero: (on: boolean) => void
-  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
-  readonly databaseDown: (on: boolean) => void
-  readonly isDatabaseDown: () => boolean
-}
-
 interface InstanceRecord {
   readonly id: string
   readonly firstSeenAt: number
@@ -77,25 +34,14 @@ interface InstanceRecord {
   ttlMillis: number
   /** 0 where the lease was ended. */
   leasedUntil: number
-  lastBeatAt: number
+  lastHeartbeatAt: number
   shownCreatedAt: number
   deleted: boolean
   /** As listed; built when it is next asked for. */
   wire: Messages.Instance | undefined
 }
 
-type RegisteredFields = Pick<
-  Messages.Instance,
-  | "instance_key"
-  | "env"
-  | "host"
-  | "endpoint"
-  | "meta_json"
-  | "ttl_seconds"
-  | "endpoints_json"
-  | "http_port"
-  | "grpc_port"
->
+type RegisteredFields = Omit<Messages.Instance, "id" | "service_id" | "last_heartbeat_at" | "created_at" | "updated_at">
 
 interface ServiceRecord {
   readonly wire: Messages.Service
@@ -109,7 +55,6 @@ interface State {
   lastServiceId: number
   lastInstanceId: number
   sweptAt: number
-  answerZero: boolean
   databaseDown: boolean
 }
 
@@ -130,9 +75,9 @@ const wireInstance = (serviceId: string, instance: InstanceRecord): Messages.Ins
     id: instance.id,
     service_id: serviceId,
     ...instance.request,
-    last_heartbeat_at: seconds(instance.lastBeatAt),
+    last_heartbeat_at: seconds(instance.lastHeartbeatAt),
     created_at: seconds(instance.shownCreatedAt),
-    updated_at: seconds(instance.lastBeatAt)
+    updated_at: seconds(instance.lastHeartbeatAt)
   }
   return instance.wire
 }
@@ -216,24 +161,29 @@ const registeredFields = (
 const HOUR = 60 * 60 * 1_000
 const DAY = 24 * HOUR
 
-// Every start of a process has a key of its own, and a server may run for months: what has not been heard of for a day is
-// forgotten. Not so dead keys, which stay dead.
+// Every start of a process has a key of its own, and a server may run for months: an instance silent for a day
+// is forgotten, unless its key is dead.
 const sweep = (state: State, deadKeys: boolean, now: number): void => {
   if (Math.abs(now - state.sweptAt) < HOUR) return
   state.sweptAt = now
   for (const { instances } of state.services.values()) {
-    for (const [key, { deleted, lastBeatAt, leasedUntil }] of instances) {
+    for (const [key, { deleted, lastHeartbeatAt, leasedUntil }] of instances) {
       const isDead = deadKeys && deleted
-      if (!isDead && now - Math.max(lastBeatAt, leasedUntil) > DAY) instances.delete(key)
+      if (!isDead && now - Math.max(lastHeartbeatAt, leasedUntil) > DAY) instances.delete(key)
     }
   }
+}
+
+interface Registering {
+  readonly now: number
+  readonly newKey: () => string
 }
 
 const register = (
   state: State,
   deadKeys: boolean,
   request: Messages.RegisterInstanceRequest,
-  at: { readonly now: number; readonly newKey: () => string }
+  at: Registering
 ): Either.Either<Messages.RegisterInstanceResponse, Failure> =>
   Either.gen(function* () {
     const fields = yield* registeredFields(request, at.newKey)
@@ -257,7 +207,7 @@ const register = (
       request: fields,
       ttlMillis: ttl,
       leasedUntil: at.now + ttl,
-      lastBeatAt: at.now,
+      lastHeartbeatAt: at.now,
       shownCreatedAt: at.now,
       deleted: deadKeys && known?.deleted === true,
       wire: undefined
@@ -265,11 +215,12 @@ const register = (
     return { instance_key: fields.instance_key, expires_at: seconds(at.now + ttl) }
   })
 
+/** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
 const renew = (state: State, request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse => {
   const instance = state.services.get(request.service_id ?? "")?.instances.get(request.instance_key ?? "")
-  if (instance === undefined || instance.deleted || state.answerZero || state.databaseDown) return { expires_at: "0" }
+  if (instance === undefined || instance.deleted || state.databaseDown) return { expires_at: "0" }
   instance.leasedUntil = now + instance.ttlMillis
-  instance.lastBeatAt = now
+  instance.lastHeartbeatAt = now
   instance.shownCreatedAt = instance.firstSeenAt
   instance.wire = undefined
   return { expires_at: seconds(instance.leasedUntil) }
@@ -294,7 +245,7 @@ const deregister = (
   return Either.right({ success: true, message: "实例已下线" })
 }
 
-const list = (state: State, request: Messages.ListServicesRequest, now: number): Messages.ListServicesResponse => {
+const shown = (state: State, request: Messages.ListServicesRequest, now: number): Messages.ListServicesResponse => {
   const { project = "", env = "" } = request
   const services: Array<Messages.ServiceWithInstances> = []
   for (const service of state.services.values()) {
@@ -304,6 +255,13 @@ const list = (state: State, request: Messages.ListServicesRequest, now: number):
   }
   return { services: services.reverse(), total: services.length }
 }
+
+const list = (
+  state: State,
+  request: Messages.ListServicesRequest,
+  now: number
+): Either.Either<Messages.ListServicesResponse, Failure> =>
+  state.databaseDown ? ServerErrors.databaseIsDown() : Either.right(shown(state, request, now))
 
 const get = (
   state: State,
@@ -318,46 +276,61 @@ const get = (
     : Either.right({ service: withInstances(service, "", now) })
 }
 
-/** An empty registry. */
-export const make = (quirks: Quirks = {}): RegistryModel => {
-  const deadKeys = quirks.deadKeys ?? true
+/** What an operator does. Keys and ids that do not exist are ignored. */
+const operator = (state: State) => ({
+  /** Takes an instance off the lists at once, as if its lease had run out. The next heartbeat brings it back. */
+  endLease: (key: LeaseKey): void => {
+    const instance = state.services.get(key.serviceId)?.instances.get(key.instanceKey)
+    if (instance !== undefined) instance.leasedUntil = 0
+  },
+  /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
+  deleteInstance: (key: LeaseKey): void => remove(state, key.serviceId, key.instanceKey),
+  /**
+   * Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name is `INTERNAL` for ever. The
+   * heartbeats of its instances still answer as if nothing had happened.
+   */
+  deleteService: (serviceId: string): void => {
+    const service = state.services.get(serviceId)
+    if (service !== undefined) service.deleted = true
+  },
+  /** Forgets everything, as a server with a new database. Ids go on counting. */
+  clear: (): void => {
+    state.services.clear()
+    state.byName.clear()
+  },
+  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  databaseDown: (on: boolean): void => {
+    state.databaseDown = on
+  },
+  isDatabaseDown: (): boolean => state.databaseDown
+})
+
+const bind =
+  <Request, Answer>(state: State, answer: (state: State, request: Request, now: number) => Answer) =>
+  (request: Request, now: number): Answer =>
+    answer(state, request, now)
+
+/** An empty registry. `now` is in milliseconds since the epoch; `newKey` makes a key where a registration has none. */
+export const make = ({ deadKeys = true }: Quirks = {}) => {
   const state: State = {
     services: new Map(),
     byName: new Map(),
     lastServiceId: 0,
     lastInstanceId: 0,
     sweptAt: 0,
-    answerZero: false,
     databaseDown: false
   }
   return {
-    ensure: (request, now) => ensure(state, request, now),
-    register: (request, at) => register(state, deadKeys, request, at),
-    renew: (request, now) => renew(state, request, now),
-    deregister: (request) => deregister(state, request),
-    list: (request, now) =>
-      state.databaseDown ? ServerErrors.databaseIsDown() : Either.right(list(state, request, now)),
-    snapshot: (now) => list(state, {}, now),
-    get: (request, now) => get(state, request, now),
-    endLease: (key) => {
-      const instance = state.services.get(key.serviceId)?.instances.get(key.instanceKey)
-      if (instance !== undefined) instance.leasedUntil = 0
-    },
-    deleteInstance: (key) => remove(state, key.serviceId, key.instanceKey),
-    deleteService: (serviceId) => {
-      const service = state.services.get(serviceId)
-      if (service !== undefined) service.deleted = true
-    },
-    clear: () => {
-      state.services.clear()
-      state.byName.clear()
-    },
-    answerZero: (on) => {
-      state.answerZero = on
-    },
-    databaseDown: (on) => {
-      state.databaseDown = on
-    },
-    isDatabaseDown: () => state.databaseDown
+    ...operator(state),
+    ensure: bind(state, ensure),
+    register: (request: Messages.RegisterInstanceRequest, at: Registering) => register(state, deadKeys, request, at),
+    renew: bind(state, renew),
+    deregister: (request: Messages.DeregisterInstanceRequest) => deregister(state, request),
+    list: bind(state, list),
+    get: bind(state, get),
+    /** All services with their online instances, whatever state the database is in. */
+    snapshot: (now: number) => shown(state, {}, now)
   }
 }
+
+export type RegistryModel = ReturnType<typeof make>
