@@ -8,24 +8,24 @@ import { AioConfigError } from "./AioError.js"
 import * as Limits from "./Limits.js"
 
 /** `min` milliseconds to 1 day, and not less than the option `atLeast`. */
-interface DurationRule<Other extends string = string> {
+export interface DurationRule<Other extends string = string> {
   readonly default: Duration.Duration
   readonly min: number
   readonly atLeast?: Other
 }
 
-interface NumberRule {
+export interface NumberRule {
   readonly default: number
   readonly min: number
   readonly max: number
   readonly integer?: boolean
 }
 
-interface SwitchRule {
+export interface SwitchRule {
   readonly default: boolean
 }
 
-type RuleFor<A, Name extends string> = [Duration.DurationInput] extends [A]
+export type RuleFor<A, Name extends string> = [Duration.DurationInput] extends [A]
   ? DurationRule<Name>
   : [A] extends [boolean]
     ? SwitchRule
@@ -34,11 +34,11 @@ type RuleFor<A, Name extends string> = [Duration.DurationInput] extends [A]
 /** A rule for each option of `T`: `{ … } satisfies Rules<TokenPolicy>`. */
 export type Rules<T> = { readonly [K in keyof T]-?: RuleFor<NonNullable<T[K]>, keyof T & string> }
 
-type AnyRules = Readonly<Record<string, DurationRule | NumberRule | SwitchRule>>
+export type AnyRules = Readonly<Record<string, DurationRule | NumberRule | SwitchRule>>
 
 export type Defaults<R extends AnyRules> = { readonly [K in keyof R]: R[K]["default"] }
 
-type Given<R extends AnyRules> = {
+export type Given<R extends AnyRules> = {
   readonly [K in keyof R]?:
     | (R[K]["default"] extends Duration.Duration ? Duration.DurationInput : R[K]["default"])
     | undefined
@@ -77,7 +77,7 @@ export const fraction = (value: number): NumberRule => number(value, 0, 1)
 
 export const toggle = (value: boolean): SwitchRule => ({ default: value })
 
-type AnyRule = AnyRules[string]
+export type AnyRule = AnyRules[string]
 
 const checkOne = (field: string, rule: AnyRule, value: unknown): Either.Either<unknown, AioConfigError> => {
   if (typeof rule.default === "boolean") return Either.right(value)
