@@ -109,20 +109,20 @@ export const stream = <Request, E, R, A>(
   Stream.unwrapScoped(
     Effect.gen(function* () {
       const pull = yield* Pulls.open(requests)
-      let unanswered: ReadonlyArray<Request> = []
+      const unanswered: Array<Request> = []
       let answered = false
       let isReplayed = false
       const noted = Pulls.stream(
         Effect.tap(pull, (chunk) =>
           Effect.sync(() => {
-            if (!answered) unanswered = [...unanswered, ...chunk]
+            if (!answered) for (const request of chunk) unanswered.push(request)
           })
         )
       )
       const accept = (token: AccessToken) => (answer: A) => {
         if (!answered) {
           answered = true
-          unanswered = []
+          unanswered.length = 0
           auth.unsafeAccepted(token)
         }
         return answer
@@ -130,7 +130,7 @@ export const stream = <Request, E, R, A>(
       type Answers = Stream.Stream<A, E | RegistryError, R>
 
       const attempt = (token: AccessToken, isSecondTry: boolean): Answers =>
-        Stream.map(open(token, Stream.concat(Pulls.batch(unanswered), noted)), accept(token)).pipe(
+        Stream.map(open(token, Stream.concat(Pulls.batch([...unanswered]), noted)), accept(token)).pipe(
           Stream.catchAll(
             (error): Answers =>
               answered || !isRefused(error) ? Stream.fail(error) : Stream.unwrap(refused(token, error, isSecondTry))
