@@ -43,6 +43,21 @@ describe("an Auth of the user's own", () => {
       assert.strictEqual(yield* wrapper.token, token)
     }).pipe(Effect.provide(AuthClient.layerDisabled))
   )
+
+  it.effect("may use `this` when it wraps one of ours", () =>
+    Effect.gen(function* () {
+      const wrapper = {
+        ...(yield* Auth),
+        refused: 0,
+        invalidate() {
+          this.refused++
+          return Effect.void
+        }
+      }
+      yield* TokenPort.of(wrapper).invalidate(token)
+      assert.strictEqual(wrapper.refused, 1)
+    }).pipe(Effect.provide(AuthClient.layerDisabled))
+  )
 })
 
 describe("a Registry of the user's own", () => {

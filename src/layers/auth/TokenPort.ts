@@ -51,7 +51,7 @@ export const of = (auth: Auth.Service): TokenPort => {
   return {
     ...port,
     token: auth.token,
-    invalidate: auth.invalidate,
+    invalidate: (token) => auth.invalidate(token),
     unsafeFresh: auth.token === port.token ? port.unsafeFresh : bare.unsafeFresh
   }
 }
