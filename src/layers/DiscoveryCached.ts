@@ -108,6 +108,8 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
   Effect.gen(function* () {
     const settings = yield* settingsOf(options)
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
+    // Before the views, so that it is written for the last time when their fetches have ended.
+    if (snapshot !== undefined) yield* snapshot.keep(() => keeper.all())
     const keeper = yield* ViewCache.make(
       settings,
       { onView: Balancers.onView, onDrop: Balancers.onDrop },
@@ -117,7 +119,6 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
         note: snapshot?.note ?? (() => undefined)
       }
     )
-    if (snapshot !== undefined) yield* snapshot.keep(keeper.all)
     const lookup = Lookup.make(keeper, settings)
     const balancers = yield* Balancers.make(keeper, lookup, settings.balancing)
     const { refresh, resolve, watch } = lookup

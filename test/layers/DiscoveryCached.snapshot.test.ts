@@ -282,6 +282,27 @@ describe("the snapshot", () => {
   )
 
   given(
+    "is written for the last time when no fetch is under way any more",
+    Effect.gen(function* () {
+      const disk = aStore()
+      const { discovery, end, registry } = yield* aProcess(disk)
+      registry.answers(aService("orders", ["a"]))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("1 second")
+      registry.hangs()
+      yield* Effect.fork(discovery.refresh(orders))
+      yield* TestClock.adjust("1 second")
+      let interrupted = 0
+      disk.set = Effect.sync(() => {
+        interrupted = registry.interrupted()
+      })
+      yield* end
+      assert.strictEqual(disk.writes, 1)
+      assert.strictEqual(interrupted, 1)
+    })
+  )
+
+  given(
     "holds what is in use, and nothing else",
     Effect.gen(function* () {
       const disk = aStore()

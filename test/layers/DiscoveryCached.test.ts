@@ -3,6 +3,7 @@ import {
   Config,
   ConfigProvider,
   Context,
+  Deferred,
   Duration,
   Effect,
   Exit,
@@ -16,13 +17,16 @@ import {
   Option,
   Random,
   Scope,
+  Stream,
   TestClock
 } from "effect"
 import * as Balancing from "../../src/core/balancing/Balancing.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
+import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
 import type { ServiceRef } from "../../src/schemas/Service.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import { Discovery } from "../../src/services/Discovery.js"
+import { Registry } from "../../src/services/Registry.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, pickedKey, tagOf } from "../support/discoveryWorld.js"
 import { anInstance, aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
@@ -465,6 +469,42 @@ describe("DiscoveryCached", () => {
         assert.propertyVal(yield* Effect.flip(discovery.pick(other)), "code", StatusCode.CANCELLED)
         assert.propertyVal(yield* Effect.flip(discovery.pick({ ...orders, env: "new" })), "code", StatusCode.CANCELLED)
         assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), ["a"])
+      })
+    )
+
+    it.effect("closed: no fetch lands after the metrics have let the view go", () =>
+      Effect.gen(function* () {
+        const listed = Effect.map(
+          Metric.value(Metric.taggedWithLabels(Metrics.viewInstances, [MetricLabel.make("tier", "listed")])),
+          ({ value }) => value
+        )
+        const before = yield* listed
+        const registry = scriptedRegistry()
+        const answered = yield* Deferred.make<void>()
+        const slowToClose = Layer.map(registry.layer, (context) => {
+          const inner = Context.get(context, Registry)
+          const deregistrations = Stream.ensuring(
+            Stream.never,
+            Effect.zipRight(Deferred.succeed(answered, undefined), Effect.sleep("1 second"))
+          )
+          return Context.add(
+            context,
+            Registry,
+            RegistryPort.attach(inner, { ...RegistryPort.of(inner), deregistrations })
+          )
+        })
+        const scope = yield* Scope.make()
+        const discovery = Context.get(
+          yield* Layer.buildWithScope(Layer.provide(DiscoveryCached.layer({ env: "test" }), slowToClose), scope),
+          Discovery
+        )
+        registry.replies(Effect.as(Deferred.await(answered), [aService("orders", ["a"])]))
+        yield* Effect.fork(discovery.resolve(orders))
+        yield* TestClock.adjust("1 second")
+        const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(closing)
+        assert.strictEqual(yield* listed, before)
       })
     )
 

@@ -251,7 +251,6 @@ export const make = (
     const registry = yield* Registry
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
-    const fork = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
     const entries = ProjectView.makeProjectViews()
     let isClosed = false
 
@@ -294,6 +293,8 @@ export const make = (
         }
       })
     )
+    // Made last, so closed first: no fetch ends after the views have.
+    const fork = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
 
     return {
       now,
