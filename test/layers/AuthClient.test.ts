@@ -666,6 +666,18 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, before + 1)
     }))
 
+  test("rule 8: a token refused within its second is replaced a second after that was noticed", (server, auth) =>
+    Effect.gen(function* () {
+      const first = yield* auth.token
+      yield* TestClock.adjust("300 millis")
+      yield* auth.invalidate(first)
+      const second = yield* Effect.fork(auth.token)
+      yield* TestClock.adjust("999 millis")
+      assert.strictEqual(server.count("AuthenticateClient"), 1)
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual((yield* Fiber.join(second)).generation, 2)
+    }))
+
   test("rule 8: a registry that drowns in authentications is asked ever more rarely, and callers fail at once", (server, auth) =>
     Effect.gen(function* () {
       server.authenticate = rpcError(INTERNAL)

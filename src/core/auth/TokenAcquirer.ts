@@ -110,12 +110,12 @@ export const make = (policy: TokenPolicy.TokenSettings): TokenAcquirer => ({
 
 /**
  * In how many milliseconds the next acquisition may begin: one a second. `undefined` if the answer of the last one is to be
- * given again: for its second, a failure too, but not a token that was refused since.
+ * given again: for its second, a failure too. If that is a token that was refused since, the next begins a second from now.
  */
 export const pace = (state: TokenAcquirer, now: number): number | undefined => {
-  const left = state.askedAt + state.policy.acquireIntervalMillis - now
-  if (left <= 0) return 0
-  return state.hasFailed || state.refused < state.newest ? undefined : Math.ceil(left)
+  const { acquireIntervalMillis } = state.policy
+  if (now - state.askedAt >= acquireIntervalMillis) return 0
+  return state.hasFailed || state.refused < state.newest ? undefined : acquireIntervalMillis
 }
 
 /** The token as long as it has not expired. */

@@ -97,10 +97,10 @@ describe("rule 1: one acquisition a second", () => {
     ["within its second a token is the answer", first, 500, undefined],
     ["after that second the next may begin", first, second, 0],
     [
-      "a token that was refused since is not the answer: the next waits for its second",
+      "a token that was refused since is not the answer: the next waits a second",
       [...first, [200, refused(1), "nothing"]],
       400,
-      600
+      second
     ],
     [
       "a failure is the answer for its second",
