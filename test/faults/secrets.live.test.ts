@@ -70,7 +70,7 @@ describe("the secret and the token", () => {
         const proxy = yield* FaultProxy.make(port)
         const options = { address: proxy.address, clientKey: KEY, clientSecret: Redacted.make(SECRET), env: "test" }
         ears.hear(options, Aio.layer(options))
-        const aio = yield* Aio.make({ ...options, deadline: "500 millis" })
+        const aio = yield* Aio.make({ ...options, deadline: "2 seconds" })
         ears.hear(aio)
 
         const attempt = <A, R>(effect: Effect.Effect<A, AioError, R>) =>
