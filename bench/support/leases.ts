@@ -64,7 +64,7 @@ export const registered = async (address: string) => {
   const connection = Connection.layer({ address })
   const auth = AuthClient.layer({ clientKey: "key", clientSecret: Redacted.make("secret") })
   const runtime = ManagedRuntime.make(
-    HeartbeatStream.layer({ env: ENV, registrationsPerSecond: 500 }).pipe(
+    HeartbeatStream.layer({ env: ENV, tuning: { heartbeat: { registrationsPerSecond: 500 } } }).pipe(
       Layer.provide(RegistryGrpc.layer()),
       Layer.provide(auth),
       Layer.provide(connection),

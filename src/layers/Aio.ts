@@ -37,10 +37,39 @@ export { callCredentials, clientOptions, interceptor, type Options as RawCallOpt
 export type Aio = Auth | Registry | Discovery | Heartbeat | Connection.Connection
 
 /**
+ * Numbers that most programs leave at their defaults. Each layer takes the same record, and reads its part of it.
+ *
  * @since 0.1.0
  * @category models
  */
-export type Options = AioConfig.AioConfig & DiscoveryOptions & HeartbeatOptions
+export interface Tuning extends DiscoveryCached.DiscoveryTuning {
+  /** When the token is renewed, and what happens when it cannot be. */
+  readonly token?: AioConfig.TokenPolicy | undefined
+  /** The connection to the registry. */
+  readonly transport?: AioConfig.Transport | undefined
+  /** How often and after how long a call to the registry is sent again after `UNAVAILABLE`. */
+  readonly retries?: AioConfig.RetryPolicy | undefined
+  /** How leases are registered, renewed and ended. */
+  readonly heartbeat?: HeartbeatStream.HeartbeatTuning | undefined
+}
+
+/**
+ * The options of discovery and of leases, beside those of every client.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MoreOptions
+  extends Pick<DiscoveryCached.Options, "balancing" | "network" | "health" | "snapshot">,
+    Pick<HeartbeatStream.Options, "ttl" | "drainDelay"> {
+  readonly tuning?: Tuning | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Options = AioConfig.AioConfig & MoreOptions
 
 /**
  * Options that go before those of the environment, and all that it has no keys for.
@@ -48,50 +77,29 @@ export type Options = AioConfig.AioConfig & DiscoveryOptions & HeartbeatOptions
  * @since 0.1.0
  * @category models
  */
-export type Overrides = AioConfig.Overrides & DiscoveryOptions & HeartbeatOptions
+export type Overrides = AioConfig.Overrides & MoreOptions
 
-/**
- * What discovery can be told beside: how instances are chosen and checked, and how the view of them is kept.
- *
- * @since 0.1.0
- * @category models
- */
-export interface DiscoveryOptions extends Omit<DiscoveryCached.Options, keyof AioConfig.Common> {}
-
-/**
- * What the keeping of leases can be told beside.
- *
- * @since 0.1.0
- * @category models
- */
-export interface HeartbeatOptions {
-  readonly heartbeat?: Omit<HeartbeatStream.Options, "env"> | undefined
-}
-
-const overRegistry = (
-  discovery: Layer.Layer<Discovery, AioConfigError, Registry>,
-  options: HeartbeatOptions & Pick<AioConfig.Common, "env">
-) => Layer.merge(discovery, HeartbeatStream.layer({ ...options.heartbeat, env: options.env }))
+const overRegistry = (options: Pick<AioConfig.Common, "env"> & MoreOptions) =>
+  Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer(options))
 
 /** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
-const tokenPolicy = ({ deadline, token }: Pick<AioConfig.WithToken, "deadline" | "token">): AioConfig.TokenPolicy => ({
+const tokenPolicy = ({ deadline, tuning }: Pick<Options, "deadline" | "tuning">): AioConfig.TokenPolicy => ({
   acquireDeadline: Duration.min(AuthClient.defaults.acquireDeadline, deadline ?? AioConfig.defaults.deadline),
-  ...token
+  ...tuning?.token
 })
 
-/** What is the business of whoever opens the channel. */
-type OfChannel = "address" | "allowInsecure" | "tls" | keyof AioConfig.Transport
+/** The options of the one who opens the channel. */
+type OfChannel = "address" | "allowInsecure" | "tls"
 
-type OverConnection = HeartbeatOptions &
-  (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
+type OverConnection = MoreOptions & (Omit<AioConfig.WithToken, OfChannel> | Omit<AioConfig.WithoutToken, OfChannel>)
 
-const overConnection = (discovery: Layer.Layer<Discovery, AioConfigError, Registry>, options: OverConnection) => {
+const overConnection = (options: OverConnection) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
     options.auth === "disabled"
       ? AuthClient.layerDisabled
-      : AuthClient.layer({ ...options, token: tokenPolicy(options) })
-  return overRegistry(discovery, options).pipe(
-    Layer.provideMerge(RegistryGrpc.layer({ retries: options.retries })),
+      : AuthClient.layer({ ...options, tuning: { token: tokenPolicy(options) } })
+  return overRegistry(options).pipe(
+    Layer.provideMerge(RegistryGrpc.layer({ tuning: options.tuning })),
     Layer.provideMerge(auth)
   )
 }
@@ -117,7 +125,7 @@ const overConnection = (discovery: Layer.Layer<Discovery, AioConfigError, Regist
  * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
-  Layer.provideMerge(overConnection(DiscoveryCached.layer(options), options), Connection.layer(options))
+  Layer.provideMerge(overConnection(options), Connection.layer(options))
 
 /**
  * {@link layer} over a channel that you opened, and close. Whether it is encrypted is yours to see to: key, secret and
@@ -126,12 +134,9 @@ export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
  * @since 0.1.0
  * @category layers
  */
-export const layerFromChannel = (
-  channel: Channel.Channel,
-  options: OverConnection & DiscoveryOptions
-): Layer.Layer<Aio, AioConfigError> =>
+export const layerFromChannel = (channel: Channel.Channel, options: OverConnection): Layer.Layer<Aio, AioConfigError> =>
   Layer.provideMerge(
-    overConnection(DiscoveryCached.layer(options), options),
+    overConnection(options),
     Layer.effect(Connection.Connection, Connection.fromChannel(channel, options))
   )
 
@@ -171,7 +176,7 @@ export const layerFromEnv = (overrides: Overrides = {}): Layer.Layer<Aio, AioCon
 export const layerMemory: Layer.Layer<
   Exclude<Aio, Connection.Connection> | RegistryMemory.RegistryMemory,
   AioConfigError
-> = overRegistry(DiscoveryCached.layer({ env: "test" }), { env: "test" }).pipe(
+> = overRegistry({ env: "test" }).pipe(
   Layer.provideMerge(RegistryMemory.layer()),
   Layer.provideMerge(AuthMemory.layer())
 )

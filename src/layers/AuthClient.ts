@@ -30,8 +30,12 @@ export interface Options {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   /** A value, or an effect that is run for each authentication (see `Credentials`). */
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
-  /** When the token is renewed, and what happens when it cannot be. */
-  readonly token?: TokenPolicy.TokenPolicy | undefined
+  readonly tuning?:
+    | {
+        /** When the token is renewed, and what happens when it cannot be. */
+        readonly token?: TokenPolicy.TokenPolicy | undefined
+      }
+    | undefined
 }
 
 /**
@@ -49,7 +53,7 @@ export const defaults = TokenPolicy.defaults
  */
 export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigError, Connection | Scope.Scope> =>
   Effect.gen(function* () {
-    const policy = yield* TokenPolicy.check(options.token)
+    const policy = yield* TokenPolicy.check(options.tuning?.token)
     // Read with the ConfigProvider of the layer, not of the first caller.
     const withProvider = yield* Configs.withProviderOfHere
     const { clientKey, clientSecret } = options

@@ -28,13 +28,25 @@ import * as Lookup from "./view/Lookup.js"
 import * as Snapshot from "./view/Snapshot.js"
 import * as ViewCache from "./view/ViewCache.js"
 
-export type { HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOptions.js"
+export type { ViewTuning } from "../schemas/ViewTuning.js"
+export type { BalancingTuning, HealthOptions, RetryBudgetOptions } from "./balancing/BalancingOptions.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options extends BalancingOptions.Options, ViewTuning.ViewTuning {
+export interface DiscoveryTuning extends BalancingOptions.BalancingTuning {
+  /** How a view is fetched, doubted and dropped. Defaults there. */
+  readonly view?: ViewTuning.ViewTuning | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends BalancingOptions.Options {
+  /** Numbers that most programs leave at their defaults. */
+  readonly tuning?: DiscoveryTuning | undefined
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
   readonly env: string
   /**
@@ -59,7 +71,7 @@ export interface Options extends BalancingOptions.Options, ViewTuning.ViewTuning
  * @since 0.1.0
  * @category models
  */
-export const defaults = { refreshInterval: Duration.seconds(30), ...ViewTuning.defaults }
+export const defaults = { refreshInterval: Duration.seconds(30), view: ViewTuning.defaults }
 
 interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
@@ -67,29 +79,30 @@ interface Settings extends ViewCache.Settings, Lookup.Settings {
   readonly balancing: Balancers.Settings
 }
 
-const snapshotOf = ({
-  maxStale = defaults.maxStale,
-  snapshot
-}: Options): Either.Either<Snapshot.Settings | undefined, AioConfigError> =>
+const snapshotOf = (
+  { snapshot }: Options,
+  { maxStaleMillis }: ViewTuning.ViewSettings
+): Either.Either<Snapshot.Settings | undefined, AioConfigError> =>
   snapshot === undefined
     ? Either.right(undefined)
     : Either.all({
         store: Either.right(snapshot.store),
         key: Limits.text("snapshot.key", snapshot.key ?? Snapshot.defaults.key, { max: 200, required: true }),
         debounceMillis: Limits.durationMillis("snapshot.debounce", snapshot.debounce ?? Snapshot.defaults.debounce, 0),
-        maxStaleMillis: Limits.durationMillis("maxStale", maxStale, Refresh.floorMillis)
+        maxStaleMillis: Either.right(maxStaleMillis)
       })
 
 const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
   Either.gen(function* () {
     const { refreshInterval = defaults.refreshInterval } = options
+    const view = yield* ViewTuning.check(options.tuning?.view)
     return {
       env: yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
       // Not below the floor between two fetches: a view could not be fresher.
       refreshIntervalMillis: yield* Limits.durationMillis("refreshInterval", refreshInterval, Refresh.floorMillis),
-      ...(yield* ViewTuning.check(options)),
+      ...view,
       statics: yield* StaticInstances.make("static", options.static ?? []),
-      snapshot: yield* snapshotOf(options),
+      snapshot: yield* snapshotOf(options, view),
       balancing: yield* BalancingOptions.settings(options)
     }
   })

@@ -26,6 +26,7 @@ import * as LeaseKeeper from "./lease/LeaseKeeper.js"
 import { RegistrationHandle } from "./lease/RegistrationHandle.js"
 import * as RegistryPort from "./registry/RegistryPort.js"
 
+export type { HeartbeatTuning } from "../schemas/HeartbeatTuning.js"
 export type { Options } from "./lease/HeartbeatSettings.js"
 
 export { defaults } from "./lease/HeartbeatSettings.js"

@@ -54,11 +54,15 @@ import * as Schedules from "./schedules.js"
 export interface Options {
   /** How long one call may take, the token and all attempts included. Default as the connection's: 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
-  /**
-   * How often and after how long a call is sent again after `UNAVAILABLE`, and `ensureService` after `INTERNAL`. Default
-   * three times, after 0.2, 0.4 and 0.8 seconds (±20 %).
-   */
-  readonly retries?: RetryPolicy.RetryPolicy | undefined
+  readonly tuning?:
+    | {
+        /**
+         * How often and after how long a call is sent again after `UNAVAILABLE`, and `ensureService` after `INTERNAL`.
+         * Default three times, after 0.2, 0.4 and 0.8 seconds (±20 %).
+         */
+        readonly retries?: RetryPolicy.RetryPolicy | undefined
+      }
+    | undefined
 }
 
 /** Many instances lack the same field: its metric is updated once. */
@@ -218,7 +222,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const auth = TokenPort.of(yield* Auth)
     const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const deadlineMillis = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
-    const policy = yield* RetryPolicy.check(options.retries)
+    const policy = yield* RetryPolicy.check(options.tuning?.retries)
     const callBefore = caller(connection, auth, policy)
 
     const call = <Request, Response, A>(

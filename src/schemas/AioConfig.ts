@@ -11,11 +11,8 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Configs from "../internal/configs.js"
 import { AioConfigError } from "./AioError.js"
-import * as RetryPolicy from "./RetryPolicy.js"
 import type { StaticInstances } from "./StaticInstances.js"
 import * as TextFile from "./TextFile.js"
-import * as TokenPolicy from "./TokenPolicy.js"
-import * as Transport from "./Transport.js"
 
 export type { RetryPolicy } from "./RetryPolicy.js"
 export type { TokenPolicy } from "./TokenPolicy.js"
@@ -82,7 +79,7 @@ export interface ServerTls {
  * @since 0.1.0
  * @category models
  */
-export interface Common extends Transport.Transport {
+export interface Common {
   /** `host:port`, or several separated by commas (or as a list). */
   readonly address: string | ReadonlyArray<string>
   /** The env that instances are registered in and looked for, unless a call names another. 1 to 32 characters. */
@@ -96,13 +93,11 @@ export interface Common extends Transport.Transport {
   readonly tls?: boolean | Tls | undefined
   /** How long one call may take, the token and all attempts included. Default 30 seconds. */
   readonly deadline?: Duration.DurationInput | undefined
-  /** How often and after how long a call to the registry is sent again after `UNAVAILABLE`. */
-  readonly retries?: RetryPolicy.RetryPolicy | undefined
   /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
   readonly refreshInterval?: Duration.DurationInput | undefined
   /**
    * What the platform's other SDKs do about instances that fail: one failure of any kind puts an instance aside for this
-   * long. Default: finer judgement, by the `outlier` option of discovery. 0 (never) to 1 day.
+   * long. Default: finer judgement, by `tuning.outlier`. 0 (never) to 1 day.
    */
   readonly cooldown?: Duration.DurationInput | undefined
   /**
@@ -124,8 +119,6 @@ export interface WithToken extends Common {
   readonly clientKey: string | Effect.Effect<string, AioConfigError>
   /** A value, or an effect that is run for each authentication (see `Credentials`). */
   readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
-  /** When the token is renewed, and what happens when it cannot be. */
-  readonly token?: TokenPolicy.TokenPolicy | undefined
 }
 
 /**
@@ -151,9 +144,6 @@ export type AioConfig = WithToken | WithoutToken
  * @category models
  */
 export const defaults = {
-  ...Transport.defaults,
-  token: TokenPolicy.defaults,
-  retries: RetryPolicy.defaults,
   allowInsecure: false,
   tls: false,
   deadline: Duration.seconds(30),

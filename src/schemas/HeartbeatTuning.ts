@@ -5,6 +5,9 @@ import * as Options from "./Options.js"
 
 /**
  * Durations are more than 0 and at most 1 day unless said otherwise.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface HeartbeatTuning {
   /** Heartbeats in one TTL: 2 to 10. Default 3, so that two may be lost. */
@@ -109,7 +112,7 @@ export const defaults = Options.defaults(rules)
 /** What was checked. Milliseconds. */
 export type HeartbeatSettings = Options.Checked<typeof rules, "">
 
-export const check = Options.check("", rules, "")
+export const check = Options.check("tuning.heartbeat.", rules, "")
 
 /** All at their defaults. */
 export const standard: HeartbeatSettings = Either.getOrThrow(check())

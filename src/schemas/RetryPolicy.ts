@@ -26,10 +26,8 @@ const rules = {
   jitter: Options.fraction(0.2)
 } satisfies Options.Rules<RetryPolicy>
 
-export const defaults = Options.defaults(rules)
-
 /** A policy that was checked. */
 export type RetrySettings = Options.Checked<typeof rules>
 
-/** Fills in the defaults and checks all of it. The error names the field as `retries.delay`. */
-export const check = Options.check("retries.", rules)
+/** Fills in the defaults and checks all of it. The error names the field as `tuning.retries.delay`. */
+export const check = Options.check("tuning.retries.", rules)

@@ -89,10 +89,10 @@ export const defaults = Options.defaults(rules)
 /** A policy that was checked. */
 export type TokenSettings = Options.Checked<typeof rules>
 
-const checkRules = Options.check("token.", rules)
+const checkRules = Options.check("tuning.token.", rules)
 
 const refuse = (field: string, problem: string, expected: string) =>
-  Either.left(new AioConfigError({ field: `token.${field}`, problem, expected }))
+  Either.left(new AioConfigError({ field: `tuning.token.${field}`, problem, expected }))
 
 const checkGrace = (checked: TokenSettings): Either.Either<void, AioConfigError> => {
   const rest = 1 - checked.refreshSpread
@@ -106,6 +106,6 @@ const checkGrace = (checked: TokenSettings): Either.Either<void, AioConfigError>
     : refuse("graceFraction", `is ${checked.graceFraction}`, `less than ${most}`)
 }
 
-/** Fills in the defaults and checks all of it. The error names the field as `token.grace`. */
+/** Fills in the defaults and checks all of it. The error names the field as `tuning.token.grace`. */
 export const check = (policy: TokenPolicy = {}): Either.Either<TokenSettings, AioConfigError> =>
   Either.flatMap(checkRules(policy), (checked) => Either.map(checkGrace(checked), () => checked))

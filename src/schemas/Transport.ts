@@ -96,11 +96,11 @@ export interface TransportSettings extends Options.Checked<typeof rules> {
   readonly keepalive: Options.Checked<typeof keepaliveRules> | undefined
 }
 
-const checkRules = Options.check("", rules)
-const checkKeepalive = Options.check("keepalive.", keepaliveRules)
+const checkRules = Options.check("tuning.transport.", rules)
+const checkKeepalive = Options.check("tuning.transport.keepalive.", keepaliveRules)
 
 /** Fills in the defaults and checks all of it. The error names the field. */
-export const check = ({ keepalive, ...transport }: Transport): Either.Either<TransportSettings, AioConfigError> =>
+export const check = ({ keepalive, ...transport }: Transport = {}): Either.Either<TransportSettings, AioConfigError> =>
   Either.flatMap(checkRules(transport), (checked) =>
     Either.map(keepalive === undefined ? Either.right(undefined) : checkKeepalive(keepalive), (pings) => ({
       ...checked,

@@ -5,6 +5,9 @@ import * as Options from "./Options.js"
 
 /**
  * All of it may be left out.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface ViewTuning {
   /**
@@ -59,7 +62,7 @@ export const defaults = Options.defaults(rules)
 /** What was checked. */
 export type ViewSettings = Options.Checked<typeof rules>
 
-export const check = Options.check("", rules)
+export const check = Options.check("tuning.view.", rules)
 
 /** All at their defaults. */
 export const standard: ViewSettings = Either.getOrThrow(check())

@@ -87,14 +87,18 @@ describe("Discovery", () => {
         ...credentials,
         env: "test",
         deadline: "1 second" as const,
-        retries: { times: 0 }
+        tuning: { retries: { times: 0 } }
       }
       const provider = yield* Aio.make({ ...client, deadline: "10 seconds" })
       yield* Effect.flatMap(
         provider.heartbeat.registerSelf({ ...instance(8080), ttl: "60 seconds" }),
         (r) => r.awaitLive
       )
-      const { discovery, registry } = yield* Aio.make({ ...client, refreshInterval: "1 second", maxSingleFetches: 0 })
+      const { discovery, registry } = yield* Aio.make({
+        ...client,
+        refreshInterval: "1 second",
+        tuning: { ...client.tuning, view: { maxSingleFetches: 0 } }
+      })
       yield* discovery.resolve(payments)
       yield* plane.control.clearJournal
       for (const latency of ["2 seconds", "100 seconds"]) {
@@ -136,7 +140,13 @@ describe("Discovery", () => {
       const [one, two] = plane.clients
       if (one === undefined || two === undefined) return yield* Effect.dieMessage("two clients were asked for")
       const make = (mine: typeof one) =>
-        Aio.make({ address: plane.address, ...mine, env: "test", refreshInterval: "1 second", maxSingleFetches: 0 })
+        Aio.make({
+          address: plane.address,
+          ...mine,
+          env: "test",
+          refreshInterval: "1 second",
+          tuning: { view: { maxSingleFetches: 0 } }
+        })
       const first = yield* Scope.make()
       const a = yield* Scope.extend(make(one), first)
       const b = yield* make(two)

@@ -42,10 +42,7 @@ const instance = (instance_key: string, overrides: object = {}) => ({
 })
 
 /** A registry that answers with these bytes, and a client of it. */
-const answering = (
-  answers: { list: Buffer; readonly get?: Buffer },
-  options: { readonly maxReceiveBytes?: number } = {}
-) =>
+const answering = (answers: { list: Buffer; readonly get?: Buffer }, options: Pick<Aio.Options, "tuning"> = {}) =>
   Effect.gen(function* () {
     const { address } = yield* grpcServer({
       unary: {
@@ -195,7 +192,7 @@ describe("an answer of the registry that is not as it should be", () => {
           return list
         }
       }
-      const aio = yield* answering(answers, { maxReceiveBytes: 100 })
+      const aio = yield* answering(answers, { tuning: { transport: { maxReceiveBytes: 100 } } })
       const error = yield* Effect.orDie(Effect.flip(aio.registry.listServices()))
       assert.strictEqual(error._tag === "AioRpcError" && error.code, StatusCode.StatusCode.RESOURCE_EXHAUSTED)
       assert.include(error.message, `the answer has ${list.length} bytes, and 100 are accepted: set maxReceiveBytes`)

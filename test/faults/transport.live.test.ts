@@ -23,7 +23,7 @@ const clientBehindProxy = (
       ...credentials,
       env: "test",
       deadline: options.deadline ?? "400 millis",
-      silenceTimeout: "600 millis",
+      tuning: { transport: { silenceTimeout: "600 millis" } },
       refreshInterval: options.refreshInterval
     })
     return { aio, proxy }
@@ -71,7 +71,12 @@ describe("Transport", () => {
         const { credentials, port } = yield* Simulator
         const proxy = yield* FaultProxy.make(port)
         const context = yield* Layer.build(
-          Aio.layer({ address: proxy.address, ...credentials, env: "test", silenceTimeout: "600 millis" })
+          Aio.layer({
+            address: proxy.address,
+            ...credentials,
+            env: "test",
+            tuning: { transport: { silenceTimeout: "600 millis" } }
+          })
         )
         const options = yield* Effect.provide(Aio.clientOptions, context)
         const client = yield* Effect.acquireRelease(
@@ -110,7 +115,7 @@ describe("Transport", () => {
         const proxy = yield* FaultProxy.make(port)
         const connection = yield* Connection.make({
           address: proxy.address,
-          keepalive: { interval: "1 second", timeout: "500 millis" }
+          tuning: { transport: { keepalive: { interval: "1 second", timeout: "500 millis" } } }
         })
         const authenticate = (millis: number) =>
           Effect.suspend(() =>
@@ -149,7 +154,10 @@ describe("Transport", () => {
       const { port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       yield* proxy.mute(true)
-      const connection = yield* Connection.make({ address: proxy.address, connectTimeout: "600 millis" })
+      const connection = yield* Connection.make({
+        address: proxy.address,
+        tuning: { transport: { connectTimeout: "600 millis" } }
+      })
       const authenticate = Effect.suspend(() =>
         connection.unary(
           Methods.auth.authenticateClient,
@@ -206,7 +214,7 @@ describe("Transport", () => {
         address: proxy.address,
         ...credentials,
         env: "test",
-        retries: { times: 10, delay: "400 millis", factor: 1 }
+        tuning: { retries: { times: 10, delay: "400 millis", factor: 1 } }
       })
       yield* proxy.refuse(true)
       const call = yield* Effect.fork(aio.registry.listServices())
@@ -220,7 +228,12 @@ describe("Transport", () => {
     "rule 3: as many retries as are asked for, and no more",
     Effect.gen(function* () {
       const { address, control, credentials } = yield* Simulator
-      const aio = yield* Aio.make({ address, ...credentials, env: "test", retries: { times: 1, delay: "10 millis" } })
+      const aio = yield* Aio.make({
+        address,
+        ...credentials,
+        env: "test",
+        tuning: { retries: { times: 1, delay: "10 millis" } }
+      })
       yield* aio.registry.listServices()
       yield* control.clearJournal
       yield* control.failNext({ code: 14, details: "away" }, 5, "listServices")
@@ -464,7 +477,7 @@ describe("several addresses", () => {
             ...credentials,
             env: "test",
             deadline: "400 millis",
-            silenceTimeout: "500 millis"
+            tuning: { transport: { silenceTimeout: "500 millis" } }
           })
           yield* untilItWorks(aio.registry.listServices())
           // Twice in a row, so that the successor of the first is given up while its predecessor is being retired.

@@ -167,7 +167,7 @@ describe("Aio over gRPC", () => {
   it.scopedLive("awaitReady fails with the registry's error when there is no answer in time", () =>
     Effect.gen(function* () {
       const port = yield* freePort
-      const options = { address: `127.0.0.1:${port}`, ...credentials, env: "test", retries: { times: 0 } }
+      const options = { address: `127.0.0.1:${port}`, ...credentials, env: "test", tuning: { retries: { times: 0 } } }
       const { discovery } = yield* Aio.make(options)
       const error = yield* Effect.flip(discovery.awaitReady([{ project: "shop" }], { timeout: "1 second" }))
       assert.strictEqual(error._tag === "AioRpcError" && error.code, 14)

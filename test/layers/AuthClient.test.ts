@@ -317,13 +317,15 @@ describe("AuthClient", () => {
         assert.strictEqual(server.asked.length, before + 2)
       }),
     {
-      token: {
-        refreshWindow: "30 minutes",
-        refreshWindowFraction: 0.5,
-        refreshSpread: 0,
-        youngAge: "1 hour",
-        youngDelay: "2 seconds",
-        rejectionMemory: "10 seconds"
+      tuning: {
+        token: {
+          refreshWindow: "30 minutes",
+          refreshWindowFraction: 0.5,
+          refreshSpread: 0,
+          youngAge: "1 hour",
+          youngDelay: "2 seconds",
+          rejectionMemory: "10 seconds"
+        }
       }
     }
   )

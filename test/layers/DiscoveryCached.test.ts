@@ -639,7 +639,7 @@ describe("DiscoveryCached", () => {
             assert.strictEqual(atOnce(pickedKey(discovery)), "a")
           }
         }),
-      { idleTimeout: "2 minutes" }
+      { tuning: { view: { idleTimeout: "2 minutes" } } }
     )
   })
 
@@ -671,12 +671,12 @@ describe("DiscoveryCached", () => {
       ["refreshInterval", { env: "test", refreshInterval: "999 millis" }],
       ["refreshInterval", { env: "test", refreshInterval: Duration.infinity }],
       ["cooldown", { env: "test", cooldown: "2 days" }],
-      ["cooldown", { env: "test", cooldown: "30 seconds", outlier: {} }],
-      ["outlier.jitter", { env: "test", outlier: { jitter: 0.5 } }],
-      ["slowStart.from", { env: "test", slowStart: { from: 0 } }],
+      ["cooldown", { env: "test", cooldown: "30 seconds", tuning: { outlier: {} } }],
+      ["tuning.outlier.jitter", { env: "test", tuning: { outlier: { jitter: 0.5 } } }],
+      ["tuning.slowStart.from", { env: "test", tuning: { slowStart: { from: 0 } } }],
       ["balancing.decay", { env: "test", balancing: Balancing.peakEwmaWith({ decay: 0 }) }],
-      ["fetchTimeout", { env: "test", fetchTimeout: 0 }],
-      ["idleTimeout", { env: "test", idleTimeout: 0 }]
+      ["tuning.view.fetchTimeout", { env: "test", tuning: { view: { fetchTimeout: 0 } } }],
+      ["tuning.view.idleTimeout", { env: "test", tuning: { view: { idleTimeout: 0 } } }]
     ]
     it.scoped.each(options)("in the options is named: %s", ([field, bad]) =>
       Effect.gen(function* () {

@@ -67,7 +67,7 @@ describe("DiscoveryCached is kind to the registry", () => {
         assert.strictEqual(registry.lists(), registry.calls().length)
         assert.isAtLeast(registry.lists(), 1 + 2)
       }),
-    { maxSingleFetches: 0, listInterval: "1 day" }
+    { tuning: { view: { maxSingleFetches: 0, listInterval: "1 day" } } }
   )
 
   given("a name that is not in the view is looked for in a list, at once", ({ discovery, registry }) =>
@@ -309,7 +309,7 @@ describe("a service that shrinks", () => {
         registry.answers(aService("orders", ["a"]))
         assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), ["a"])
       }),
-    { maxHold: 0 }
+    { tuning: { view: { maxHold: 0 } } }
   )
 })
 
@@ -332,7 +332,7 @@ describe("what is too old", () => {
         yield* TestClock.adjust("1 minute")
         assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["b"])
       }),
-    { maxStale: "30 minutes", idleTimeout: "1 hour" }
+    { tuning: { view: { maxStale: "30 minutes", idleTimeout: "1 hour" } } }
   )
 })
 

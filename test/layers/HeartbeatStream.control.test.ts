@@ -533,30 +533,31 @@ describe("An option that makes no sense", () => {
   const rows: ReadonlyArray<readonly [options: Partial<HeartbeatStream.Options>, field: string]> = [
     [{ env: "" }, "env"],
     [{ ttl: "2 seconds" }, "ttl"],
-    [{ heartbeatsPerTtl: 1 }, "heartbeatsPerTtl"],
-    [{ heartbeatJitter: 0.6 }, "heartbeatJitter"],
-    [{ minAnswerTime: "900 millis" }, "minAnswerTime"],
-    [{ maxAnswerTime: "900 millis" }, "maxAnswerTime"],
-    [{ heartbeatRetryDelay: 0 }, "heartbeatRetryDelay"],
-    [{ maxHeartbeatRetryDelay: "2 days" }, "maxHeartbeatRetryDelay"],
-    [{ reconnectDelay: 0 }, "reconnectDelay"],
-    [{ registerDelay: 0 }, "registerDelay"],
-    [{ maxRegisterDelay: 0 }, "maxRegisterDelay"],
-    [{ registrationsPerSecond: 0 }, "registrationsPerSecond"],
-    [{ leasesPerStream: 0 }, "leasesPerStream"],
-    [{ maxStreams: 1.5 }, "maxStreams"],
-    [{ maxStreamsWhenSlow: 1_001 }, "maxStreamsWhenSlow"],
-    [{ maxOutstandingWhenSlow: 0 }, "maxOutstandingWhenSlow"],
-    [{ slowAnswer: 0 }, "slowAnswer"],
-    [{ streamLife: "2 days" }, "streamLife"],
-    [{ registerTimeout: 0 }, "registerTimeout"],
-    [{ ownKeyInterval: 0 }, "ownKeyInterval"],
-    [{ clockInterval: 0 }, "clockInterval"],
-    [{ clockTolerance: 0 }, "clockTolerance"],
-    [{ gateInterval: 0 }, "gateInterval"],
-    [{ registerGrace: 0 }, "registerGrace"],
-    [{ deregisterTimeout: 0 }, "deregisterTimeout"],
-    [{ stopTimeout: 0 }, "stopTimeout"]
+    [{ drainDelay: "2 days" }, "drainDelay"],
+    [{ tuning: { heartbeat: { heartbeatsPerTtl: 1 } } }, "tuning.heartbeat.heartbeatsPerTtl"],
+    [{ tuning: { heartbeat: { heartbeatJitter: 0.6 } } }, "tuning.heartbeat.heartbeatJitter"],
+    [{ tuning: { heartbeat: { minAnswerTime: "900 millis" } } }, "tuning.heartbeat.minAnswerTime"],
+    [{ tuning: { heartbeat: { maxAnswerTime: "900 millis" } } }, "tuning.heartbeat.maxAnswerTime"],
+    [{ tuning: { heartbeat: { heartbeatRetryDelay: 0 } } }, "tuning.heartbeat.heartbeatRetryDelay"],
+    [{ tuning: { heartbeat: { maxHeartbeatRetryDelay: "2 days" } } }, "tuning.heartbeat.maxHeartbeatRetryDelay"],
+    [{ tuning: { heartbeat: { reconnectDelay: 0 } } }, "tuning.heartbeat.reconnectDelay"],
+    [{ tuning: { heartbeat: { registerDelay: 0 } } }, "tuning.heartbeat.registerDelay"],
+    [{ tuning: { heartbeat: { maxRegisterDelay: 0 } } }, "tuning.heartbeat.maxRegisterDelay"],
+    [{ tuning: { heartbeat: { registrationsPerSecond: 0 } } }, "tuning.heartbeat.registrationsPerSecond"],
+    [{ tuning: { heartbeat: { leasesPerStream: 0 } } }, "tuning.heartbeat.leasesPerStream"],
+    [{ tuning: { heartbeat: { maxStreams: 1.5 } } }, "tuning.heartbeat.maxStreams"],
+    [{ tuning: { heartbeat: { maxStreamsWhenSlow: 1_001 } } }, "tuning.heartbeat.maxStreamsWhenSlow"],
+    [{ tuning: { heartbeat: { maxOutstandingWhenSlow: 0 } } }, "tuning.heartbeat.maxOutstandingWhenSlow"],
+    [{ tuning: { heartbeat: { slowAnswer: 0 } } }, "tuning.heartbeat.slowAnswer"],
+    [{ tuning: { heartbeat: { streamLife: "2 days" } } }, "tuning.heartbeat.streamLife"],
+    [{ tuning: { heartbeat: { registerTimeout: 0 } } }, "tuning.heartbeat.registerTimeout"],
+    [{ tuning: { heartbeat: { ownKeyInterval: 0 } } }, "tuning.heartbeat.ownKeyInterval"],
+    [{ tuning: { heartbeat: { clockInterval: 0 } } }, "tuning.heartbeat.clockInterval"],
+    [{ tuning: { heartbeat: { clockTolerance: 0 } } }, "tuning.heartbeat.clockTolerance"],
+    [{ tuning: { heartbeat: { gateInterval: 0 } } }, "tuning.heartbeat.gateInterval"],
+    [{ tuning: { heartbeat: { registerGrace: 0 } } }, "tuning.heartbeat.registerGrace"],
+    [{ tuning: { heartbeat: { deregisterTimeout: 0 } } }, "tuning.heartbeat.deregisterTimeout"],
+    [{ tuning: { heartbeat: { stopTimeout: 0 } } }, "tuning.heartbeat.stopTimeout"]
   ]
   for (const [options, field] of rows) {
     it.effect(`is refused when the layer is built: ${field}`, () =>
@@ -570,8 +571,10 @@ describe("An option that makes no sense", () => {
   it.effect("reaches the layer through Aio as well", () =>
     Effect.gen(function* () {
       const options = { address: "127.0.0.1:50051", auth: "disabled", env: "test" } as const
-      const error = yield* Effect.flip(Layer.build(Aio.layer({ ...options, heartbeat: { stopTimeout: 0 } })))
-      assert.strictEqual(error.field, "stopTimeout")
+      const error = yield* Effect.flip(
+        Layer.build(Aio.layer({ ...options, tuning: { heartbeat: { stopTimeout: 0 } } }))
+      )
+      assert.strictEqual(error.field, "tuning.heartbeat.stopTimeout")
     }).pipe(Effect.scoped)
   )
 })

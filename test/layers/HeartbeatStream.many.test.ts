@@ -69,7 +69,7 @@ const streamsOpened = Effect.map(callsTo("heartbeats"), (calls) => calls.filter(
 describe("Many leases", () => {
   underManualClock(
     "share at most sixteen streams while the registry answers in time",
-    { maxRegistrationsInFlight: 2_000, registrationsPerSecond: 10_000 },
+    { tuning: { heartbeat: { maxRegistrationsInFlight: 2_000, registrationsPerSecond: 10_000 } } },
     (clock) =>
       Effect.gen(function* () {
         const registrations = yield* registerAll(2_000)
@@ -83,7 +83,7 @@ describe("Many leases", () => {
 
   underManualClock(
     "that change together are told of in one line, and a few in a line each",
-    { registrationsPerSecond: 1_000 },
+    { tuning: { heartbeat: { registrationsPerSecond: 1_000 } } },
     (clock, lines) =>
       Effect.gen(function* () {
         const [first] = yield* registerAll(500)
@@ -106,7 +106,7 @@ describe("Many leases", () => {
 
   underManualClock(
     "are registered as fast as a slow registry answers, each of them once",
-    { maxRegistrationsInFlight: 5, registrationsPerSecond: 1_000 },
+    { tuning: { heartbeat: { maxRegistrationsInFlight: 5, registrationsPerSecond: 1_000 } } },
     (clock) =>
       Effect.gen(function* () {
         const memory = yield* control
@@ -137,7 +137,7 @@ describe("Many leases", () => {
 
   underManualClock(
     "register nothing more once they are stopped, and end as soon as those in flight do",
-    { registrationsPerSecond: 1_000 },
+    { tuning: { heartbeat: { registrationsPerSecond: 1_000 } } },
     (clock) =>
       Effect.gen(function* () {
         const memory = yield* control
@@ -160,7 +160,7 @@ describe("Many leases", () => {
 
   underManualClock(
     "are all tried again, though the first attempts of all fail at once",
-    { maxRegistrationsInFlight: 5_000, registrationsPerSecond: 10_000 },
+    { tuning: { heartbeat: { maxRegistrationsInFlight: 5_000, registrationsPerSecond: 10_000 } } },
     (clock) =>
       Effect.gen(function* () {
         const memory = yield* control

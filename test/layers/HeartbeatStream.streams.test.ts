@@ -289,7 +289,7 @@ describe("HeartbeatStream's streams", () => {
         assert.isAtLeast(streams.length, 2)
         yield* memory.hang(false)
       }),
-    { options: { heartbeatsPerTtl: 10 } }
+    { options: { tuning: { heartbeat: { heartbeatsPerTtl: 10 } } } }
   )
 
   test("are as many as before a minute after most leases have gone", ({ streams }) =>

@@ -9,11 +9,11 @@ describe("a retry policy", () => {
   })
 
   const refused: ReadonlyArray<readonly [policy: RetryPolicy.RetryPolicy, message: string]> = [
-    [{ times: -1 }, "retries.times is -1; expected a whole number from 0 to 100"],
-    [{ times: 1.5 }, "retries.times is 1.5; expected a whole number from 0 to 100"],
-    [{ delay: 0 }, "retries.delay is 0; expected 1ms to 1 day"],
-    [{ factor: 0.5 }, "retries.factor is 0.5; expected a number from 1 to 10"],
-    [{ jitter: 1.1 }, "retries.jitter is 1.1; expected a number from 0 to 1"]
+    [{ times: -1 }, "tuning.retries.times is -1; expected a whole number from 0 to 100"],
+    [{ times: 1.5 }, "tuning.retries.times is 1.5; expected a whole number from 0 to 100"],
+    [{ delay: 0 }, "tuning.retries.delay is 0; expected 1ms to 1 day"],
+    [{ factor: 0.5 }, "tuning.retries.factor is 0.5; expected a number from 1 to 10"],
+    [{ jitter: 1.1 }, "tuning.retries.jitter is 1.1; expected a number from 0 to 1"]
   ]
 
   it.each(refused.map(([policy, message]) => [message, policy] as const))("is refused: %s", (message, policy) => {

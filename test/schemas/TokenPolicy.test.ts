@@ -31,19 +31,19 @@ describe("a token policy", () => {
   })
 
   const refused: ReadonlyArray<readonly [policy: TokenPolicy.TokenPolicy, message: string]> = [
-    [{ acquireDeadline: 0 }, "token.acquireDeadline is 0; expected 1ms to 1 day"],
-    [{ acquireInterval: "2 days" }, "token.acquireInterval is 2d; expected 1ms to 1 day"],
-    [{ refreshWindow: -5 }, "token.refreshWindow is 0; expected 1ms to 1 day"],
-    [{ refreshWindowFraction: 2 }, "token.refreshWindowFraction is 2; expected a number from 0 to 1"],
-    [{ refreshSpread: Number.NaN }, "token.refreshSpread is NaN; expected a number from 0 to 1"],
-    [{ retryDelay: "1 minute" }, "token.maxRetryDelay is 30s; expected not less than token.retryDelay"],
+    [{ acquireDeadline: 0 }, "tuning.token.acquireDeadline is 0; expected 1ms to 1 day"],
+    [{ acquireInterval: "2 days" }, "tuning.token.acquireInterval is 2d; expected 1ms to 1 day"],
+    [{ refreshWindow: -5 }, "tuning.token.refreshWindow is 0; expected 1ms to 1 day"],
+    [{ refreshWindowFraction: 2 }, "tuning.token.refreshWindowFraction is 2; expected a number from 0 to 1"],
+    [{ refreshSpread: Number.NaN }, "tuning.token.refreshSpread is NaN; expected a number from 0 to 1"],
+    [{ retryDelay: "1 minute" }, "tuning.token.maxRetryDelay is 30s; expected not less than tuning.token.retryDelay"],
     [
       { maxRejectionMemory: "1 second" },
-      "token.maxRejectionMemory is 1s; expected not less than token.rejectionMemory"
+      "tuning.token.maxRejectionMemory is 1s; expected not less than tuning.token.rejectionMemory"
     ],
-    [{ pause: "2 minutes" }, "token.maxPause is 1m; expected not less than token.pause"],
-    [{ grace: "5 minutes" }, "token.grace is 5m; expected less than 4m"],
-    [{ graceFraction: 0.2 }, "token.graceFraction is 0.2; expected less than 0.16"]
+    [{ pause: "2 minutes" }, "tuning.token.maxPause is 1m; expected not less than tuning.token.pause"],
+    [{ grace: "5 minutes" }, "tuning.token.grace is 5m; expected less than 4m"],
+    [{ graceFraction: 0.2 }, "tuning.token.graceFraction is 0.2; expected less than 0.16"]
   ]
 
   it.each(refused.map(([policy, message]) => [message, policy] as const))("is refused: %s", (message, policy) => {

@@ -29,15 +29,27 @@ describe("the options of a connection", () => {
   })
 
   const refused: ReadonlyArray<readonly [options: Transport.Transport, message: string]> = [
-    [{ maxReceiveBytes: 0 }, "maxReceiveBytes is 0; expected a whole number from 1 to 2147483647"],
-    [{ maxReceiveBytes: 2 ** 31 }, "maxReceiveBytes is 2147483648; expected a whole number from 1 to 2147483647"],
-    [{ connectTimeout: 0 }, "connectTimeout is 0; expected 1ms to 1 day"],
-    [{ silenceTimeout: "2 days" }, "silenceTimeout is 2d; expected 1ms to 1 day"],
-    [{ silentCalls: 0 }, "silentCalls is 0; expected a whole number from 1 to 1000"],
-    [{ reconnectDelay: "10 seconds" }, "maxReconnectDelay is 5s; expected not less than reconnectDelay"],
-    [{ flowControlWindow: 1 }, "flowControlWindow is 1; expected a whole number from 65536 to 2147483647"],
-    [{ keepalive: { interval: "1 millis" } }, "keepalive.interval is 1ms; expected 1s to 1 day"],
-    [{ keepalive: { interval: "1 minute", timeout: 0 } }, "keepalive.timeout is 0; expected 1ms to 1 day"]
+    [{ maxReceiveBytes: 0 }, "tuning.transport.maxReceiveBytes is 0; expected a whole number from 1 to 2147483647"],
+    [
+      { maxReceiveBytes: 2 ** 31 },
+      "tuning.transport.maxReceiveBytes is 2147483648; expected a whole number from 1 to 2147483647"
+    ],
+    [{ connectTimeout: 0 }, "tuning.transport.connectTimeout is 0; expected 1ms to 1 day"],
+    [{ silenceTimeout: "2 days" }, "tuning.transport.silenceTimeout is 2d; expected 1ms to 1 day"],
+    [{ silentCalls: 0 }, "tuning.transport.silentCalls is 0; expected a whole number from 1 to 1000"],
+    [
+      { reconnectDelay: "10 seconds" },
+      "tuning.transport.maxReconnectDelay is 5s; expected not less than tuning.transport.reconnectDelay"
+    ],
+    [
+      { flowControlWindow: 1 },
+      "tuning.transport.flowControlWindow is 1; expected a whole number from 65536 to 2147483647"
+    ],
+    [{ keepalive: { interval: "1 millis" } }, "tuning.transport.keepalive.interval is 1ms; expected 1s to 1 day"],
+    [
+      { keepalive: { interval: "1 minute", timeout: 0 } },
+      "tuning.transport.keepalive.timeout is 0; expected 1ms to 1 day"
+    ]
   ]
 
   it.each(refused.map(([options, message]) => [message, options] as const))("are refused: %s", (message, options) => {

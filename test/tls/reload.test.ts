@@ -25,7 +25,7 @@ const world = (latency = 0) =>
   })
 
 /** The same behind a proxy that can hurt it. */
-const proxied = (options: Transport.Transport = {}) =>
+const proxied = (transport: Transport.Transport = {}) =>
   Effect.gen(function* () {
     const { certificate } = yield* authority
     const server = yield* tlsServer({ server: yield* named("registry"), clientCa: certificate })
@@ -33,7 +33,7 @@ const proxied = (options: Transport.Transport = {}) =>
     const files = yield* certificateFiles
     const own = yield* files.writeBoth(yield* named("orders-7"))
     const tls = { ...own, ca: { value: certificate }, reloadInterval: "20 millis" } as const
-    return { ...(yield* connect(proxy.address, tls, options)), proxy, files }
+    return { ...(yield* connect(proxy.address, tls, { transport })), proxy, files }
   })
 
 const connectionsEver = (proxy: FaultProxy.FaultProxy, count: number) =>

@@ -3,7 +3,6 @@ import { Effect, Either, HashMap, Logger, LogLevel, Redacted, type Scope, Stream
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
 import type * as AioConfig from "../../src/schemas/AioConfig.js"
-import type * as Transport from "../../src/schemas/Transport.js"
 import type { Issued } from "../support/certificates.js"
 import { bytesMethod } from "../support/wireServers.js"
 
@@ -76,8 +75,8 @@ export interface World {
   readonly connection: Connection.Connection.Service
 }
 
-export const connect = (address: string, tls: boolean | AioConfig.Tls, options: Transport.Transport = {}) =>
-  Effect.map(Connection.make({ ...options, address, tls }), (connection) => ({
+export const connect = (address: string, tls: boolean | AioConfig.Tls, tuning: Connection.Options["tuning"] = {}) =>
+  Effect.map(Connection.make({ address, tls, tuning }), (connection) => ({
     connection,
     who: Effect.suspend(() => connection.unary(who, Buffer.alloc(0), { deadline: Deadline.after(5_000) })).pipe(
       Effect.map(String)

@@ -77,7 +77,7 @@ export const cooldown = (duration: Duration.DurationInput): Options => ({
   probe: false
 })
 
-const check = Rules.check("outlier.", rules)
+const check = Rules.check("tuning.outlier.", rules)
 
 /** Validates, and fills in the defaults. An `ejection` beyond the default of `maxEjection` is the longest as well. */
 export const settings = (options: Options = {}): Either.Either<OutlierSettings, AioConfigError> =>
@@ -85,5 +85,8 @@ export const settings = (options: Options = {}): Either.Either<OutlierSettings, 
     const { ejectionMillis } = checked
     return options.maxEjection === undefined
       ? Either.right({ ...checked, maxEjectionMillis: Math.max(checked.maxEjectionMillis, ejectionMillis) })
-      : Either.map(Limits.durationMillis("outlier.maxEjection", options.maxEjection, ejectionMillis), () => checked)
+      : Either.map(
+          Limits.durationMillis("tuning.outlier.maxEjection", options.maxEjection, ejectionMillis),
+          () => checked
+        )
   })

@@ -22,7 +22,7 @@ const rules = {
 export type SlowStartSettings = Rules.Checked<typeof rules>
 
 /** Validates, and fills in the defaults. */
-export const settings = Rules.check("slowStart.", rules)
+export const settings = Rules.check("tuning.slowStart.", rules)
 
 const warmthAt = (elapsed: number, { from, windowMillis }: SlowStartSettings): number =>
   elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)

@@ -76,7 +76,9 @@ export declare namespace Connection {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Transport.Transport {
+export interface Options {
+  /** Numbers that most programs leave at their defaults. */
+  readonly tuning?: { readonly transport?: Transport.Transport | undefined } | undefined
   /** The limit of a call without a deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
   readonly deadline?: Duration.DurationInput | undefined
   /**
@@ -101,7 +103,7 @@ export const defaults = {
   deadline: Duration.seconds(30),
   allowInsecure: false,
   tls: false,
-  ...Transport.defaults
+  transport: Transport.defaults
 } as const
 
 const checkDeadline = ({ deadline }: Pick<Options, "deadline">): Either.Either<number, AioConfigError> =>
@@ -124,10 +126,10 @@ const refusePlaintext = (
     )
   }
   // A loopback address is another machine for a proxy, and the proxy may be remote as well.
-  return options.httpProxy === true
+  return options.tuning?.transport?.httpProxy === true
     ? Effect.fail(
         new AioConfigError({
-          field: "httpProxy",
+          field: "tuning.transport.httpProxy",
           problem: "is true, and credentials would travel to the proxy in plain text",
           expected: `no proxy, ${encrypt}`
         })
@@ -148,7 +150,7 @@ const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioCo
 export const make = (options: Options): Effect.Effect<Connection.Service, AioConfigError, Scope.Scope> =>
   Effect.gen(function* () {
     const addresses = yield* Address.parse("address", options.address)
-    const transport = yield* Transport.check(options)
+    const transport = yield* Transport.check(options.tuning?.transport)
     const deadlineMillis = yield* checkDeadline(options)
     const tls = yield* securing(options)
     if (tls === undefined) yield* refusePlaintext(addresses, options)

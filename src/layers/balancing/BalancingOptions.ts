@@ -13,18 +13,31 @@ import type { HealthCheck } from "../../services/Discovery.js"
 import type * as Balancers from "./Balancers.js"
 import type * as HealthChecker from "./HealthChecker.js"
 
+/**
+ * The numbers of balancing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BalancingTuning {
+  /** When an instance that fails is ejected, and for how long. Defaults there. */
+  readonly outlier?: Outlier.Options | undefined
+  /** How an instance that appears after the first list warms up. Defaults there. */
+  readonly slowStart?: SlowStart.Options | undefined
+  /** How many calls may be retried on another instance. Defaults there. */
+  readonly retryBudget?: RetryBudgetOptions | undefined
+}
+
 export interface Options {
+  /** Numbers that most programs leave at their defaults. */
+  readonly tuning?: BalancingTuning | undefined
   /**
    * The strategy that picks an instance: one of `Balancing`, or your own; or what a strategy with options gives, such as
    * `Balancing.peakEwmaWith({ decay: "5 seconds" })`. Default `Balancing.roundRobin`.
    */
   readonly balancing?: Strategy | Either.Either<Strategy, AioConfigError> | undefined
-  /** How an instance that appears after the first list warms up. Defaults there. */
-  readonly slowStart?: SlowStart.Options | undefined
-  /** When an instance that fails is ejected, and for how long. Defaults there. */
-  readonly outlier?: Outlier.Options | undefined
   /**
-   * What the platform's other SDKs do, instead of `outlier`: one failure of any kind ejects an instance for this long, without
+   * What the platform's other SDKs do, instead of `tuning.outlier`: one failure of any kind ejects an instance for this long, without
    * a probe. 0 (never) to 1 day.
    */
   readonly cooldown?: Duration.DurationInput | undefined
@@ -35,8 +48,6 @@ export interface Options {
   readonly network?: string | ReadonlyArray<string> | undefined
   /** Active health checks of the instances of all services in use. Default: none. */
   readonly health?: HealthOptions | undefined
-  /** How many calls may be retried on another instance. Defaults there. */
-  readonly retryBudget?: RetryBudgetOptions | undefined
 }
 
 /**
@@ -87,7 +98,7 @@ const retryBudgetRules = {
 } satisfies Rules.Rules<RetryBudgetOptions>
 
 const checkHealth = Rules.check("health.", healthRules)
-const checkRetryBudget = Rules.check("retryBudget.", retryBudgetRules)
+const checkRetryBudget = Rules.check("tuning.retryBudget.", retryBudgetRules)
 
 type Checked<A> = Either.Either<A, AioConfigError>
 
@@ -102,9 +113,9 @@ const strategyOf = ({ balancing = roundRobin }: Options): Checked<Strategy> =>
       : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
   )
 
-const outlierOf = ({ cooldown, outlier }: Options): Checked<Outlier.OutlierSettings> => {
+const outlierOf = ({ cooldown, tuning: { outlier } = {} }: Options): Checked<Outlier.OutlierSettings> => {
   if (cooldown === undefined) return Outlier.settings(outlier)
-  if (outlier !== undefined) return wrong("cooldown", "is set beside outlier", "one of the two")
+  if (outlier !== undefined) return wrong("cooldown", "is set beside tuning.outlier", "one of the two")
   return Either.flatMap(Limits.durationMillis("cooldown", cooldown, 0), (millis) =>
     Outlier.settings(Outlier.cooldown(millis))
   )
@@ -135,9 +146,9 @@ const healthOf = ({ health }: Options): Checked<HealthChecker.Settings | undefin
 export const settings = (options: Options): Checked<Balancers.Settings> =>
   Either.all({
     strategy: strategyOf(options),
-    slowStart: SlowStart.settings(options.slowStart),
+    slowStart: SlowStart.settings(options.tuning?.slowStart),
     outlier: outlierOf(options),
     networks: networksOf(options),
     health: healthOf(options),
-    retryBudget: checkRetryBudget(options.retryBudget)
+    retryBudget: checkRetryBudget(options.tuning?.retryBudget)
   })

@@ -9,30 +9,36 @@ import * as Limits from "../../schemas/Limits.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options extends HeartbeatTuning.HeartbeatTuning {
+export interface Options {
   /** The env of instances that name none. 1 to 32 characters. */
   readonly env: string
   /** The TTL of registrations that name none: 3 seconds to 24 hours, whole seconds. Default 60 seconds. */
   readonly ttl?: Duration.DurationInput | undefined
+  /** The drain delay of registrations that name none. Default 0; at most 1 day. */
+  readonly drainDelay?: Duration.DurationInput | undefined
+  /** Numbers that most programs leave at their defaults. */
+  readonly tuning?: { readonly heartbeat?: HeartbeatTuning.HeartbeatTuning | undefined } | undefined
 }
 
 /**
  * @since 0.1.0
  * @category models
  */
-export const defaults = { ttl: Limits.defaultTtl, ...HeartbeatTuning.defaults }
+export const defaults = { ttl: Limits.defaultTtl, drainDelay: Duration.zero, heartbeat: HeartbeatTuning.defaults }
 
 /** What was checked: milliseconds, but for the TTL. */
 export interface Settings extends HeartbeatTuning.HeartbeatSettings {
   readonly env: string
   readonly ttl: Duration.Duration
+  readonly drainDelay: number
 }
 
-export const make = ({ env, ttl = defaults.ttl, ...tuning }: Options): Either.Either<Settings, AioConfigError> =>
+export const make = (options: Options): Either.Either<Settings, AioConfigError> =>
   Either.gen(function* () {
     return {
-      env: yield* Limits.text("env", env, { max: Limits.maxLength.env, required: true }),
-      ttl: Duration.seconds(yield* Limits.ttlSeconds("ttl", ttl)),
-      ...(yield* HeartbeatTuning.check(tuning))
+      env: yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
+      ttl: Duration.seconds(yield* Limits.ttlSeconds("ttl", options.ttl ?? defaults.ttl)),
+      drainDelay: yield* Limits.durationMillis("drainDelay", options.drainDelay ?? defaults.drainDelay, 0),
+      ...(yield* HeartbeatTuning.check(options.tuning?.heartbeat))
     }
   })

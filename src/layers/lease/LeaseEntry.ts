@@ -146,7 +146,7 @@ const validate = (
   instance: SelfRecord["instance"],
   host: string,
   instanceKey: string,
-  ttl: Duration.DurationInput
+  { drainDelay, ttl }: { readonly drainDelay: Duration.DurationInput; readonly ttl: Duration.DurationInput }
 ) =>
   Either.gen(function* () {
     yield* Wire.encodeEnsureService(registration.service)
@@ -154,8 +154,7 @@ const validate = (
     const seconds = yield* Limits.ttlSeconds("ttl", ttl)
     yield* Wire.encodeRegisterInstance({ ...instance, host, serviceId: anyServiceId, instanceKey })
     yield* startupTimeout(registration)
-    const drainDelay = yield* Limits.durationMillis("drainDelay", registration.drainDelay ?? 0, 0)
-    return { ttl: seconds * 1_000, drainDelay }
+    return { ttl: seconds * 1_000, drainDelay: yield* Limits.durationMillis("drainDelay", drainDelay, 0) }
   })
 
 /** Checks a registration; fails with `AioConfigError`. `host` is `undefined` while `"auto"` is not detected yet. */
@@ -167,10 +166,13 @@ export const make = (
 ): Effect.Effect<LeaseEntry, AioConfigError> =>
   Effect.gen(function* () {
     const { host: _, instanceKey, ...described } = registration.instance
-    const given = registration.ttl ?? settings.ttl
+    const { drainDelay: delay = settings.drainDelay, ttl: given = settings.ttl } = registration
     const instance = { ...described, env: described.env ?? settings.env, ttl: given }
     const baseKey = instanceKey ?? (yield* defaultKey(String(host ?? hostname())))
-    const { drainDelay, ttl } = yield* validate(registration, instance, host ?? anyHost, baseKey, given)
+    const { drainDelay, ttl } = yield* validate(registration, instance, host ?? anyHost, baseKey, {
+      drainDelay: delay,
+      ttl: given
+    })
     const record: SelfRecord = {
       service: registration.service,
       instance: { ...instance, ttl: registration.ttl === undefined ? settings.ttl : Duration.millis(ttl) },

@@ -442,7 +442,7 @@ describe("Outlier", () => {
     ]
     it.each(rows)("%s is checked, and named: %o", (field, options) => {
       const error = Either.getOrThrow(Either.flip(Outlier.settings(options)))
-      assert.strictEqual(error.field, `outlier.${field}`)
+      assert.strictEqual(error.field, `tuning.outlier.${field}`)
     })
 
     it("an ejection of more than five minutes is also the longest", () => {

@@ -114,7 +114,7 @@ describe("the HTTP proxy of the environment", () => {
   it.scopedLive("leads to the registry where it is asked for", () =>
     Effect.gen(function* () {
       const { proxy, server } = yield* world
-      const options = { address: server.address, httpProxy: true, allowInsecure: true }
+      const options = { address: server.address, tuning: { transport: { httpProxy: true } }, allowInsecure: true }
       assert.strictEqual(yield* asked(yield* Connection.make(options)), "a")
       assert.deepStrictEqual(proxy.asked, [server.address])
     })
@@ -122,8 +122,10 @@ describe("the HTTP proxy of the environment", () => {
 
   it.scopedLive("is refused in plain text, for an address on loopback too: the proxy may be anywhere", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(Connection.make({ address: "localhost:50051", httpProxy: true }))
-      assert.strictEqual(error.field, "httpProxy")
+      const error = yield* Effect.flip(
+        Connection.make({ address: "localhost:50051", tuning: { transport: { httpProxy: true } } })
+      )
+      assert.strictEqual(error.field, "tuning.transport.httpProxy")
       assert.match(error.message, /credentials would travel to the proxy in plain text.*AIO_TLS=true/)
     })
   )
@@ -135,8 +137,14 @@ describe("making a connection", () => {
       const field = (options: Partial<Connection.Options>) =>
         Effect.map(Effect.flip(Connection.make({ address: "localhost:1", ...options })), (error) => error.field)
       assert.strictEqual(yield* field({ deadline: 0 }), "deadline")
-      assert.strictEqual(yield* field({ connectTimeout: 0 }), "connectTimeout")
-      assert.strictEqual(yield* field({ keepalive: { interval: 0 } }), "keepalive.interval")
+      assert.strictEqual(
+        yield* field({ tuning: { transport: { connectTimeout: 0 } } }),
+        "tuning.transport.connectTimeout"
+      )
+      assert.strictEqual(
+        yield* field({ tuning: { transport: { keepalive: { interval: 0 } } } }),
+        "tuning.transport.keepalive.interval"
+      )
     })
   )
 

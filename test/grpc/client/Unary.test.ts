@@ -271,7 +271,7 @@ describe("a unary call", () => {
       const server = yield* grpcServer({
         unary: { [echo.path]: (call, reply) => reply(null, Buffer.alloc(Number(call.request.toString()))) }
       })
-      const connection = yield* connectTo(server, { maxReceiveBytes: 1_000 })
+      const connection = yield* connectTo(server, { tuning: { transport: { maxReceiveBytes: 1_000 } } })
       const ask = (size: number) =>
         Effect.suspend(() => connection.unary(echo, Buffer.from(String(size)), { deadline: soon() }))
       const error = rpcError(yield* Effect.flip(ask(1_001)))

@@ -199,18 +199,18 @@ describe("options of balancing", () => {
   const table: ReadonlyArray<readonly [field: string, options: Record<string, unknown>]> = [
     ["balancing", { balancing: "roundRobin" }],
     ["balancing", { balancing: { name: "mine" } }],
-    ["outlier.consecutiveFailures", { outlier: { consecutiveFailures: 0 } }],
-    ["outlier.slowAfter", { outlier: { slowAfter: "soon" } }],
-    ["slowStart.from", { slowStart: { from: 2 } }],
-    ["cooldown", { cooldown: "30 seconds", outlier: {} }],
+    ["tuning.outlier.consecutiveFailures", { tuning: { outlier: { consecutiveFailures: 0 } } }],
+    ["tuning.outlier.slowAfter", { tuning: { outlier: { slowAfter: "soon" } } }],
+    ["tuning.slowStart.from", { tuning: { slowStart: { from: 2 } } }],
+    ["cooldown", { cooldown: "30 seconds", tuning: { outlier: {} } }],
     ["cooldown", { cooldown: "2 days" }],
     ["network", { network: "" }],
     ["network", { network: ["internal", 5] }],
     ["health.check", { health: {} }],
     ["health.interval", { health: { check: () => Effect.void, interval: "10 millis" } }],
     ["health.unhealthyAfter", { health: { check: () => Effect.void, unhealthyAfter: 1.5 } }],
-    ["retryBudget.share", { retryBudget: { share: 1.1 } }],
-    ["retryBudget.floorPerSecond", { retryBudget: { floorPerSecond: -1 } }]
+    ["tuning.retryBudget.share", { tuning: { retryBudget: { share: 1.1 } } }],
+    ["tuning.retryBudget.floorPerSecond", { tuning: { retryBudget: { floorPerSecond: -1 } } }]
   ]
   for (const [field, options] of table) {
     it.effect(`refuse ${JSON.stringify(options)}, naming ${field}`, () =>
@@ -224,9 +224,14 @@ describe("options of balancing", () => {
 
   it.effect("are those of Aio.layer as well", () =>
     Effect.gen(function* () {
-      const options = { address: "127.0.0.1:1", env: "test", auth: "disabled", retryBudget: { share: 2 } } as const
+      const options = {
+        address: "127.0.0.1:1",
+        env: "test",
+        auth: "disabled",
+        tuning: { retryBudget: { share: 2 } }
+      } as const
       const error = yield* Effect.flip(Effect.scoped(Layer.build(Aio.layer(options))))
-      assert.deepInclude(error, { _tag: "AioConfigError", field: "retryBudget.share" })
+      assert.deepInclude(error, { _tag: "AioConfigError", field: "tuning.retryBudget.share" })
     })
   )
 })

@@ -106,7 +106,7 @@ describe("use of several instances", () => {
         yield* Effect.exit(use({ idempotent: true }))
         assert.strictEqual(called.length, 61)
       }),
-    { retryBudget: { share: 0.2, floorPerSecond: 0 }, outlier: { ejection: 0 } }
+    { tuning: { retryBudget: { share: 0.2, floorPerSecond: 0 }, outlier: { ejection: 0 } } }
   )
 
   given("gives up with the one instance there is", (world) =>

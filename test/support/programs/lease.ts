@@ -25,7 +25,10 @@ const program = Effect.gen(function* () {
 const client = Layer.unwrapEffect(
   Effect.gen(function* () {
     const options = yield* AioConfig.config
-    return Aio.layer({ ...options, heartbeat: { registerDelay: yield* duration("LEASE_REGISTER_DELAY", "1 second") } })
+    return Aio.layer({
+      ...options,
+      tuning: { heartbeat: { registerDelay: yield* duration("LEASE_REGISTER_DELAY", "1 second") } }
+    })
   })
 )
 
