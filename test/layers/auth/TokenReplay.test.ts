@@ -16,9 +16,14 @@ describe("a stream of requests", () => {
   it.effect("is opened again with what it had sent, in order, once", () =>
     Effect.gen(function* () {
       let opened = 0
-      const answers = TokenReplay.stream(auth, oneByOne(5), (_, requests) =>
-        ++opened === 1 ? Stream.concat(Stream.drain(Stream.take(requests, 3)), Stream.fail(refusal)) : requests
-      )
+      const open = <E, R>(_: AccessToken, requests: Stream.Stream<number, E, R>) => {
+        const refused: Stream.Stream<number, E | AioRpcError, R> = Stream.concat(
+          Stream.drain(Stream.take(requests, 3)),
+          Stream.fail(refusal)
+        )
+        return ++opened === 1 ? refused : requests
+      }
+      const answers = TokenReplay.stream(auth, oneByOne(5), open)
       assert.deepStrictEqual([...(yield* Stream.runCollect(answers))], [1, 2, 3, 4, 5])
       assert.strictEqual(opened, 2)
     })
@@ -26,10 +31,11 @@ describe("a stream of requests", () => {
 
   it.live("keeps what is not answered in time that grows with its number, not with its square", () =>
     Effect.gen(function* () {
+      const neverAnswering = <E, R>(_: AccessToken, requests: Stream.Stream<number, E, R>) => Stream.drain(requests)
       const unanswered = (n: number) =>
         Effect.gen(function* () {
           const began = performance.now()
-          yield* Stream.runDrain(TokenReplay.stream(auth, oneByOne(n), (_, requests) => Stream.drain(requests)))
+          yield* Stream.runDrain(TokenReplay.stream(auth, oneByOne(n), neverAnswering))
           return performance.now() - began
         })
       yield* unanswered(4_000)
