@@ -97,6 +97,22 @@ export interface Lease {
 }
 
 /**
+ * Where the lease of an instance stands.
+ *
+ * - `Registering`: not registered yet.
+ * - `Live`: the server has acknowledged a heartbeat, and the lease runs. It does not say that the instance can be reached.
+ * - `Suspect`: a heartbeat was missed, or the machine was suspended; as far as is known, the lease still runs.
+ * - `Lost`: the lease has run out, or the registry has refused it; it is being registered again.
+ * - `Paused`: deregistered until it is resumed.
+ * - `Draining`: it is being stopped and deregistered.
+ * - `Stopped`: the end.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type LeaseState = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
+
+/**
  * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
  * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
  *

@@ -8,9 +8,8 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type * as Lease from "../core/lease/Lease.js"
 import type { AioConfigError, AioLeaseStopped } from "../schemas/AioError.js"
-import type { Endpoint, Lease as RegisteredLease } from "../schemas/Instance.js"
+import type { Endpoint, LeaseState, Lease as RegisteredLease } from "../schemas/Instance.js"
 import type { JsonObject } from "../schemas/Json.js"
 import type { NewService } from "../schemas/Service.js"
 import type { RegistryError } from "./Registry.js"
@@ -165,19 +164,7 @@ export interface Registration extends KeptLease {
   readonly resume: Effect.Effect<void>
 }
 
-/**
- * - `Registering`: not registered yet.
- * - `Live`: the server has acknowledged a heartbeat, and the lease runs. It does not say that the instance can be reached.
- * - `Suspect`: a heartbeat was missed, or the machine was suspended; as far as is known, the lease still runs.
- * - `Lost`: the lease has run out, or the registry has refused it; it is being registered again.
- * - `Paused`: deregistered until it is resumed.
- * - `Draining`: it is being stopped and deregistered.
- * - `Stopped`: the end.
- *
- * @since 0.1.0
- * @category models
- */
-export type LeaseState = Lease.Status
+export type { LeaseState } from "../schemas/Instance.js"
 
 /**
  * What happens to the key of a lease.

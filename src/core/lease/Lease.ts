@@ -2,9 +2,8 @@
 
 import type { TimingSettings } from "../../schemas/HeartbeatTuning.js"
 import * as HeartbeatTuning from "../../schemas/HeartbeatTuning.js"
+import type { LeaseState } from "../../schemas/Instance.js"
 import * as Backoff from "../Backoff.js"
-
-export type Status = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
 
 /**
  * Why a registration is wanted.
@@ -29,7 +28,7 @@ export type RegisterReason =
   | "resumed"
 
 export interface Lease {
-  readonly status: Status
+  readonly status: LeaseState
   readonly ttl: number
   readonly timing: TimingSettings
   /** Where in the interval its heartbeats fall, 0 to 1: spreads many leases. */
@@ -207,5 +206,5 @@ export const wakeAt = (lease: Lease): number => {
 }
 
 /** The status at this moment: after a pause of the process the deadline may have passed before a tick notices. */
-export const statusAt = (lease: Lease, now: number): Status =>
+export const statusAt = (lease: Lease, now: number): LeaseState =>
   isHeld(lease) && now >= lease.deadline ? "Lost" : lease.status

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Lease from "../../../src/core/lease/Lease.js"
 import * as LeaseMachine from "../../../src/core/lease/LeaseMachine.js"
+import type { LeaseState } from "../../../src/schemas/Instance.js"
 
 const TTL = 60_000
 
@@ -163,7 +164,7 @@ class World {
   }
 
   /** Everything works from now on, and everybody means well. */
-  recover(): Lease.Status {
+  recover(): LeaseState {
     this.event({ _tag: "Ready" })
     this.answerDeregister()
     this.event({ _tag: "Resume" })

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Lease from "../../../src/core/lease/Lease.js"
 import * as LeaseMachine from "../../../src/core/lease/LeaseMachine.js"
 import * as HeartbeatTuning from "../../../src/schemas/HeartbeatTuning.js"
+import type { LeaseState } from "../../../src/schemas/Instance.js"
 
 const TTL = 60_000
 
@@ -46,7 +47,7 @@ interface Row {
   readonly sentence: string
   readonly events: ReadonlyArray<At>
   readonly options?: Parameters<typeof play>[1]
-  readonly status?: Lease.Status
+  readonly status?: LeaseState
   /** Asked for by the last event. */
   readonly asks?: ReadonlyArray<Lease.Action>
   readonly wanted?: Lease.RegisterReason | undefined
