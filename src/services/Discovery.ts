@@ -9,10 +9,10 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as Explanation from "../core/balancing/Explanation.js"
-import type { Outcome } from "../core/balancing/Strategy.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
+import * as Explanation from "../schemas/Explanation.js"
 import type { Instance, InstanceChange } from "../schemas/Instance.js"
+import type { Outcome } from "../schemas/Outcome.js"
 import type { ServiceRef } from "../schemas/Service.js"
 import type { RegistryError } from "./Registry.js"
 
@@ -150,8 +150,8 @@ export interface ReadyOptions {
   readonly otherwise?: "fail" | "continue" | undefined
 }
 
-export type { Explanation, InstanceExplanation } from "../core/balancing/Explanation.js"
-export type { Outcome } from "../core/balancing/Strategy.js"
+export type { Explanation, InstanceExplanation } from "../schemas/Explanation.js"
+export type { Outcome } from "../schemas/Outcome.js"
 
 /**
  * An instance, with its addresses by the layer's preference of networks: those of `Address.httpUrl` and

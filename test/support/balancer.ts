@@ -4,8 +4,9 @@ import type * as Members from "../../src/core/balancing/Members.js"
 import * as Outlier from "../../src/core/balancing/Outlier.js"
 import { roundRobin } from "../../src/core/balancing/RoundRobin.js"
 import * as SlowStart from "../../src/core/balancing/SlowStart.js"
-import type { Outcome, Strategy } from "../../src/core/balancing/Strategy.js"
+import type { Strategy } from "../../src/core/balancing/Strategy.js"
 import type { Instance } from "../../src/schemas/Instance.js"
+import type { Outcome } from "../../src/schemas/Outcome.js"
 import { anInstance } from "./scriptedRegistry.js"
 
 export interface World {

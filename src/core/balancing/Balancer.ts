@@ -1,5 +1,6 @@
 /** Picks an instance of one service for each call, and learns from how the call ends. */
 import type { Instance } from "../../schemas/Instance.js"
+import type { Outcome } from "../../schemas/Outcome.js"
 import * as Availability from "./Availability.js"
 import * as Members from "./Members.js"
 import * as Outlier from "./Outlier.js"
@@ -9,7 +10,6 @@ import {
   type Candidate,
   type Context,
   noRequest,
-  type Outcome,
   type Picker,
   type Strategy,
   type Request as StrategyRequest

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 
+export type { Outcome } from "../../schemas/Outcome.js"
 export { consistentHash, consistentHashWith, type Options as ConsistentHashOptions } from "./ConsistentHash.js"
 export { leastRequest } from "./LeastRequest.js"
 export { cooldown, type Options as OutlierOptions } from "./OutlierOptions.js"
@@ -11,6 +12,6 @@ export { type Options as PeakEwmaOptions, peakEwma, peakEwmaWith } from "./PeakE
 export { random } from "./Random.js"
 export { roundRobin } from "./RoundRobin.js"
 export type { Options as SlowStartOptions } from "./SlowStart.js"
-export type { Candidate, Context, Outcome, Picker, Request, Strategy } from "./Strategy.js"
+export type { Candidate, Context, Picker, Request, Strategy } from "./Strategy.js"
 export { weightedRoundRobin } from "./WeightedRoundRobin.js"
 export { withMeta } from "./withMeta.js"

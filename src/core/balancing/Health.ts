@@ -5,6 +5,7 @@
  * (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking): a state changes after
  * several results in a row, except that the first success counts at once.
  */
+import type { HealthState } from "../../schemas/Explanation.js"
 
 export interface Settings {
   /** From one check of an instance to the next. */
@@ -16,9 +17,9 @@ export interface Settings {
   readonly healthyAfter: number
 }
 
-/** The verdict on one instance. `Unknown` until the first success, or enough failures. */
+/** The verdict on one instance. */
 export interface Health {
-  readonly state: "Unknown" | "Healthy" | "Unhealthy"
+  readonly state: HealthState
   /** How many of the last checks, in a row, contradict the state. */
   readonly against: number
 }

@@ -1,12 +1,10 @@
 /** The listed instances of one service with their state, and those that left while they were ejected. */
+import type { HealthState } from "../../schemas/Explanation.js"
 import type { Instance } from "../../schemas/Instance.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import type { Candidate } from "./Strategy.js"
 import { weightOf } from "./weight.js"
-
-/** The verdict of active health checks. `Unknown` until enough checks agree. */
-export type Health = "Unknown" | "Healthy" | "Unhealthy"
 
 /** One instance. A class, so that `instanceof` tells a member that a strategy gives from anything else. */
 export class Member implements Candidate {
@@ -15,7 +13,7 @@ export class Member implements Candidate {
   inFlight = 0
   latencyMillis = 0
   latencyAt = Number.NEGATIVE_INFINITY
-  health: Health = "Unknown"
+  health: HealthState = "Unknown"
   /** In `Members.listed`, or where it was when it was listed last. */
   index = 0
   /** As {@link Networks.rankOf} and {@link Networks.networkOf} tell. */
@@ -144,7 +142,7 @@ export const find = ({ listed }: Members, key: string): Member | undefined => {
 }
 
 /** Takes the verdict of active health checks on a listed instance. */
-export const setHealth = (members: Members, key: string, health: Health): void => {
+export const setHealth = (members: Members, key: string, health: HealthState): void => {
   const member = find(members, key)
   if (member === undefined || member.health === health) return
   if (health === "Unhealthy") members.unhealthy++

@@ -7,8 +7,9 @@
  * https://twitter.github.io/finagle/guide/Clients.html#failure-accrual
  */
 
+import type { EjectionReason } from "../../schemas/Explanation.js"
+import type { Outcome } from "../../schemas/Outcome.js"
 import type { OutlierSettings } from "./OutlierOptions.js"
-import type { Outcome } from "./Strategy.js"
 
 export { cooldown, type Options, type OutlierSettings, settings } from "./OutlierOptions.js"
 
@@ -36,7 +37,7 @@ export interface OutlierState {
   readonly key: string
   /** Of the current ejection; meaningless while `InRotation`. */
   evidence: "Soft" | "Hard"
-  reason: Reason
+  reason: EjectionReason
   until: number
   /** How many ejections count: the n of `ejection` × n. */
   ejections: number
@@ -47,9 +48,6 @@ export interface OutlierState {
   /** The {@link mark} of its last ejection or probe. */
   mark: number
 }
-
-/** What ejected an instance: no connection, failures in a row, too high a share of failures, or a failed probe. */
-export type Reason = "Unreachable" | "Consecutive" | "Rate" | "Probe"
 
 /**
  * The instances of one service. **Changed in place**, by the functions of this module only: one owner, no sharing. All
@@ -75,7 +73,7 @@ export interface Table {
 export interface Change {
   readonly _tag: "Ejected" | "Readmitted"
   readonly key: string
-  readonly reason: Reason
+  readonly reason: EjectionReason
 }
 
 export const make = (settings: OutlierSettings, random: () => number): Table => ({
@@ -189,7 +187,7 @@ const recordEjected = (table: Table, state: OutlierState, report: Report, now: n
   return undefined
 }
 
-const softReason = (state: OutlierState, settings: OutlierSettings): Reason | undefined => {
+const softReason = (state: OutlierState, settings: OutlierSettings): EjectionReason | undefined => {
   if (state.streak >= settings.consecutiveFailures) return "Consecutive"
   const calls = state.calls + state.earlierCalls
   const failures = state.failures + state.earlierFailures
@@ -226,7 +224,7 @@ const eject = (
   table: Table,
   state: OutlierState,
   evidence: OutlierState["evidence"],
-  reason: Reason,
+  reason: EjectionReason,
   now: number
 ): Change => {
   const { ejectionMillis, jitter, maxEjectionMillis } = table.settings

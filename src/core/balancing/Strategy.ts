@@ -1,5 +1,6 @@
 /** The interface of balancing strategies, and of your own. */
 import type { Instance } from "../../schemas/Instance.js"
+import type { Outcome } from "../../schemas/Outcome.js"
 
 /**
  * An instance that may be picked, with its state. The object stays the same through every refresh while the instance key is
@@ -39,20 +40,6 @@ export interface Request {
   /** Instances that this call has tried. A strategy may ignore it: it is asked up to four times, then passed over. */
   readonly exclude?: ReadonlyArray<Candidate> | undefined
 }
-
-/**
- * How a call ended:
- *
- * - `Success`: an answer.
- * - `Failure`: a failure that counts against the instance (soft evidence).
- * - `Unreachable`: the connection was refused, or `UNAVAILABLE` came before any byte (hard evidence).
- * - `Uncounted`: a failure that says nothing about the health of the instance.
- * - `Interrupted`: interrupted from outside. Not a failure, but its duration counts (see `slowAfter`).
- *
- * @since 0.1.0
- * @category models
- */
-export type Outcome = "Success" | "Failure" | "Unreachable" | "Uncounted" | "Interrupted"
 
 /**
  * The state of a strategy for one service, and for each `where`: a position, say. Its methods are synchronous and change it in

@@ -4,15 +4,15 @@ import type * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
-import * as Explanation from "../../core/balancing/Explanation.js"
+import { explain } from "../../core/balancing/explain.js"
 import * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
-import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
+import type { Outcome } from "../../schemas/Outcome.js"
 import type { ServiceRef } from "../../schemas/Service.js"
 import type { Discovery, DiscoveryError, Picked } from "../../services/Discovery.js"
 import * as Annotations from "../../telemetry/Annotations.js"
@@ -202,7 +202,7 @@ export const make = (
             if (service === undefined) return undefined
             const { balancer, env, healthProblems, project } = service
             const about = { project, name, env, ageMillis, source, healthProblems }
-            return Explanation.explain(balancer, now(), about, options?.where)
+            return explain(balancer, now(), about, options?.where)
           }
           return answer(ref, explained, notFound)
         })

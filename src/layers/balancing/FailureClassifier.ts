@@ -3,8 +3,8 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import type { Outcome } from "../../core/balancing/Strategy.js"
 import * as ServerStatus from "../../grpc/client/ServerStatus.js"
+import type { Outcome } from "../../schemas/Outcome.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 
 /**

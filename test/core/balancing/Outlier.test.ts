@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Outlier from "../../../src/core/balancing/Outlier.js"
-import type { Outcome } from "../../../src/core/balancing/Strategy.js"
+import type { EjectionReason } from "../../../src/schemas/Explanation.js"
+import type { Outcome } from "../../../src/schemas/Outcome.js"
 
 /** So many instances, with the keys `0`, `1` …, and reports about them. */
 const world = (n: number, options: Outlier.Options = {}, random: () => number = () => 0) => {
@@ -43,7 +44,7 @@ const keysOf = (states: Iterable<Outlier.OutlierState>) => Array.from(states, ({
 
 describe("Outlier", () => {
   describe("ejects", () => {
-    const rows: ReadonlyArray<readonly [sentence: string, what: (world: World) => void, Outlier.Reason | "none"]> = [
+    const rows: ReadonlyArray<readonly [sentence: string, what: (world: World) => void, EjectionReason | "none"]> = [
       ["one that cannot be reached, at once", (w) => w.report(0, "Unreachable", 0), "Unreachable"],
       ["none for 4 failures in a row", (w) => w.reports(0, "Failure", 4, 0), "none"],
       ["one with 5 failures in a row", (w) => w.reports(0, "Failure", 5, 0), "Consecutive"],

@@ -3,7 +3,7 @@ import { Either } from "effect"
 import { leastRequest } from "../../../src/core/balancing/LeastRequest.js"
 import { peakEwma, peakEwmaWith } from "../../../src/core/balancing/PeakEwma.js"
 import { random } from "../../../src/core/balancing/Random.js"
-import type { Outcome } from "../../../src/core/balancing/Strategy.js"
+import type { Outcome } from "../../../src/schemas/Outcome.js"
 import { aCandidate, candidates } from "../../support/candidates.js"
 import { begun, counted, pickedKeys } from "../../support/picks.js"
 

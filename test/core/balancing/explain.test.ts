@@ -1,15 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Balancer from "../../../src/core/balancing/Balancer.js"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
-import * as Explanation from "../../../src/core/balancing/Explanation.js"
+import { explain } from "../../../src/core/balancing/explain.js"
 import * as Members from "../../../src/core/balancing/Members.js"
 import { balancerAmong } from "../../support/balancer.js"
 import { anInstance } from "../../support/scriptedRegistry.js"
 
-type Where = Parameters<typeof Explanation.explain>[3]
+type Where = Parameters<typeof explain>[3]
 
-const explain = (balancer: Balancer.Balancer, now: number, where?: Where) =>
-  Explanation.explain(
+const explained = (balancer: Balancer.Balancer, now: number, where?: Where) =>
+  explain(
     balancer,
     now,
     { project: "shop", name: "orders", env: "test", ageMillis: 0, source: "Fresh", healthProblems: new Map() },
@@ -19,7 +19,7 @@ const explain = (balancer: Balancer.Balancer, now: number, where?: Where) =>
 /** For each instance whether it is chosen, and its obstacle. */
 const told = (balancer: Balancer.Balancer, now: number, where?: Where) =>
   Object.fromEntries(
-    explain(balancer, now, where).instances.map(({ instance, isChosen, obstacle }) => [
+    explained(balancer, now, where).instances.map(({ instance, isChosen, obstacle }) => [
       instance.instanceKey,
       [isChosen, obstacle?._tag]
     ])
@@ -52,13 +52,13 @@ describe("Explanation", () => {
         silent: [false, "NoAddress"]
       }
     )
-    assert.isTrue(explain(world.balancer, 30_000, ({ instanceKey }) => instanceKey !== "e").isPanicking)
+    assert.isTrue(explained(world.balancer, 30_000, ({ instanceKey }) => instanceKey !== "e").isPanicking)
   })
 
   it("tells how long an instance is ejected, why, and how often before", () => {
     const world = balancerAmong(["a", "b"])
     world.reports("a", "Unreachable", 0)
-    assert.deepStrictEqual(explain(world.balancer, 10_000).instances[0]?.obstacle, {
+    assert.deepStrictEqual(explained(world.balancer, 10_000).instances[0]?.obstacle, {
       _tag: "Ejected",
       reason: "Unreachable",
       evidence: "Hard",
@@ -72,9 +72,9 @@ describe("Explanation", () => {
     world.lists(["a", anInstance("b", { meta: { weight: 3 } })], 0, { held: new Set(["b"]), isStatic: true })
     const call = world.callTo("a", 0)
     world.end(call, "Success", 50)
-    const explained = explain(world.balancer, 50)
-    assert.deepInclude(explained, { strategy: "peakEwma", isStatic: true, isPanicking: false })
-    const [a, b] = explained.instances
+    const explanation = explained(world.balancer, 50)
+    assert.deepInclude(explanation, { strategy: "peakEwma", isStatic: true, isPanicking: false })
+    const [a, b] = explanation.instances
     assert.deepInclude(a, { isHeld: false, weight: 1, latencyMillis: 50, score: 50, inFlight: 0, health: "Unknown" })
     assert.deepInclude(b, { isHeld: true, weight: 3, latencyMillis: undefined, score: 0, network: undefined })
   })
@@ -82,7 +82,7 @@ describe("Explanation", () => {
   it("tells how warm a newcomer is", () => {
     const world = balancerAmong(["a"], { slowStart: {} })
     world.lists(["a", "b"], 1_000)
-    const warmth = (now: number) => explain(world.balancer, now).instances.map((one) => one.warmth)
+    const warmth = (now: number) => explained(world.balancer, now).instances.map((one) => one.warmth)
     assert.deepStrictEqual(warmth(1_000), [1, 0.1])
     assert.deepStrictEqual(warmth(16_000), [1, 0.5])
     assert.deepStrictEqual(warmth(31_000), [1, 1])
@@ -99,7 +99,7 @@ describe("Explanation", () => {
       })
     }
     const world = balancerAmong(["a"], { strategy })
-    assert.isUndefined(explain(world.balancer, 0).instances[0]?.score)
+    assert.isUndefined(explained(world.balancer, 0).instances[0]?.score)
     assert.strictEqual(Balancer.takeStrategyFailures(world.balancer)?.count, 1)
   })
 })

@@ -1,10 +1,11 @@
 /** Why each instance of a service is chosen, or is not. */
-import type { Instance } from "../../schemas/Instance.js"
-import * as Balancer from "./Balancer.js"
-import type { Health, Member } from "./Members.js"
-import * as Networks from "./Networks.js"
-import * as Outlier from "./Outlier.js"
-import * as SlowStart from "./SlowStart.js"
+import type { Instance } from "./Instance.js"
+
+/** What ejected an instance: no connection, failures in a row, too high a share of failures, or a failed probe. */
+export type EjectionReason = "Unreachable" | "Consecutive" | "Rate" | "Probe"
+
+/** The verdict of active health checks: `Unknown` until enough of them agree. */
+export type HealthState = "Unknown" | "Healthy" | "Unhealthy"
 
 /**
  * The first obstacle to choosing an instance.
@@ -22,13 +23,13 @@ export type Obstacle =
   | { readonly _tag: "OtherNetwork"; readonly inUse: string | undefined }
   | {
       readonly _tag: "Ejected"
-      readonly reason: Outlier.Reason
+      readonly reason: EjectionReason
       readonly evidence: "Soft" | "Hard"
       readonly ejections: number
       readonly millisLeft: number
     }
-  | { readonly _tag: "Due"; readonly reason: Outlier.Reason }
-  | { readonly _tag: "Probing"; readonly reason: Outlier.Reason; readonly millisLeft: number }
+  | { readonly _tag: "Due"; readonly reason: EjectionReason }
+  | { readonly _tag: "Probing"; readonly reason: EjectionReason; readonly millisLeft: number }
 
 /**
  * One instance. It may be chosen in spite of an obstacle, when too few have none.
@@ -45,7 +46,7 @@ export interface InstanceExplanation {
   /** Kept although the registry no longer lists it. */
   readonly isHeld: boolean
   /** By active health checks. */
-  readonly health: Health
+  readonly health: HealthState
   /** What the last active health check found wrong; `undefined` where it found nothing, and where there was none. */
   readonly healthProblem: string | undefined
   readonly weight: number
@@ -58,7 +59,8 @@ export interface InstanceExplanation {
   readonly score: number | undefined
 }
 
-interface About {
+/** Of which service, and from what view. */
+export interface About {
   readonly project: string
   readonly name: string
   readonly env: string
@@ -82,75 +84,9 @@ export interface Explanation extends About {
   readonly instances: ReadonlyArray<InstanceExplanation>
 }
 
-/** Of all listed instances. Costs O(n), and changes nothing but what is due by now. */
-export const explain = (
-  balancer: Balancer.Balancer,
-  now: number,
-  { healthProblems, ...about }: About & { readonly healthProblems: ReadonlyMap<string, string> },
-  where?: ((instance: Instance) => boolean) | undefined
-): Explanation => {
-  const { options, members } = balancer
-  const subset = Balancer.subsetFor(balancer, now, where)
-  Balancer.settle(balancer, subset, now)
-  const { choosable, isPanicking } = subset.availability
-  const chosen = new Set(choosable)
-  const fitting = new Set(subset.members)
-  const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
-  const oldest = SlowStart.oldestOf(choosable)
-  const explainOne = (member: Member): InstanceExplanation => {
-    const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = member
-    return {
-      instance,
-      isChosen: chosen.has(member),
-      obstacle: obstacleOf(balancer, member, now, fitting.has(member), inUse),
-      network: rank === -1 ? undefined : options.networks[rank],
-      isHeld: members.listing.held?.has(key) ?? false,
-      health,
-      healthProblem: healthProblems.get(key),
-      weight,
-      inFlight,
-      latencyMillis: latencyAt === Number.NEGATIVE_INFINITY ? undefined : latencyMillis,
-      warmth: SlowStart.shareOf(member, oldest, options.slowStart, now),
-      score: Balancer.scoreOf(balancer, subset, member, now)
-    }
-  }
-  return {
-    ...about,
-    strategy: options.strategy.name,
-    isPanicking,
-    isStatic: members.listing.isStatic ?? false,
-    instances: members.listed.map(explainOne)
-  }
-}
-
-const obstacleOf = (
-  { options, outliers }: Balancer.Balancer,
-  { health, rank, outlier }: Member,
-  now: number,
-  fits: boolean,
-  inUse: number
-): Obstacle | undefined => {
-  if (rank === -1) return { _tag: "NoAddress" }
-  if (!fits) return { _tag: "Where" }
-  if (rank > inUse) return { _tag: "OtherNetwork", inUse: Networks.networkOf(inUse, options.networks) }
-  if (health === "Unhealthy") return { _tag: "Unhealthy" }
-  const { evidence, phase, reason } = outlier
-  const millisLeft = Math.max(0, outlier.until - now)
-  switch (phase) {
-    case "InRotation":
-      return undefined
-    case "Ejected":
-      return { _tag: phase, reason, evidence, ejections: Outlier.ejectionsAt(outliers, outlier, now), millisLeft }
-    case "Due":
-      return { _tag: phase, reason }
-    case "Probing":
-      return { _tag: phase, reason, millisLeft }
-  }
-}
-
 const seconds = (millis: number): string => `${Math.ceil(millis / 1_000)} s`
 
-const causes: Readonly<Record<Outlier.Reason, string>> = {
+const causes: Readonly<Record<EjectionReason, string>> = {
   Unreachable: "nothing answered there",
   Consecutive: "too many calls in a row failed",
   Rate: "too large a share of its calls failed",

@@ -1,0 +1,73 @@
+import type { About, Explanation, InstanceExplanation, Obstacle } from "../../schemas/Explanation.js"
+import type { Instance } from "../../schemas/Instance.js"
+import * as Balancer from "./Balancer.js"
+import type { Member } from "./Members.js"
+import * as Networks from "./Networks.js"
+import * as Outlier from "./Outlier.js"
+import * as SlowStart from "./SlowStart.js"
+
+/** Of all listed instances. Costs O(n), and changes nothing but what is due by now. */
+export const explain = (
+  balancer: Balancer.Balancer,
+  now: number,
+  { healthProblems, ...about }: About & { readonly healthProblems: ReadonlyMap<string, string> },
+  where?: ((instance: Instance) => boolean) | undefined
+): Explanation => {
+  const { options, members } = balancer
+  const subset = Balancer.subsetFor(balancer, now, where)
+  Balancer.settle(balancer, subset, now)
+  const { choosable, isPanicking } = subset.availability
+  const chosen = new Set(choosable)
+  const fitting = new Set(subset.members)
+  const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
+  const oldest = SlowStart.oldestOf(choosable)
+  const explainOne = (member: Member): InstanceExplanation => {
+    const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = member
+    return {
+      instance,
+      isChosen: chosen.has(member),
+      obstacle: obstacleOf(balancer, member, now, fitting.has(member), inUse),
+      network: rank === -1 ? undefined : options.networks[rank],
+      isHeld: members.listing.held?.has(key) ?? false,
+      health,
+      healthProblem: healthProblems.get(key),
+      weight,
+      inFlight,
+      latencyMillis: latencyAt === Number.NEGATIVE_INFINITY ? undefined : latencyMillis,
+      warmth: SlowStart.shareOf(member, oldest, options.slowStart, now),
+      score: Balancer.scoreOf(balancer, subset, member, now)
+    }
+  }
+  return {
+    ...about,
+    strategy: options.strategy.name,
+    isPanicking,
+    isStatic: members.listing.isStatic ?? false,
+    instances: members.listed.map(explainOne)
+  }
+}
+
+const obstacleOf = (
+  { options, outliers }: Balancer.Balancer,
+  { health, rank, outlier }: Member,
+  now: number,
+  fits: boolean,
+  inUse: number
+): Obstacle | undefined => {
+  if (rank === -1) return { _tag: "NoAddress" }
+  if (!fits) return { _tag: "Where" }
+  if (rank > inUse) return { _tag: "OtherNetwork", inUse: Networks.networkOf(inUse, options.networks) }
+  if (health === "Unhealthy") return { _tag: "Unhealthy" }
+  const { evidence, phase, reason } = outlier
+  const millisLeft = Math.max(0, outlier.until - now)
+  switch (phase) {
+    case "InRotation":
+      return undefined
+    case "Ejected":
+      return { _tag: phase, reason, evidence, ejections: Outlier.ejectionsAt(outliers, outlier, now), millisLeft }
+    case "Due":
+      return { _tag: phase, reason }
+    case "Probing":
+      return { _tag: phase, reason, millisLeft }
+  }
+}
