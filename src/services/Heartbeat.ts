@@ -78,12 +78,12 @@ export interface NewRegistration {
   /** For `startup: "fail"`. Default 30 seconds; more than 0, at most 1 day. */
   readonly startupTimeout?: Duration.DurationInput | undefined
   /**
-   * Readiness probe: nothing is registered before it is `true`. Runs at once, then every second (the layer's
-   * `gateInterval`). A failure, a defect or more than 5 seconds count as `false`. Default: ready.
+   * Readiness probe: nothing is registered before it is `true`. Runs at once, then every second. A
+   * failure, a defect or more than 5 seconds count as `false`. Default: ready.
    */
   readonly ready?: Effect.Effect<boolean> | undefined
   /**
-   * Health probe, every second (`gateInterval`). After more than half a TTL of `false`, heartbeats are suspended, so that
+   * Health probe, every second. After more than half a TTL of `false`, heartbeats are suspended, so that
    * the lease runs out, until it is `true` again; then the lease is renewed, or registered, at once. `false`: as for `ready`.
    */
   readonly healthy?: Effect.Effect<boolean> | undefined

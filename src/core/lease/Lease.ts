@@ -1,6 +1,6 @@
 /** A lease: its state, what happens to it (`Event`) and what it asks for (`Action`). Instants are monotonic milliseconds. */
 
-import type { TimingSettings } from "../../schemas/HeartbeatTuning.js"
+import type { HeartbeatSettings } from "../../schemas/HeartbeatTuning.js"
 import * as HeartbeatTuning from "../../schemas/HeartbeatTuning.js"
 import type { LeaseState } from "../../schemas/Instance.js"
 import * as Backoff from "../Backoff.js"
@@ -30,7 +30,7 @@ export type RegisterReason =
 export interface Lease {
   readonly status: LeaseState
   readonly ttl: number
-  readonly timing: TimingSettings
+  readonly timing: HeartbeatSettings
   /** Where in the interval its heartbeats fall, 0 to 1: spreads many leases. */
   readonly phase: number
   /** It registers; `false`: the caller has registered it, and it only sends heartbeats. */
@@ -129,37 +129,42 @@ export const NEVER = Number.POSITIVE_INFINITY
 /** The shortest time between two heartbeats. */
 const MIN_INTERVAL_MILLIS = 1_000
 
+const MIN_ANSWER_MILLIS = 1_000
+const MAX_ANSWER_MILLIS = 10_000
+
+/** The longest wait before a registration. */
+const MAX_REGISTER_DELAY_MILLIS = 30_000
+
+const RETRY_DELAY_MILLIS = 500
+const RETRY_FACTOR = 1.6
+const MAX_RETRY_DELAY_MILLIS = 5_000
+
 /** The time between two heartbeats: a third of the TTL, at least 1 s. */
-export const interval = (ttl: number, timing: TimingSettings = HeartbeatTuning.standard): number =>
+export const interval = (ttl: number, timing: HeartbeatSettings = HeartbeatTuning.standard): number =>
   Math.max(MIN_INTERVAL_MILLIS, ttl / timing.heartbeatsPerTtl)
 
 /** When an answer is overdue: after half an interval, 1 to 10 s. */
-export const answerTime = (ttl: number, timing: TimingSettings = HeartbeatTuning.standard): number =>
-  Math.min(timing.maxAnswerTime, Math.max(timing.minAnswerTime, interval(ttl, timing) / 2))
+export const answerTime = (ttl: number, timing: HeartbeatSettings = HeartbeatTuning.standard): number =>
+  Math.min(MAX_ANSWER_MILLIS, Math.max(MIN_ANSWER_MILLIS, interval(ttl, timing) / 2))
 
 /** The wait before the next registration: up to 1, 2, 4 … 30 s, with full jitter, for ever. */
 export const registerDelay = (
   setbacks: number,
   random: number,
-  timing: TimingSettings = HeartbeatTuning.standard
+  timing: HeartbeatSettings = HeartbeatTuning.standard
 ): number =>
-  Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: timing.maxRegisterDelay }, setbacks, random)
+  Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: MAX_REGISTER_DELAY_MILLIS }, setbacks, random)
 
 /** The wait after an unanswered heartbeat: up to 0.5, 0.8, 1.3 … s, at most a sixth of the TTL or 5 s, with full jitter. */
-export const heartbeatRetryDelay = (
-  ttl: number,
-  failures: number,
-  random: number,
-  timing: TimingSettings = HeartbeatTuning.standard
-): number => {
-  const cap = Math.min(ttl / 6, timing.maxHeartbeatRetryDelay)
-  return Backoff.delayMillis({ base: timing.heartbeatRetryDelay, factor: 1.6, cap }, failures, random)
+export const heartbeatRetryDelay = (ttl: number, failures: number, random: number): number => {
+  const cap = Math.min(ttl / 6, MAX_RETRY_DELAY_MILLIS)
+  return Backoff.delayMillis({ base: RETRY_DELAY_MILLIS, factor: RETRY_FACTOR, cap }, failures, random)
 }
 
 /** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
 export const make = (options: {
   readonly ttl: number
-  readonly timing?: TimingSettings | undefined
+  readonly timing?: HeartbeatSettings | undefined
   readonly phase?: number | undefined
   readonly registers?: boolean | undefined
 }): Lease => ({

@@ -157,7 +157,7 @@ const refused = (lease: Lease, now: number, random: number): Step => {
 }
 
 const heartbeatLost = (lease: Lease, now: number, random: number): Step => {
-  const delay = heartbeatRetryDelay(lease.ttl, lease.failures, random, lease.timing)
+  const delay = heartbeatRetryDelay(lease.ttl, lease.failures, random)
   return [
     {
       ...suspect(lease),
@@ -222,8 +222,11 @@ const begin = (lease: Lease, now: number): Step => {
   return register(ready, lease.wanted ?? "first", now)
 }
 
+/** What a wait is cut to when the registry can be reached again: not to zero, since other clients wait as well. */
+const RECONNECT_DELAY_MILLIS = 2_000
+
 const reconnected = (lease: Lease, now: number, random: number): Step => {
-  const sooner = (at: number) => (at === NEVER ? NEVER : Math.min(at, now + lease.timing.reconnectDelay * random))
+  const sooner = (at: number) => (at === NEVER ? NEVER : Math.min(at, now + RECONNECT_DELAY_MILLIS * random))
   const isRetry = lease.failures > 0 || !isHeld(lease)
   return [
     {

@@ -7,8 +7,6 @@
  *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  */
-
-import type { StreamSettings } from "../../schemas/HeartbeatTuning.js"
 import * as Backoff from "../Backoff.js"
 import * as Lease from "./Lease.js"
 
@@ -24,19 +22,22 @@ export interface StreamLoad {
 /** The server answers the heartbeats of a stream one at a time: half of its time stays free. */
 const MAX_UTILISATION = 0.5
 
+const LEASES_PER_STREAM = 8
+const MAX_STREAMS = 16
+
+/** While heartbeats are answered slowly: these carry 800 leases of 60 s at 3 s a heartbeat. */
+const MAX_STREAMS_WHEN_SLOW = 64
+
 /**
  * How many streams there should be: one for every 8 leases, up to 16; so many that no stream is busy for more than half an
  * interval, up to 64. None without leases.
  */
-export const wanted = (
-  settings: StreamSettings,
-  { heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad
-): number => {
+export const wanted = ({ heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad): number => {
   if (leases === 0) return 0
-  const usual = Math.min(settings.maxStreams, Math.ceil(leases / settings.leasesPerStream))
+  const usual = Math.min(MAX_STREAMS, Math.ceil(leases / LEASES_PER_STREAM))
   // Less a hair: a rounding error must not ask for one more.
   const busy = Math.ceil((heartbeatsPerMilli * millisPerHeartbeat) / MAX_UTILISATION - 1e-9)
-  return Math.max(usual, Math.min(settings.maxStreamsWhenSlow, busy))
+  return Math.max(usual, Math.min(MAX_STREAMS_WHEN_SLOW, busy))
 }
 
 /** What this lease adds to the load. */
@@ -63,18 +64,17 @@ export interface StreamState {
 /** The limit of a fast stream: a heartbeat given to it cannot be taken back. */
 const MAX_OUTSTANDING = 32
 
+/** An answer that takes longer makes a stream slow. */
+const SLOW_ANSWER_MILLIS = 100
+const MAX_OUTSTANDING_WHEN_SLOW = 4
+
 /** A new stream gets one heartbeat, to prove that it works. */
 const MAX_OUTSTANDING_UNPROVEN = 1
 
-const mostOutstanding = (
-  settings: StreamSettings,
-  stream: StreamState,
-  millisPerHeartbeat: number,
-  now: number
-): number => {
+const mostOutstanding = (stream: StreamState, millisPerHeartbeat: number, now: number): number => {
   if (!stream.isProven) return MAX_OUTSTANDING_UNPROVEN
-  const isSlow = millisPerHeartbeat > settings.slowAnswer || now - stream.headSince > settings.slowAnswer
-  return isSlow ? settings.maxOutstandingWhenSlow : MAX_OUTSTANDING
+  const isSlow = millisPerHeartbeat > SLOW_ANSWER_MILLIS || now - stream.headSince > SLOW_ANSWER_MILLIS
+  return isSlow ? MAX_OUTSTANDING_WHEN_SLOW : MAX_OUTSTANDING
 }
 
 /** Heartbeats due together take one stream: sixteen on one cost a fraction of one on each of sixteen. */
@@ -85,7 +85,6 @@ const BATCH = 16
  * streams. Equals take 16 in turn; `sent` is the number of heartbeats before this one. `-1` if it has to wait.
  */
 export const choose = (
-  settings: StreamSettings,
   streams: ReadonlyArray<StreamState>,
   millisPerHeartbeat: number,
   sent: number,
@@ -99,7 +98,7 @@ export const choose = (
     const stream = streams[index]
     if (stream === undefined) continue
     const { outstanding } = stream
-    const most = mostOutstanding(settings, stream, millisPerHeartbeat, now)
+    const most = mostOutstanding(stream, millisPerHeartbeat, now)
     const before = most < BATCH ? outstanding : Math.floor(outstanding / BATCH)
     if (outstanding >= most || before >= fewest) continue
     chosen = index
@@ -108,9 +107,11 @@ export const choose = (
   return chosen
 }
 
+/** Streams are replaced, so that load spreads over the replicas again. */
+const STREAM_LIFE_MILLIS = 20 * 60_000
+
 /** When a stream opened at `now` is replaced. */
-export const renewAt = (settings: StreamSettings, now: number, random: number): number =>
-  now + settings.streamLife * (0.9 + 0.2 * random)
+export const renewAt = (now: number, random: number): number => now + STREAM_LIFE_MILLIS * (0.9 + 0.2 * random)
 
 /** A surplus stream is kept so long: leases that come and go must not open and close streams all the time. */
 const SURPLUS_MILLIS = 60_000

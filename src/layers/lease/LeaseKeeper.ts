@@ -93,6 +93,12 @@ const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effec
     )
   )
 
+/** How often the wall clock and monotonic time are compared. */
+const CLOCK_INTERVAL = Duration.seconds(5)
+
+/** How often the registry is asked whether it lists our own instances. */
+const SELF_CHECK_INTERVAL = Duration.seconds(90)
+
 /** Keeps leases over `registry` until the scope closes. `localHost` is the host of an instance without one. */
 export const make = (
   registry: Registry.Service,
@@ -107,8 +113,8 @@ export const make = (
     const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
     const identities = makeIdentities()
-    const registrar = Registrar.make(registry, clock, settings, localHost)
-    const wasSuspended = SuspendDetector.make(clock, settings.clockTolerance)
+    const registrar = Registrar.make(registry, clock, localHost)
+    const wasSuspended = SuspendDetector.make(clock)
     // Open while there are leases.
     const hasLeases = Wakes.unsafeMakeLatch(false)
     const annotated = Annotations.from("HeartbeatStream")
@@ -140,7 +146,7 @@ export const make = (
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step, settings })
+    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step })
 
     const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
     const shutdown = Shutdown.make({
@@ -188,7 +194,7 @@ export const make = (
         keepRunning("the throttled log", log.run),
         keepRunning(
           "the suspend detector",
-          whileKeeping(Effect.delay(Effect.zipRight(checkClocks, measure), Duration.millis(settings.clockInterval)))
+          whileKeeping(Effect.delay(Effect.zipRight(checkClocks, measure), CLOCK_INTERVAL))
         ),
         keepRunning(
           "the self-check",
@@ -196,7 +202,7 @@ export const make = (
             Effect.flatMap(Random.nextRange(0.9, 1), (jitter) =>
               Effect.delay(
                 Effect.suspend(() => SelfCheck.run(registry, entries, dispatch)),
-                Duration.millis(settings.ownKeyInterval * jitter)
+                Duration.times(SELF_CHECK_INTERVAL, jitter)
               )
             )
           )
@@ -224,7 +230,7 @@ export const make = (
         const { record } = entry
         const hasProbes = record?.ready !== undefined || record?.healthy !== undefined
         if (record === undefined || !hasProbes) return dispatch(entry, { _tag: "Ready" })
-        return Effect.map(fork(Probes.watch(entry, record, settings, (event) => dispatch(entry, event))), (fiber) => {
+        return Effect.map(fork(Probes.watch(entry, record, (event) => dispatch(entry, event))), (fiber) => {
           entry.probes = fiber
         })
       })

@@ -1,13 +1,13 @@
 /** The probes of an instance: is it ready to be registered, is it healthy? */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Lease from "../../core/lease/Lease.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
-import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+
+const INTERVAL = "1 second"
 
 /** An answer that takes longer counts as `false`. */
 const ANSWER_TIMEOUT = "5 seconds"
@@ -34,13 +34,11 @@ const probing = (probe: Effect.Effect<boolean>): Effect.Effect<boolean> => {
 export const watch = (
   entry: LeaseEntry.LeaseEntry,
   { healthy, ready }: Pick<LeaseEntry.SelfRecord, "healthy" | "ready">,
-  settings: Settings,
   dispatch: (event: Lease.Event) => Effect.Effect<void>
 ): Effect.Effect<void> => {
-  const interval = Duration.millis(settings.gateInterval)
   const untilReady = (ask: Effect.Effect<boolean>): Effect.Effect<void> =>
     Effect.flatMap(ask, (isReady) =>
-      isReady ? Effect.void : Effect.suspend(() => Effect.delay(untilReady(ask), interval))
+      isReady ? Effect.void : Effect.suspend(() => Effect.delay(untilReady(ask), INTERVAL))
     )
   const look = (ask: Effect.Effect<boolean>): Effect.Effect<void> =>
     Effect.flatMap(ask, (isHealthy) => {
@@ -65,7 +63,7 @@ export const watch = (
   return (ready === undefined ? Effect.void : untilReady(probing(ready))).pipe(
     Effect.zipRight(dispatch({ _tag: "Ready" })),
     Effect.zipRight(
-      healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(probing(healthy)), interval))
+      healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(probing(healthy)), INTERVAL))
     )
   )
 }

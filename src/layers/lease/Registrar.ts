@@ -14,7 +14,6 @@ import type { Instance } from "../../schemas/Instance.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import type { LeaseEvent } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
-import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 
 export interface Registrar {
@@ -49,6 +48,15 @@ const isBroken = (error: AioError): boolean => error._tag === "AioRpcError" && e
 const isUncertain = (error: AioError): boolean =>
   isOverdue(error) || isBroken(error) || (error._tag === "AioRpcError" && error.code === StatusCode.UNKNOWN)
 
+/** A registration that takes longer: its outcome counts as unknown. */
+const REGISTER_TIMEOUT_MILLIS = 10_000
+
+/** How long a stop waits for a registration in flight. */
+const REGISTER_GRACE = "2 seconds"
+
+/** Of each of the two attempts. */
+const DEREGISTER_TIMEOUT = "2 seconds"
+
 /** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
@@ -77,17 +85,16 @@ const log = {
 export const make = (
   registry: Registry.Service,
   clock: Clock.Clock,
-  settings: Settings,
   localHost: Effect.Effect<string, RegistryError>
 ): Registrar => {
   const now = () => Monotonic.unsafeNow(clock)
   const timely = Effect.timeoutFail({
-    duration: settings.registerTimeout,
+    duration: REGISTER_TIMEOUT_MILLIS,
     onTimeout: () =>
       new AioRpcError({
         method: "RegistryService/RegisterInstance",
         code: StatusCode.DEADLINE_EXCEEDED,
-        details: `no answer within ${Duration.format(Duration.millis(settings.registerTimeout))}`
+        details: `no answer within ${Duration.format(Duration.millis(REGISTER_TIMEOUT_MILLIS))}`
       })
   })
 
@@ -118,19 +125,19 @@ export const make = (
       record.host = host
       const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
       entry.serviceId = serviceId
-      const until = now() + settings.registerTimeout
+      const until = now() + REGISTER_TIMEOUT_MILLIS
       entry.sending = true
       yield* registry
         .registerInstance(LeaseEntry.toInstance(entry, record, host, serviceId))
         .pipe(timely, Effect.onExit(noteOutcome(entry, until)))
     })
 
-  const deregister = (key: LeaseKey, timeout: number) =>
-    registry.deregisterInstance(key).pipe(Effect.interruptible, Effect.timeout(timeout))
+  const deregister = (key: LeaseKey) =>
+    registry.deregisterInstance(key).pipe(Effect.interruptible, Effect.timeout(DEREGISTER_TIMEOUT))
 
   /** Two attempts: a registry that is unavailable must not hold up a shutdown. */
   const deregisterTwice = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
-    Effect.retry(deregister(key, settings.deregisterTimeout), { times: 1 }).pipe(
+    Effect.retry(deregister(key), { times: 1 }).pipe(
       Effect.catchAll((error) =>
         Logs.warning(
           `deregistration of ${LeaseEntry.describe(entry)} failed, its lease expires by its TTL: ${error.message}`
@@ -145,7 +152,7 @@ export const make = (
       // Still waiting for its turn or for the service: nothing was sent.
       if (!entry.sending) return Fiber.interrupt(attempt)
       return Fiber.await(attempt).pipe(
-        Effect.timeoutOption(settings.registerGrace),
+        Effect.timeoutOption(REGISTER_GRACE),
         Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Fiber.interrupt(attempt)))
       )
     })

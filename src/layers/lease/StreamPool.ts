@@ -17,7 +17,6 @@ import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Pulls from "../../internal/pulls.js"
 import * as Wakes from "../../internal/wakes.js"
-import type { StreamSettings } from "../../schemas/HeartbeatTuning.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -40,7 +39,6 @@ export interface StreamPoolDeps {
   /** When all streams have to be replaced: their token was, say. */
   readonly moves: Stream.Stream<unknown>
   readonly onEvent: Dispatch.UnsafeDispatch
-  readonly settings: StreamSettings
 }
 
 const countHeartbeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
@@ -58,7 +56,7 @@ const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number
 
 export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
   Effect.gen(function* () {
-    const { moves, onEvent, registry, settings } = deps
+    const { moves, onEvent, registry } = deps
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     const leases = new Set<LeaseEntry>()
@@ -73,7 +71,7 @@ export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
     let sent = 0
     let round = leases.values()
 
-    const wanted = () => StreamPlan.wanted(settings, { leases: leases.size, heartbeatsPerMilli, millisPerHeartbeat })
+    const wanted = () => StreamPlan.wanted({ leases: leases.size, heartbeatsPerMilli, millisPerHeartbeat })
     const stays = ({ isLeaving }: HeartbeatChannel): boolean => !isLeaving
     const staying = () => count(streams, stays)
     const unproven = () => count(streams, ({ isProven }) => !isProven)
@@ -101,7 +99,7 @@ export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
 
     const open = (at: number): Effect.Effect<HeartbeatChannel, never, Scope.Scope> =>
       Effect.flatMap(Random.next, (random) => {
-        const stream = new HeartbeatChannel(clock, StreamPlan.renewAt(settings, at, random), (entry) =>
+        const stream = new HeartbeatChannel(clock, StreamPlan.renewAt(at, random), (entry) =>
           onEvent(entry, { _tag: "HeartbeatLost" })
         )
         streams = [...streams, stream]
@@ -112,7 +110,7 @@ export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
 
     /** Gives a heartbeat to a stream below its limit. */
     const place = (entry: LeaseEntry, at: number): boolean => {
-      const stream = streams[StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, at)]
+      const stream = streams[StreamPlan.choose(streams, millisPerHeartbeat, sent, at)]
       if (stream === undefined) return false
       sent++
       stream.unsafeSend(entry)

@@ -5,13 +5,15 @@
 import type * as Clock from "effect/Clock"
 import * as Monotonic from "../../internal/monotonic.js"
 
-/** Compares the two clocks: have they diverged by more than `toleranceMillis` since the last call? */
-export const make = (clock: Clock.Clock, toleranceMillis: number): (() => boolean) => {
+const TOLERANCE_MILLIS = 2_000
+
+/** Compares the two clocks: have they diverged by more than 2 s since the last call? */
+export const make = (clock: Clock.Clock): (() => boolean) => {
   const difference = () => clock.unsafeCurrentTimeMillis() - Monotonic.unsafeNow(clock)
   let last = difference()
   return () => {
     const present = difference()
-    const parted = Math.abs(present - last) > toleranceMillis
+    const parted = Math.abs(present - last) > TOLERANCE_MILLIS
     last = present
     return parted
   }

@@ -2,9 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as Lease from "../../../src/core/lease/Lease.js"
 import * as StreamPlan from "../../../src/core/lease/StreamPlan.js"
-import * as HeartbeatTuning from "../../../src/schemas/HeartbeatTuning.js"
 
-const settings = HeartbeatTuning.standard
 const INTERVAL = 20_000
 
 const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): StreamPlan.StreamLoad => ({
@@ -22,7 +20,7 @@ const stream = (outstanding: number, more: Partial<StreamPlan.StreamState> = {})
 
 /** The choice at instant 0, where no head has waited yet. */
 const choose = (streams: ReadonlyArray<StreamPlan.StreamState>, millisPerHeartbeat = 1, sent = 0, now = 0) =>
-  StreamPlan.choose(settings, streams, millisPerHeartbeat, sent, now)
+  StreamPlan.choose(streams, millisPerHeartbeat, sent, now)
 
 describe("StreamPlan: how many streams", () => {
   const rows: ReadonlyArray<readonly [leases: number, millisPerHeartbeat: number, streams: number, why: string]> = [
@@ -41,7 +39,7 @@ describe("StreamPlan: how many streams", () => {
   ]
   for (const [leases, millisPerHeartbeat, streams, why] of rows) {
     it(`${why}: ${leases} leases at ${millisPerHeartbeat} ms a heartbeat have ${streams}`, () => {
-      assert.strictEqual(StreamPlan.wanted(settings, load(leases, millisPerHeartbeat)), streams)
+      assert.strictEqual(StreamPlan.wanted(load(leases, millisPerHeartbeat)), streams)
     })
   }
 
@@ -53,7 +51,7 @@ describe("StreamPlan: how many streams", () => {
         FastCheck.integer({ min: 3_000, max: 86_400_000 }),
         (leases, millisPerHeartbeat, ttl) => {
           const interval = Lease.interval(ttl)
-          const streams = StreamPlan.wanted(settings, load(leases, millisPerHeartbeat, interval))
+          const streams = StreamPlan.wanted(load(leases, millisPerHeartbeat, interval))
           assert.isAtLeast(streams, Math.min(16, Math.ceil(leases / 8)))
           assert.isAtMost(streams, 64)
           if (streams < 64) assert.isAtMost((millisPerHeartbeat * leases) / streams, (interval / 2) * (1 + 1e-6))
@@ -211,7 +209,7 @@ describe("StreamPlan: opening another one", () => {
   })
 
   it("is due after 20 minutes, give or take a tenth", () => {
-    const minutes = (random: number) => StreamPlan.renewAt(settings, 0, random) / 60_000
+    const minutes = (random: number) => StreamPlan.renewAt(0, random) / 60_000
     assert.deepStrictEqual([0, 0.5, 1].map(minutes), [18, 20, 22])
   })
 })
