@@ -97,7 +97,7 @@ export const tcpServer = (onSocket: (socket: Net.Socket) => void): Effect.Effect
 
 /** A server that speaks HTTP/2 and leaves each stream to `onStream`; `cut` ends the connection without a word. */
 export const http2Server = (
-  onStream: (stream: Http2.ServerHttp2Stream, cut: () => void) => void,
+  onStream: (stream: Http2.ServerHttp2Stream, cut: () => void, headers: Http2.IncomingHttpHeaders) => void,
   onSession: (session: Http2.ServerHttp2Session) => void = () => {}
 ): Effect.Effect<Server, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -115,9 +115,9 @@ export const http2Server = (
         session.on("error", () => {})
         onSession(session)
       })
-      server.on("stream", (stream) => {
+      server.on("stream", (stream, headers) => {
         stream.on("error", () => {})
-        onStream(stream, cut)
+        onStream(stream, cut, headers)
       })
       const port = await listening(server)
       const kill = Effect.sync(() => {
