@@ -8,7 +8,12 @@ const tsconfig: { compilerOptions: { paths: Record<string, [string]> } } = JSON.
 )
 
 // Processes, whole examples, and the wire with faults in it: what takes long because it waits for the world.
-const slow = ["test/bench/*.test.ts", "test/examples/*.test.ts", "test/faults/*.live.test.ts"]
+const slow = [
+  "test/bench/*.test.ts",
+  "test/examples/*.test.ts",
+  "test/faults/*.live.test.ts",
+  "test/support/*.slow.test.ts"
+]
 
 export default defineConfig({
   resolve: {

@@ -75,9 +75,9 @@ describe.concurrent("A process", () => {
         // The last heartbeat may be a third of that old: 2.5 seconds are left for a machine that is busy.
         const program = yield* lease({ LEASE_TTL: "15 seconds" })
         yield* program.says("state Live")
-        yield* program.kill("SIGSTOP")
+        yield* program.suspend
         yield* Effect.sleep("7500 millis")
-        yield* program.kill("SIGCONT")
+        yield* program.resume
         yield* Effect.sleep("3 seconds")
         assert.notInclude(states(program), "Lost")
         assert.strictEqual(states(program).at(-1), "Live")
@@ -94,12 +94,12 @@ describe.concurrent("A process", () => {
         const program = yield* lease()
         yield* program.says("state Live")
         const [key] = yield* listedKeys
-        yield* program.kill("SIGSTOP")
+        yield* program.suspend
         yield* Effect.sleep("9 seconds")
         assert.deepStrictEqual(yield* listedKeys, [])
         const before = states(program).length
         yield* control.clearJournal
-        yield* program.kill("SIGCONT")
+        yield* program.resume
         yield* eventually("listed", isListed(1), "10 seconds")
         yield* program.says("state Lost")
         yield* Effect.sleep("500 millis")
@@ -187,8 +187,7 @@ describe.concurrent("A process", () => {
         const program = yield* lease({ LEASE_TTL: "3 seconds" })
         yield* program.says("state Live")
         yield* control.setFailure(Option.some({ code: UNAVAILABLE }), "deregisterInstance")
-        yield* program.kill("SIGTERM")
-        assert.deepStrictEqual(yield* program.exited, { code: 0, signal: null })
+        assert.deepStrictEqual(yield* program.terminate, { code: 0, signal: null })
         assert.include(program.output(), "failed, its lease expires by its TTL")
         yield* eventually("off the list", isListed(0), "10 seconds")
       }).pipe(Effect.scoped, Effect.provide(world), threeAtOnce),
