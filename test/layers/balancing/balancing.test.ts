@@ -10,7 +10,7 @@ import { anInstance, aService, scriptedRegistry } from "../../support/scriptedRe
 
 const count = (metric: Metric.Metric.Counter<number>) => Effect.map(Metric.value(metric), ({ count }) => count)
 
-describe("an instance that this consumer alone cannot reach", () => {
+describe("an instance that this consumer alone cannot reach (scenario 17)", () => {
   given("is ejected here after its failures, the others unharmed, and probed once for each ejection", (world) =>
     Effect.gen(function* () {
       const { discovery, registry } = world
