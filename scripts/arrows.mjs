@@ -13,12 +13,12 @@ const src = fileURLToPath(new URL("../src/", import.meta.url))
 const ground = new Set(["schemas", "internal"])
 /** The map is to have 40. This is what there is: it may only shrink. */
 const GOAL = 40
-const MOST = 48
+const MOST = 44
 
 /** The folders of a room, lowest first; those of one line do not know each other. */
 const subjects = [
   [["core"], ["core/auth", "core/balancing", "core/lease", "core/registry", "core/view"]],
-  [["layers/registry"], ["layers/auth", "layers/lease", "layers/view"], ["layers/balancing"], ["layers"]]
+  [["layers/auth", "layers/lease", "layers/view"], ["layers/balancing"], ["layers"]]
 ]
 /** A file of a room's own root that its subjects use, as they use Backoff in core. */
 const shared = new Set(["core/Backoff.ts", "layers/schedules.ts"])

@@ -23,8 +23,8 @@ import * as HeartbeatSettings from "./lease/HeartbeatSettings.js"
 import * as HostDetection from "./lease/HostDetection.js"
 import * as LeaseEntry from "./lease/LeaseEntry.js"
 import * as LeaseKeeper from "./lease/LeaseKeeper.js"
+import * as LeasePort from "./lease/LeasePort.js"
 import { RegistrationHandle } from "./lease/RegistrationHandle.js"
-import * as RegistryPort from "./registry/RegistryPort.js"
 
 export type { HeartbeatTuning } from "../schemas/HeartbeatTuning.js"
 export type { Options } from "./lease/HeartbeatSettings.js"
@@ -44,7 +44,7 @@ export const make = (
   Effect.gen(function* () {
     const settings = yield* HeartbeatSettings.make(options)
     const registry = yield* Registry
-    const hostDetection = HostDetection.make(RegistryPort.of(registry).localHost)
+    const hostDetection = HostDetection.make(LeasePort.of(registry).localHost)
     const keeper = yield* LeaseKeeper.make(registry, TokenPort.of(yield* Auth).changes, settings, hostDetection.local)
     // Added last, so it runs first: leases stop while their fibers still run.
     yield* Effect.addFinalizer(() => keeper.stopAll)

@@ -44,8 +44,9 @@ import * as Wire from "../wire/Wire.js"
 import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
-import * as RegistryPort from "./registry/RegistryPort.js"
+import * as LeasePort from "./lease/LeasePort.js"
 import * as Schedules from "./schedules.js"
+import * as ViewPort from "./view/ViewPort.js"
 
 /**
  * @since 0.1.0
@@ -275,11 +276,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         ),
       heartbeats: (keys, options) => TokenReplay.stream(auth, keys, openHeartbeats(options))
     }
-    return RegistryPort.attach(registry, {
-      reconnects: connection.reconnects,
-      deregistrations: Stream.fromPubSub(deregistered),
-      localHost: connection.localHost
-    })
+    const { localHost, reconnects } = connection
+    const deregistrations = Stream.fromPubSub(deregistered)
+    return LeasePort.attach(ViewPort.attach(registry, { deregistrations }), { localHost, reconnects })
   })
 
 /**

@@ -23,7 +23,8 @@ import * as Journal from "../simulator/Journal.js"
 import * as StoreFaults from "../simulator/StoreFaults.js"
 import * as RegistryStore from "../store/RegistryStore.js"
 import * as Wire from "../wire/Wire.js"
-import * as RegistryPort from "./registry/RegistryPort.js"
+import * as LeasePort from "./lease/LeasePort.js"
+import * as ViewPort from "./view/ViewPort.js"
 
 export type { CallSwitches } from "../simulator/CallFaults.js"
 export type { JournalSwitches, NotedCall } from "../simulator/Journal.js"
@@ -263,10 +264,10 @@ const makeRegistry = (
       ),
     heartbeats: makeHeartbeats(store, line)
   }
-  return RegistryPort.attach(registry, {
-    reconnects: line.reconnects,
-    deregistrations: Stream.fromPubSub(deregistered),
-    localHost: Effect.succeed("127.0.0.1")
+  const deregistrations = Stream.fromPubSub(deregistered)
+  return LeasePort.attach(ViewPort.attach(registry, { deregistrations }), {
+    localHost: Effect.succeed("127.0.0.1"),
+    reconnects: line.reconnects
   })
 }
 

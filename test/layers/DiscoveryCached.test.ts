@@ -22,7 +22,7 @@ import {
 } from "effect"
 import * as Balancing from "../../src/core/balancing/Balancing.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
-import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
+import * as ViewPort from "../../src/layers/view/ViewPort.js"
 import type { ServiceRef } from "../../src/schemas/Service.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import { Discovery } from "../../src/services/Discovery.js"
@@ -487,11 +487,7 @@ describe("DiscoveryCached", () => {
             Stream.never,
             Effect.zipRight(Deferred.succeed(answered, undefined), Effect.sleep("1 second"))
           )
-          return Context.add(
-            context,
-            Registry,
-            RegistryPort.attach(inner, { ...RegistryPort.of(inner), deregistrations })
-          )
+          return Context.add(context, Registry, ViewPort.attach(inner, { deregistrations }))
         })
         const scope = yield* Scope.make()
         const discovery = Context.get(

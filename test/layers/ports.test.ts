@@ -12,7 +12,7 @@ import {
   RegistryMemory
 } from "effect-aio"
 import * as TokenPort from "../../src/layers/auth/TokenPort.js"
-import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
+import * as LeasePort from "../../src/layers/lease/LeasePort.js"
 import type { AccessToken } from "../../src/schemas/AccessToken.js"
 
 const token: AccessToken = { value: Redacted.make("own"), expiresAt: 0, acquiredAt: 0, generation: 1 }
@@ -95,7 +95,7 @@ describe("a Registry of the user's own", () => {
   it.effect("keeps the port of one of ours that it wraps", () =>
     Effect.gen(function* () {
       const { registry } = yield* RegistryMemory.make()
-      const wrapper = RegistryPort.of({ ...registry, heartbeats: () => Stream.empty })
+      const wrapper = LeasePort.of({ ...registry, heartbeats: () => Stream.empty })
       assert.strictEqual(yield* wrapper.localHost, "127.0.0.1")
     })
   )

@@ -1,5 +1,6 @@
 import { Array as Arr, Effect, Hash, Layer, PubSub, Stream } from "effect"
-import * as RegistryPort from "../../src/layers/registry/RegistryPort.js"
+import * as LeasePort from "../../src/layers/lease/LeasePort.js"
+import * as ViewPort from "../../src/layers/view/ViewPort.js"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { InstanceId, type LeaseKey, ServiceId } from "../../src/schemas/Ids.js"
 import type { Instance } from "../../src/schemas/Instance.js"
@@ -92,9 +93,8 @@ export const scriptedRegistry = () => {
   return {
     layer: Layer.succeed(
       Registry,
-      RegistryPort.attach(registry, {
+      LeasePort.attach(ViewPort.attach(registry, { deregistrations: Stream.fromPubSub(deregistered) }), {
         reconnects: Stream.never,
-        deregistrations: Stream.fromPubSub(deregistered),
         localHost: unscripted
       })
     ),

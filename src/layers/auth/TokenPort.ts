@@ -1,10 +1,8 @@
 /** What the rest of this library asks of `Auth` beyond its public promise. */
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import { makePorts } from "../../internal/ports.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type { Auth } from "../../services/Auth.js"
-
-const portId: unique symbol = Symbol.for("effect-aio/Auth/port")
 
 export interface TokenPort extends Auth.Service {
   /** The current token, `undefined` if `token` would wait. A call that need not wait pays no timeout for its wait. */
@@ -20,17 +18,11 @@ export interface TokenPort extends Auth.Service {
   readonly unsafeAccepted: (token: AccessToken) => void
 }
 
-interface Ported extends Auth.Service {
-  readonly [portId]: TokenPort
-}
-
-const isPorted = (auth: Auth.Service): auth is Ported => Predicate.hasProperty(auth, portId)
+const ports = /*#__PURE__*/ makePorts<Auth.Service, TokenPort>("effect-aio/Auth/port")
 
 /** The public service, with its port inside. */
-export const attach = (port: TokenPort): Auth.Service => {
-  const ported: Ported = { token: port.token, invalidate: port.invalidate, [portId]: port }
-  return ported
-}
+export const attach = (port: TokenPort): Auth.Service =>
+  ports.attach({ token: port.token, invalidate: port.invalidate }, port)
 
 const bare: Omit<TokenPort, keyof Auth.Service> = {
   unsafeFresh: () => undefined,
@@ -39,14 +31,10 @@ const bare: Omit<TokenPort, keyof Auth.Service> = {
   unsafeAccepted: () => {}
 }
 
-/**
- * The port of an `Auth`. It travels inside the service and not under a tag of its own, which would outlive the service when
- * a user replaces it, and would show in the layers' types. A fake without one does with its public methods; a wrapper that
- * spreads ours keeps it, and is asked for its own `token` if it has one.
- */
+/** A fake without one does with its public methods; a wrapper of ours is asked for its own `token` if it has one. */
 export const of = (auth: Auth.Service): TokenPort => {
-  if (!isPorted(auth)) return { ...bare, token: auth.token, invalidate: (token) => auth.invalidate(token) }
-  const port = auth[portId]
+  const port = ports.of(auth)
+  if (port === undefined) return { ...bare, token: auth.token, invalidate: (token) => auth.invalidate(token) }
   if (auth.token === port.token && auth.invalidate === port.invalidate) return port
   return {
     ...port,

@@ -17,10 +17,10 @@ import { AioConfigError } from "../../schemas/AioError.js"
 import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
-import * as RegistryPort from "../registry/RegistryPort.js"
 import * as Dispatch from "./Dispatch.js"
 import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import * as LeasePort from "./LeasePort.js"
 import * as LeaseReport from "./LeaseReport.js"
 import * as LeaseTimer from "./LeaseTimer.js"
 import * as Probes from "./Probes.js"
@@ -210,7 +210,7 @@ export const make = (
         keepRunning(
           "the watch for reconnects",
           Effect.zipRight(
-            Stream.runForEach(RegistryPort.of(registry).reconnects, () => dispatchAll({ _tag: "Reconnected" })),
+            Stream.runForEach(LeasePort.of(registry).reconnects, () => dispatchAll({ _tag: "Reconnected" })),
             Effect.never
           )
         )

@@ -20,10 +20,10 @@ import * as Wakes from "../../internal/wakes.js"
 import type { HeartbeatAck, Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
-import * as RegistryPort from "../registry/RegistryPort.js"
 import * as Dispatch from "./Dispatch.js"
 import { HeartbeatChannel } from "./HeartbeatChannel.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
+import * as LeasePort from "./LeasePort.js"
 
 export interface StreamPool {
   /** Sends a heartbeat as soon as a stream takes it; `onEvent` tells its outcome. The lease counts as load from now on. */
@@ -255,7 +255,7 @@ export const make = (deps: StreamPoolDeps): Effect.Effect<StreamPool> =>
         Effect.zipRight(
           Effect.all([
             Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
-            Effect.forkScoped(Stream.runForEach(RegistryPort.of(registry).reconnects, () => reconnected))
+            Effect.forkScoped(Stream.runForEach(LeasePort.of(registry).reconnects, () => reconnected))
           ]),
           Effect.forever(
             Effect.suspend(() => {

@@ -17,10 +17,10 @@ import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { Registry } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
-import * as RegistryPort from "../registry/RegistryPort.js"
 import * as Fetcher from "./Fetcher.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
+import * as ViewPort from "./ViewPort.js"
 
 export type Settings = Fetcher.Settings
 
@@ -276,7 +276,7 @@ export const make = (
         goOn ? Effect.zipRight(Fetcher.run(entry, means), keep(entry)) : Effect.void
       )
 
-    yield* Stream.runForEach(RegistryPort.of(registry).deregistrations, (key) =>
+    yield* Stream.runForEach(ViewPort.of(registry).deregistrations, (key) =>
       Effect.sync(() => {
         for (const entry of entries.all()) depart(entry, key, means)
       })
