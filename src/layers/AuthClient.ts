@@ -8,17 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import * as TokenAcquirer from "../core/auth/TokenAcquirer.js"
-import * as TokenLife from "../core/auth/TokenLife.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Configs from "../internal/configs.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
-import type { AioConfigError, RegistryError } from "../schemas/AioError.js"
+import type { AioConfigError } from "../schemas/AioError.js"
 import * as TokenPolicy from "../schemas/TokenPolicy.js"
 import { Auth } from "../services/Auth.js"
-import * as CachedAcquisition from "./auth/CachedAcquisition.js"
+import * as CachedAuth from "./auth/CachedAuth.js"
 import * as TokenAcquisition from "./auth/TokenAcquisition.js"
-import * as TokenCell from "./auth/TokenCell.js"
 import * as TokenPort from "./auth/TokenPort.js"
 
 /**
@@ -66,39 +63,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     if (!Effect.isEffect(source.clientKey) && !Effect.isEffect(source.clientSecret)) {
       yield* TokenAcquisition.readCredentials(source)
     }
-    const cell = yield* TokenCell.make(policy)
-    const acquire = yield* CachedAcquisition.make(TokenAcquisition.make(source, yield* Connection), cell)
-    const unsafeRenew = yield* CachedAcquisition.makeUnsafeRenew(acquire, cell)
-
-    // A failed acquisition fails no caller while the current token lives.
-    const waited: Effect.Effect<AccessToken, RegistryError> = Effect.catchAll(acquire, (error) => {
-      const alive = TokenAcquirer.alive(cell.unsafeState(), cell.unsafeNow())
-      return alive === undefined ? Effect.fail(error) : Effect.succeed(alive.token)
-    })
-
-    // Every call asks: a plain field and two comparisons, no step of the machine.
-    const unsafeFresh = (): AccessToken | undefined => {
-      const { life } = cell.unsafeState()
-      if (life === undefined) return undefined
-      const decision = TokenLife.decide(life, cell.unsafeNow())
-      if (decision === "Wait") return undefined
-      if (decision === "RenewInBackground") unsafeRenew()
-      return life.token
-    }
-
-    return TokenPort.attach({
-      unsafeFresh,
-      token: Effect.suspend(() => {
-        const fresh = unsafeFresh()
-        return fresh === undefined ? waited : Effect.succeed(fresh)
-      }),
-      changes: cell.changes,
-      invalidate: ({ generation }) => Effect.sync(() => void cell.unsafeStep({ _tag: "Refused", generation })),
-      unsafeSecondTry: (token) => TokenLife.secondTryMillis(token, cell.unsafeNow(), policy),
-      unsafeAccepted: ({ generation }) => {
-        if (cell.unsafeState().strikes > 0) cell.unsafeStep({ _tag: "Accepted", generation })
-      }
-    })
+    return yield* CachedAuth.make(source, yield* Connection)
   })
 
 /**

@@ -87,7 +87,7 @@ export const make = (
     // - a single flight runs it in a fiber of this layer. The cache alone begins again for the next caller when one is
     //   interrupted: three callers with short timeouts make three runs;
     // - how long a token lives is for the core. The cache has one TTL for all, counted from the begin of the call, and
-    //   giving a value takes a lock: 14 µs, against a plain field (see `AuthClient`).
+    //   giving a value takes a lock: 14 µs, against a plain field (see `CachedAuth`).
     const [remembered, forget] = yield* Effect.cachedInvalidateWithTTL(
       drive({ _tag: "TokenWanted" }),
       Duration.millis(cell.unsafeState().policy.acquireIntervalMillis)
