@@ -87,8 +87,7 @@ const snapshotOf = (
     ? Either.right(undefined)
     : Either.all({
         store: Either.right(snapshot.store),
-        key: Limits.text("snapshot.key", snapshot.key ?? Snapshot.defaults.key, { max: 200, required: true }),
-        debounceMillis: Limits.durationMillis("snapshot.debounce", snapshot.debounce ?? Snapshot.defaults.debounce, 0),
+        key: Limits.text("snapshot.key", snapshot.key ?? Snapshot.defaultKey, { max: 200, required: true }),
         maxStaleMillis: Either.right(maxStaleMillis)
       })
 

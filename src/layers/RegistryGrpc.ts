@@ -109,11 +109,11 @@ const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
 
-const backoffOf = ({ delayMillis, factor, jitter }: RetryPolicy.RetrySettings): Backoff.Backoff => ({
+const backoffOf = ({ delayMillis, factor }: RetryPolicy.RetrySettings): Backoff.Backoff => ({
   base: delayMillis,
   factor,
   cap: Number.POSITIVE_INFINITY,
-  jitter: [1 - jitter, 1 + jitter]
+  jitter: [0.8, 1.2]
 })
 
 /**

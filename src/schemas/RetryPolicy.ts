@@ -15,15 +15,12 @@ export interface RetryPolicy {
   readonly delay?: Duration.DurationInput | undefined
   /** By how much each wait is longer than the one before. Default 2; 1 to 10. */
   readonly factor?: number | undefined
-  /** Each wait is multiplied by a number at random between 1 less this and 1 plus this. Default 0.2; 0 to 1. */
-  readonly jitter?: number | undefined
 }
 
 const rules = {
   times: Options.whole(3, 0, 100),
   delay: Options.duration("200 millis"),
-  factor: Options.number(2, 1, 10),
-  jitter: Options.fraction(0.2)
+  factor: Options.number(2, 1, 10)
 } satisfies Options.Rules<RetryPolicy>
 
 /** A policy that was checked. */

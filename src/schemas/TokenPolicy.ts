@@ -17,14 +17,9 @@ export interface TokenPolicy {
    * seconds, but for a client whose calls have less than that: as long as its calls.
    */
   readonly acquireDeadline?: Duration.DurationInput | undefined
-  /** At most one acquisition in this time, and a failed one is everybody's answer for as long. Default 1 second. */
-  readonly acquireInterval?: Duration.DurationInput | undefined
   /** How long before its expiry a token is renewed in the background. Default 5 minutes. */
   readonly refreshWindow?: Duration.DurationInput | undefined
-  /**
-   * The most of a token's life that the refresh window may take, lest a short-lived token be renewed on every call.
-   * Default 0.2.
-   */
+  /** The most of a token's life that the refresh window may take: for tokens that live shortly. Default 0.2. */
   readonly refreshWindowFraction?: number | undefined
   /** The part of the refresh window over which the renewals of a fleet are spread at random. Default 0.2. */
   readonly refreshSpread?: number | undefined
@@ -36,27 +31,10 @@ export interface TokenPolicy {
   /** The most of a token's life that the grace may take. Default 0.05. */
   readonly graceFraction?: number | undefined
   /**
-   * How long to wait after a renewal in the background has failed, at most: doubled each time up to `maxRetryDelay`, with
-   * full jitter. Default 1 second.
-   */
-  readonly retryDelay?: Duration.DurationInput | undefined
-  /** Default 30 seconds. */
-  readonly maxRetryDelay?: Duration.DurationInput | undefined
-  /**
-   * How long credentials that were refused are not tried again, unless they change: doubled each time up to
-   * `maxRejectionMemory`. Default 30 seconds.
+   * How long credentials that were refused are not tried again, unless they change: doubled each time up to 5 minutes.
+   * Default 30 seconds.
    */
   readonly rejectionMemory?: Duration.DurationInput | undefined
-  /** Default 5 minutes. */
-  readonly maxRejectionMemory?: Duration.DurationInput | undefined
-  /**
-   * The pause between two authentications when the tokens they bring are refused, or the server does not manage to issue
-   * any: this long, then up to twice as long each time up to `maxPause`, with full jitter, until a token is accepted
-   * somewhere. Default 1 second.
-   */
-  readonly pause?: Duration.DurationInput | undefined
-  /** Default 60 seconds. */
-  readonly maxPause?: Duration.DurationInput | undefined
   /**
    * A token younger than this that is refused is tried once more before it is dropped: the clock of one replica may be
    * behind that of the one that issued it. Default 5 seconds; 0 to 1 day, where 0 is never.
@@ -68,18 +46,12 @@ export interface TokenPolicy {
 
 const rules = {
   acquireDeadline: Options.duration("10 seconds"),
-  acquireInterval: Options.duration("1 second"),
   refreshWindow: Options.duration("5 minutes"),
   refreshWindowFraction: Options.fraction(0.2),
   refreshSpread: Options.fraction(0.2),
   grace: Options.duration("10 seconds"),
   graceFraction: Options.fraction(0.05),
-  retryDelay: Options.duration("1 second"),
-  maxRetryDelay: Options.longest("30 seconds", "retryDelay"),
   rejectionMemory: Options.duration("30 seconds"),
-  maxRejectionMemory: Options.longest("5 minutes", "rejectionMemory"),
-  pause: Options.duration("1 second"),
-  maxPause: Options.longest("60 seconds", "pause"),
   youngAge: Options.duration("5 seconds", 0),
   youngDelay: Options.duration("1100 millis")
 } satisfies Options.Rules<TokenPolicy>

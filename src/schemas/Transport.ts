@@ -35,12 +35,10 @@ export interface Transport {
   /** A connection that is not made within this is tried anew on another channel. Default 20 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
   /**
-   * A connection is given up for another when `silentCalls` calls in a row have ended at their deadline, and nothing at all
-   * was received for this long. Default 10 seconds.
+   * A connection is given up for another when two calls in a row have ended at their deadline, and nothing at all was
+   * received for this long. Default 10 seconds.
    */
   readonly silenceTimeout?: Duration.DurationInput | undefined
-  /** Default 2; a whole number from 1 to 1000. */
-  readonly silentCalls?: number | undefined
   /**
    * How long to wait before a connection that was lost or refused is tried again: longer each time up to
    * `maxReconnectDelay`. Default 500 milliseconds.
@@ -73,7 +71,6 @@ const rules = {
   maxReceiveBytes: Options.whole(64 * MEBIBYTE, 1, MOST_BYTES),
   connectTimeout: Options.duration("20 seconds"),
   silenceTimeout: Options.duration("10 seconds"),
-  silentCalls: Options.whole(2, 1, 1_000),
   // grpc-js waits up to 120 s between two attempts by itself, twice the default lease.
   reconnectDelay: Options.duration("500 millis"),
   maxReconnectDelay: Options.longest("5 seconds", "reconnectDelay"),

@@ -16,8 +16,8 @@ export interface ViewTuning {
    */
   readonly fetchTimeout?: Duration.DurationInput | undefined
   /**
-   * After how long without a question a view is dropped. One that never had a service, of a project that somebody made up,
-   * is dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
+   * After how long without a question a view is dropped. One that never had a service, of a project that does not exist, is
+   * dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**
@@ -37,22 +37,17 @@ export interface ViewTuning {
   readonly maxStale?: Duration.DurationInput | undefined
   /**
    * A service that shrinks to nothing, or to less than half, is doubted: the missing instances are kept until two further
-   * answers agree, which are at least so far apart, and their leases must have run out. Default 10 seconds; 0 to 1 day.
+   * answers agree, 10 seconds apart or more, and their leases have run out, but no longer than this. Default 5 minutes; 0
+   * (never) to 1 day.
    */
-  readonly holdConfirmation?: Duration.DurationInput | undefined
-  /** How long at the most they are kept against the registry's answers. Default 5 minutes; 0 (never) to 1 day. */
   readonly maxHold?: Duration.DurationInput | undefined
-  /** How long after a change `watch` tells of it, together with what else has changed by then. Default 1 second; 0 to 1 day. */
-  readonly watchDebounce?: Duration.DurationInput | undefined
 }
 
 const rules = {
   maxSingleFetches: Options.whole(4, 0, 1_000),
   listInterval: Options.duration("5 minutes", 1_000),
   maxStale: Options.duration("1 day", 1_000),
-  holdConfirmation: Options.duration("10 seconds", 0),
   maxHold: Options.duration("5 minutes", 0),
-  watchDebounce: Options.duration("1 second", 0),
   fetchTimeout: Options.duration("60 seconds", 1_000),
   idleTimeout: Options.duration("15 minutes", 1_000)
 } satisfies Options.Rules<ViewTuning>

@@ -669,7 +669,7 @@ describe("DiscoveryCached", () => {
       ["cooldown", { env: "test", cooldown: "2 days" }],
       ["cooldown", { env: "test", cooldown: "30 seconds", tuning: { outlier: {} } }],
       ["tuning.outlier.jitter", { env: "test", tuning: { outlier: { jitter: 0.5 } } }],
-      ["tuning.slowStart.from", { env: "test", tuning: { slowStart: { from: 0 } } }],
+      ["tuning.slowStart.window", { env: "test", tuning: { slowStart: { window: "2 days" } } }],
       ["balancing.decay", { env: "test", balancing: Balancing.peakEwmaWith({ decay: 0 }) }],
       ["tuning.view.fetchTimeout", { env: "test", tuning: { view: { fetchTimeout: 0 } } }],
       ["tuning.view.idleTimeout", { env: "test", tuning: { view: { idleTimeout: 0 } } }]

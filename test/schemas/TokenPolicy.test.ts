@@ -8,18 +8,12 @@ describe("a token policy", () => {
       TokenPolicy.check(),
       Either.right({
         acquireDeadlineMillis: 10_000,
-        acquireIntervalMillis: 1_000,
         refreshWindowMillis: 300_000,
         refreshWindowFraction: 0.2,
         refreshSpread: 0.2,
         graceMillis: 10_000,
         graceFraction: 0.05,
-        retryDelayMillis: 1_000,
-        maxRetryDelayMillis: 30_000,
         rejectionMemoryMillis: 30_000,
-        maxRejectionMemoryMillis: 300_000,
-        pauseMillis: 1_000,
-        maxPauseMillis: 60_000,
         youngAgeMillis: 5_000,
         youngDelayMillis: 1_100
       })
@@ -32,16 +26,9 @@ describe("a token policy", () => {
 
   const refused: ReadonlyArray<readonly [policy: TokenPolicy.TokenPolicy, message: string]> = [
     [{ acquireDeadline: 0 }, "tuning.token.acquireDeadline is 0; expected 1ms to 1 day"],
-    [{ acquireInterval: "2 days" }, "tuning.token.acquireInterval is 2d; expected 1ms to 1 day"],
     [{ refreshWindow: -5 }, "tuning.token.refreshWindow is 0; expected 1ms to 1 day"],
     [{ refreshWindowFraction: 2 }, "tuning.token.refreshWindowFraction is 2; expected a number from 0 to 1"],
     [{ refreshSpread: Number.NaN }, "tuning.token.refreshSpread is NaN; expected a number from 0 to 1"],
-    [{ retryDelay: "1 minute" }, "tuning.token.maxRetryDelay is 30s; expected not less than tuning.token.retryDelay"],
-    [
-      { maxRejectionMemory: "1 second" },
-      "tuning.token.maxRejectionMemory is 1s; expected not less than tuning.token.rejectionMemory"
-    ],
-    [{ pause: "2 minutes" }, "tuning.token.maxPause is 1m; expected not less than tuning.token.pause"],
     [{ grace: "5 minutes" }, "tuning.token.grace is 5m; expected less than 4m"],
     [{ graceFraction: 0.2 }, "tuning.token.graceFraction is 0.2; expected less than 0.16"]
   ]

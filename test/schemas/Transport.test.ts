@@ -10,7 +10,6 @@ describe("the options of a connection", () => {
         maxReceiveBytes: 67_108_864,
         connectTimeoutMillis: 20_000,
         silenceTimeoutMillis: 10_000,
-        silentCalls: 2,
         reconnectDelayMillis: 500,
         maxReconnectDelayMillis: 5_000,
         flowControlWindow: 1_048_576,
@@ -36,7 +35,6 @@ describe("the options of a connection", () => {
     ],
     [{ connectTimeout: 0 }, "tuning.transport.connectTimeout is 0; expected 1ms to 1 day"],
     [{ silenceTimeout: "2 days" }, "tuning.transport.silenceTimeout is 2d; expected 1ms to 1 day"],
-    [{ silentCalls: 0 }, "tuning.transport.silentCalls is 0; expected a whole number from 1 to 1000"],
     [
       { reconnectDelay: "10 seconds" },
       "tuning.transport.maxReconnectDelay is 5s; expected not less than tuning.transport.reconnectDelay"

@@ -108,14 +108,22 @@ export const make = (policy: TokenPolicy.TokenSettings): TokenAcquirer => ({
   notBefore: Number.NEGATIVE_INFINITY
 })
 
+/** At most one acquisition in this time, and a failed one answers all callers for as long. */
+export const INTERVAL_MILLIS = 1_000
+
+const PAUSE_MILLIS = 1_000
+const MAX_PAUSE_MILLIS = 60_000
+
+/** The longest time for which rejected credentials are not tried again, unless `rejectionMemory` is longer. */
+const MAX_REJECTION_MEMORY_MILLIS = 300_000
+
 /**
  * In how many milliseconds the next acquisition may begin: one a second. `undefined` if the answer of the last one is to be
  * given again: for its second, a failure too. If that is a token that was refused since, the next begins a second from now.
  */
 export const pace = (state: TokenAcquirer, now: number): number | undefined => {
-  const { acquireIntervalMillis } = state.policy
-  if (now - state.askedAt >= acquireIntervalMillis) return 0
-  return state.hasFailed || state.refused < state.newest ? undefined : acquireIntervalMillis
+  if (now - state.askedAt >= INTERVAL_MILLIS) return 0
+  return state.hasFailed || state.refused < state.newest ? undefined : INTERVAL_MILLIS
 }
 
 /** The token as long as it has not expired. */
@@ -167,19 +175,18 @@ const authenticate = (before: TokenAcquirer, now: number): Step => {
 
 /** The next authentication waits the pause at least, then up to 2, 4, 8 … times as long. */
 const strike = (state: TokenAcquirer, now: number, random: number): TokenAcquirer => {
-  const { maxPauseMillis, pauseMillis } = state.policy
-  const pause = Backoff.delayMillis({ base: pauseMillis, factor: 2, cap: maxPauseMillis }, state.strikes, random)
-  return { ...state, strikes: state.strikes + 1, notBefore: now + Math.max(pauseMillis, pause) }
+  const pause = Backoff.delayMillis({ base: PAUSE_MILLIS, factor: 2, cap: MAX_PAUSE_MILLIS }, state.strikes, random)
+  return { ...state, strikes: state.strikes + 1, notBefore: now + Math.max(PAUSE_MILLIS, pause) }
 }
 
 const authenticationFailed = (state: TokenAcquirer, event: AuthenticationFailed, now: number): Step => {
   const { error, of } = event
   if (event.kind === "Harmless") return fail({ ...state, failure: undefined }, error)
   if (event.kind === "Burdened") return fail(strike({ ...state, failure: error }, now, event.random), error)
-  const { maxRejectionMemoryMillis, rejectionMemoryMillis } = state.policy
+  const base = state.policy.rejectionMemoryMillis
   const times = isOf(state.rejection, of) ? state.rejection.times + 1 : 1
   // The longest of full jitter: credentials that were rejected are not tried sooner by luck.
-  const memory = { base: rejectionMemoryMillis, factor: 2, cap: maxRejectionMemoryMillis }
+  const memory = { base, factor: 2, cap: Math.max(base, MAX_REJECTION_MEMORY_MILLIS) }
   const until = now + Backoff.delayMillis(memory, times - 1, 1)
   return fail({ ...state, rejection: { of, error, times, until } }, error)
 }
@@ -248,9 +255,9 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
     case "RetryDue":
       return renewInBackground(state, event._tag === "RetryDue", now)
     case "BackgroundFailed": {
-      const { policy, renewal } = state
+      const { renewal } = state
       if (renewal === undefined) return [state, undefined]
-      const millis = TokenLife.retryDelayMillis(policy, renewal.failures, event.random)
+      const millis = TokenLife.retryDelayMillis(renewal.failures, event.random)
       return [
         { ...state, renewal: { ...renewal, failures: renewal.failures + 1 } },
         { _tag: "WaitFor", millis }

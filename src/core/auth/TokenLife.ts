@@ -57,16 +57,14 @@ export const decide = (life: TokenLife | undefined, now: number): Decision =>
 export const isAlive = (life: TokenLife | undefined, now: number): life is TokenLife =>
   life !== undefined && now < life.expiresAt
 
+const retries: Backoff.Backoff = { base: 1_000, factor: 2, cap: 30_000 }
+
 /**
- * The wait after so many failed background renewals in a row before this one: doubling, with full jitter, so that a fleet
- * does not come back in step.
+ * The wait after so many failed background renewals in a row before this one: up to 1, 2, 4 … 30 s, with full jitter, so
+ * that a fleet does not come back in step.
  */
-export const retryDelayMillis = (
-  options: Pick<TokenPolicy.TokenSettings, "retryDelayMillis" | "maxRetryDelayMillis">,
-  failures: number,
-  random: number
-): number =>
-  Backoff.delayMillis({ base: options.retryDelayMillis, factor: 2, cap: options.maxRetryDelayMillis }, failures, random)
+export const retryDelayMillis = (failures: number, random: number): number =>
+  Backoff.delayMillis(retries, failures, random)
 
 /**
  * How long to wait before a refused token is tried once more: a replica whose clock is behind the issuer's refuses it (`nbf`)

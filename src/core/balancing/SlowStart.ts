@@ -8,15 +8,15 @@ import type { Candidate, Context, Picker, Request } from "./Strategy.js"
  * @category models
  */
 export interface Options {
-  /** How long an instance warms up that appears after the first list. Default 30 seconds; 0 turns slow start off. */
+  /**
+   * How long an instance warms up that appears after the first list: it gets a tenth of its calls at first. Default 30
+   * seconds; 0 turns slow start off.
+   */
   readonly window?: Duration.DurationInput | undefined
-  /** Which share of its calls it gets at first. Default 0.1; above 0, to 1. */
-  readonly from?: number | undefined
 }
 
 const rules = {
-  window: Rules.duration("30 seconds", 0),
-  from: Rules.number(0.1, 0.001, 1)
+  window: Rules.duration("30 seconds", 0)
 } satisfies Rules.Rules<Options>
 
 export type SlowStartSettings = Rules.Checked<typeof rules>
@@ -24,15 +24,18 @@ export type SlowStartSettings = Rules.Checked<typeof rules>
 /** Validates, and fills in the defaults. */
 export const settings = Rules.check("tuning.slowStart.", rules)
 
-const warmthAt = (elapsed: number, { from, windowMillis }: SlowStartSettings): number =>
-  elapsed >= windowMillis ? 1 : Math.max(from, elapsed / windowMillis)
+/** The share of its calls that a new instance gets at first. */
+const FIRST_SHARE = 0.1
+
+const warmthAt = (elapsed: number, { windowMillis }: SlowStartSettings): number =>
+  elapsed >= windowMillis ? 1 : Math.max(FIRST_SHARE, elapsed / windowMillis)
 
 /** The earliest `since`; infinite without candidates. */
 export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
   candidates.reduce((oldest, { since }) => Math.min(oldest, since), Number.POSITIVE_INFINITY)
 
 /**
- * The share of its calls that an instance gets now: `from` at first, then the part of the window that has passed, 1 at its end.
+ * The share of its calls that an instance gets now: a tenth at first, then the part of the window that has passed, 1 at its end.
  * Relative to the `oldest` candidate: instances of one age are treated alike.
  */
 export const shareOf = ({ since }: Candidate, oldest: number, settings: SlowStartSettings, now: number): number =>

@@ -47,7 +47,10 @@ export interface Hold {
 }
 
 /** When a held instance is believed to be gone. */
-export type HoldLimits = Pick<ViewTuning.ViewSettings, "holdConfirmationMillis" | "maxHoldMillis">
+export type HoldLimits = Pick<ViewTuning.ViewSettings, "maxHoldMillis">
+
+/** So far apart are the two answers that confirm it. */
+const HOLD_CONFIRMATION_MILLIS = 10_000
 
 /**
  * For so long an older record is taken for the word of a replica that lags: 5 minutes. After that the registry's clock was set
@@ -309,11 +312,11 @@ const isOver = (
   { confirmedAt, heldAt, shownAt }: Hold,
   ttlSeconds: number,
   now: number,
-  { holdConfirmationMillis, maxHoldMillis }: HoldLimits
+  { maxHoldMillis }: HoldLimits
 ): boolean =>
   now - heldAt >= maxHoldMillis ||
   (confirmedAt !== undefined &&
-    now - confirmedAt >= holdConfirmationMillis &&
+    now - confirmedAt >= HOLD_CONFIRMATION_MILLIS &&
     now - shownAt >= Math.min(1_000 * ttlSeconds, maxHoldMillis))
 
 const isOlder = (a: Instance, b: Instance): boolean =>

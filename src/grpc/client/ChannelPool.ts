@@ -116,12 +116,7 @@ export const make = (
   })
 
 /** A pool of one channel that the user opened and closes: it is never replaced. */
-export const fixed = (
-  channel: Channel.Channel,
-  clock: Clock.Clock,
-  silentCalls: number,
-  onSilent: () => void
-): ChannelPool => {
-  const managed = ManagedChannel.fixed(channel, clock, silentCalls, onSilent)
+export const fixed = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ChannelPool => {
+  const managed = ManagedChannel.fixed(channel, clock, onSilent)
   return { channels: [managed], next: () => managed, reopen: () => {} }
 }

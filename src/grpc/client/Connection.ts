@@ -216,7 +216,7 @@ export const fromChannel = (
     const deadlineMillis = yield* checkDeadline(options)
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const pool = ChannelPool.fixed(channel, clock, Transport.defaults.silentCalls, () =>
+    const pool = ChannelPool.fixed(channel, clock, () =>
       runFork(
         Effect.logWarning("calls on the given channel end at their deadline, and nothing is received").pipe(
           Annotations.from("Connection")

@@ -72,7 +72,7 @@ export const check = (
     const { status } = yield* Effect.acquireUseRelease(
       Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName: tls?.serverName })),
       (channel) => {
-        const managed = ManagedChannel.fixed(channel, clock, transport.silentCalls, () => {})
+        const managed = ManagedChannel.fixed(channel, clock, () => {})
         return Unary.unary(
           () => managed,
           method,

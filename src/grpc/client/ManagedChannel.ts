@@ -59,16 +59,14 @@ export const watch = (
   }
 }
 
+/** A channel is silent when so many calls in a row ended at their deadline: one alone may be the server's doing. */
+const SILENT_CALLS = 2
+
 /** How often a silent channel of the user is reported. */
 const REPORT_MILLIS = 60_000
 
 /** A channel that the user opened and closes: never replaced. When it swallows calls, that is reported once a minute. */
-export const fixed = (
-  channel: Channel.Channel,
-  clock: Clock.Clock,
-  silentCalls: number,
-  onSilent: () => void
-): ManagedChannel => {
+export const fixed = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ManagedChannel => {
   let lastReceivedAt = Number.NEGATIVE_INFINITY
   let reportedAt = Number.NEGATIVE_INFINITY
   let deadlines = 0
@@ -95,7 +93,7 @@ export const fixed = (
     deadlineExceeded: (sentAt) => {
       if (lastReceivedAt >= sentAt) return
       deadlines++
-      if (deadlines >= silentCalls) report()
+      if (deadlines >= SILENT_CALLS) report()
     },
     overdue: (sentAt) => {
       if (lastReceivedAt < sentAt) report()
@@ -172,8 +170,7 @@ export class ReplacingChannel implements ManagedChannel {
     if (this.current.getConnectivityState(false) === grpc.connectivityState.CONNECTING) this.connectingSince ??= sentAt
     this.deadlines++
     const silence = this.now() - Math.max(this.lastReceivedAt, this.madeAt)
-    if (this.deadlines >= this.options.silentCalls && silence >= this.options.silenceTimeoutMillis)
-      this.replace("silent")
+    if (this.deadlines >= SILENT_CALLS && silence >= this.options.silenceTimeoutMillis) this.replace("silent")
   }
 
   overdue(sentAt: number): void {

@@ -90,7 +90,7 @@ export const make = (
     //   giving a value takes a lock: 14 µs, against a plain field (see `CachedAuth`).
     const [remembered, forget] = yield* Effect.cachedInvalidateWithTTL(
       drive({ _tag: "TokenWanted" }),
-      Duration.millis(cell.unsafeState().policy.acquireIntervalMillis)
+      Duration.millis(TokenAcquirer.INTERVAL_MILLIS)
     )
     const run = Effect.suspend(() => {
       const millis = TokenAcquirer.pace(cell.unsafeState(), cell.unsafeNow())

@@ -16,7 +16,7 @@ import type * as ProjectView from "./ProjectView.js"
 import type * as ViewCache from "./ViewCache.js"
 import * as Watch from "./Watch.js"
 
-export interface Settings extends Watch.Settings {
+export interface Settings {
   /** The env of a ref that names none. */
   readonly env: string
   readonly refreshIntervalMillis: number
@@ -168,7 +168,7 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
               )
       ),
     watch: (ref) =>
-      Watch.make(keeper, settings, {
+      Watch.make(keeper, {
         name: ref.name,
         resolved: resolve(ref),
         open: () => keeper.open(ref.project, ref.env ?? settings.env)

@@ -4,7 +4,7 @@ import type * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -30,18 +30,15 @@ export interface Options {
   readonly store: KeyValueStore.KeyValueStore
   /** Under which key: one for each registry whose services are kept in one store. Default `effect-aio-discovery`. */
   readonly key?: string | undefined
-  /** How long after a change it is written, together with what else has changed by then. Default 5 seconds; 0 to 1 day. */
-  readonly debounce?: Duration.DurationInput | undefined
 }
 
 export interface Settings {
   readonly store: KeyValueStore.KeyValueStore
   readonly key: string
-  readonly debounceMillis: number
   readonly maxStaleMillis: number
 }
 
-export const defaults = { key: "effect-aio-discovery", debounce: Duration.seconds(5) } as const
+export const defaultKey = "effect-aio-discovery"
 
 export interface Snapshot {
   /** What an earlier process has known of a project. */
@@ -53,6 +50,9 @@ export interface Snapshot {
 }
 
 const VERSION = 1
+
+/** How long after a change it is written, together with what else has changed by then. */
+const DEBOUNCE = "5 seconds"
 
 /** What did not change is written so often all the same: the age of what is read is told from when it was confirmed. */
 const CONFIRM_MILLIS = 300_000
@@ -232,7 +232,7 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
             Effect.suspend(() => (hasNews ? Effect.interruptible(writeNow(entries, LAST_WRITE_TIMEOUT)) : Effect.void))
           )
           yield* Effect.suspend(() => Wakes.awaiting(due)).pipe(
-            Effect.zipRight(Effect.sleep(Duration.millis(settings.debounceMillis))),
+            Effect.zipRight(Effect.sleep(DEBOUNCE)),
             Effect.zipRight(Effect.suspend(() => writeNow(entries, WRITE_TIMEOUT))),
             Effect.forever,
             Background.fork

@@ -15,9 +15,8 @@ import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js
 import type * as ProjectView from "./ProjectView.js"
 import type * as ViewCache from "./ViewCache.js"
 
-export interface Settings {
-  readonly watchDebounceMillis: number
-}
+/** How long after a change it is told, together with what else has changed by then. */
+const DEBOUNCE_MILLIS = 1_000
 
 /**
  * What has changed since this subscriber was last told, as often as it asks: nothing is queued for it, and one that asks
@@ -26,8 +25,7 @@ export interface Settings {
 const subscribe = (
   keeper: ViewCache.ViewCache,
   entry: ProjectView.ProjectView,
-  name: string,
-  { watchDebounceMillis }: Settings
+  name: string
 ): Effect.Effect<Pulls.Pull<InstanceChange>, never, Scope.Scope> => {
   let told: ReadonlyArray<Instance> = []
   // The present set is news, and has waited long enough.
@@ -49,7 +47,7 @@ const subscribe = (
     if (changedAt === undefined) {
       return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Wakes.awaiting(news), pull)
     }
-    const millis = changedAt + watchDebounceMillis - keeper.now()
+    const millis = changedAt + DEBOUNCE_MILLIS - keeper.now()
     if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
     changedAt = undefined
     news = Deferred.unsafeMake<void>(FiberId.none)
@@ -70,7 +68,6 @@ const subscribe = (
 /** Begins with what `resolved` waits for. `open` gives the view then. */
 export const make = (
   keeper: ViewCache.ViewCache,
-  settings: Settings,
   service: {
     readonly name: string
     readonly resolved: Effect.Effect<unknown, DiscoveryError>
@@ -79,7 +76,7 @@ export const make = (
 ): Stream.Stream<InstanceChange, DiscoveryError> =>
   Stream.unwrapScoped(
     service.resolved.pipe(
-      Effect.flatMap(() => subscribe(keeper, service.open(), service.name, settings)),
+      Effect.flatMap(() => subscribe(keeper, service.open(), service.name)),
       Effect.map(Pulls.stream)
     )
   )

@@ -466,7 +466,7 @@ describe("whatever happens, in whatever order", () => {
           const wait = TokenAcquirer.pace(state, now)
           if (wait === undefined) return []
           now += wait
-          assert.isAtLeast(now - (begun.at(-1) ?? Number.NEGATIVE_INFINITY), policy.acquireIntervalMillis)
+          assert.isAtLeast(now - (begun.at(-1) ?? Number.NEGATIVE_INFINITY), TokenAcquirer.INTERVAL_MILLIS)
           begun.push(now)
           return [wanted]
         }

@@ -142,9 +142,9 @@ describe("the delay after a failed renewal", () => {
     [1_000, 30_000],
     [5_000, 30_000]
   ])("is after %d failures %d ms at most", (failures, most) => {
-    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 1), most)
-    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 0.5), most / 2)
-    assert.strictEqual(TokenLife.retryDelayMillis(policy, failures, 0), 0)
+    assert.strictEqual(TokenLife.retryDelayMillis(failures, 1), most)
+    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0.5), most / 2)
+    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0), 0)
   })
 })
 

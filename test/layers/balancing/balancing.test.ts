@@ -201,7 +201,7 @@ describe("options of balancing", () => {
     ["balancing", { balancing: { name: "mine" } }],
     ["tuning.outlier.consecutiveFailures", { tuning: { outlier: { consecutiveFailures: 0 } } }],
     ["tuning.outlier.slowAfter", { tuning: { outlier: { slowAfter: "soon" } } }],
-    ["tuning.slowStart.from", { tuning: { slowStart: { from: 2 } } }],
+    ["tuning.slowStart.window", { tuning: { slowStart: { window: "2 days" } } }],
     ["cooldown", { cooldown: "30 seconds", tuning: { outlier: {} } }],
     ["cooldown", { cooldown: "2 days" }],
     ["network", { network: "" }],
