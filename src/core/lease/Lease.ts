@@ -59,7 +59,7 @@ export interface Lease {
   readonly keyAbandoned: boolean
   /** Failed registrations and refused heartbeats since the last acknowledged heartbeat. */
   readonly setbacks: number
-  /** A registration has succeeded since the last acknowledged heartbeat: a refusal now speaks against the key. */
+  /** A registration has succeeded since a heartbeat was acknowledged or another failed: a refusal speaks against the key. */
   readonly registeredSince: boolean
   /** Heartbeats refused right after a registration, with no failed one in between. */
   readonly refusals: number

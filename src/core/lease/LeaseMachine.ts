@@ -208,6 +208,7 @@ const registerFailed = (lease: Lease, now: number, random: number): Step => {
       ...failed,
       setbacks: lease.setbacks + 1,
       // The server cannot register: its refusals say nothing against the key.
+      registeredSince: false,
       refusals: 0,
       nextRegisterAt: now + registerDelay(lease.setbacks, random, lease.timing)
     },

@@ -255,6 +255,23 @@ rule("A refused heartbeat", [
     asks: []
   },
   {
+    sentence: "does not count a heartbeat sent before a registration that failed: the database was down",
+    events: [
+      ...silent,
+      [60_000, "Tick"],
+      [60_001, { _tag: "Renewed", sentAt: 20_000 }],
+      [60_002, "Registered"],
+      [80_000, "Tick"],
+      [80_001, "RegisterFailed"],
+      [80_002, "Refused"],
+      [80_003, "Registered"],
+      [80_004, "Refused"],
+      [100_000, "Tick"]
+    ],
+    asks: ["Register"],
+    wanted: "refused"
+  },
+  {
     sentence: "counts from the start when a registration in between failed: the database was down",
     events: [
       ...refusedTwice.slice(0, 3),
