@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Refresh from "../core/view/Refresh.js"
+import * as RefreshLoop from "../core/view/RefreshLoop.js"
 import * as View from "../core/view/View.js"
 import type * as Configs from "../internal/configs.js"
 import type { AioConfigError } from "../schemas/AioError.js"
@@ -73,16 +73,16 @@ export interface Options extends BalancingOptions.Options {
  */
 export const defaults = { refreshInterval: Duration.seconds(30), view: ViewTuning.defaults }
 
-interface Settings extends ViewCache.Settings, Lookup.Settings {
+interface DiscoverySettings extends RefreshLoop.RefreshSettings, Lookup.LookupSettings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
-  readonly snapshot: Snapshot.Settings | undefined
+  readonly snapshot: Snapshot.SnapshotSettings | undefined
   readonly balancing: Balancers.Settings
 }
 
 const snapshotOf = (
   { snapshot }: Options,
   { maxStaleMillis }: ViewTuning.ViewSettings
-): Either.Either<Snapshot.Settings | undefined, AioConfigError> =>
+): Either.Either<Snapshot.SnapshotSettings | undefined, AioConfigError> =>
   snapshot === undefined
     ? Either.right(undefined)
     : Either.all({
@@ -91,14 +91,14 @@ const snapshotOf = (
         maxStaleMillis: Either.right(maxStaleMillis)
       })
 
-const settingsOf = (options: Options): Either.Either<Settings, AioConfigError> =>
+const settingsOf = (options: Options): Either.Either<DiscoverySettings, AioConfigError> =>
   Either.gen(function* () {
     const { refreshInterval = defaults.refreshInterval } = options
     const view = yield* ViewTuning.check(options.tuning?.view)
     return {
       env: yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
       // Not below the floor between two fetches: a view could not be fresher.
-      refreshIntervalMillis: yield* Limits.durationMillis("refreshInterval", refreshInterval, Refresh.floorMillis),
+      refreshIntervalMillis: yield* Limits.durationMillis("refreshInterval", refreshInterval, RefreshLoop.floorMillis),
       ...view,
       statics: yield* StaticInstances.make("static", options.static ?? []),
       snapshot: yield* snapshotOf(options, view),

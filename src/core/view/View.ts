@@ -1,36 +1,36 @@
-/** What a consumer believes about one project in one env. */
+/** What this process knows about one project in one env. */
 import type { Instance } from "../../schemas/Instance.js"
 import type { Service, ServiceWithInstances } from "../../schemas/Service.js"
 import * as ViewTuning from "../../schemas/ViewTuning.js"
 import * as InstanceDiff from "./InstanceDiff.js"
 
-/**
- * Never changed in place: whoever holds one may keep it. `listedAt` is when the last list of the whole project arrived
- * (monotonic milliseconds, as all instants here), `undefined` as long as there was none.
- */
+/** Never changed in place. All instants are monotonic milliseconds. */
 export interface View {
   readonly project: string
   readonly env: string
+  /** When the last list of the whole project arrived; `undefined` while there was none. */
   readonly listedAt: number | undefined
+  /** Has the registry, or a snapshot, ever shown a service? */
+  readonly hadServices: boolean
   readonly services: ReadonlyMap<string, ServiceView>
 }
 
 /**
- * A service with its instances in the view's env, each key once, sorted by `instanceKey` (by UTF-16 code units). What is
- * held is among the instances.
+ * A service with its instances in the view's env, each key once, sorted by `instanceKey` (by UTF-16 code units). Held
+ * instances are among them.
  */
 export interface ServiceView {
   readonly service: Service
   readonly instances: ReadonlyArray<Instance>
-  /** The keys of the instances that the registry does not list any more, and that are kept all the same: see {@link merge}. */
+  /** Keys of the instances that are kept although the registry lists them no more: see {@link merge}. */
   readonly held: ReadonlySet<string>
   /** Why and since when, for each of `held`. */
   readonly holds: ReadonlyMap<string, Hold>
-  /** Since when all answers had an older record of an instance than the one that is kept, by key. */
+  /** By key: since when all answers had an older record of the instance than the one that is kept. */
   readonly lagging: ReadonlyMap<string, number>
-  /** Given by whoever configured the program; no answer of the registry changes it. */
+  /** From the configuration; no answer of the registry changes it. */
   readonly isStatic: boolean
-  /** From a snapshot of an earlier process; the first answer of the registry replaces it as a whole. */
+  /** From a snapshot; the first answer of the registry replaces it as a whole. */
   readonly isFromDisk: boolean
   /** When the last answer on this service arrived. */
   readonly fetchedAt: number
@@ -52,21 +52,19 @@ export type HoldLimits = Pick<ViewTuning.ViewSettings, "maxHoldMillis">
 /** So far apart are the two answers that confirm it. */
 const HOLD_CONFIRMATION_MILLIS = 10_000
 
-/**
- * For so long an older record is taken for the word of a replica that lags: 5 minutes. After that the registry's clock was set
- * back, or its memory; nobody lags so long.
- */
+/** No replica lags longer than 5 minutes: an older record is believed then, for the registry was set back. */
 const MAX_LAG_MILLIS = 300_000
 
 const noneLags: ReadonlyMap<string, number> = new Map()
 const noHolds: ReadonlyMap<string, Hold> = new Map()
 const noneHeld: ReadonlySet<string> = new Set()
 
-/** Believes nothing yet. */
+/** Nothing is known yet. */
 export const empty = (project: string, env: string): View => ({
   project,
   env,
   listedAt: undefined,
+  hadServices: false,
   services: new Map()
 })
 
@@ -76,21 +74,20 @@ export const find = (view: View, name: string): ServiceView | undefined => view.
 /** Milliseconds since the last answer on this service. */
 export const ageMillis = (service: ServiceView, now: number): number => Math.max(0, now - service.fetchedAt)
 
-/** A view after an answer, and the names of the services in which some instance came, went or changed. */
+/** A view after an answer, and the names of the services in which an instance came, went or changed. */
 export type Merged = readonly [view: View, changed: ReadonlySet<string>]
 
 export interface MergeOptions {
-  /** The services that were asked for, one by one; the others stay as they are. All of the project unless given. */
+  /** The services that were asked for; the others stay as they are. The whole project unless given. */
   readonly asked?: ReadonlySet<string> | undefined
-  /** Has it left since the registry was asked? Then the answer is out of date as far as it goes. */
+  /** Has this process deregistered it since the registry was asked? Then the answer is out of date for it. */
   readonly hasLeft?: ((instance: Instance) => boolean) | undefined
   readonly limits?: HoldLimits | undefined
 }
 
 /**
- * A merge that is done service by service, so that a long answer need not be taken in one go. `step` takes the next one
- * and tells whether all are taken. `finish` is given the view as it is by then: what has left it between the steps stays
- * away.
+ * A merge service by service, so that a long answer can be taken in slices. `step` takes the next service, and tells whether
+ * all are taken. `finish` gets the view of that moment: what has left it between the steps stays away.
  */
 export interface Merging {
   readonly step: () => boolean
@@ -100,15 +97,16 @@ export interface Merging {
 /**
  * Takes an answer of the registry, which arrived at `now`.
  *
- * What it adds is believed at once. Services of other projects and instances of other envs are left out. A record that is
- * older than the one known, by `updatedAt` and then by `lastHeartbeatAt`, comes from a replica that lags and does not
- * replace it, unless all answers of 5 minutes have had it; the same rule decides between two of one key, and of two services of one name the newer one counts.
+ * Additions apply at once. Services of other projects and instances of other envs are left out. A record that is older than
+ * the known one, by `updatedAt` and then by `lastHeartbeatAt`, comes from a replica that lags and does not replace it, unless
+ * all answers of 5 minutes have had it. The same rule decides between two records of one key; of two services of one name
+ * the newer one counts.
  *
- * What is missing is gone, with one exception. A service that shrinks to nothing, or to less than half of what was
- * believed, is not believed at once: a registry whose cache was restarted answers with the few instances that have beaten
- * since. The missing ones are held. A held one is gone when two further answers, 10 seconds apart or more, lack it too, and
- * its TTL (5 minutes at most) has passed since the last answer that showed it: what is not listed again cannot be leased
- * longer. Once it was held for 5 minutes, the next answer that lacks it is believed without more ado.
+ * A missing instance is gone, with one exception. A service that shrinks to nothing, or to less than half, is not believed at
+ * once: a registry whose cache was restarted lists only the instances that have sent a heartbeat since. The missing ones are
+ * held. A held one is dropped when two further answers, 10 seconds apart or more, lack it too, and its TTL (5 minutes at
+ * most) has passed since the last answer that showed it: its lease has run out then. After 5 minutes the next answer that
+ * lacks it is enough.
  */
 export const merge = (
   view: View,
@@ -153,8 +151,8 @@ export const begin = (
   const takeAnswered = (one: ServiceWithInstances): void => {
     const { name, project, updatedAt } = one.service
     if (project !== view.project || asked?.has(name) === false) return
-    const twin = answered.get(name)
-    if (twin !== undefined && twin.service.updatedAt >= updatedAt) return
+    const duplicate = answered.get(name)
+    if (duplicate !== undefined && duplicate.service.updatedAt >= updatedAt) return
     answered.set(name, one)
     take(name, view)
   }
@@ -173,21 +171,24 @@ export const begin = (
       for (const [name, service] of current.services) {
         if (service !== find(view, name) && asked?.has(name) !== false) take(name, current)
       }
-      if (asked === undefined) return [{ ...current, listedAt: now, services: merged }, changed]
+      if (asked === undefined) {
+        const hadServices = current.hadServices || merged.size > 0
+        return [{ ...current, listedAt: now, hadServices, services: merged }, changed]
+      }
       const services = new Map(current.services)
       for (const name of asked) {
         const after = merged.get(name)
         if (after === undefined) services.delete(name)
         else services.set(name, after)
       }
-      return [{ ...current, services }, changed]
+      return [{ ...current, hadServices: current.hadServices || services.size > 0, services }, changed]
     }
   }
 }
 
 /**
- * Without this instance, for good: unless an answer shows it again. For what this process knows better than the registry:
- * it has deregistered the instance itself, or has called one that is held, and failed.
+ * Without this instance, unless an answer shows it again: this process has deregistered it, or has called it while it was
+ * held, and failed.
  */
 export const without = (view: View, name: string, instanceKey: string): View => {
   const service = find(view, name)
@@ -202,13 +203,13 @@ export const without = (view: View, name: string, instanceKey: string): View => 
   return { ...view, services: new Map(view.services).set(name, left) }
 }
 
-/** A service that whoever configured the program has given. */
+/** A service from the configuration. */
 export const fixed = ({ instances, service }: ServiceWithInstances, now: number): ServiceView => ({
   ...known(service, instances, now),
   isStatic: true
 })
 
-/** A service as an earlier process has known it, and when (which may be before this process began). */
+/** A service from a snapshot, and when it was fetched (maybe before this process began). */
 export const remembered = ({ instances, service }: ServiceWithInstances, fetchedAt: number): ServiceView => ({
   ...known(service, instances, fetchedAt),
   isFromDisk: true
@@ -227,12 +228,11 @@ const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: 
 /** With these services as well, where the view has none of their names. */
 export const add = (view: View, services: ReadonlyArray<ServiceView>): View => ({
   ...view,
+  hadServices: view.hadServices || services.some(({ isFromDisk }) => isFromDisk),
   services: new Map([...services.map((one) => [one.service.name, one] as const), ...view.services])
 })
 
-/**
- * Without the services on which no answer has come for so long. A view of which nothing is left has never been fetched.
- */
+/** Without the services on which no answer has come for so long. With nothing left, it counts as never fetched. */
 export const expire = (view: View, now: number, maxAgeMillis: number): View => {
   const services = new Map<string, ServiceView>()
   let answered = 0
@@ -258,8 +258,8 @@ const mergeService = (
   const found = new Map<string, Instance>()
   for (const instance of answer?.instances ?? []) {
     if (!counts(instance)) continue
-    const twin = found.get(instance.instanceKey)
-    if (twin === undefined || isOlder(twin, instance)) found.set(instance.instanceKey, instance)
+    const duplicate = found.get(instance.instanceKey)
+    if (duplicate === undefined || isOlder(duplicate, instance)) found.set(instance.instanceKey, instance)
   }
   const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now, limits)
   const lagging = new Map<string, number>()

@@ -1,4 +1,4 @@
-/** One fetch of a view: what is asked, how the answer is taken, and what is told of how it went. */
+/** One fetch of a view: asks the registry, takes the answer, tells how it went. */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -8,8 +8,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as FetchPlan from "../../core/view/FetchPlan.js"
-import * as Refresh from "../../core/view/Refresh.js"
+import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as View from "../../core/view/View.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -19,29 +18,21 @@ import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
 import type { LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
-import type { ViewSettings } from "../../schemas/ViewTuning.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
 
-export interface Settings extends ViewSettings {
-  readonly refreshIntervalMillis: number
-}
-
-export interface Means {
+export interface FetcherDeps {
   readonly registry: Registry.Service
   readonly clock: Clock.Clock
-  readonly settings: Settings
-  /** Told of each view that is new, in the same synchronous step. `changed` names the services that are different now. */
+  readonly settings: RefreshLoop.RefreshSettings
+  /** Called with each new view, in the same synchronous step. `changed` names the services that are different now. */
   readonly onView: (entry: ProjectView.ProjectView, now: number, changed: ReadonlySet<string>) => void
 }
 
-/**
- * Where an earlier process has left a snapshot, a first fetch that takes longer does without the registry for now: 2
- * seconds.
- */
+/** While a first fetch takes longer than 2 seconds, a snapshot answers. */
 export const recallAfterMillis = 2_000
 
 const timedOut = (millis: number) => () =>
@@ -53,10 +44,10 @@ const timedOut = (millis: number) => () =>
 
 const describe = ({ view }: ProjectView.ProjectView): string => `${view.project} in env ${view.env}`
 
-/** At most so many services that have shrunk are named: a registry that was flushed takes all of them at once. */
+/** A registry whose cache was flushed shrinks all services at once: so many are named. */
 const MAX_NAMED = 10
 
-/** The services in use of which the registry has just begun to list less than half, as people read it. */
+/** The services in use of which the registry begins to list less than half, for the log. */
 const shrunk = (entry: ProjectView.ProjectView, next: View.View): ReadonlyArray<string> => {
   const found: Array<string> = []
   for (const name of entry.uses.keys()) {
@@ -73,20 +64,20 @@ const logShrunk = (entry: ProjectView.ProjectView, found: ReadonlyArray<string>)
   if (found.length === 0) return Effect.void
   const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
   return Effect.logWarning(
-    `the registry lists far fewer instances of ${describe(entry)} than before; the others are kept until it has said so thrice: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
+    `the registry lists far fewer instances of ${describe(entry)} than before; the missing ones are kept until two more lists agree: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
   )
 }
 
-/** Takes an answer, in slices where it is long. What was reported or deregistered between two slices counts. */
+/** Takes an answer in slices. What is reported or deregistered between two slices counts. */
 const take = (
   entry: ProjectView.ProjectView,
   answer: ReadonlyArray<ServiceWithInstances>,
   asked: ReadonlySet<string> | undefined,
-  { clock, onView, settings }: Means
+  { clock, onView, settings }: FetcherDeps
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = Monotonic.unsafeNow(clock)
-    // Hardly ever has one left, and lists are long: no key is made for nothing.
+    // Lists are long and departures rare: no key is built in vain.
     const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
       entry.departed.size > 0 && entry.departed.has(ProjectView.memberKey(serviceId, instanceKey))
     const merging = View.begin(entry.view, answer, now, { asked, hasLeft, limits: settings })
@@ -95,7 +86,6 @@ const take = (
       const found = shrunk(entry, view)
       entry.view = view
       entry.remembered = []
-      entry.hadServices ||= view.services.size > 0
       onView(entry, now, changed)
       return logShrunk(entry, found)
     })
@@ -108,23 +98,23 @@ const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>
   })
 
 /**
- * Takes a service by its id. One that is not there any more tells nothing of its name, and neither does an id that was given
- * to another service, by a registry that has lost its memory: both are for the next list to decide. So is what fails for
- * reasons of its own, lest it keep the others from being fetched.
+ * Takes a service by its id. If the id is gone, or belongs to another service (the registry has another database), the next
+ * list decides about the name. A service that fails for reasons of its own is left to the list as well, so that the others
+ * are fetched.
  */
 const single = (
   entry: ProjectView.ProjectView,
   name: string,
   id: ServiceId,
-  means: Means
+  deps: FetcherDeps
 ): Effect.Effect<void, RegistryError> => {
   const wantList = Effect.sync(() => {
-    entry.listWanted = true
+    ProjectView.step(entry, { _tag: "ListWanted" }, Monotonic.unsafeNow(deps.clock))
   })
-  return means.registry.getService(id).pipe(
+  return deps.registry.getService(id).pipe(
     Effect.flatMap((one) =>
       one.service.project === entry.view.project && one.service.name === name
-        ? take(entry, [one], new Set([name]), means)
+        ? take(entry, [one], new Set([name]), deps)
         : wantList
     ),
     Effect.catchIf(isNotFound, () => wantList),
@@ -134,23 +124,22 @@ const single = (
 
 const ask = (
   entry: ProjectView.ProjectView,
-  plan: FetchPlan.FetchPlan,
-  means: Means
+  plan: RefreshLoop.FetchPlan,
+  deps: FetcherDeps
 ): Effect.Effect<void, RegistryError> =>
   plan === "List"
-    ? Effect.flatMap(means.registry.listServices({ project: entry.view.project, env: entry.view.env }), (answer) =>
-        take(entry, answer, undefined, means)
+    ? Effect.flatMap(deps.registry.listServices({ project: entry.view.project, env: entry.view.env }), (answer) =>
+        take(entry, answer, undefined, deps)
       )
-    : Effect.forEach(plan, ([name, id]) => single(entry, name, id, means), { discard: true })
+    : Effect.forEach(plan, ([name, id]) => single(entry, name, id, deps), { discard: true })
 
-/** Uses what an earlier process has known, where that is not too old. Gives the line to be logged. */
-const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: Means): Effect.Effect<void> => {
+/** Uses the snapshot where it is not too old. Gives the line to log. */
+const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: FetcherDeps): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(clock)
   const known = entry.remembered.filter((service) => View.ageMillis(service, now) < settings.maxStaleMillis)
   entry.remembered = []
   if (known.length === 0) return Effect.void
   entry.view = View.add(entry.view, known)
-  entry.hadServices = true
   onView(entry, now, new Set(known.map(({ service }) => service.name)))
   const age = known.reduce((oldest, service) => Math.max(oldest, View.ageMillis(service, now)), 0)
   return Effect.logWarning(
@@ -158,15 +147,13 @@ const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: Mea
   )
 }
 
-/** Lets those go that wait for a first fetch, once there is a snapshot to answer them from; others may wait on. */
-const recallSoon = (entry: ProjectView.ProjectView, means: Means): Effect.Effect<never> =>
+/** Answers callers from the snapshot, if there is one, although the fetch goes on. */
+const recallSoon = (entry: ProjectView.ProjectView, deps: FetcherDeps): Effect.Effect<never> =>
   Effect.suspend(() => {
-    const { current } = entry
-    const log = recall(entry, means)
-    if (current !== undefined) {
-      entry.current = { ...current, done: Deferred.unsafeMake(FiberId.none) }
-      Wakes.unsafeDone(current.done, Effect.succeed(ProjectView.released))
-    }
+    const waiting = entry.current
+    const log = recall(entry, deps)
+    entry.current = Deferred.unsafeMake(FiberId.none)
+    Wakes.unsafeDone(waiting, Effect.succeed(ProjectView.released))
     return log
   }).pipe(Effect.delay(Duration.millis(recallAfterMillis)), Effect.zipRight(Effect.never))
 
@@ -176,7 +163,7 @@ const reason = (exit: Exit.Failure<void, RegistryError>): string =>
     onNone: () => Cause.pretty(exit.cause)
   })
 
-// One line when an outage begins and one when it ends; between the two the result's age tells.
+// One line when an outage begins and one when it ends; the age of results tells the rest.
 const logTurn = (
   entry: ProjectView.ProjectView,
   exit: ProjectView.FetchExit,
@@ -196,8 +183,12 @@ const logTurn = (
     : Effect.logInfo(`the instances of ${describe(entry)} are fetched again, after ${failuresBefore} failed attempts`)
 }
 
-/** Forgets what nobody has confirmed for too long. Gives the line to be logged. */
-const expire = (entry: ProjectView.ProjectView, now: number, { onView, settings }: Means): Effect.Effect<void> => {
+/** Forgets what was not confirmed for too long. Gives the line to log. */
+const expire = (
+  entry: ProjectView.ProjectView,
+  now: number,
+  { onView, settings }: FetcherDeps
+): Effect.Effect<void> => {
   const view = View.expire(entry.view, now, settings.maxStaleMillis)
   const gone = new Set(Array.from(entry.view.services.keys()).filter((name) => !view.services.has(name)))
   entry.view = view
@@ -208,65 +199,52 @@ const expire = (entry: ProjectView.ProjectView, now: number, { onView, settings 
   )
 }
 
-const land = (
+const end = (
   entry: ProjectView.ProjectView,
-  fetch: ProjectView.Fetch,
+  plan: RefreshLoop.FetchPlan,
   exit: ProjectView.FetchExit,
   random: number,
-  means: Means
+  deps: FetcherDeps
 ): Effect.Effect<void> => {
-  const now = Monotonic.unsafeNow(means.clock)
-  const failuresBefore = entry.refresh.failures
+  const now = Monotonic.unsafeNow(deps.clock)
+  const { failures } = entry.loop
   const isSuccess = Exit.isSuccess(exit)
-  entry.last = { plan: fetch.plan, exit: Exit.isInterrupted(exit) ? ProjectView.closed : exit }
-  entry.refresh = isSuccess
-    ? Refresh.succeeded(entry.refresh, now, means.settings.refreshIntervalMillis, random)
-    : Refresh.failed(entry.refresh, now, random)
-  if (entry.listWanted || entry.expedited) entry.refresh = Refresh.expedited(entry.refresh, now)
-  const waiting = entry.current?.done ?? fetch.done
-  entry.current = undefined
-  const labels = Labels.viewRefreshes[fetch.plan === "List" ? "list" : "single"]
+  const retryInMillis = RefreshLoop.retryInMillis(entry.loop, random)
+  ProjectView.step(entry, isSuccess ? { _tag: "Fetched", random } : { _tag: "FetchFailed", retryInMillis }, now)
+  entry.lastExit = Exit.isInterrupted(exit) ? ProjectView.closed : exit
+  const labels = Labels.viewRefreshes[plan === "List" ? "list" : "single"]
   Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
   // All that a waiting caller will see is there before it is told, in one step: the fiber may end with any of the lines.
-  const lines = [logTurn(entry, entry.last.exit, failuresBefore)]
-  if (!isSuccess) lines.push(recall(entry, means), expire(entry, now, means))
+  const lines = [logTurn(entry, entry.lastExit, failures)]
+  if (!isSuccess) lines.push(recall(entry, deps), expire(entry, now, deps))
   ViewMetrics.update(entry, now)
-  Wakes.unsafeDone(waiting, Effect.succeed(entry.last.exit))
+  Wakes.unsafeDone(entry.current, Effect.succeed(entry.lastExit))
   return Effect.all(lines, { discard: true })
 }
 
-const begin = (entry: ProjectView.ProjectView, { clock, settings }: Means): ProjectView.Fetch => {
-  const now = Monotonic.unsafeNow(clock)
-  ProjectView.tidy(entry, now, settings.idleTimeoutMillis)
-  const plan = entry.listWanted
-    ? "List"
-    : FetchPlan.make(entry.view, entry.uses.keys(), now, entry.listTriedAt, settings)
-  if (plan === "List") entry.listTriedAt = now
-  const fetch = { plan, done: entry.next ?? Deferred.unsafeMake(FiberId.none) }
-  entry.current = fetch
-  entry.next = undefined
-  entry.listWanted = false
-  entry.expedited = false
-  entry.refresh = Refresh.started(entry.refresh, now)
+/**
+ * Fetches once. Never fails: the view is told how it went. Must be called in the step that decides to fetch: callers that
+ * waited for the next fetch wait for the current one from then on.
+ */
+export const begin = (
+  entry: ProjectView.ProjectView,
+  plan: RefreshLoop.FetchPlan,
+  deps: FetcherDeps
+): Effect.Effect<void> => {
+  entry.current = entry.next
+  entry.next = Deferred.unsafeMake(FiberId.none)
   entry.departed.clear()
-  return fetch
+  const millis = deps.settings.fetchTimeoutMillis
+  const answer = Effect.timeoutFail(ask(entry, plan, deps), { duration: millis, onTimeout: timedOut(millis) })
+  const age = ViewMetrics.follow(entry, deps.clock)
+  const meanwhile =
+    entry.remembered.length === 0
+      ? age
+      : Effect.zipRight(Effect.all([age, recallSoon(entry, deps)], { concurrency: 2, discard: true }), Effect.never)
+  return Effect.raceFirst(answer, meanwhile).pipe(
+    // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
+    Effect.exit,
+    Effect.zip(Random.next),
+    Effect.flatMap(([exit, random]) => end(entry, plan, exit, random, deps))
+  )
 }
-
-/** Fetches once. Never fails: how it went is told to the view. */
-export const run = (entry: ProjectView.ProjectView, means: Means): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const fetch = begin(entry, means)
-    const millis = means.settings.fetchTimeoutMillis
-    const answer = Effect.timeoutFail(ask(entry, fetch.plan, means), { duration: millis, onTimeout: timedOut(millis) })
-    const age = ViewMetrics.follow(entry, means.clock)
-    const meanwhile =
-      entry.remembered.length === 0
-        ? age
-        : Effect.zipRight(Effect.all([age, recallSoon(entry, means)], { concurrency: 2, discard: true }), Effect.never)
-    return Effect.raceFirst(answer, meanwhile).pipe(
-      // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
-      Effect.exit,
-      Effect.zip(Random.next),
-      Effect.flatMap(([exit, random]) => land(entry, fetch, exit, random, means))
-    )
-  })

@@ -1,11 +1,9 @@
-/**
- * Answers what is asked of a `DiscoveryCached` from its views, and waits for the registry only where they have no answer.
- */
+/** Answers callers of a `DiscoveryCached` from its views; waits for the registry only where a view has no answer. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
-import * as Refresh from "../../core/view/Refresh.js"
+import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as View from "../../core/view/View.js"
 import { type AioConfigError, AioServiceNotFound } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -16,10 +14,9 @@ import type * as ProjectView from "./ProjectView.js"
 import type * as ViewCache from "./ViewCache.js"
 import * as Watch from "./Watch.js"
 
-export interface Settings {
+export interface LookupSettings {
   /** The env of a ref that names none. */
   readonly env: string
-  readonly refreshIntervalMillis: number
 }
 
 export interface Lookup {
@@ -29,15 +26,15 @@ export interface Lookup {
     from: (entry: ProjectView.ProjectView, name: string) => A | undefined
   ) => A | undefined
   /**
-   * What `from` finds in the view of the ref's project; where it finds nothing, waits for news once and asks `from` again. What
-   * it does not find then, `otherwise` tells: the view has been fetched, or the service is in it.
+   * What `from` finds in the view of the ref's project. If it finds nothing, waits for news once and tries again; then
+   * `otherwise` answers: by then the view has been fetched, or the service is in it.
    */
   readonly answer: <A, E>(
     ref: ServiceRef,
     from: (entry: ProjectView.ProjectView, name: string) => A | undefined,
     otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | DiscoveryError>
-  /** Waits until the registry has answered for a project, or until a service of it is known otherwise. */
+  /** Waits until the registry has answered for a project, or the service is known from elsewhere. */
   readonly first: (ref: ReadyRef) => Effect.Effect<void, RegistryError>
   readonly resolve: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
   readonly refresh: (ref: ServiceRef) => Effect.Effect<Resolved, DiscoveryError>
@@ -54,27 +51,18 @@ const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfi
 export const notFound = ({ view }: ProjectView.ProjectView, name: string): AioServiceNotFound =>
   new AioServiceNotFound({ project: view.project, serviceName: name, env: view.env })
 
-const sourceOf = (
-  service: View.ServiceView,
-  ageMillis: number,
-  refresh: Refresh.Refresh,
-  intervalMillis: number
-): Resolved["source"] => {
+const sourceOf = (service: View.ServiceView, ageMillis: number, loop: RefreshLoop.RefreshLoop): Resolved["source"] => {
   if (service.isStatic) return "Static"
   if (service.isFromDisk) return "Disk"
-  return Refresh.isStale(refresh, ageMillis, intervalMillis) ? "Stale" : "Fresh"
+  return RefreshLoop.isStale(loop, ageMillis) ? "Stale" : "Fresh"
 }
 
-export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup => {
+export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Lookup => {
   const all = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
     const found = View.find(entry.view, name)
     if (found === undefined) return undefined
-    const ageMillis = found.isStatic ? 0 : View.ageMillis(found, keeper.now())
-    return {
-      instances: found.instances,
-      ageMillis,
-      source: sourceOf(found, ageMillis, entry.refresh, settings.refreshIntervalMillis)
-    }
+    const ageMillis = found.isStatic ? 0 : View.ageMillis(found, cache.now())
+    return { instances: found.instances, ageMillis, source: sourceOf(found, ageMillis, entry.loop) }
   }
   const some = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
     const found = all(entry, name)
@@ -83,11 +71,11 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
   const allOrNotFound = (entry: ProjectView.ProjectView, name: string): Effect.Effect<Resolved, AioServiceNotFound> => {
     const found = all(entry, name)
     if (found === undefined) return Effect.fail(notFound(entry, name))
-    keeper.use(entry, name)
+    cache.use(entry, name)
     return Effect.succeed(found)
   }
 
-  /** Opening and asking are one synchronous step: between the two a keeper could find its entry idle, and leave. */
+  /** Opens and asks in one synchronous step: between the two the view could be dropped. */
   const opened = <A, E>(
     ref: ServiceRef,
     ask: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
@@ -95,16 +83,16 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
     Effect.suspend((): Effect.Effect<A, E | AioConfigError> => {
       const env = ref.env ?? settings.env
       const checked = checkRef(ref, env)
-      return Either.isLeft(checked) ? Effect.fail(checked.left) : ask(keeper.open(ref.project, env), ref.name)
+      return Either.isLeft(checked) ? Effect.fail(checked.left) : ask(cache.open(ref.project, env), ref.name)
     })
 
   const find: Lookup["find"] = (ref, from) => {
     const { name, project } = ref
-    const known = keeper.find(project, ref.env ?? settings.env)
+    const known = cache.find(project, ref.env ?? settings.env)
     const found = known && from(known, name)
     if (known === undefined || found === undefined) return undefined
     const use = known.uses.get(name)
-    if (use === undefined) keeper.use(known, name)
+    if (use === undefined) cache.use(known, name)
     else use.asked = true
     return found
   }
@@ -116,17 +104,17 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
   ): Effect.Effect<A, E | DiscoveryError> => {
     const found = find(ref, from)
     if (found !== undefined) return Effect.succeed(found)
-    // Only here, off the hot path: what is in the view has a name that the registry accepts.
+    // The ref is checked here, off the hot path: a name in the view is one that the registry accepts.
     return opened(ref, (entry, name): Effect.Effect<A, E | DiscoveryError> => {
       const configured = from(entry, name)
       if (configured !== undefined) {
-        keeper.use(entry, name)
+        cache.use(entry, name)
         return Effect.succeed(configured)
       }
-      return Effect.flatMap(keeper.awaitNews(entry, name), (exit): Effect.Effect<A, E | DiscoveryError> => {
+      return Effect.flatMap(cache.awaitNews(entry, name), (exit): Effect.Effect<A, E | DiscoveryError> => {
         const news = from(entry, name)
         if (news !== undefined) {
-          keeper.use(entry, name)
+          cache.use(entry, name)
           return Effect.succeed(news)
         }
         const isKnown = entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
@@ -137,13 +125,13 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
 
   const first: Lookup["first"] = ({ env = settings.env, name = "", project }) =>
     Effect.suspend(() => {
-      const entry = keeper.open(project, env)
+      const entry = cache.open(project, env)
       const isKnown = () => {
-        if (View.find(entry.view, name) !== undefined) keeper.use(entry, name)
+        if (View.find(entry.view, name) !== undefined) cache.use(entry, name)
         return entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
       }
       if (isKnown()) return Effect.void
-      return Effect.flatMap(keeper.awaitNews(entry, name), (exit) =>
+      return Effect.flatMap(cache.awaitNews(entry, name), (exit) =>
         isKnown() || Exit.isSuccess(exit) ? Effect.void : Effect.failCause(exit.cause)
       )
     })
@@ -162,16 +150,16 @@ export const make = (keeper: ViewCache.ViewCache, settings: Settings): Lookup =>
           View.find(entry.view, name)?.isStatic
             ? allOrNotFound(entry, name)
             : Effect.flatMap(
-                keeper.refresh(entry, name),
+                cache.refresh(entry, name),
                 (exit): Effect.Effect<Resolved, DiscoveryError> =>
                   Exit.isFailure(exit) ? Effect.failCause(exit.cause) : allOrNotFound(entry, name)
               )
       ),
     watch: (ref) =>
-      Watch.make(keeper, {
+      Watch.make(cache, {
         name: ref.name,
         resolved: resolve(ref),
-        open: () => keeper.open(ref.project, ref.env ?? settings.env)
+        open: () => cache.open(ref.project, ref.env ?? settings.env)
       })
   }
 }

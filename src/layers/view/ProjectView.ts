@@ -3,43 +3,33 @@ import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type { ServiceBalancer } from "../../core/balancing/ServiceBalancer.js"
-import type * as FetchPlan from "../../core/view/FetchPlan.js"
-import * as Refresh from "../../core/view/Refresh.js"
+import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as View from "../../core/view/View.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
 
-/** Changed in single synchronous steps only, which no other fiber can come between: that is why there is no lock. */
+/** Changed in single synchronous steps only, so that it needs no lock. */
 export interface ProjectView {
   view: View.View
+  /** Changed by {@link step} alone. */
+  loop: RefreshLoop.RefreshLoop
   /** By service name. Kept here so that a pick needs no second look-up. Dropped with the view. */
   readonly balancers: Map<string, ServiceBalancer>
-  /** The services that somebody was answered for lately. */
+  /** The services that callers were answered for lately, and when a caller last was. */
   readonly uses: Map<string, Use>
-  readonly watchers: Set<Watcher>
-  /** What an earlier process has known, until the registry has answered for the first time. */
-  remembered: ReadonlyArray<View.ServiceView>
-  /** Has the registry ever listed a service of this project, or an earlier process known one? */
-  hadServices: boolean
   usedAt: number
-  refresh: Refresh.Refresh
-  /** A name was asked for that only a list can tell of. */
-  listWanted: boolean
-  /** When the last list was asked for. */
-  listTriedAt: number
-  /** News was asked for while a fetch was under way that may have been answered before: another one is to follow. */
-  expedited: boolean
-  /** The fetch that is under way. */
-  current: Fetch | undefined
-  /** There from when a fetch is asked for until it has begun. Completed with its exit, and never failed itself. */
-  next: Deferred.Deferred<FetchExit> | undefined
-  /** What the last fetch has asked for, and how it ended. */
-  last: { readonly plan: FetchPlan.FetchPlan; readonly exit: FetchExit }
-  /** Completed to tell the keeper that a fetch was asked for, or is due earlier than before. */
+  readonly watchers: Set<Watcher>
+  /** What a snapshot knows, until the registry has answered for the first time. */
+  remembered: ReadonlyArray<View.ServiceView>
+  /** Completed with the exit of the fetch under way, and of the next one; never failed. */
+  current: Deferred.Deferred<FetchExit>
+  next: Deferred.Deferred<FetchExit>
+  lastExit: FetchExit
+  /** Completed when a fetch is wanted, or due earlier than before. */
   wake: Deferred.Deferred<void>
-  /** Who was deregistered by this process since the fetch under way began, which may list it still: {@link memberKey}s. */
+  /** What this process deregistered since the fetch under way began, which may list it still: {@link memberKey}s. */
   readonly departed: Set<string>
   /** What the metrics have been told of the view. */
   counted: Tiers
@@ -52,24 +42,19 @@ export type Tiers = Readonly<Record<"listed" | "held" | "disk" | "static", numbe
 
 export const noTiers: Tiers = { listed: 0, held: 0, disk: 0, static: 0 }
 
-export interface Fetch {
-  readonly plan: FetchPlan.FetchPlan
-  readonly done: Deferred.Deferred<FetchExit>
-}
-
 export type FetchExit = Exit.Exit<void, RegistryError>
 
 export interface Use {
-  /** Set by whoever was answered; read and cleared by the keeper, so that a hit need not ask the clock. */
+  /** Set by a hit, which need not ask the clock; read and cleared by {@link tidy}. */
   asked: boolean
   usedAt: number
 }
 
 export interface Watcher {
   readonly name: string
-  /** Some instance of the service came, went or changed. */
+  /** An instance of the service came, went or changed. */
   readonly wake: () => void
-  /** The layer is closed: nothing will change any more. */
+  /** The layer is closed: nothing changes any more. */
   readonly end: () => void
 }
 
@@ -81,51 +66,51 @@ export const closed: FetchExit = Exit.fail(
   })
 )
 
-/**
- * Given to who waits for a fetch that is not over: whoever can be answered from a snapshot is not to wait for it. Known by
- * its identity.
- */
+/** Ends the wait of those who can be answered from a snapshot, though the fetch goes on. Known by its identity. */
 export const released: FetchExit = Exit.succeed(undefined)
 
 export const make = (
   project: string,
   env: string,
   now: number,
+  settings: RefreshLoop.RefreshSettings,
   known: { readonly statics: ReadonlyArray<View.ServiceView>; readonly remembered: ReadonlyArray<View.ServiceView> }
 ): ProjectView => ({
   view: View.add(View.empty(project, env), known.statics),
+  loop: RefreshLoop.make(settings),
   balancers: new Map(),
   uses: new Map(),
+  usedAt: now,
   watchers: new Set(),
   remembered: known.remembered,
-  hadServices: false,
-  usedAt: now,
-  refresh: Refresh.initial,
-  listWanted: false,
-  listTriedAt: Number.NEGATIVE_INFINITY,
-  expedited: false,
-  current: undefined,
-  next: undefined,
-  last: { plan: new Map(), exit: closed },
+  current: Deferred.unsafeMake(FiberId.none),
+  next: Deferred.unsafeMake(FiberId.none),
+  lastExit: closed,
   wake: Deferred.unsafeMake(FiberId.none),
   departed: new Set(),
   counted: noTiers
 })
 
-/** Somebody is answered for this service. */
+export const step = (entry: ProjectView, event: RefreshLoop.Event, now: number): RefreshLoop.Action | undefined => {
+  const [loop, action] = RefreshLoop.step(entry.loop, event, now)
+  entry.loop = loop
+  return action
+}
+
+/** A caller is answered for this service. */
 export const use = (entry: ProjectView, name: string, now: number): void => {
   entry.usedAt = now
   entry.uses.set(name, { asked: false, usedAt: now })
 }
 
-/** Notes who was asked for since it was last called, and forgets the services that nobody has asked for in so long. */
-export const tidy = (entry: ProjectView, now: number, idleMillis: number): void => {
+/** Notes what was asked for since the last call, and forgets the services that no caller has asked for in so long. */
+export const tidy = (entry: ProjectView, now: number): void => {
   for (const { name } of entry.watchers) use(entry, name, now)
   for (const [name, one] of entry.uses) {
     if (one.asked) {
       one.asked = false
       one.usedAt = entry.usedAt = now
-    } else if (one.usedAt + idleMillis <= now) {
+    } else if (one.usedAt + entry.loop.settings.idleTimeoutMillis <= now) {
       entry.uses.delete(name)
     }
   }

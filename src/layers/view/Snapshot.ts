@@ -1,4 +1,4 @@
-/** What discovery knows, kept for the next process: should it find the registry away when it starts. */
+/** Keeps what discovery knows for the next process, which may find the registry unavailable when it starts. */
 import { createHash } from "node:crypto"
 import type * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Cause from "effect/Cause"
@@ -26,13 +26,13 @@ import * as Annotations from "../../telemetry/Annotations.js"
 import type * as ProjectView from "./ProjectView.js"
 
 export interface Options {
-  /** Where it is kept. `SnapshotStore` is one that is fit for it: atomic, and for this user's eyes only. */
+  /** Where it is kept. `SnapshotStore` writes atomically, for this user only. */
   readonly store: KeyValueStore.KeyValueStore
-  /** Under which key: one for each registry whose services are kept in one store. Default `effect-aio-discovery`. */
+  /** The key: one for each registry that shares the store. Default `effect-aio-discovery`. */
   readonly key?: string | undefined
 }
 
-export interface Settings {
+export interface SnapshotSettings {
   readonly store: KeyValueStore.KeyValueStore
   readonly key: string
   readonly maxStaleMillis: number
@@ -41,11 +41,11 @@ export interface Settings {
 export const defaultKey = "effect-aio-discovery"
 
 export interface Snapshot {
-  /** What an earlier process has known of a project. */
+  /** What an earlier process knew of a project. */
   readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
-  /** The registry has answered, or something else has changed what is known. */
+  /** A view was fetched, or changed otherwise. */
   readonly note: (isChanged: boolean) => void
-  /** Keeps it up to date until the scope closes, and writes it once more then, for 2 seconds at most. */
+  /** Keeps it up to date until the scope closes; writes it once more then, in 2 seconds at most. */
   readonly keep: (entries: () => Iterable<ProjectView.ProjectView>) => Effect.Effect<void, never, Scope.Scope>
 }
 
@@ -54,7 +54,7 @@ const VERSION = 1
 /** How long after a change it is written, together with what else has changed by then. */
 const DEBOUNCE = "5 seconds"
 
-/** What did not change is written so often all the same: the age of what is read is told from when it was confirmed. */
+/** Unchanged services are written every 5 minutes, since their age counts from when they were confirmed. */
 const CONFIRM_MILLIS = 300_000
 
 /** A disk that hangs holds up neither a start nor a stop for longer. */
@@ -82,7 +82,7 @@ const Header = Schema.Struct({
 const decodeHeader = Schema.decodeUnknownOption(Schemas.json(Header))
 const decodeLine = Schemas.decoder(Schemas.json(Line))
 
-/** One line says what it is and proves that the rest is whole; each of the others is a service. */
+/** A header with the checksum of the rest, then one line for each service. */
 const encode = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
   Effect.suspend(() => {
     const hash = createHash("sha256")
@@ -132,7 +132,7 @@ const decode = (text: string): Effect.Effect<ReadonlyArray<Line>, string> =>
 
 const reasonOf = (cause: Cause.Cause<unknown>): string => messageOf(cause).split("\n", 1)[0] ?? ""
 
-const read = ({ key, store }: Settings): Effect.Effect<ReadonlyArray<Line>> =>
+const read = ({ key, store }: SnapshotSettings): Effect.Effect<ReadonlyArray<Line>> =>
   Stores.get(store, key).pipe(
     Effect.timeout(READ_TIMEOUT),
     Effect.flatMap(Option.match({ onNone: () => Effect.succeed([]), onSome: decode })),
@@ -143,10 +143,10 @@ const read = ({ key, store }: Settings): Effect.Effect<ReadonlyArray<Line>> =>
 
 const groupOf = ({ env, project }: { readonly project: string; readonly env: string }) => JSON.stringify([project, env])
 
-/** What is known and asked for, and of the projects that the registry has not answered for yet, what an earlier process knew. */
+/** The services in use; of projects that were not listed yet, what the previous snapshot knew. */
 const collect = (
   entries: Iterable<ProjectView.ProjectView>,
-  carried: Map<string, ReadonlyArray<Line>>,
+  previous: Map<string, ReadonlyArray<Line>>,
   clock: Clock.Clock,
   maxStaleMillis: number
 ): ReadonlyArray<Line> => {
@@ -155,7 +155,7 @@ const collect = (
   const lines: Array<Line> = []
   for (const { uses, view } of entries) {
     if (view.listedAt === undefined) continue
-    carried.delete(groupOf(view))
+    previous.delete(groupOf(view))
     for (const name of uses.keys()) {
       const known = View.find(view, name)
       if (known === undefined || known.isStatic) continue
@@ -164,14 +164,14 @@ const collect = (
       lines.push({ project: view.project, env: view.env, fetchedAt, service, instances })
     }
   }
-  for (const old of carried.values()) {
+  for (const old of previous.values()) {
     lines.push(...old.filter(({ fetchedAt }) => wallNow - fetchedAt < maxStaleMillis))
   }
   return lines
 }
 
-/** Writes, and tells of a failure, but of one only until it is over. Never fails: gives whether it was written. */
-const makeWrite = ({ key, store }: Settings) => {
+/** Writes. Logs the first failure of a row. Never fails: gives whether it was written. */
+const makeWrite = ({ key, store }: SnapshotSettings) => {
   let hasFailed = false
   return (lines: ReadonlyArray<Line>, timeout: Duration.DurationInput): Effect.Effect<boolean> =>
     encode(lines).pipe(
@@ -191,14 +191,14 @@ const makeWrite = ({ key, store }: Settings) => {
     )
 }
 
-/** Reads what there is. Nothing that is wrong with it fails: it is told in a warning, and life goes on without. */
-export const make = (settings: Settings): Effect.Effect<Snapshot> =>
+/** Reads the snapshot. One that cannot be read is a warning, and is not used. */
+export const make = (settings: SnapshotSettings): Effect.Effect<Snapshot> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const write = makeWrite(settings)
-    const carried = new Map<string, ReadonlyArray<Line>>()
+    const previous = new Map<string, ReadonlyArray<Line>>()
     for (const line of yield* read(settings)) {
-      carried.set(groupOf(line), [...(carried.get(groupOf(line)) ?? []), line])
+      previous.set(groupOf(line), [...(previous.get(groupOf(line)) ?? []), line])
     }
     let hasNews = false
     let writtenAt = Number.NEGATIVE_INFINITY
@@ -209,9 +209,9 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
         hasNews = false
         writtenAt = Monotonic.unsafeNow(clock)
         due = Deferred.unsafeMake<void>(FiberId.none)
-        return Effect.onExit(write(collect(entries(), carried, clock, settings.maxStaleMillis), timeout), (exit) =>
+        return Effect.onExit(write(collect(entries(), previous, clock, settings.maxStaleMillis), timeout), (exit) =>
           Effect.sync(() => {
-            // The end of the process may come in the middle of it.
+            // The scope may close in the middle of it.
             if (!Exit.isSuccess(exit) || !exit.value) hasNews = true
           })
         )
@@ -219,7 +219,7 @@ export const make = (settings: Settings): Effect.Effect<Snapshot> =>
 
     const snapshot: Snapshot = {
       remembered: (project, env, now) =>
-        (carried.get(groupOf({ project, env })) ?? []).map((line) =>
+        (previous.get(groupOf({ project, env })) ?? []).map((line) =>
           View.remembered(line, now - Math.max(0, clock.unsafeCurrentTimeMillis() - line.fetchedAt))
         ),
       note: (isChanged) => {

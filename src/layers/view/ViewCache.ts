@@ -1,15 +1,11 @@
-/**
- * The views of a `DiscoveryCached`, each kept by a fiber of the layer's own: fetched, fetched again, and dropped when
- * no caller asks any more.
- */
+/** The views of a `DiscoveryCached`. Each has a fiber that performs what its `RefreshLoop` decides. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as FetchPlan from "../../core/view/FetchPlan.js"
-import * as Refresh from "../../core/view/Refresh.js"
+import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -22,17 +18,14 @@ import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
 import * as ViewPort from "./ViewPort.js"
 
-export type Settings = Fetcher.Settings
-
-/** Who is told what becomes of a view, in the same synchronous step. */
+/** Called when a view changes, in the same synchronous step. */
 export interface ViewObserver {
-  /** Its view is a new one. */
   readonly onView: (entry: ProjectView.ProjectView, now: number) => void
-  /** The view was dropped: nobody has asked for it for long. */
+  /** The view was not used for long. */
   readonly onDrop: (entry: ProjectView.ProjectView) => void
 }
 
-/** What is known of a project without the registry, and who is told that more is known now. */
+/** What is known of a project without the registry. `note` is called when more is known. */
 export interface KnownServices {
   readonly note: (isChanged: boolean) => void
   readonly statics: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
@@ -45,115 +38,72 @@ export interface ViewCache {
   readonly now: () => number
   /** The view, if there is one. */
   readonly find: (project: string, env: string) => ProjectView.ProjectView | undefined
-  /** The view, kept from now on if it was not. To be asked something in the same synchronous step, or it may be dropped. */
+  /** The view, kept from now on. Use it in the same synchronous step, or it may be dropped. */
   readonly open: (project: string, env: string) => ProjectView.ProjectView
   /** All views that are kept. */
   readonly all: () => Iterable<ProjectView.ProjectView>
-  /**
-   * A caller is answered for a service of the view. One that was not in use is not asked for as often as the others: if what
-   * is known of it is older than it should be, its refresh is brought forward.
-   */
+  /** A caller is answered for a service of the view. If the service is older than one in use, its refresh is brought forward. */
   readonly use: (entry: ProjectView.ProjectView, name: string) => void
   /**
-   * Waits for news of a service: for the fetch that is under way, or for one that this brings about, unless the last is less
-   * than a second old. Gives its exit.
-   *
-   * A caller that can be answered without the registry waits for none that is slow or fails: where the fetch under way is
-   * slow, another is only brought about, and where the last one failed, not even that: the next one that the backoff allows
-   * will tell.
+   * Waits for news of a service: for the fetch under way or the next one, unless the last is less than a second old. Gives its
+   * exit. If the view can answer, it never waits: when the current fetch is slow, another is scheduled; when the last one
+   * failed, the backoff decides.
    */
   readonly awaitNews: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
-  /** As `awaitNews`, but waits in any case. */
+  /** As `awaitNews`, but always waits. */
   readonly refresh: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
   /**
-   * To be told, synchronously, of every counted failure of a call to an instance of this view. A connection that was not
-   * made, or broke, brings the next refresh forward, unless refreshes fail as it is. An instance that is held leaves the
-   * view for good; then `onView` runs before this returns.
+   * A counted failure of a call to an instance of this view. A failed connection brings the next refresh forward, unless
+   * refreshes fail. An instance that is held leaves the view for good: `onView` runs before this returns.
    */
   readonly reportFailure: (entry: ProjectView.ProjectView, name: string, instanceKey: string, kind: FailureKind) => void
-  /** Tells of each change of a service until it is called off. */
+  /** Tells of each change of a service until the returned function is called. */
   readonly watch: (entry: ProjectView.ProjectView, watcher: ProjectView.Watcher) => () => void
 }
 
-/** Whoever asks for made-up names (a proxy that is scanned, say) shall not fill the memory with their empty views. */
-const MAX_IDLE_WITHOUT_SERVICES = 60_000
-
-const idleTimeoutOf = (entry: ProjectView.ProjectView, settings: Settings): number =>
-  entry.hadServices ? settings.idleTimeoutMillis : Math.min(settings.idleTimeoutMillis, MAX_IDLE_WITHOUT_SERVICES)
-
-/** Is somebody served with what only the registry can refresh? */
-const isInUse = (entry: ProjectView.ProjectView): boolean => {
-  for (const name of entry.uses.keys()) if (View.find(entry.view, name)?.isStatic !== true) return true
-  return false
-}
-
-/**
- * When a view is fetched again. A view that never had a service has nothing that could grow old, and is fetched only when it
- * is asked for: whatever project somebody makes up costs one fetch, not thirty. One whose services are gone is fetched on:
- * the registry may have been flushed, and they will be back.
- */
-const nextFetchAt = (entry: ProjectView.ProjectView, settings: Settings): number => {
-  if (entry.next !== undefined) return entry.refresh.startedAt + Refresh.floorMillis
-  const dueAt = Refresh.nextAt(entry.refresh)
-  if (!entry.hadServices) return entry.listWanted ? dueAt : Number.POSITIVE_INFINITY
-  return isInUse(entry) ? dueAt : Math.max(dueAt, FetchPlan.listDueAt(entry.view, entry.listTriedAt, settings))
-}
-
-/**
- * Waits until the next fetch. `false` when there shall be none: the view was not used for long, and was dropped in the
- * same synchronous step that found it so: no caller may find a view without a keeper.
- */
-const pause = (
+/** Performs what the loop decides until the view is dropped: one fiber a view, so that its fetches cannot overlap. */
+const keep = (
   entry: ProjectView.ProjectView,
-  means: Fetcher.Means,
+  deps: Fetcher.FetcherDeps,
   drop: (entry: ProjectView.ProjectView) => void
-): Effect.Effect<boolean> =>
+): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { clock, settings } = means
-    const now = Monotonic.unsafeNow(clock)
-    ProjectView.tidy(entry, now, settings.idleTimeoutMillis)
-    const isFailing = entry.refresh.failures > 0
+    const now = Monotonic.unsafeNow(deps.clock)
+    ProjectView.tidy(entry, now)
+    const isFailing = entry.loop.failures > 0
     if (isFailing) ViewMetrics.age(entry, now)
-    const fetchAt = nextFetchAt(entry, settings)
-    if (fetchAt <= now) return Effect.succeed(true)
-    const idleAt = entry.usedAt + idleTimeoutOf(entry, settings)
-    if (idleAt <= now && entry.next === undefined) {
-      drop(entry)
-      return Effect.succeed(false)
+    const { usedAt, uses: inUse, view } = entry
+    const action = ProjectView.step(entry, { _tag: "Due", view, inUse, usedAt }, now)
+    switch (action?._tag) {
+      case "Fetch":
+        return Effect.zipRight(Fetcher.begin(entry, action.plan, deps), keep(entry, deps, drop))
+      case "WaitFor": {
+        entry.wake = Deferred.unsafeMake(FiberId.none)
+        // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
+        const millis = Math.ceil(isFailing ? Math.min(action.millis, ViewMetrics.followMillis) : action.millis)
+        return Effect.zipRight(
+          Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(entry.wake)),
+          keep(entry, deps, drop)
+        )
+      }
+      default:
+        // In the step that found the view unused: a caller never finds a view without a fiber.
+        drop(entry)
+        return Effect.void
     }
-    entry.wake = Deferred.unsafeMake(FiberId.none)
-    // Rounded up: a timer that fires a fraction of a millisecond early would be set again.
-    const wakeAt = Math.min(
-      fetchAt,
-      entry.next === undefined ? idleAt : Number.POSITIVE_INFINITY,
-      isFailing ? now + ViewMetrics.followMillis : Number.POSITIVE_INFINITY
-    )
-    const millis = Math.ceil(wakeAt - now)
-    return Effect.raceFirst(Effect.sleep(Duration.millis(millis)), Wakes.awaiting(entry.wake)).pipe(
-      Effect.zipRight(pause(entry, means, drop))
-    )
   })
 
-/** What asks for news and reports: all that happens to a view from outside. */
+/** What callers ask and report: all that happens to a view from outside. */
 const makeQuestions = (
-  { clock, onView, settings }: Fetcher.Means,
+  { clock, onView }: Fetcher.FetcherDeps,
   isClosed: () => boolean
 ): Pick<ViewCache, "use" | "awaitNews" | "refresh" | "reportFailure"> => {
   const now = () => Monotonic.unsafeNow(clock)
-  const wake = (entry: ProjectView.ProjectView): void => void Wakes.unsafeDone(entry.wake, Effect.void)
-  const hasten = (entry: ProjectView.ProjectView): void => {
-    if (entry.current !== undefined) {
-      entry.expedited = true
-      return
-    }
-    entry.refresh = Refresh.expedited(entry.refresh, now())
+  const wake = (entry: ProjectView.ProjectView): void => Wakes.unsafeDone(entry.wake, Effect.void)
+  const expedite = (entry: ProjectView.ProjectView): void => {
+    ProjectView.step(entry, { _tag: "Outdated" }, now())
     wake(entry)
   }
-
-  const canBeAnswered = (entry: ProjectView.ProjectView, name: string): boolean =>
-    entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
-  const isUnavailable = ({ current, refresh }: ProjectView.ProjectView): boolean =>
-    refresh.failures > 0 || (current !== undefined && Refresh.isSlow(refresh, now()))
 
   const nextExit = (
     entry: ProjectView.ProjectView,
@@ -161,40 +111,29 @@ const makeQuestions = (
     isPatient: boolean
   ): Effect.Effect<ProjectView.FetchExit> => {
     if (isClosed()) return Effect.succeed(ProjectView.closed)
-    const { current, last, view } = entry
-    const isImpatient = !isPatient && isUnavailable(entry) && canBeAnswered(entry, name)
-    const unlessUnavailable = (done: Deferred.Deferred<ProjectView.FetchExit>) =>
-      isImpatient ? Effect.succeed(last.exit) : Wakes.awaiting(done)
-    if (current !== undefined && FetchPlan.covers(current.plan, name)) return unlessUnavailable(current.done)
-    if (current === undefined && FetchPlan.covers(last.plan, name) && !Refresh.mayStart(entry.refresh, now())) {
-      return Effect.succeed(last.exit)
-    }
-    if (View.find(view, name) === undefined) entry.listWanted = true
-    else ProjectView.use(entry, name, now())
-    if (isImpatient && entry.refresh.failures > 0) {
-      // Asks for no fetch: the backoff stands.
-      wake(entry)
-      return Effect.succeed(last.exit)
-    }
-    const next = entry.next ?? Deferred.unsafeMake<ProjectView.FetchExit>(FiberId.none)
-    entry.next = next
-    wake(entry)
-    return unlessUnavailable(next)
+    const { loop, view } = entry
+    const action = ProjectView.step(entry, { _tag: "NewsWanted", view, name, isPatient }, now())
+    if (action?._tag !== "AnswerBy") return Effect.succeed(entry.lastExit)
+    if (action.isNoted) ProjectView.use(entry, name, now())
+    if (action.isNoted || entry.loop !== loop) wake(entry)
+    if (action.fetch === "Last") return Effect.succeed(entry.lastExit)
+    return Wakes.awaiting(action.fetch === "Current" ? entry.current : entry.next)
   }
 
-  const learn = (
+  const awaitNews = (
     entry: ProjectView.ProjectView,
     name: string,
     isPatient: boolean
   ): Effect.Effect<ProjectView.FetchExit> =>
     Effect.suspend(() => {
       entry.usedAt = now()
-      return Effect.flatMap(nextExit(entry, name, isPatient), (exit) =>
-        // Let go because there is a snapshot, which has no answer for this one.
-        exit === ProjectView.released && (isPatient || !canBeAnswered(entry, name))
-          ? learn(entry, name, isPatient)
+      return Effect.flatMap(nextExit(entry, name, isPatient), (exit) => {
+        const hasAnswer = entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
+        // Released for a snapshot that does not know this service.
+        return exit === ProjectView.released && (isPatient || !hasAnswer)
+          ? awaitNews(entry, name, isPatient)
           : Effect.succeed(exit)
-      )
+      })
     })
 
   return {
@@ -202,17 +141,18 @@ const makeQuestions = (
       ProjectView.use(entry, name, now())
       const service = View.find(entry.view, name)
       if (service === undefined || service.isStatic) return
-      // The next refresh may be due earlier than it was while nothing was in use.
+      const isOld =
+        !RefreshLoop.isFetching(entry.loop, name) && RefreshLoop.isStale(entry.loop, View.ageMillis(service, now()))
+      if (isOld) ProjectView.step(entry, { _tag: "Outdated" }, now())
+      // The next refresh may be due earlier than while nothing was in use.
       wake(entry)
-      if (entry.current !== undefined && FetchPlan.covers(entry.current.plan, name)) return
-      if (Refresh.isStale(entry.refresh, View.ageMillis(service, now()), settings.refreshIntervalMillis)) hasten(entry)
     },
-    awaitNews: (entry, name) => learn(entry, name, false),
-    refresh: (entry, name) => learn(entry, name, true),
+    awaitNews: (entry, name) => awaitNews(entry, name, false),
+    refresh: (entry, name) => awaitNews(entry, name, true),
     reportFailure: (entry, name, instanceKey, kind) => {
       const service = View.find(entry.view, name)
       if (service === undefined || service.isStatic) return
-      if (kind === "Connection") hasten(entry)
+      if (kind === "Connection") expedite(entry)
       if (!service.held.has(instanceKey)) return
       entry.view = View.without(entry.view, name, instanceKey)
       onView(entry, now(), new Set([name]))
@@ -220,13 +160,13 @@ const makeQuestions = (
   }
 }
 
-/** What this process has deregistered itself is gone at once, whatever an answer on its way may say. */
+/** What this process has deregistered is gone at once, whatever an answer under way says. */
 const depart = (
   entry: ProjectView.ProjectView,
   { instanceKey, serviceId }: LeaseKey,
-  { clock, onView }: Fetcher.Means
+  { clock, onView }: Fetcher.FetcherDeps
 ): void => {
-  if (entry.current !== undefined) entry.departed.add(ProjectView.memberKey(serviceId, instanceKey))
+  if (entry.loop.fetching !== undefined) entry.departed.add(ProjectView.memberKey(serviceId, instanceKey))
   for (const [name, { isStatic, service }] of entry.view.services) {
     if (isStatic || service.id !== serviceId) continue
     const before = entry.view
@@ -239,11 +179,9 @@ const wakeWatchers = (entry: ProjectView.ProjectView, changed: ReadonlySet<strin
   for (const watcher of entry.watchers) if (changed.has(watcher.name)) watcher.wake()
 }
 
-/**
- * Begins without views. Closing the scope ends all fetches, and whoever waits for one gets `AioRpcError` `CANCELLED`.
- */
+/** Begins without views. Closing the scope ends all fetches; callers that wait for one get `AioRpcError` `CANCELLED`. */
 export const make = (
-  settings: Settings,
+  settings: RefreshLoop.RefreshSettings,
   observer: ViewObserver,
   known: KnownServices
 ): Effect.Effect<ViewCache, never, Registry | Scope.Scope> =>
@@ -254,7 +192,7 @@ export const make = (
     const entries = ProjectView.makeProjectViews()
     let isClosed = false
 
-    const means: Fetcher.Means = {
+    const deps: Fetcher.FetcherDeps = {
       registry,
       clock,
       settings,
@@ -270,23 +208,17 @@ export const make = (
       ViewMetrics.drop(entry)
     }
 
-    // One fiber a view, so that its fetches cannot overlap.
-    const keep = (entry: ProjectView.ProjectView): Effect.Effect<void> =>
-      Effect.flatMap(pause(entry, means, drop), (goOn) =>
-        goOn ? Effect.zipRight(Fetcher.run(entry, means), keep(entry)) : Effect.void
-      )
-
     yield* Stream.runForEach(ViewPort.of(registry).deregistrations, (key) =>
       Effect.sync(() => {
-        for (const entry of entries.all()) depart(entry, key, means)
+        for (const entry of entries.all()) depart(entry, key, deps)
       })
     ).pipe(Annotations.from("DiscoveryCached"), Background.fork)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
         for (const entry of entries.all()) {
-          for (const done of [entry.current?.done, entry.next]) {
-            if (done !== undefined) Wakes.unsafeDone(done, Effect.succeed(ProjectView.closed))
+          for (const waiting of [entry.current, entry.next]) {
+            Wakes.unsafeDone(waiting, Effect.succeed(ProjectView.closed))
           }
           for (const watcher of entry.watchers) watcher.end()
           ViewMetrics.drop(entry)
@@ -304,7 +236,7 @@ export const make = (
         const held = entries.find(project, env)
         if (held !== undefined) return held
         const at = now()
-        const entry = ProjectView.make(project, env, at, {
+        const entry = ProjectView.make(project, env, at, settings, {
           statics: known.statics(project, env, at),
           remembered: known.remembered(project, env, at)
         })
@@ -312,10 +244,10 @@ export const make = (
         if (isClosed) return entry
         entries.add(entry)
         ViewMetrics.update(entry, at)
-        fork(keep(entry))
+        fork(keep(entry, deps, drop))
         return entry
       },
-      ...makeQuestions(means, () => isClosed),
+      ...makeQuestions(deps, () => isClosed),
       watch: (entry, watcher) => {
         entry.watchers.add(watcher)
         if (isClosed) watcher.end()

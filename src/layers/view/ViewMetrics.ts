@@ -29,7 +29,7 @@ const report = (entry: ProjectView.ProjectView, found: ProjectView.Tiers): void 
 
 const ageLabels = ({ view }: ProjectView.ProjectView) => Labels.viewAge(view.project, view.env)
 
-/** The age of the oldest service that somebody asks for. */
+/** The age of the oldest service in use. */
 const ageMillis = (entry: ProjectView.ProjectView, now: number): number => {
   let oldest = now
   for (const name of entry.uses.keys()) {
@@ -40,14 +40,14 @@ const ageMillis = (entry: ProjectView.ProjectView, now: number): number => {
 }
 
 /**
- * So often the age is told while a fetch is under way, or fetches fail: an outage is to be seen before the first fetch has
- * ended, and between those that fail. 15 seconds, as metrics are collected.
+ * While a fetch is under way, or fetches fail, the age is updated every 15 seconds, as metrics are collected: an outage shows
+ * before the first fetch has ended, and between those that fail.
  */
 export const followMillis = 15_000
 
-/** The view is as old as it is by now. Projects that never had a service, made up by somebody, leave no trace. */
+/** Updates the age. Projects that never had a service leave no trace: a scanner may have made them up. */
 export const age = (entry: ProjectView.ProjectView, now: number): void => {
-  if (entry.hadServices) Metric.unsafeUpdate(Metrics.viewAge, ageMillis(entry, now) / 1_000, ageLabels(entry))
+  if (entry.view.hadServices) Metric.unsafeUpdate(Metrics.viewAge, ageMillis(entry, now) / 1_000, ageLabels(entry))
 }
 
 /** {@link age}, every {@link followMillis}. */
@@ -57,7 +57,7 @@ export const follow = (entry: ProjectView.ProjectView, clock: Clock.Clock): Effe
     Effect.forever
   )
 
-/** A fetch has ended, well or not. */
+/** A fetch has ended. */
 export const update = (entry: ProjectView.ProjectView, now: number): void => {
   report(entry, count(entry))
   age(entry, now)
@@ -66,5 +66,5 @@ export const update = (entry: ProjectView.ProjectView, now: number): void => {
 /** The view is dropped. */
 export const drop = (entry: ProjectView.ProjectView): void => {
   report(entry, ProjectView.noTiers)
-  if (entry.hadServices) Metric.unsafeUpdate(Metrics.viewAge, 0, ageLabels(entry))
+  if (entry.view.hadServices) Metric.unsafeUpdate(Metrics.viewAge, 0, ageLabels(entry))
 }

@@ -1,4 +1,4 @@
-/** A service as a stream of what becomes of its instances. */
+/** The changes of a service as a stream. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,24 +18,21 @@ import type * as ViewCache from "./ViewCache.js"
 /** How long after a change it is told, together with what else has changed by then. */
 const DEBOUNCE_MILLIS = 1_000
 
-/**
- * What has changed since this subscriber was last told, as often as it asks: nothing is queued for it, and one that asks
- * seldom gets the sum of what has happened.
- */
+/** The changes since this subscriber last asked. Nothing is queued: a slow subscriber gets the sum. */
 const subscribe = (
-  keeper: ViewCache.ViewCache,
+  cache: ViewCache.ViewCache,
   entry: ProjectView.ProjectView,
   name: string
 ): Effect.Effect<Pulls.Pull<InstanceChange>, never, Scope.Scope> => {
   let told: ReadonlyArray<Instance> = []
-  // The present set is news, and has waited long enough.
+  // The present set is told at once.
   let changedAt: number | undefined = Number.NEGATIVE_INFINITY
   let isEnded = false
   let news = Deferred.unsafeMake<void>(FiberId.none)
   const watcher: ProjectView.Watcher = {
     name,
     wake: () => {
-      changedAt ??= keeper.now()
+      changedAt ??= cache.now()
       Wakes.unsafeDone(news, Effect.void)
     },
     end: () => {
@@ -47,7 +44,7 @@ const subscribe = (
     if (changedAt === undefined) {
       return isEnded ? Effect.fail(Option.none()) : Effect.zipRight(Wakes.awaiting(news), pull)
     }
-    const millis = changedAt + DEBOUNCE_MILLIS - keeper.now()
+    const millis = changedAt + DEBOUNCE_MILLIS - cache.now()
     if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
     changedAt = undefined
     news = Deferred.unsafeMake<void>(FiberId.none)
@@ -58,16 +55,16 @@ const subscribe = (
   })
   return Effect.as(
     Effect.acquireRelease(
-      Effect.sync(() => keeper.watch(entry, watcher)),
+      Effect.sync(() => cache.watch(entry, watcher)),
       (stop) => Effect.sync(stop)
     ),
     pull
   )
 }
 
-/** Begins with what `resolved` waits for. `open` gives the view then. */
+/** Begins once `resolved` has succeeded; `open` gives the view then. */
 export const make = (
-  keeper: ViewCache.ViewCache,
+  cache: ViewCache.ViewCache,
   service: {
     readonly name: string
     readonly resolved: Effect.Effect<unknown, DiscoveryError>
@@ -76,7 +73,7 @@ export const make = (
 ): Stream.Stream<InstanceChange, DiscoveryError> =>
   Stream.unwrapScoped(
     service.resolved.pipe(
-      Effect.flatMap(() => subscribe(keeper, service.open(), service.name)),
+      Effect.flatMap(() => subscribe(cache, service.open(), service.name)),
       Effect.map(Pulls.stream)
     )
   )

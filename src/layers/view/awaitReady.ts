@@ -1,4 +1,4 @@
-/** Ready only when the registry has answered. */
+/** Waits at start until the registry has answered. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"

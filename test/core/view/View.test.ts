@@ -16,7 +16,7 @@ const told = (before: View.View, after: View.View, name = "orders") =>
   )
 
 describe("View", () => {
-  it("believes nothing before the first answer", () => {
+  it("knows nothing before the first answer", () => {
     assert.isUndefined(View.find(nothing, "orders"))
     assert.isUndefined(nothing.listedAt)
   })
@@ -360,7 +360,7 @@ describe("View", () => {
     )
   })
 
-  it("is the same when somebody leaves while an answer is taken as when he had left before", () => {
+  it("is the same when an instance leaves while an answer is taken as when it had left before", () => {
     FastCheck.assert(
       FastCheck.property(lists, lists, FastCheck.nat(8), FastCheck.nat(3), (first, second, steps, who) => {
         const [before] = merged(nothing, ...answerOf(first))
