@@ -2,10 +2,9 @@
  * One run for all callers. Not `Effect.cachedWithTTL`, which begins again when its first caller is interrupted, nor a
  * semaphore of Effect 3, which wakes all waiters at each release: 1,000 took 14 s, 5,000 were out of memory.
  */
-import * as Deferred from "effect/Deferred"
+import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Wakes from "./wakes.js"
 
@@ -28,7 +27,7 @@ export const make = <A, E>({ closed, run, scope }: Options<A, E>): Effect.Effect
   return Effect.uninterruptibleMask((restore) =>
     Effect.suspend(() => {
       if (inFlight !== undefined) return restore(Wakes.awaiting(inFlight))
-      const deferred = Deferred.unsafeMake<A, E>(FiberId.none)
+      const deferred = Wakes.unsafeMakeDeferred<A, E>()
       inFlight = deferred
       // The fiber's observer settles it: a fiber that is forked into a closed scope may end without having begun.
       return Effect.interruptible(run).pipe(

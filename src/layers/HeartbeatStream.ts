@@ -4,11 +4,9 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import type * as Configs from "../internal/configs.js"
 import * as Fibers from "../internal/fibers.js"
@@ -50,55 +48,52 @@ export const make = (
     yield* Effect.addFinalizer(() => keeper.stopAll)
 
     const check = (registration: NewRegistration) =>
-      Effect.flatMap(
-        registration.instance.host === "auto" ? hostDetection.configured : Effect.succeed(registration.instance.host),
-        (host) => LeaseEntry.make(registration, host, keeper.nextPhase(), settings)
-      )
+      Effect.gen(function* () {
+        const { host } = registration.instance
+        const configured = host === "auto" ? yield* hostDetection.configured : host
+        const entry = yield* LeaseEntry.make(registration, configured, keeper.nextPhase(), settings)
+        return { entry, registration }
+      })
 
-    // Not `acquireRelease`: it retains the caller's FiberRefs for each lease. The layer's serve all: the end of a lease is
+    // Neither `acquireRelease` nor `Effect.addFinalizer`: they retain the caller's FiberRefs for each lease. The layer's serve all: the end of a lease is
     // logged by the layer's logger.
     const asHere = yield* Fibers.asHere
-    const release = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
-      asHere(keeper.stop(entries)).pipe(Effect.forkDaemon, Effect.flatMap(Fiber.await))
-    const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
-      Effect.uninterruptible(
-        Effect.flatMap(Effect.scope, (scope) =>
-          Effect.zipRight(
-            keeper.begin(entries),
-            Scope.addFinalizer(
-              scope,
-              Effect.suspend(() => release(entries))
-            )
-          )
+    const keep = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => {
+      const release = Effect.suspend(() => asHere(keeper.stop(entries))).pipe(
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.await)
+      )
+      return Effect.uninterruptible(
+        Effect.zipRight(
+          keeper.begin(entries),
+          Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, release))
         )
       )
+    }
 
     // If one fails or the wait is interrupted, all are stopped.
-    const start = (all: ReadonlyArray<readonly [LeaseEntry.LeaseEntry, NewRegistration]>) => {
-      const entries = all.map(([entry]) => entry)
-      const settled = Effect.forEach(all, ([entry, registration]) => settle(entry, registration), {
-        concurrency: "unbounded",
-        discard: true
-      })
+    const start = (all: ReadonlyArray<Checked>) => {
+      const entries = all.map(({ entry }) => entry)
+      const settled = Effect.forEach(all, settle, { concurrency: "unbounded", discard: true })
       return Effect.zipRight(
         keep(entries),
         Effect.onError(settled, () => keeper.stop(entries))
       )
     }
 
-    const checked = (registration: NewRegistration) =>
-      Effect.map(check(registration), (entry) => [entry, registration] as const)
-
     return {
       registerSelf: (registration) =>
-        Effect.flatMap(checked(registration), (one) => Effect.as(start([one]), new RegistrationHandle(keeper, one[0]))),
+        Effect.gen(function* () {
+          const checked = yield* check(registration)
+          yield* start([checked])
+          return new RegistrationHandle(keeper, checked.entry)
+        }),
       registerAll: (registrations) =>
-        Effect.flatMap(Effect.forEach(registrations, checked), (all) =>
-          Effect.as(
-            start(all),
-            all.map(([entry]) => new RegistrationHandle(keeper, entry))
-          )
-        ),
+        Effect.gen(function* () {
+          const all = yield* Effect.forEach(registrations, check)
+          yield* start(all)
+          return all.map(({ entry }) => new RegistrationHandle(keeper, entry))
+        }),
       keepAlive: (lease) =>
         Effect.gen(function* () {
           const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
@@ -108,34 +103,28 @@ export const make = (
     }
   })
 
-const settle = (entry: LeaseEntry.LeaseEntry, registration: NewRegistration): Effect.Effect<void, HeartbeatError> => {
-  if (entry.settled === undefined) return Effect.void
-  const settled = Wakes.awaiting(entry.settled)
-  return registration.startup === "fail"
-    ? Effect.flatMap(LeaseEntry.startupTimeout(registration), (millis) => within(entry, settled, millis))
-    : settled
+interface Checked {
+  readonly entry: LeaseEntry.LeaseEntry
+  readonly registration: NewRegistration
 }
 
-const within = (
-  entry: LeaseEntry.LeaseEntry,
-  settled: Effect.Effect<void, HeartbeatError>,
-  millis: number
-): Effect.Effect<void, HeartbeatError> =>
-  Effect.flatMap(
-    Effect.timeoutOption(settled, Duration.millis(millis)),
-    Option.match({
-      onSome: () => Effect.void,
-      onNone: () =>
-        Effect.fail(
-          entry.lastError ??
-            new AioRpcError({
-              method: "RegistryService/RegisterInstance",
-              code: StatusCode.DEADLINE_EXCEEDED,
-              details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
-            })
-        )
+const settle = ({ entry, registration }: Checked): Effect.Effect<void, HeartbeatError> => {
+  if (entry.settled === undefined) return Effect.void
+  const settled = Wakes.awaiting(entry.settled)
+  if (registration.startup !== "fail") return settled
+  return Effect.flatMap(LeaseEntry.startupTimeout(registration), (duration) =>
+    Effect.timeoutFail(settled, {
+      duration,
+      onTimeout: (): HeartbeatError =>
+        entry.lastError ??
+        new AioRpcError({
+          method: "RegistryService/RegisterInstance",
+          code: StatusCode.DEADLINE_EXCEEDED,
+          details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
+        })
     })
   )
+}
 
 /**
  * @since 0.1.0

@@ -5,7 +5,7 @@ import {
   Heartbeat,
   HeartbeatStream,
   type LeaseState,
-  type Registry,
+  Registry,
   RegistryMemory,
   ServiceId
 } from "effect-aio"
@@ -88,20 +88,29 @@ describe("An attempt to register", () => {
       const settings = yield* HeartbeatSettings.make({ env: "test" })
       const entry = yield* LeaseEntry.make(orders, "10.0.0.1", 0, settings)
       let registered = 0
-      const register = Effect.sync(() => void registered++)
-      const registrar = { register: () => register, changeKey: () => Effect.void, end: () => Effect.void }
-      const attempt = RegistrationAttempts.make(
-        registrar,
-        (one) => one,
-        () => Effect.void,
-        yield* ThrottledLog.make
-      )
+      const memory = yield* Registry
+      const registry: Registry.Service = {
+        ...memory,
+        registerInstance: (instance) => {
+          registered++
+          return memory.registerInstance(instance)
+        }
+      }
+      const deps = {
+        registry,
+        clock: yield* Effect.clock,
+        settings,
+        dispatch: () => Effect.void,
+        unsafeDispatch: () => undefined,
+        log: yield* ThrottledLog.make
+      }
+      const attempt = RegistrationAttempts.make(deps, Effect.succeed("10.0.0.1"), (one) => one)
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
       entry.lease = LeaseMachine.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
-    })
+    }).pipe(Effect.provide(RegistryMemory.layer()))
   )
 })
 

@@ -1,7 +1,11 @@
 /** Steps the state machines of leases: synchronously, with an effect only where one is needed. */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Lease from "../../core/lease/Lease.js"
+import type { Registry } from "../../services/Registry.js"
+import type { Settings } from "./HeartbeatSettings.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
+import type { ThrottledLog } from "./ThrottledLog.js"
 
 /** What a step leaves to do before the next one; `undefined`, as after nearly all heartbeats: nothing. */
 export type Rest = Effect.Effect<void> | undefined
@@ -11,6 +15,16 @@ export type Dispatch = (entry: LeaseEntry, event: Lease.Event) => Effect.Effect<
 
 /** The same, for synchronous code. */
 export type UnsafeDispatch = (entry: LeaseEntry, event: Lease.Event) => Rest
+
+/** What the parts that act for leases share. */
+export interface LeaseDeps {
+  readonly registry: Registry.Service
+  readonly clock: Clock.Clock
+  readonly settings: Settings
+  readonly dispatch: Dispatch
+  readonly unsafeDispatch: UnsafeDispatch
+  readonly log: ThrottledLog
+}
 
 /** One after the other. */
 export const both = (first: Rest, second: Rest): Rest =>

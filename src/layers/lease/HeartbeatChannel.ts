@@ -1,6 +1,5 @@
 /** One heartbeat stream: what it was given, what it has sent, what has been answered. */
 import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
@@ -37,7 +36,6 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   /** When `watch` checks next. */
   private checkAt = Number.POSITIVE_INFINITY
   private readonly fed = Wakes.unsafeMakeLatch(false)
-  private readonly busy = Wakes.unsafeMakeLatch(false)
   private readonly recheck = Wakes.unsafeMakeLatch(false)
   private readonly drained = Wakes.unsafeMakeLatch(false)
 
@@ -77,7 +75,6 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     const millis = receivedAt - this.headSince
     this.isProven = true
     this.headSince = this.sent.length === 0 ? Number.POSITIVE_INFINITY : receivedAt
-    if (this.sent.length === 0) this.busy.unsafeClose()
     this.unsafeRecheck()
     if (this.isClosing && this.outstanding === 0) this.drained.unsafeOpen()
     return { entry, millis }
@@ -109,7 +106,6 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     }
     this.outbox = []
     if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
-    else this.busy.unsafeOpen()
     this.unsafeRecheck()
     const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
     return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.onDropped), next)
@@ -134,12 +130,12 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   /** Fails when an answer is overdue: the only sign of a silent server or a dead connection. */
   readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
     const head = this.sent[0]
-    if (head === undefined) return Effect.zipRight(this.busy.await, this.watch)
     this.checkAt = this.dueAt()
     this.recheck.unsafeClose()
+    if (head === undefined) return Effect.zipRight(this.recheck.await, this.watch)
     const left = this.checkAt - Monotonic.unsafeNow(this.clock)
     return left > 0
-      ? Effect.zipRight(Effect.timeoutOption(this.recheck.await, Duration.millis(Math.ceil(left))), this.watch)
+      ? Effect.zipRight(Effect.timeoutOption(this.recheck.await, Math.ceil(left)), this.watch)
       : Effect.fail(
           new AioRpcError({
             method: "RegistryService/HeartbeatStream",

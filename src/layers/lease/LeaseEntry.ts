@@ -3,7 +3,7 @@ import { hostname } from "node:os"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import type * as Either from "effect/Either"
 import type * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -11,7 +11,7 @@ import * as Lease from "../../core/lease/Lease.js"
 import type * as TimerQueue from "../../core/lease/TimerQueue.js"
 import { type AioConfigError, AioLeaseStopped } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
-import type { NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
+import type { Instance, NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
 import type { NewService } from "../../schemas/Service.js"
 import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
@@ -93,16 +93,12 @@ const processStart = Math.round(performance.timeOrigin).toString(36)
 const defaultKey = (host: string): Effect.Effect<string> =>
   Effect.map(suffix, (random) => `${host.slice(0, 80)}-${process.pid}-${processStart}-${random}`)
 
-/** The instance under its present key, as it is registered. */
-export const toInstance = (entry: LeaseEntry, record: SelfRecord, host: string, serviceId: ServiceId): NewInstance => ({
-  ...record.instance,
-  host,
-  serviceId,
-  instanceKey: entry.instanceKey
-})
-
 export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
   entry.serviceId === undefined ? undefined : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
+
+/** Another instance is listed under our key. */
+export const isForeign = (listed: Instance, { host, instance }: SelfRecord): boolean =>
+  listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
 
 /** For logs: `shop/orders`. */
 export const serviceName = ({ record, serviceId }: LeaseEntry): string =>
@@ -141,22 +137,6 @@ const DEFAULT_STARTUP_TIMEOUT = Duration.seconds(30)
 export const startupTimeout = (registration: NewRegistration): Either.Either<number, AioConfigError> =>
   Limits.durationMillis("startupTimeout", registration.startupTimeout ?? DEFAULT_STARTUP_TIMEOUT, 1)
 
-const validate = (
-  registration: NewRegistration,
-  instance: SelfRecord["instance"],
-  host: string,
-  instanceKey: string,
-  { drainDelay, ttl }: { readonly drainDelay: Duration.DurationInput; readonly ttl: Duration.DurationInput }
-) =>
-  Either.gen(function* () {
-    yield* Wire.encodeEnsureService(registration.service)
-    yield* Limits.text("instance.instanceKey", instanceKey, { max: MAX_KEY_LENGTH, required: true })
-    const seconds = yield* Limits.ttlSeconds("ttl", ttl)
-    yield* Wire.encodeRegisterInstance({ ...instance, host, serviceId: anyServiceId, instanceKey })
-    yield* startupTimeout(registration)
-    return { ttl: seconds * 1_000, drainDelay: yield* Limits.durationMillis("drainDelay", drainDelay, 0) }
-  })
-
 /** Checks a registration; fails with `AioConfigError`. `host` is `undefined` while `"auto"` is not detected yet. */
 export const make = (
   registration: NewRegistration,
@@ -166,27 +146,33 @@ export const make = (
 ): Effect.Effect<LeaseEntry, AioConfigError> =>
   Effect.gen(function* () {
     const { host: _, instanceKey, ...described } = registration.instance
-    const { drainDelay: delay = settings.drainDelay, ttl: given = settings.ttl } = registration
-    const instance = { ...described, env: described.env ?? settings.env, ttl: given }
+    const { drainDelay = settings.drainDelay, ttl = settings.ttl } = registration
+    const instance = { ...described, env: described.env ?? settings.env, ttl }
     const baseKey = instanceKey ?? (yield* defaultKey(String(host ?? hostname())))
-    const { drainDelay, ttl } = yield* validate(registration, instance, host ?? anyHost, baseKey, {
-      drainDelay: delay,
-      ttl: given
+    yield* Wire.encodeEnsureService(registration.service)
+    yield* Limits.text("instance.instanceKey", baseKey, { max: MAX_KEY_LENGTH, required: true })
+    const ttlMillis = (yield* Limits.ttlSeconds("ttl", ttl)) * 1_000
+    yield* Wire.encodeRegisterInstance({
+      ...instance,
+      host: host ?? anyHost,
+      serviceId: anyServiceId,
+      instanceKey: baseKey
     })
+    yield* startupTimeout(registration)
     const record: SelfRecord = {
       service: registration.service,
-      instance: { ...instance, ttl: registration.ttl === undefined ? settings.ttl : Duration.millis(ttl) },
+      instance: { ...instance, ttl: registration.ttl === undefined ? settings.ttl : Duration.millis(ttlMillis) },
       hasFixedKey: instanceKey !== undefined,
       ready: registration.ready,
       healthy: registration.healthy,
-      drainDelay,
+      drainDelay: yield* Limits.durationMillis("drainDelay", drainDelay, 0),
       host
     }
     return new LeaseEntry(
       record,
       baseKey,
       undefined,
-      Lease.make({ ttl, phase, timing: settings }),
+      Lease.make({ ttl: ttlMillis, phase, timing: settings }),
       registration.startup === "background" ? undefined : yield* Deferred.make<void, HeartbeatError>()
     )
   })

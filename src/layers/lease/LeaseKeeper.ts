@@ -1,8 +1,6 @@
 /** Performs the actions that the state machine of each lease asks for, and tells it the outcomes. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
-import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -14,7 +12,6 @@ import * as Monotonic from "../../internal/monotonic.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Wakes from "../../internal/wakes.js"
 import { AioConfigError } from "../../schemas/AioError.js"
-import type { LeaseState } from "../../services/Heartbeat.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Dispatch from "./Dispatch.js"
@@ -24,64 +21,36 @@ import * as LeasePort from "./LeasePort.js"
 import * as LeaseReport from "./LeaseReport.js"
 import * as LeaseTimer from "./LeaseTimer.js"
 import * as Probes from "./Probes.js"
-import * as Registrar from "./Registrar.js"
 import * as RegistrationAttempts from "./RegistrationAttempts.js"
 import * as RegistrationLimiter from "./RegistrationLimiter.js"
 import * as SelfCheck from "./SelfCheck.js"
 import * as Shutdown from "./Shutdown.js"
 import * as StreamPool from "./StreamPool.js"
-import * as SuspendDetector from "./SuspendDetector.js"
 import * as ThrottledLog from "./ThrottledLog.js"
-
-export interface LeaseKeeper {
-  /** The phase of the next lease: many are spread evenly over the interval. */
-  readonly nextPhase: () => number
-  /** Begins to keep leases; fails, and begins none, if this process keeps one of their keys already. */
-  readonly begin: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void, AioConfigError>
-  /**
-   * Stops leases, together: no heartbeat from now on, deregistered, drained, within the time limit of one. A second call
-   * waits for the same end. Interruption ends the wait only.
-   */
-  readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
-  /** Stops all leases. One that begins afterwards is stopped at once. */
-  readonly stopAll: Effect.Effect<void>
-  /** Returns when the instance is deregistered. Interruption ends the wait only. */
-  readonly pause: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  readonly resume: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  /** The state at this moment, even after a pause of the process or the machine. */
-  readonly state: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<LeaseState>
-}
 
 /** The fractional parts of its multiples are spread evenly, however many there are. */
 const GOLDEN_RATIO = 0.6180339887498949
 
-/** The identities that this process keeps: none is kept twice. */
-const makeIdentities = () => {
-  const kept = new Set<string>()
-  return {
-    free: (entry: LeaseEntry.LeaseEntry): void => void kept.delete(LeaseEntry.identity(entry)),
-    /** All of them, or none. */
-    take: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void, AioConfigError> =>
-      Effect.suspend(() => {
-        const taken = new Set<string>()
-        for (const entry of entries) {
-          const identity = LeaseEntry.identity(entry)
-          if (kept.has(identity) || taken.has(identity)) {
-            return Effect.fail(
-              new AioConfigError({
-                field: "instance.instanceKey",
-                problem: `"${entry.baseKey}" is kept alive by this process already`,
-                expected: "a key that is unique within the service"
-              })
-            )
-          }
-          taken.add(identity)
-        }
-        for (const identity of taken) kept.add(identity)
-        return Effect.void
-      })
-  }
-}
+/** Takes the identities of all leases, or of none: this process keeps none twice. */
+const take = (kept: Set<string>, entries: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void, AioConfigError> =>
+  Effect.suspend(() => {
+    const taken = new Set<string>()
+    for (const entry of entries) {
+      const identity = LeaseEntry.identity(entry)
+      if (kept.has(identity) || taken.has(identity)) {
+        return Effect.fail(
+          new AioConfigError({
+            field: "instance.instanceKey",
+            problem: `"${entry.baseKey}" is kept alive by this process already`,
+            expected: "a key that is unique within the service"
+          })
+        )
+      }
+      taken.add(identity)
+    }
+    for (const identity of taken) kept.add(identity)
+    return Effect.void
+  })
 
 const tick: Lease.Event = { _tag: "Tick" }
 
@@ -93,11 +62,12 @@ const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effec
     )
   )
 
-/** How often the wall clock and monotonic time are compared. */
-const CLOCK_INTERVAL = Duration.seconds(5)
+/** How often the wall clock and monotonic time are compared, and how far they may diverge in between. */
+const CLOCK_INTERVAL_MILLIS = 5_000
+const CLOCK_TOLERANCE_MILLIS = 2_000
 
 /** How often the registry is asked whether it lists our own instances. */
-const SELF_CHECK_INTERVAL = Duration.seconds(90)
+const SELF_CHECK_MILLIS = 90_000
 
 /** Keeps leases over `registry` until the scope closes. `localHost` is the host of an instance without one. */
 export const make = (
@@ -105,22 +75,29 @@ export const make = (
   tokenChanges: Stream.Stream<unknown>,
   settings: Settings,
   localHost: Effect.Effect<string, RegistryError>
-): Effect.Effect<LeaseKeeper, never, Scope.Scope> =>
+) =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     // Attempts end after the leases: a registration in flight is waited for.
     const scope = yield* Effect.flatMap(Effect.scope, (outer) => Scope.fork(outer, ExecutionStrategy.sequential))
     const entries = new Set<LeaseEntry.LeaseEntry>()
-    const identities = makeIdentities()
-    const registrar = Registrar.make(registry, clock, localHost)
-    const wasSuspended = SuspendDetector.make(clock)
+    const identities = new Set<string>()
     // Open while there are leases.
     const hasLeases = Wakes.unsafeMakeLatch(false)
     const annotated = Annotations.from("HeartbeatStream")
     const fork = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
     let isClosed = false
+
+    // The wall clock ran on while monotonic time stood still. A wall clock that is set looks the same, and costs one heartbeat.
+    const divergence = () => clock.unsafeCurrentTimeMillis() - now()
+    let lastDivergence = divergence()
+    const wasSuspended = () => {
+      const former = lastDivergence
+      lastDivergence = divergence()
+      return Math.abs(lastDivergence - former) > CLOCK_TOLERANCE_MILLIS
+    }
 
     const step: Dispatch.UnsafeDispatch = (entry, event) => {
       const former = entry.lease
@@ -146,21 +123,19 @@ export const make = (
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const streams = yield* StreamPool.make({ registry, moves: tokenChanges, onEvent: step })
-
-    const attempt = RegistrationAttempts.make(registrar, inTurn, dispatch, log)
-    const shutdown = Shutdown.make({
-      registrar,
-      stopTimeout: settings.stopTimeout,
-      dispatch,
+    const deps = { registry, clock, settings, dispatch, unsafeDispatch: step, log }
+    const streams = StreamPool.make(deps, tokenChanges)
+    const attempt = RegistrationAttempts.make(deps, localHost, inTurn)
+    const shutdown = Shutdown.make(
+      deps,
       fork,
-      onLeave: (entry) => {
+      (entry) => {
         entries.delete(entry)
         if (entries.size === 0) hasLeases.unsafeClose()
         streams.unsafeLeave(entry)
       },
-      onEnded: identities.free
-    })
+      (entry) => void identities.delete(LeaseEntry.identity(entry))
+    )
 
     const perform = (entry: LeaseEntry.LeaseEntry, action: Lease.Action): Dispatch.Rest => {
       switch (action) {
@@ -194,15 +169,15 @@ export const make = (
         keepRunning("the throttled log", log.run),
         keepRunning(
           "the suspend detector",
-          whileKeeping(Effect.delay(Effect.zipRight(checkClocks, measure), CLOCK_INTERVAL))
+          whileKeeping(Effect.delay(Effect.zipRight(checkClocks, measure), CLOCK_INTERVAL_MILLIS))
         ),
         keepRunning(
           "the self-check",
           whileKeeping(
             Effect.flatMap(Random.nextRange(0.9, 1), (jitter) =>
               Effect.delay(
-                Effect.suspend(() => SelfCheck.run(registry, entries, dispatch)),
-                Duration.times(SELF_CHECK_INTERVAL, jitter)
+                Effect.suspend(() => SelfCheck.run(deps, entries)),
+                SELF_CHECK_MILLIS * jitter
               )
             )
           )
@@ -230,30 +205,41 @@ export const make = (
         const { record } = entry
         const hasProbes = record?.ready !== undefined || record?.healthy !== undefined
         if (record === undefined || !hasProbes) return dispatch(entry, { _tag: "Ready" })
-        return Effect.map(fork(Probes.watch(entry, record, (event) => dispatch(entry, event))), (fiber) => {
+        return Effect.map(fork(Probes.watch(deps, entry, record)), (fiber) => {
           entry.probes = fiber
         })
       })
 
     return {
+      /** The phase of the next lease: many are spread evenly over the interval. */
       nextPhase: () => (count++ * GOLDEN_RATIO) % 1,
-      begin: (beginning) =>
-        Effect.zipRight(identities.take(beginning), Effect.forEach(beginning, begin, { discard: true })),
+      /** Begins to keep leases; fails, and begins none, if this process keeps one of their keys already. */
+      begin: (beginning: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
+        Effect.zipRight(take(identities, beginning), Effect.forEach(beginning, begin, { discard: true })),
+      /**
+       * Stops leases, together: no heartbeat from now on, deregistered, drained, within the time limit of one. A second call
+       * waits for the same end. Interruption ends the wait only.
+       */
       stop,
+      /** Stops all leases. One that begins afterwards is stopped at once. */
       stopAll: Effect.suspend(() => {
         isClosed = true
         return stop([...entries, ...shutdown.stopping])
       }),
-      pause: (entry) =>
+      /** Returns when the instance is deregistered. Interruption ends the wait only. */
+      pause: (entry: LeaseEntry.LeaseEntry) =>
         Effect.zipRight(
           dispatch(entry, { _tag: "Pause" }),
-          Effect.suspend(() => (entry.pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(entry.pausing))))
+          Effect.suspend(() => shutdown.awaitPause(entry))
         ),
-      resume: (entry) => dispatch(entry, { _tag: "Resume" }),
-      state: (entry) =>
+      resume: (entry: LeaseEntry.LeaseEntry) => dispatch(entry, { _tag: "Resume" }),
+      /** The state at this moment, even after a pause of the process or the machine. */
+      state: (entry: LeaseEntry.LeaseEntry) =>
         Effect.zipRight(
           checkClocks,
           Effect.sync(() => Lease.statusAt(entry.lease, now()))
         )
     }
   })
+
+export type LeaseKeeper = Effect.Effect.Success<ReturnType<typeof make>>

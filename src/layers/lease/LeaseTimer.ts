@@ -1,5 +1,4 @@
 /** One timer for all leases: ticks each when its state machine asked for it. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as TimerQueue from "../../core/lease/TimerQueue.js"
@@ -8,17 +7,10 @@ import * as Wakes from "../../internal/wakes.js"
 import * as Dispatch from "./Dispatch.js"
 import type { LeaseEntry } from "./LeaseEntry.js"
 
-export interface LeaseTimer {
-  /** Schedules the next tick of the entry's lease. */
-  readonly unsafeSchedule: (entry: LeaseEntry) => void
-  /** Ticks what is due, until it is interrupted. */
-  readonly run: Effect.Effect<never>
-}
-
 /** setTimeout waits at most 24.8 days, and Effect takes more for ever. */
 const LONGEST_SLEEP_MILLIS = 24 * 60 * 60 * 1_000
 
-export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest): Effect.Effect<LeaseTimer> =>
+export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest) =>
   Effect.map(Effect.clock, (clock) => {
     const queue = TimerQueue.make<LeaseEntry>()
     const rescheduled = Wakes.unsafeMakeLatch(false)
@@ -40,16 +32,18 @@ export const make = (onDue: (entry: LeaseEntry) => Dispatch.Rest): Effect.Effect
       return left === LONGEST_SLEEP_MILLIS
         ? rescheduled.await
         : // Rounded up: a fraction that the clock rounds away would be slept again and again.
-          Effect.timeoutOption(rescheduled.await, Duration.millis(Math.max(0, Math.ceil(left))))
+          Effect.timeoutOption(rescheduled.await, Math.max(0, Math.ceil(left)))
     })
 
     return {
-      unsafeSchedule: (entry) => {
+      /** Schedules the next tick of the entry's lease. */
+      unsafeSchedule: (entry: LeaseEntry): void => {
         const at = Lease.wakeAt(entry.lease)
         const isFirst = at < TimerQueue.nextAt(queue)
         TimerQueue.schedule(queue, entry, at)
         if (isFirst) rescheduled.unsafeOpen()
       },
+      /** Ticks what is due, until it is interrupted. */
       run: Effect.forever(Effect.zipRight(wakeDue, waitForNext))
     }
   })

@@ -2,9 +2,9 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Lease from "../../core/lease/Lease.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
+import type { LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 
 const INTERVAL = "1 second"
@@ -32,9 +32,9 @@ const probing = (probe: Effect.Effect<boolean>): Effect.Effect<boolean> => {
 
 /** Tells the lease when it may begin, and from then on whether the instance is well, until it is interrupted. */
 export const watch = (
+  { dispatch }: LeaseDeps,
   entry: LeaseEntry.LeaseEntry,
-  { healthy, ready }: Pick<LeaseEntry.SelfRecord, "healthy" | "ready">,
-  dispatch: (event: Lease.Event) => Effect.Effect<void>
+  { healthy, ready }: LeaseEntry.SelfRecord
 ): Effect.Effect<void> => {
   const untilReady = (ask: Effect.Effect<boolean>): Effect.Effect<void> =>
     Effect.flatMap(ask, (isReady) =>
@@ -44,7 +44,7 @@ export const watch = (
     Effect.flatMap(ask, (isHealthy) => {
       const wasWithheld = entry.lease.withheld
       return Effect.zipRight(
-        dispatch({ _tag: isHealthy ? "Healthy" : "Unhealthy" }),
+        dispatch(entry, { _tag: isHealthy ? "Healthy" : "Unhealthy" }),
         Effect.suspend(() => logWithheld(wasWithheld))
       )
     })
@@ -61,7 +61,7 @@ export const watch = (
     return wasWithheld ? Logs.info(`${LeaseEntry.describe(entry)} healthy again: heartbeats resumed`) : Effect.void
   }
   return (ready === undefined ? Effect.void : untilReady(probing(ready))).pipe(
-    Effect.zipRight(dispatch({ _tag: "Ready" })),
+    Effect.zipRight(dispatch(entry, { _tag: "Ready" })),
     Effect.zipRight(
       healthy === undefined ? Effect.void : Effect.forever(Effect.delay(look(probing(healthy)), INTERVAL))
     )

@@ -1,48 +1,126 @@
 /** Attempts to register, and their outcomes. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
+import type { ServiceId } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
-import type { HeartbeatError } from "../../services/Heartbeat.js"
+import type { HeartbeatError, LeaseEvent } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
-import type { Dispatch } from "./Dispatch.js"
+import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
-import type { Registrar } from "./Registrar.js"
-import type { ThrottledLog } from "./ThrottledLog.js"
+
+type KeyChange = Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
+
+const logKeyChange = {
+  dead_key: (from: string, to: string) =>
+    Logs.warning(
+      `the registry accepts ${from} but never renews it (deregistered or deleted before): registering as ${to}`
+    ),
+  key_conflict: (from: string, to: string) =>
+    Logs.warning(`${from} is registered by another process: registering as ${to}`),
+  resumed: (from: string, to: string) => Logs.debug(`${from} was deregistered: registering as ${to}`)
+}
 
 const isPermanent = (error: HeartbeatError): boolean =>
   error._tag === "AioConfigError" ||
   error._tag === "AioCredentialsRejected" ||
   (error._tag === "AioRpcError" && StatusCode.isPermanent(error.code))
 
-/** One attempt, run by `inTurn`, that tells the lease its outcome. */
+/** A registration that takes longer: its outcome counts as unknown. */
+const REGISTER_TIMEOUT_MILLIS = 10_000
+
+/** What the server may hold after an attempt; it carries out one of unknown outcome until `until`, the attempt's deadline. */
+const unsafeNoteOutcome = (
+  entry: LeaseEntry.LeaseEntry,
+  exit: Exit.Exit<unknown, RegistryError>,
+  until: number
+): void => {
+  entry.sending = false
+  const failure = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Cause.failureOption(exit.cause))
+  const code = failure?._tag === "AioRpcError" ? failure.code : undefined
+  // The deadline has passed, or the connection broke: the server has carried it out by now, or never will.
+  const isOver = code === StatusCode.StatusCode.DEADLINE_EXCEEDED || code === StatusCode.StatusCode.UNAVAILABLE
+  if (failure !== undefined && !isOver && code !== StatusCode.StatusCode.UNKNOWN) return
+  entry.wasRegistered ||= Exit.isSuccess(exit)
+  entry.maybeRegistered = true
+  entry.uncertainUntil = Exit.isSuccess(exit) || isOver ? Number.NEGATIVE_INFINITY : until
+}
+
+/**
+ * One attempt, run by `inTurn`, that tells the lease its outcome. `localHost` is the host of an instance without one.
+ */
 export const make = (
-  registrar: Registrar,
-  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>,
-  dispatch: Dispatch,
-  log: ThrottledLog
+  { clock, dispatch, log, registry }: LeaseDeps,
+  localHost: Effect.Effect<string, RegistryError>,
+  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
-  const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> =>
-    Fibers.withFiber((fiber) => {
-      // Stopped or paused before this fiber began.
-      if (!Lease.isKept(entry.lease)) return Effect.void
-      // Set here: this fiber may end before the one that forked it goes on.
-      entry.attempt = fiber
-      return inTurn(Effect.suspend(() => made(entry, isUnderNewKey)))
+  const timely = Effect.timeoutFail({
+    duration: REGISTER_TIMEOUT_MILLIS,
+    onTimeout: () =>
+      new AioRpcError({
+        method: "RegistryService/RegisterInstance",
+        code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+        details: `no answer within ${Duration.format(Duration.millis(REGISTER_TIMEOUT_MILLIS))}`
+      })
+  })
+
+  const ensureAndRegister = (
+    entry: LeaseEntry.LeaseEntry,
+    record: LeaseEntry.SelfRecord,
+    known: ServiceId | undefined
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.gen(function* () {
+      const host = record.host ?? (yield* localHost)
+      record.host = host
+      const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
+      entry.serviceId = serviceId
+      const until = Monotonic.unsafeNow(clock) + REGISTER_TIMEOUT_MILLIS
+      entry.sending = true
+      yield* registry.registerInstance({ ...record.instance, host, serviceId, instanceKey: entry.instanceKey }).pipe(
+        timely,
+        Effect.onExit((exit) => Effect.sync(() => unsafeNoteOutcome(entry, exit, until)))
+      )
     })
 
-  const made = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> => {
+  // The service may have been deleted meanwhile; the former id stays until it is ensured, for heartbeats in flight.
+  const register = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord): Effect.Effect<void, RegistryError> =>
+    Effect.catchIf(
+      Effect.suspend(() => ensureAndRegister(entry, record, entry.serviceId)),
+      (error) => isNotFound(error),
+      () => ensureAndRegister(entry, record, undefined)
+    )
+
+  // A random suffix, since a counter would cost each later start of the process one more dead key. A dead key is
+  // deregistered first, which removes its stale record from the list; if that fails, so does this, and the key stays.
+  const changeKey = (entry: LeaseEntry.LeaseEntry, reason: KeyChange): Effect.Effect<void, RegistryError> =>
+    Effect.gen(function* () {
+      const from = entry.instanceKey
+      const key = LeaseEntry.keyOf(entry)
+      if (reason === "dead_key" && key !== undefined) yield* timely(registry.deregisterInstance(key))
+      const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
+      entry.instanceKey = to
+      entry.maybeRegistered = false
+      entry.uncertainUntil = Number.NEGATIVE_INFINITY
+      LeaseEntry.unsafeNote(entry, { _tag: "KeyChanged", from, to, reason })
+      yield* logKeyChange[reason](from, to)
+    })
+
+  const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> => {
     const { record } = entry
     const { wanted } = entry.lease
     // Stopped or paused while it waited for its turn.
     if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
     const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
-    const before = isUnderNewKey ? registrar.changeKey(entry, reason) : Effect.void
-    return Effect.matchCauseEffect(Effect.zipRight(before, registrar.register(entry, record)), {
+    const before = isUnderNewKey ? changeKey(entry, reason) : Effect.void
+    return Effect.matchCauseEffect(Effect.zipRight(before, register(entry, record)), {
       onSuccess: () => settle(entry, { _tag: "Registered" }),
       onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
     })
@@ -73,5 +151,12 @@ export const make = (
     )
   }
 
-  return attempt
+  return (entry, isUnderNewKey) =>
+    Fibers.withFiber((fiber) => {
+      // Stopped or paused before this fiber began.
+      if (!Lease.isKept(entry.lease)) return Effect.void
+      // Set here: this fiber may end before the one that forked it goes on.
+      entry.attempt = fiber
+      return inTurn(Effect.suspend(() => attempt(entry, isUnderNewKey)))
+    })
 }

@@ -2,7 +2,6 @@
  * Limits the rate and the concurrency of registrations: thousands of leases may want one at once, at the start or after an
  * outage, and a slow registry must not be asked more than it can answer.
  */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Gcra from "../../core/lease/Gcra.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -34,7 +33,7 @@ export const make = (
     const turn = Effect.suspend(() => {
       const [next, wait] = Gcra.take(gcra, Monotonic.unsafeNow(clock))
       gcra = next
-      return wait === 0 ? Effect.void : Effect.sleep(Duration.millis(wait))
+      return wait === 0 ? Effect.void : Effect.sleep(wait)
     })
 
     const first = (): Ticket | undefined => {

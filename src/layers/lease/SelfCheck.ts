@@ -5,10 +5,8 @@ import * as Logs from "../../internal/logs.js"
 import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
-import type { Registry } from "../../services/Registry.js"
-import type { Dispatch } from "./Dispatch.js"
+import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
-import * as Registrar from "./Registrar.js"
 
 interface Own {
   readonly entry: LeaseEntry.LeaseEntry
@@ -31,7 +29,7 @@ const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<Servic
 
 const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch: Dispatch): Effect.Effect<void> => {
   if (listed === undefined) return dispatch(entry, { _tag: "Absent" })
-  if (!Registrar.isForeign(listed, record)) return dispatch(entry, { _tag: "Listed" })
+  if (!LeaseEntry.isForeign(listed, record)) return dispatch(entry, { _tag: "Listed" })
   const { instanceKey } = entry
   return Effect.zipRight(
     dispatch(entry, { _tag: "KeyConflict" }),
@@ -63,11 +61,7 @@ const compare = (
 }
 
 /** Gets the services of all leases that are held, one after the other, and tells each lease what is listed. A failure says nothing. */
-export const run = (
-  registry: Registry.Service,
-  entries: Iterable<LeaseEntry.LeaseEntry>,
-  dispatch: Dispatch
-): Effect.Effect<void> =>
+export const run = ({ dispatch, registry }: LeaseDeps, entries: Iterable<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
   Effect.forEach(
     byService(entries),
     ([serviceId, own]) =>

@@ -1,79 +1,100 @@
 /** Deregistration: of one lease that is paused, or of many that stop together within the time limit of one. */
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
+import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
-import type { Dispatch } from "./Dispatch.js"
-import type * as LeaseEntry from "./LeaseEntry.js"
-import type { Registrar } from "./Registrar.js"
-
-export interface Shutdown {
-  /** Deregisters a lease that is paused, and tells it when that is over. */
-  readonly deregisterPaused: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  /** See `LeaseKeeper`. */
-  readonly stop: (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => Effect.Effect<void>
-  /** Stops a lease that begins after the layer has closed. */
-  readonly refuse: (entry: LeaseEntry.LeaseEntry) => Effect.Effect<void>
-  /** The leases that are being stopped: the layer waits for them before its connection closes. */
-  readonly stopping: ReadonlySet<LeaseEntry.LeaseEntry>
-}
-
-export interface ShutdownDeps {
-  readonly registrar: Registrar
-  readonly stopTimeout: number
-  readonly dispatch: Dispatch
-  /** Runs what goes on when its caller is interrupted. */
-  readonly fork: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>
-  /** A lease begins to stop. */
-  readonly onLeave: (entry: LeaseEntry.LeaseEntry) => void
-  /** A lease has stopped. */
-  readonly onEnded: (entry: LeaseEntry.LeaseEntry) => void
-}
+import type { LeaseKey } from "../../schemas/Ids.js"
+import type { LeaseDeps } from "./Dispatch.js"
+import * as LeaseEntry from "./LeaseEntry.js"
 
 /** Thousands of leases that stop together must not deregister all at once. */
 const STOPS_AT_ONCE = 64
 
-export const make = ({ dispatch, fork, onEnded, onLeave, registrar, stopTimeout }: ShutdownDeps): Shutdown => {
+/** How long a stop waits for a registration in flight. */
+const REGISTER_GRACE = "2 seconds"
+
+/** Of each of the two attempts. */
+const DEREGISTER_TIMEOUT = "2 seconds"
+
+/** Checking who is registered under our key must not hold up a stop. */
+const LOOK_TIMEOUT = "1 second"
+
+/** `onLeave`: a lease begins to stop. `onEnded`: it has stopped. `fork` runs what goes on when its caller is interrupted. */
+export const make = (
+  { clock, dispatch, registry, settings }: LeaseDeps,
+  fork: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>,
+  onLeave: (entry: LeaseEntry.LeaseEntry) => void,
+  onEnded: (entry: LeaseEntry.LeaseEntry) => void
+) => {
   const stopping = new Set<LeaseEntry.LeaseEntry>()
 
-  const bounded = (effect: Effect.Effect<void>) => Effect.timeoutOption(Effect.interruptible(effect), stopTimeout)
+  const bounded = (effect: Effect.Effect<void>) =>
+    Effect.timeoutOption(Effect.interruptible(effect), settings.stopTimeout)
 
-  const deregisterPaused = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-    Effect.zipRight(
-      bounded(registrar.end(entry)),
-      Effect.suspend(() => {
-        entry.attempt = undefined
-        entry.pausing = undefined
-        return dispatch(entry, { _tag: "Deregistered" })
-      })
-    )
-
-  const end = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-    Effect.suspend(() =>
-      Effect.zipRight(
-        entry.pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(entry.pausing)),
-        registrar.end(entry)
+  /** Two attempts: a registry that is unavailable must not hold up a shutdown. */
+  const deregisterTwice = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
+    registry.deregisterInstance(key).pipe(
+      Effect.interruptible,
+      Effect.timeout(DEREGISTER_TIMEOUT),
+      Effect.retry({ times: 1 }),
+      Effect.catchAll((error) =>
+        Logs.warning(
+          `deregistration of ${LeaseEntry.describe(entry)} failed, its lease expires by its TTL: ${error.message}`
+        )
       )
     )
 
-  const refuse = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-    Effect.flatMap(Deferred.make<void>(), (ending) => {
-      entry.ending = ending
-      return Effect.zipRight(dispatch(entry, { _tag: "Stop" }), ended(entry))
+  const awaitAttempt = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { attempt } = entry
+      if (attempt === undefined) return Effect.void
+      // Still waiting for its turn or for the service: nothing was sent.
+      if (!entry.sending) return Fiber.interrupt(attempt)
+      return Fiber.await(attempt).pipe(
+        Effect.timeoutOption(REGISTER_GRACE),
+        Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Fiber.interrupt(attempt)))
+      )
     })
 
-  const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      stopping.add(entry)
-      const probes = entry.probes === undefined ? Effect.void : Fibers.interruptFork(entry.probes)
-      return Effect.all([probes, dispatch(entry, { _tag: "Stop" }), Effect.sync(() => onLeave(entry))], {
-        discard: true
-      })
+  // Two processes may have the same fixed key: one must not deregister the other.
+  const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
+    record.hasFixedKey && entry.instanceKey === entry.baseKey
+      ? Effect.match(Effect.timeout(registry.getService(key.serviceId), LOOK_TIMEOUT), {
+          onFailure: () => false,
+          onSuccess: ({ instances }) =>
+            instances.some(
+              (listed) =>
+                listed.instanceKey === entry.instanceKey &&
+                listed.env === record.instance.env &&
+                LeaseEntry.isForeign(listed, record)
+            )
+        })
+      : Effect.succeed(false)
+
+  // Waits a moment for a registration in flight, and if its outcome is unknown, deregisters once more after its deadline.
+  const deregister = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      const { record } = entry
+      if (record === undefined) return
+      yield* awaitAttempt(entry)
+      const key = LeaseEntry.keyOf(entry)
+      if (!entry.maybeRegistered || key === undefined) return
+      if (yield* isTaken(entry, record, key)) {
+        yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process: not deregistered`)
+        return
+      }
+      yield* deregisterTwice(entry, key)
+      const left = entry.uncertainUntil - Monotonic.unsafeNow(clock)
+      if (left > 0) yield* Effect.delay(deregisterTwice(entry, key), Math.ceil(left))
+      entry.maybeRegistered = false
     })
+
+  const awaitPause = ({ pausing }: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    pausing === undefined ? Effect.void : Effect.asVoid(Fiber.await(pausing))
 
   const ended = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -83,6 +104,15 @@ export const make = ({ dispatch, fork, onEnded, onLeave, registrar, stopTimeout 
       return entry.ending === undefined ? told : Effect.zipRight(told, Deferred.succeed(entry.ending, undefined))
     })
 
+  const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      entry.ending = Wakes.unsafeMakeDeferred()
+      stopping.add(entry)
+      if (entry.probes !== undefined) yield* Fibers.interruptFork(entry.probes)
+      yield* dispatch(entry, { _tag: "Stop" })
+      onLeave(entry)
+    })
+
   // For consumers to notice; an instance that was never registered has none.
   const drain = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -90,8 +120,11 @@ export const make = ({ dispatch, fork, onEnded, onLeave, registrar, stopTimeout 
       for (const { record, wasRegistered } of leaving) {
         if (wasRegistered) longest = Math.max(longest, record?.drainDelay ?? 0)
       }
-      return longest > 0 ? Effect.sleep(Duration.millis(longest)) : Effect.void
+      return longest > 0 ? Effect.sleep(longest) : Effect.void
     })
+
+  const end = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.suspend(() => Effect.zipRight(awaitPause(entry), deregister(entry)))
 
   const endAll = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
     bounded(Effect.forEach(leaving, end, { concurrency: STOPS_AT_ONCE, discard: true })).pipe(
@@ -104,30 +137,39 @@ export const make = ({ dispatch, fork, onEnded, onLeave, registrar, stopTimeout 
       Effect.ensuring(Effect.forEach(leaving, ended, { discard: true }))
     )
 
-  const stop = (all: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> => {
-    const begun = Effect.suspend(() => {
-      const leaving = all.filter(({ ending }) => ending === undefined)
-      if (leaving.length === 0) return Effect.void
-      return Effect.zipRight(
-        Effect.forEach(
-          leaving,
-          (entry) =>
-            Effect.flatMap(Deferred.make<void>(), (ending) => {
-              entry.ending = ending
-              return leave(entry)
-            }),
-          { discard: true }
-        ),
-        fork(endAll(leaving))
-      )
-    })
-    const over = Effect.suspend(() =>
-      Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Wakes.awaiting(ending)), {
-        discard: true
+  return {
+    /** The leases that are being stopped: the layer waits for them before its connection closes. */
+    stopping,
+    /** Deregisters a lease that is paused, and tells it when that is over. */
+    deregisterPaused: (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.zipRight(
+        bounded(deregister(entry)),
+        Effect.suspend(() => {
+          entry.attempt = undefined
+          entry.pausing = undefined
+          return dispatch(entry, { _tag: "Deregistered" })
+        })
+      ),
+    awaitPause,
+    /** Stops a lease that begins after the layer has closed. */
+    refuse: (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        entry.ending = Wakes.unsafeMakeDeferred()
+        return Effect.zipRight(dispatch(entry, { _tag: "Stop" }), ended(entry))
+      }),
+    /** See `LeaseKeeper`. */
+    stop: (all: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> => {
+      const begun = Effect.suspend(() => {
+        const leaving = all.filter(({ ending }) => ending === undefined)
+        if (leaving.length === 0) return Effect.void
+        return Effect.zipRight(Effect.forEach(leaving, leave, { discard: true }), fork(endAll(leaving)))
       })
-    )
-    return Effect.zipRight(Effect.uninterruptible(begun), over)
+      const over = Effect.suspend(() =>
+        Effect.forEach(all, ({ ending }) => (ending === undefined ? Effect.void : Wakes.awaiting(ending)), {
+          discard: true
+        })
+      )
+      return Effect.zipRight(Effect.uninterruptible(begun), over)
+    }
   }
-
-  return { deregisterPaused, refuse, stop, stopping }
 }

@@ -1,19 +1,8 @@
 /** Logs lines about single leases while they are few, else a summary: thousands may change together after an outage. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
-import type { Rest } from "./Dispatch.js"
-
-export interface ThrottledLog {
-  /** The effect that logs `line`; `undefined` if it was counted by its `kind` for the next summary. */
-  readonly unsafeLog: (level: "info" | "warning", kind: string, line: string) => Rest
-  /** Writes summaries until it is interrupted. */
-  readonly run: Effect.Effect<never>
-  /** Writes the next summary now. */
-  readonly flush: Effect.Effect<void>
-}
 
 /** A token bucket: so many lines at once, and one more each second. */
 const MOST_LINES = 20
@@ -23,7 +12,7 @@ const SUMMARY_MILLIS = 1_000
 const write = (isWarning: boolean, line: string): Effect.Effect<void> =>
   isWarning ? Logs.warning(line) : Logs.info(line)
 
-export const make: Effect.Effect<ThrottledLog> = Effect.map(Effect.clock, (clock) => {
+export const make = Effect.map(Effect.clock, (clock) => {
   const pending = Wakes.unsafeMakeLatch(false)
   let lines = MOST_LINES
   let refilledAt = Monotonic.unsafeNow(clock)
@@ -40,7 +29,8 @@ export const make: Effect.Effect<ThrottledLog> = Effect.map(Effect.clock, (clock
   })
 
   return {
-    unsafeLog: (level, kind, line) => {
+    /** The effect that logs `line`; `undefined` if it was counted by its `kind` for the next summary. */
+    unsafeLog: (level: "info" | "warning", kind: string, line: string): Effect.Effect<void> | undefined => {
       const now = Monotonic.unsafeNow(clock)
       lines = Math.min(MOST_LINES, lines + (now - refilledAt) / 1_000)
       refilledAt = now
@@ -53,7 +43,11 @@ export const make: Effect.Effect<ThrottledLog> = Effect.map(Effect.clock, (clock
       pending.unsafeOpen()
       return undefined
     },
-    run: Effect.forever(Effect.zipRight(pending.await, Effect.delay(flush, Duration.millis(SUMMARY_MILLIS)))),
+    /** Writes summaries until it is interrupted. */
+    run: Effect.forever(Effect.zipRight(pending.await, Effect.delay(flush, SUMMARY_MILLIS))),
+    /** Writes the next summary now. */
     flush
   }
 })
+
+export type ThrottledLog = Effect.Effect.Success<typeof make>
