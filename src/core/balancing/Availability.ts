@@ -3,7 +3,8 @@ import type { Member } from "./Members.js"
 
 /**
  * `choosable` are those to choose among. In a panic (Envoy's word) too few are available, and `choosable` holds more than
- * those. `due` are those whose probe the next call is.
+ * those. `due` are those whose probe the next call is: healthy ones on networks not worse than the one in use, so that a
+ * better network can return.
  */
 export interface Availability {
   readonly choosable: ReadonlyArray<Member>
@@ -24,31 +25,30 @@ export interface Availability {
  */
 export const of = (
   members: ReadonlyArray<Member>,
-  service: {
-    readonly networks: number
-    readonly panicBelow: number
-    readonly unhealthy: number
-    readonly ejected: number
-  }
+  {
+    ejected,
+    networks,
+    panicBelow,
+    unhealthy
+  }: Readonly<Record<"ejected" | "networks" | "panicBelow" | "unhealthy", number>>
 ): Availability => {
-  const { ejected, networks, panicBelow, unhealthy } = service
   if (members.length === 0) return none
   for (let rank = 0; rank <= networks; rank++) {
     const onNetwork = networks === 0 ? members : members.filter((member) => member.rank === rank)
     const healthy = unhealthy === 0 ? onNetwork : onNetwork.filter(isHealthy)
     if (healthy.length === 0) continue
     const available = ejected === 0 ? healthy : healthy.filter(isInRotation)
-    if (available.length > 0 && available.length >= panicBelow * healthy.length) {
-      const due = dueOf(members, rank, ejected)
-      return { choosable: available, isPanicking: false, admits: "InRotation", due }
-    }
-    const notHard = healthy.filter(hasNoHardEvidence)
-    if (notHard.length > 0) {
-      const isPanicking = notHard.length > available.length
-      return { choosable: notHard, isPanicking, admits: "Soft", due: dueOf(members, rank, ejected) }
+    const isEnough = available.length > 0 && available.length >= panicBelow * healthy.length
+    const choosable = isEnough ? available : healthy.filter(hasNoHardEvidence)
+    if (choosable.length === 0) continue
+    return {
+      choosable,
+      isPanicking: choosable.length > available.length,
+      admits: isEnough ? "InRotation" : "Soft",
+      due: ejected === 0 ? [] : members.filter((member) => isDue(member) && member.rank <= rank && isHealthy(member))
     }
   }
-  return noneAvailable(members, ejected)
+  return noneAvailable(members)
 }
 
 export const none: Availability = { choosable: [], isPanicking: false, admits: "InRotation", due: [] }
@@ -59,16 +59,11 @@ export const isAdmitted = ({ admits }: Availability, { outlier }: Member): boole
 
 const isHealthy = ({ health }: Member): boolean => health !== "Unhealthy"
 const isInRotation = ({ outlier }: Member): boolean => outlier.phase === "InRotation"
+const isDue = ({ outlier }: Member): boolean => outlier.phase === "Due"
 const hasNoHardEvidence = ({ outlier }: Member): boolean =>
   outlier.phase === "InRotation" || outlier.evidence === "Soft"
 
-/** Of the networks that are not worse than the one in use: a better one must be able to return. */
-const dueOf = (members: ReadonlyArray<Member>, rank: number, ejected: number): Array<Member> =>
-  ejected === 0
-    ? []
-    : members.filter((member) => member.outlier.phase === "Due" && member.rank <= rank && isHealthy(member))
-
-const noneAvailable = (members: ReadonlyArray<Member>, ejected: number): Availability => {
+const noneAvailable = (members: ReadonlyArray<Member>): Availability => {
   const notHard = members.filter(hasNoHardEvidence)
   const among = notHard.length > 0 ? notHard : members
   const rank = among.reduce((least, member) => Math.min(least, member.rank), Number.POSITIVE_INFINITY)
@@ -76,6 +71,6 @@ const noneAvailable = (members: ReadonlyArray<Member>, ejected: number): Availab
     choosable: among.filter((member) => member.rank === rank),
     isPanicking: true,
     admits: notHard.length > 0 ? "Soft" : "All",
-    due: ejected === 0 ? [] : members.filter(({ outlier }) => outlier.phase === "Due")
+    due: members.filter(isDue)
   }
 }

@@ -81,31 +81,23 @@ export interface Subset {
 }
 
 /** A call with its instance. Only its first {@link end} counts; without {@link begin} it may be forgotten. */
-export interface Call {
-  readonly candidate: Candidate
-  /** When it was picked. */
-  readonly startedAt: number
-  /** For `Address.httpUrl` and `Address.grpcAddress`. */
-  readonly network: string | undefined
-  /** Does it decide whether an ejected instance returns? */
-  readonly isProbe: boolean
-  /** Was it picked in a panic, among more than are available? */
-  readonly isPanic: boolean
-}
-
-class PickedCall implements Call {
+export class Call {
   state: "Picked" | "Begun" | "Ended" = "Picked"
   constructor(
     readonly candidate: Members.Member,
+    /** When it was picked. */
     readonly startedAt: number,
+    /** For `Address.httpUrl` and `Address.grpcAddress`. */
     readonly network: string | undefined,
     readonly subset: Subset,
     readonly mark: number,
     readonly probe: number
   ) {}
+  /** Does it decide whether an ejected instance returns? */
   get isProbe(): boolean {
     return this.probe !== 0
   }
+  /** Was it picked in a panic, among more than are available? */
   get isPanic(): boolean {
     return this.subset.availability.isPanicking
   }
@@ -149,12 +141,12 @@ export const pick = (balancer: Balancer, now: number, request: Request = noReque
   const member = due ?? choose(balancer, subset, now, request)
   if (member === undefined) return undefined
   const probe = due === undefined ? 0 : Outlier.beginProbe(outliers, due.outlier, now)
-  return new PickedCall(member, now, member.network, subset, Outlier.mark(outliers), probe)
+  return new Call(member, now, member.network, subset, outliers.marks, probe)
 }
 
 /** The call is in flight from now on: for callers that surely {@link end} it. */
 export const begin = (balancer: Balancer, call: Call): void => {
-  if (!(call instanceof PickedCall) || call.state !== "Picked") return
+  if (call.state !== "Picked") return
   call.state = "Begun"
   call.candidate.inFlight++
   balancer.inFlight++
@@ -165,7 +157,7 @@ export const begin = (balancer: Balancer, call: Call): void => {
  * instance may have left meanwhile.
  */
 export const end = (balancer: Balancer, call: Call, outcome: Outcome, now: number): Outlier.Change | undefined => {
-  if (!(call instanceof PickedCall) || call.state === "Ended") return undefined
+  if (call.state === "Ended") return undefined
   const { candidate, mark, probe, startedAt, state, subset } = call
   if (state === "Begun") {
     candidate.inFlight--
@@ -218,10 +210,7 @@ export const subsetFor = (balancer: Balancer, now: number, where: Where | undefi
 
 /** Computes it again where anything at all has changed. */
 export const settle = (balancer: Balancer, subset: Subset, now: number): void => {
-  const { outliers, members } = balancer
-  if (subset.membersVersion !== members.version || subset.outliersVersion !== outliers.version) {
-    recompute(balancer, subset, now)
-  }
+  if (subset.outliersVersion !== balancer.outliers.version) recompute(balancer, subset, now)
 }
 
 /** What the strategy compares; `undefined` where it compares nothing, or throws. */
@@ -346,7 +335,7 @@ const choose = (balancer: Balancer, subset: Subset, now: number, request: Reques
     if (isAdmitted && !isExcluded(member, exclude)) return member
     asked = { key, exclude: [...(asked.exclude ?? []), member] }
   }
-  if (subset.outliersVersion !== outliers.version) recompute(balancer, subset, now)
+  settle(balancer, subset, now)
   const others = subset.availability.choosable.filter((member) => !isExcluded(member, exclude))
   return others[Math.floor(context.random() * others.length)]
 }

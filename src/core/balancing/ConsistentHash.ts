@@ -1,7 +1,7 @@
 /** The same candidate for the same key. */
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
-import * as Limits from "../../schemas/Limits.js"
+import * as Rules from "../../schemas/Options.js"
 import type { Candidate, Context, Picker, Request, Strategy } from "./Strategy.js"
 
 /**
@@ -13,7 +13,9 @@ export interface Options {
   readonly boundedLoad?: number | undefined
 }
 
-export const defaults = { boundedLoad: 1.25 } as const
+const rules = { boundedLoad: Rules.number(1.25, 1, 100) } satisfies Rules.Rules<Options>
+
+const check = Rules.check("balancing.", rules)
 
 // MurmurHash3's finalizer: every bit of the input changes half of the bits of the result.
 const mix = (hash: number): number => {
@@ -125,8 +127,8 @@ const handOver = ({ hashes, table }: Owners, moved: Int32Array, added: ReadonlyA
 /** So many owners, each of another slot of the key, are checked for room; then all candidates in order. */
 const MAX_ASKS = 8
 
-const makeBalancer =
-  (boundedLoad: number) =>
+const makePicker =
+  ({ boundedLoad }: Rules.Checked<typeof rules>) =>
   ({ inFlight, random }: Context): Picker => {
     let owners = noOwners
     return {
@@ -154,7 +156,10 @@ const makeBalancer =
     }
   }
 
-const make = (boundedLoad: number): Strategy => ({ name: "consistentHash", make: makeBalancer(boundedLoad) })
+const make = (settings: Rules.Checked<typeof rules>): Strategy => ({
+  name: "consistentHash",
+  make: makePicker(settings)
+})
 
 /**
  * The same instance for the same `key` of a pick, while it is available and not overloaded. For caches and sessions in the
@@ -176,7 +181,7 @@ const make = (boundedLoad: number): Strategy => ({ name: "consistentHash", make:
  * @since 0.1.0
  * @category strategies
  */
-export const consistentHash: Strategy = make(defaults.boundedLoad)
+export const consistentHash: Strategy = make({ boundedLoad: rules.boundedLoad.default })
 
 /**
  * {@link consistentHash} with another bound. Left: it is out of bounds.
@@ -185,7 +190,4 @@ export const consistentHash: Strategy = make(defaults.boundedLoad)
  * @category strategies
  */
 export const consistentHashWith = (options: Options): Either.Either<Strategy, AioConfigError> =>
-  Either.map(
-    Limits.number("balancing.boundedLoad", options.boundedLoad ?? defaults.boundedLoad, { min: 1, max: 100 }),
-    make
-  )
+  Either.map(check(options), make)

@@ -3,6 +3,7 @@ import type { HealthState } from "../../schemas/Explanation.js"
 import type { Instance } from "../../schemas/Instance.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
+import { indexAfter } from "./RoundRobin.js"
 import type { Candidate } from "./Strategy.js"
 import { weightOf } from "./weight.js"
 
@@ -129,16 +130,8 @@ const returnOf = ({ gone, networks, table }: Members, instance: Instance): Membe
 
 /** The member with this key, where it is listed. */
 export const find = ({ listed }: Members, key: string): Member | undefined => {
-  let low = 0
-  let high = listed.length - 1
-  while (low <= high) {
-    const middle = (low + high) >>> 1
-    const member = listed[middle]
-    if (member === undefined || member.key === key) return member
-    if (member.key < key) low = middle + 1
-    else high = middle - 1
-  }
-  return undefined
+  const member = listed[indexAfter(listed, key) - 1]
+  return member?.key === key ? member : undefined
 }
 
 /** Takes the verdict of active health checks on a listed instance. */

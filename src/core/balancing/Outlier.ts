@@ -45,7 +45,7 @@ export interface OutlierState {
   isListed: boolean
   /** Since when it is in rotation without a counted failure. */
   cleanSince: number
-  /** The {@link mark} of its last ejection or probe. */
+  /** {@link Table.marks} at its last ejection or probe. */
   mark: number
 }
 
@@ -63,7 +63,7 @@ export interface Table {
   listedEjected: number
   /** Orders picks and ejections without a clock. */
   marks: number
-  /** Grows with every change of a phase, evidence or health. */
+  /** Grows with every list, and with every change of a phase, evidence or health. */
   version: number
   /** When {@link sweep} has something to do; infinite while nothing is ejected. */
   nextChangeAt: number
@@ -123,10 +123,7 @@ export const setListed = (table: Table, state: OutlierState, isListed: boolean):
 /** Is it kept when it leaves the list? Only during its ejection. */
 export const isRemembered = (state: OutlierState): boolean => state.phase !== "InRotation"
 
-/** The current mark, for {@link record}: taken when an instance is picked. */
-export const mark = (table: Table): number => table.marks
-
-/** How a call ended. `mark`: the {@link mark} of its pick. `probe`: what {@link beginProbe} gave for a probe, else 0. */
+/** How a call ended. `mark`: {@link Table.marks} when it was picked. `probe`: what {@link beginProbe} gave, else 0. */
 export interface Report {
   readonly outcome: Outcome
   readonly lastedMillis: number

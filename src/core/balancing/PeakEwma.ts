@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import type { AioConfigError } from "../../schemas/AioError.js"
-import * as Limits from "../../schemas/Limits.js"
+import * as Rules from "../../schemas/Options.js"
 import { powerOfTwo } from "./powerOfTwo.js"
 import type { Candidate, Strategy } from "./Strategy.js"
 
@@ -15,12 +15,14 @@ export interface Options {
   readonly decay?: Duration.DurationInput | undefined
 }
 
-export const defaults = { decay: Duration.seconds(10) } as const
+const rules = { decay: Rules.duration("10 seconds") } satisfies Rules.Rules<Options>
+
+const check = Rules.check("balancing.", rules)
 
 /** More than any latency: a candidate without an answer gets one call, and the next when all others are as costly. */
 const UNKNOWN = 1e9
 
-const make = (decayMillis: number): Strategy => {
+const make = ({ decayMillis }: Rules.Checked<typeof rules>): Strategy => {
   const rest = (candidate: Candidate, now: number): number =>
     Math.exp(Math.min(0, candidate.latencyAt - now) / decayMillis)
 
@@ -62,7 +64,7 @@ const make = (decayMillis: number): Strategy => {
  * @since 0.1.0
  * @category strategies
  */
-export const peakEwma: Strategy = make(Duration.toMillis(defaults.decay))
+export const peakEwma: Strategy = make({ decayMillis: Duration.toMillis(rules.decay.default) })
 
 /**
  * {@link peakEwma} with another decay. Left: the decay is out of bounds.
@@ -71,4 +73,4 @@ export const peakEwma: Strategy = make(Duration.toMillis(defaults.decay))
  * @category strategies
  */
 export const peakEwmaWith = (options: Options): Either.Either<Strategy, AioConfigError> =>
-  Either.map(Limits.durationMillis("balancing.decay", options.decay ?? defaults.decay, 1), make)
+  Either.map(check(options), make)

@@ -40,7 +40,6 @@ export interface Balancers extends Pick<Discovery.Service, "pick" | "pickScoped"
 /** An instance that was picked, until its outcome is reported. */
 export class PickedInstance implements Picked {
   readonly instance: Instance
-  isEnded = false
   constructor(
     private readonly deps: Deps,
     readonly service: ServiceBalancer.ServiceBalancer,
@@ -61,14 +60,15 @@ export class PickedInstance implements Picked {
   readonly report = (outcome: Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
     Effect.sync(() =>
       this.end(
-        typeof outcome === "string" ? FailureClassifier.ofOutcome(outcome) : FailureClassifier.judge(outcome, undefined)
+        typeof outcome === "string"
+          ? FailureClassifier.ofOutcome(outcome)
+          : FailureClassifier.judge(outcome, true, undefined)
       )
     )
   /** Only the first time counts. */
   end({ kind, outcome }: FailureClassifier.Verdict): void {
-    if (this.isEnded) return
-    this.isEnded = true
     const { call, deps, instance, service } = this
+    if (call.state === "Ended") return
     const change = Balancer.end(service.balancer, call, outcome, deps.now())
     if (change?._tag === "Ejected") Metric.unsafeUpdate(Metrics.ejections, 1, Labels.ejections[change.reason])
     if (kind !== undefined) service.reportFailure(instance.instanceKey, kind)

@@ -1,5 +1,4 @@
 /** `Discovery.use`: picks an instance, runs the call, reports its outcome, and fails over where that is allowed. */
-import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -74,14 +73,6 @@ const attemptOnce = <A, E, R>(
   countsAsFailure: UseOptions<E>["countsAsFailure"],
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, FailureClassifier.Verdict], never, R> => {
-  const judge = (exit: Exit.Exit<A, E> | undefined): FailureClassifier.Verdict => {
-    if (exit === undefined) return attempt.isSent() ? FailureClassifier.timedOut : FailureClassifier.timedOutUnsent
-    if (Exit.isSuccess(exit)) return FailureClassifier.success
-    const failure = Cause.failureOption(exit.cause)
-    return attempt.isSent() || Option.isNone(failure)
-      ? FailureClassifier.judge(exit, countsAsFailure)
-      : FailureClassifier.unmadeClient(failure.value)
-  }
   const run = Effect.exit(attempt.run)
   const limited =
     timeoutMillis === undefined ? run : Effect.map(Effect.timeoutOption(run, timeoutMillis), Option.getOrUndefined)
@@ -90,7 +81,7 @@ const attemptOnce = <A, E, R>(
     const exit = Exit.isFailure(outer) ? Exit.failCause(outer.cause) : outer.value
     let verdict = FailureClassifier.unjudged
     try {
-      verdict = judge(exit)
+      verdict = FailureClassifier.judge(exit, attempt.isSent(), countsAsFailure)
     } finally {
       // Also where `countsAsFailure` throws, which is the caller's defect then.
       pick.end(verdict)

@@ -49,10 +49,10 @@ const ofStatus = (code: number, error: unknown): Evidence => {
 
 const ofSystemCode = (code: string, error: unknown): Evidence | undefined => {
   const syscall = get(error, "syscall")
+  const isUnmade = unmade.has(code)
+  if (!isUnmade && !broken.has(code) && !code.startsWith("UND_ERR_")) return undefined
   // For a connection that existed, Node names the read or write.
-  if (unmade.has(code)) return syscall === undefined || connecting.has(syscall) ? "Unreachable" : "Disconnected"
-  if (!broken.has(code) && !code.startsWith("UND_ERR_")) return undefined
-  return connecting.has(syscall) ? "Unreachable" : "Disconnected"
+  return connecting.has(syscall) || (isUnmade && syscall === undefined) ? "Unreachable" : "Disconnected"
 }
 
 // The errors of Effect and of the HTTP client of `@effect/platform`, known by their tags.
@@ -121,7 +121,7 @@ export interface Verdict {
   readonly again: "Never" | "IfIdempotent" | "Always"
 }
 
-export const success: Verdict = { outcome: "Success", kind: undefined, again: "Never" }
+const success: Verdict = { outcome: "Success", kind: undefined, again: "Never" }
 const interrupted: Verdict = { outcome: "Interrupted", kind: undefined, again: "Never" }
 
 const verdicts: Readonly<Record<Evidence, Verdict>> = {
@@ -133,16 +133,12 @@ const verdicts: Readonly<Record<Evidence, Verdict>> = {
   Uncounted: { outcome: "Uncounted", kind: undefined, again: "Never" }
 }
 
-/** An attempt that exceeded its time limit. */
-export const timedOut: Verdict = verdicts.Unavailable
-
-/** The same, before there was a client to send with. */
-export const timedOutUnsent: Verdict = { ...timedOut, again: "Always" }
-
 export const unjudged: Verdict = verdicts.Uncounted
 
+const timedOutUnsent: Verdict = { ...verdicts.Unavailable, again: "Always" }
+
 /** A client that could not be made, by any error: nothing was sent. */
-export const unmadeClient = (error: unknown): Verdict => {
+const ofUnmadeClient = (error: unknown): Verdict => {
   const { kind, outcome } = verdicts[evidenceOf(error)]
   return { outcome: outcome === "Unreachable" ? outcome : "Failure", kind: kind ?? "Other", again: "Always" }
 }
@@ -154,13 +150,21 @@ export const ofOutcome = (outcome: Outcome): Verdict =>
     : { outcome, kind: outcome === "Failure" ? "Other" : undefined, again: "Never" }
 
 /**
+ * The end of a call: `undefined` if it exceeded its time limit. `isSent`: there was a client to send with.
+ *
  * An interruption and a defect (a bug in the caller's code) do not count. A failure that does not count is no success either,
  * which could take back an instance that fails in an unknown way.
  */
-export const judge = <A, E>(exit: Exit.Exit<A, E>, countsAsFailure: ((error: E) => boolean) | undefined): Verdict => {
+export const judge = <A, E>(
+  exit: Exit.Exit<A, E> | undefined,
+  isSent: boolean,
+  countsAsFailure: ((error: E) => boolean) | undefined
+): Verdict => {
+  if (exit === undefined) return isSent ? verdicts.Unavailable : timedOutUnsent
   if (Exit.isSuccess(exit)) return success
   const failure = Cause.failureOption(exit.cause)
   if (Option.isNone(failure)) return Cause.isInterrupted(exit.cause) ? interrupted : verdicts.Uncounted
+  if (!isSent) return ofUnmadeClient(failure.value)
   const verdict = verdicts[evidenceOf(failure.value)]
   if (countsAsFailure === undefined) return verdict
   if (!countsAsFailure(failure.value)) return { ...verdicts.Uncounted, again: verdict.again }

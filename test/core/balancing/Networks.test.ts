@@ -18,7 +18,7 @@ describe("Networks", () => {
     ["a gRPC port", { grpcPort: 90 }, true]
   ]
   it.each(addresses)("an instance that tells %s: has an address?", (_, record, expected) => {
-    assert.strictEqual(Networks.hasAddress(anInstance("a", { ...silent, ...record })), expected)
+    assert.strictEqual(Networks.rankOf(anInstance("a", { ...silent, ...record }), []) >= 0, expected)
   })
 
   const networks = ["internal", "external"]

@@ -15,7 +15,7 @@ const world = (n: number, options: Outlier.Options = {}, random: () => number = 
     return found
   }
   const report = (i: number, outcome: Outcome, now: number, given: Partial<Outlier.Report> = {}) => {
-    const call = { outcome, lastedMillis: 1, mark: Outlier.mark(table), probe: 0, ...given }
+    const call = { outcome, lastedMillis: 1, mark: table.marks, probe: 0, ...given }
     return Outlier.record(table, state(i), call, now)
   }
   return {
@@ -313,7 +313,7 @@ describe("Outlier", () => {
 
     it("is not decided by a success of a call that was under way before", () => {
       const w = world(4)
-      const mark = Outlier.mark(w.table)
+      const mark = w.table.marks
       w.report(0, "Unreachable", 0)
       assert.isUndefined(w.report(0, "Success", 10, { mark }))
       assert.strictEqual(w.phase(0, 10), "Ejected")
