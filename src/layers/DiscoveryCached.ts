@@ -10,7 +10,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as RefreshLoop from "../core/view/RefreshLoop.js"
-import * as View from "../core/view/View.js"
+import * as ServiceView from "../core/view/ServiceView.js"
 import type * as Configs from "../internal/configs.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
@@ -126,7 +126,8 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
       settings,
       { onView: Balancers.onView, onDrop: Balancers.onDrop },
       {
-        statics: (project, env, now) => settings.statics(project, env).map((service) => View.fixed(service, now)),
+        statics: (project, env, now) =>
+          settings.statics(project, env).map((service) => ServiceView.fixed(service, now)),
         remembered: snapshot?.remembered ?? (() => []),
         note: snapshot?.note ?? (() => undefined)
       }

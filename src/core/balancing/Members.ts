@@ -39,7 +39,7 @@ export class Member implements Candidate {
  */
 export interface Listing {
   readonly instances: ReadonlyArray<Instance>
-  readonly held?: ReadonlySet<string> | undefined
+  readonly held?: { readonly has: (instanceKey: string) => boolean } | undefined
   readonly isStatic?: boolean | undefined
 }
 

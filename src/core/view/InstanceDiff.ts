@@ -12,44 +12,29 @@ export const diff = (
   after: ReadonlyArray<Instance>
 ): ReadonlyArray<InstanceChange> => {
   const changes: Array<InstanceChange> = []
-  walk(before, after, (change) => changes.push(change) > 0)
-  return changes
-}
-
-/**
- * Does nothing lead from some instances to others, both sorted by {@link byKey}? Looks no further than the first change.
- */
-export const isNothing = (before: ReadonlyArray<Instance>, after: ReadonlyArray<Instance>): boolean =>
-  before === after || walk(before, after, () => false)
-
-/** Goes along both lists, which are sorted by key, until `tell` says `false`. Has it said so never? */
-const walk = (
-  before: ReadonlyArray<Instance>,
-  after: ReadonlyArray<Instance>,
-  tell: (change: InstanceChange) => boolean
-): boolean => {
   let i = 0
   let j = 0
   for (;;) {
     const old = before[i]
     const current = after[j]
     if (old !== undefined && (current === undefined || byKey(old, current) < 0)) {
-      if (!tell({ _tag: "Removed", instance: old })) return false
+      changes.push({ _tag: "Removed", instance: old })
       i++
     } else if (current !== undefined && (old === undefined || byKey(current, old) < 0)) {
-      if (!tell({ _tag: "Added", instance: current })) return false
+      changes.push({ _tag: "Added", instance: current })
       j++
     } else if (old !== undefined && current !== undefined) {
-      if (!sameToCallers(old, current) && !tell({ _tag: "Changed", instance: current })) return false
+      if (!isSameToCallers(old, current)) changes.push({ _tag: "Changed", instance: current })
       i++
       j++
     } else {
-      return true
+      return changes
     }
   }
 }
 
-const sameToCallers = (a: Instance, b: Instance): boolean =>
+/** Equal but for what a heartbeat changes. */
+export const isSameToCallers = (a: Instance, b: Instance): boolean =>
   a === b ||
   (a.id === b.id &&
     a.serviceId === b.serviceId &&

@@ -1,8 +1,8 @@
 /** What this process knows about one project in one env. */
 import type { Instance } from "../../schemas/Instance.js"
-import type { Service, ServiceWithInstances } from "../../schemas/Service.js"
+import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as ViewTuning from "../../schemas/ViewTuning.js"
-import * as InstanceDiff from "./InstanceDiff.js"
+import * as ServiceView from "./ServiceView.js"
 
 /** Never changed in place. All instants are monotonic milliseconds. */
 export interface View {
@@ -12,52 +12,8 @@ export interface View {
   readonly listedAt: number | undefined
   /** Has the registry, or a snapshot, ever shown a service? */
   readonly hadServices: boolean
-  readonly services: ReadonlyMap<string, ServiceView>
+  readonly services: ReadonlyMap<string, ServiceView.ServiceView>
 }
-
-/**
- * A service with its instances in the view's env, each key once, sorted by `instanceKey` (by UTF-16 code units). Held
- * instances are among them.
- */
-export interface ServiceView {
-  readonly service: Service
-  readonly instances: ReadonlyArray<Instance>
-  /** Keys of the instances that are kept although the registry lists them no more: see {@link merge}. */
-  readonly held: ReadonlySet<string>
-  /** Why and since when, for each of `held`. */
-  readonly holds: ReadonlyMap<string, Hold>
-  /** By key: since when all answers had an older record of the instance than the one that is kept. */
-  readonly lagging: ReadonlyMap<string, number>
-  /** From the configuration; no answer of the registry changes it. */
-  readonly isStatic: boolean
-  /** From a snapshot; the first answer of the registry replaces it as a whole. */
-  readonly isFromDisk: boolean
-  /** When the last answer on this service arrived. */
-  readonly fetchedAt: number
-}
-
-/** An instance that is kept although an answer lacked it. */
-export interface Hold {
-  /** When the last answer that showed it arrived. */
-  readonly shownAt: number
-  /** When the first answer that lacked it arrived. */
-  readonly heldAt: number
-  /** When the second one arrived: the first of those that confirm it. */
-  readonly confirmedAt: number | undefined
-}
-
-/** When a held instance is believed to be gone. */
-export type HoldLimits = Pick<ViewTuning.ViewSettings, "maxHoldMillis">
-
-/** So far apart are the two answers that confirm it. */
-const HOLD_CONFIRMATION_MILLIS = 10_000
-
-/** No replica lags longer than 5 minutes: an older record is believed then, for the registry was set back. */
-const MAX_LAG_MILLIS = 300_000
-
-const noneLags: ReadonlyMap<string, number> = new Map()
-const noHolds: ReadonlyMap<string, Hold> = new Map()
-const noneHeld: ReadonlySet<string> = new Set()
 
 /** Nothing is known yet. */
 export const empty = (project: string, env: string): View => ({
@@ -69,10 +25,7 @@ export const empty = (project: string, env: string): View => ({
 })
 
 /** The service of exactly this name, or `undefined`. */
-export const find = (view: View, name: string): ServiceView | undefined => view.services.get(name)
-
-/** Milliseconds since the last answer on this service. */
-export const ageMillis = (service: ServiceView, now: number): number => Math.max(0, now - service.fetchedAt)
+export const find = (view: View, name: string): ServiceView.ServiceView | undefined => view.services.get(name)
 
 /** A view after an answer, and the names of the services in which an instance came, went or changed. */
 export type Merged = readonly [view: View, changed: ReadonlySet<string>]
@@ -82,15 +35,15 @@ export interface MergeOptions {
   readonly asked?: ReadonlySet<string> | undefined
   /** Has this process deregistered it since the registry was asked? Then the answer is out of date for it. */
   readonly hasLeft?: ((instance: Instance) => boolean) | undefined
-  readonly limits?: HoldLimits | undefined
+  readonly limits?: ServiceView.HoldLimits | undefined
 }
 
 /**
- * A merge service by service, so that a long answer can be taken in slices. `step` takes the next service, and tells whether
- * all are taken. `finish` gets the view of that moment: what has left it between the steps stays away.
+ * A merge in steps, so that a long answer can be taken in slices. `step` gets the view as it is by then, and tells whether all
+ * is taken; so does `finish`, which must follow: what has left the view between the steps stays away.
  */
 export interface Merging {
-  readonly step: () => boolean
+  readonly step: (view: View) => boolean
   readonly finish: (view: View) => Merged
 }
 
@@ -115,11 +68,11 @@ export const merge = (
   options?: MergeOptions
 ): Merged => {
   const merging = begin(view, answer, now, options)
-  while (!merging.step());
+  while (!merging.step(view));
   return merging.finish(view)
 }
 
-/** {@link merge}, one service at a time. */
+/** {@link merge}, a few hundred instances a step. */
 export const begin = (
   view: View,
   answer: ReadonlyArray<ServiceWithInstances>,
@@ -127,61 +80,69 @@ export const begin = (
   { asked, hasLeft = () => false, limits = ViewTuning.standard }: MergeOptions = {}
 ): Merging => {
   const answered = new Map<string, ServiceWithInstances>()
-  const merged = new Map<string, ServiceView>()
+  const merged = new Map<string, ServiceView.ServiceView>()
   const changed = new Set<string>()
-  const unanswered = (asked ?? view.services).keys()
-  let next = 0
+  const counts = (instance: Instance) => instance.env === view.env && !hasLeft(instance)
+  /** The view that the services were merged into, and as it is by now. */
+  let base = view
+  let latest = view
 
-  const take = (name: string, from: View): void => {
-    const before = find(from, name)
+  function* take(name: string): Generator<void, void> {
+    const before = find(base, name)
     const after = before?.isStatic
-      ? before
-      : mergeService(
-          before,
-          answered.get(name),
-          now,
-          limits,
-          (instance) => instance.env === view.env && !hasLeft(instance)
-        )
-    if (after === undefined) merged.delete(name)
-    else merged.set(name, after)
-    if (InstanceDiff.isNothing(before?.instances ?? [], after?.instances ?? [])) changed.delete(name)
-    else changed.add(name)
+      ? { service: before, isChanged: false }
+      : yield* ServiceView.merge(before, answered.get(name), { now, limits, counts })
+    if (after.service === undefined) merged.delete(name)
+    else merged.set(name, after.service)
+    if (after.isChanged) changed.add(name)
+    else changed.delete(name)
   }
-  const takeAnswered = (one: ServiceWithInstances): void => {
-    const { name, project, updatedAt } = one.service
-    if (project !== view.project || asked?.has(name) === false) return
-    const duplicate = answered.get(name)
-    if (duplicate !== undefined && duplicate.service.updatedAt >= updatedAt) return
-    answered.set(name, one)
-    take(name, view)
+
+  function* takeAll(): Generator<void, void> {
+    for (const one of answer) {
+      yield
+      const { name, project, updatedAt } = one.service
+      if (project !== view.project || asked?.has(name) === false) continue
+      const duplicate = answered.get(name)
+      if (duplicate !== undefined && duplicate.service.updatedAt >= updatedAt) continue
+      answered.set(name, one)
+      yield* take(name)
+    }
+    for (const name of (asked ?? view.services).keys()) {
+      if (answered.has(name)) continue
+      yield
+      yield* take(name)
+    }
+    while (base !== latest) yield* takeAgain()
   }
+
+  /** The services that something has left since they were taken. */
+  function* takeAgain(): Generator<void, void> {
+    const former = base
+    base = latest
+    for (const [name, service] of base.services) {
+      if (service !== find(former, name) && asked?.has(name) !== false) yield* take(name)
+    }
+  }
+
+  const steps = takeAll()
   return {
-    step: () => {
-      const one = answer[next++]
-      if (one !== undefined) {
-        takeAnswered(one)
-        return false
-      }
-      const { done = false, value: name } = unanswered.next()
-      if (name !== undefined && !answered.has(name)) take(name, view)
-      return done
+    step: (current) => {
+      latest = current
+      return steps.next().done === true
     },
     finish: (current) => {
-      for (const [name, service] of current.services) {
-        if (service !== find(view, name) && asked?.has(name) !== false) take(name, current)
-      }
-      if (asked === undefined) {
-        const hadServices = current.hadServices || merged.size > 0
-        return [{ ...current, listedAt: now, hadServices, services: merged }, changed]
-      }
-      const services = new Map(current.services)
-      for (const name of asked) {
+      latest = current
+      while (base !== latest) for (const _ of takeAgain());
+      const services = asked === undefined ? merged : new Map(current.services)
+      for (const name of asked ?? []) {
         const after = merged.get(name)
         if (after === undefined) services.delete(name)
         else services.set(name, after)
       }
-      return [{ ...current, hadServices: current.hadServices || services.size > 0, services }, changed]
+      const hadServices = current.hadServices || services.size > 0
+      const listedAt = asked === undefined ? now : current.listedAt
+      return [{ ...current, listedAt, hadServices, services }, changed]
     }
   }
 }
@@ -191,42 +152,13 @@ export const begin = (
  * held, and failed.
  */
 export const without = (view: View, name: string, instanceKey: string): View => {
-  const service = find(view, name)
-  if (service === undefined || !service.instances.some((instance) => instance.instanceKey === instanceKey)) return view
-  const holds = new Map(service.holds)
-  holds.delete(instanceKey)
-  const left = {
-    ...service,
-    ...held(holds),
-    instances: service.instances.filter((instance) => instance.instanceKey !== instanceKey)
-  }
-  return { ...view, services: new Map(view.services).set(name, left) }
+  const before = find(view, name)
+  const after = before && ServiceView.without(before, instanceKey)
+  return after === undefined || after === before ? view : { ...view, services: new Map(view.services).set(name, after) }
 }
 
-/** A service from the configuration. */
-export const fixed = ({ instances, service }: ServiceWithInstances, now: number): ServiceView => ({
-  ...known(service, instances, now),
-  isStatic: true
-})
-
-/** A service from a snapshot, and when it was fetched (maybe before this process began). */
-export const remembered = ({ instances, service }: ServiceWithInstances, fetchedAt: number): ServiceView => ({
-  ...known(service, instances, fetchedAt),
-  isFromDisk: true
-})
-
-const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: number): ServiceView => ({
-  service,
-  instances: Array.from(instances).sort(InstanceDiff.byKey),
-  ...held(noHolds),
-  lagging: noneLags,
-  isStatic: false,
-  isFromDisk: false,
-  fetchedAt
-})
-
 /** With these services as well, where the view has none of their names. */
-export const add = (view: View, services: ReadonlyArray<ServiceView>): View => ({
+export const add = (view: View, services: ReadonlyArray<ServiceView.ServiceView>): View => ({
   ...view,
   hadServices: view.hadServices || services.some(({ isFromDisk }) => isFromDisk),
   services: new Map([...services.map((one) => [one.service.name, one] as const), ...view.services])
@@ -234,90 +166,13 @@ export const add = (view: View, services: ReadonlyArray<ServiceView>): View => (
 
 /** Without the services on which no answer has come for so long. With nothing left, it counts as never fetched. */
 export const expire = (view: View, now: number, maxAgeMillis: number): View => {
-  const services = new Map<string, ServiceView>()
+  const services = new Map<string, ServiceView.ServiceView>()
   let answered = 0
   for (const [name, service] of view.services) {
-    if (!service.isStatic && ageMillis(service, now) >= maxAgeMillis) continue
+    if (!service.isStatic && ServiceView.ageMillis(service, now) >= maxAgeMillis) continue
     services.set(name, service)
     if (!service.isStatic) answered++
   }
   const isForgotten = answered === 0 && view.listedAt !== undefined && now - view.listedAt >= maxAgeMillis
   return { ...view, services, listedAt: isForgotten ? undefined : view.listedAt }
 }
-
-const held = (holds: ReadonlyMap<string, Hold>): Pick<ServiceView, "held" | "holds"> =>
-  holds.size === 0 ? { held: noneHeld, holds: noHolds } : { held: new Set(holds.keys()), holds }
-
-const mergeService = (
-  before: ServiceView | undefined,
-  answer: ServiceWithInstances | undefined,
-  now: number,
-  limits: HoldLimits,
-  counts: (instance: Instance) => boolean
-): ServiceView | undefined => {
-  const found = new Map<string, Instance>()
-  for (const instance of answer?.instances ?? []) {
-    if (!counts(instance)) continue
-    const duplicate = found.get(instance.instanceKey)
-    if (duplicate === undefined || isOlder(duplicate, instance)) found.set(instance.instanceKey, instance)
-  }
-  const holds = before === undefined || before.isFromDisk ? noHolds : holdMissing(before, found, now, limits)
-  const lagging = new Map<string, number>()
-  for (const known of before?.instances ?? []) {
-    const listed = found.get(known.instanceKey)
-    if (holds.has(known.instanceKey)) found.set(known.instanceKey, known)
-    if (listed === undefined || !isOlder(listed, known)) continue
-    const since = before?.lagging.get(known.instanceKey) ?? now
-    if (now - since >= MAX_LAG_MILLIS) continue
-    lagging.set(known.instanceKey, since)
-    found.set(known.instanceKey, known)
-  }
-  const service = answer?.service ?? (holds.size > 0 ? before?.service : undefined)
-  if (service === undefined) return undefined
-  const instances = Array.from(found.values()).sort(InstanceDiff.byKey)
-  return {
-    service,
-    instances,
-    ...held(holds),
-    lagging: lagging.size === 0 ? noneLags : lagging,
-    isStatic: false,
-    isFromDisk: false,
-    fetchedAt: now
-  }
-}
-
-const holdMissing = (
-  { fetchedAt, holds, instances }: ServiceView,
-  listed: ReadonlyMap<string, Instance>,
-  now: number,
-  limits: HoldLimits
-): ReadonlyMap<string, Hold> => {
-  const isInDoubt = limits.maxHoldMillis > 0 && 2 * listed.size < instances.length
-  if (!isInDoubt && holds.size === 0) return noHolds
-  const still = new Map<string, Hold>()
-  for (const { instanceKey, ttlSeconds } of instances) {
-    if (listed.has(instanceKey)) continue
-    const hold = holds.get(instanceKey)
-    if (hold === undefined) {
-      if (isInDoubt) still.set(instanceKey, { shownAt: fetchedAt, heldAt: now, confirmedAt: undefined })
-    } else if (!isOver(hold, ttlSeconds, now, limits)) {
-      still.set(instanceKey, hold.confirmedAt === undefined ? { ...hold, confirmedAt: now } : hold)
-    }
-  }
-  return still
-}
-
-/** Is a held instance gone, now that one more answer lacks it? */
-const isOver = (
-  { confirmedAt, heldAt, shownAt }: Hold,
-  ttlSeconds: number,
-  now: number,
-  { maxHoldMillis }: HoldLimits
-): boolean =>
-  now - heldAt >= maxHoldMillis ||
-  (confirmedAt !== undefined &&
-    now - confirmedAt >= HOLD_CONFIRMATION_MILLIS &&
-    now - shownAt >= Math.min(1_000 * ttlSeconds, maxHoldMillis))
-
-const isOlder = (a: Instance, b: Instance): boolean =>
-  a.updatedAt < b.updatedAt || (a.updatedAt === b.updatedAt && a.lastHeartbeatAt < b.lastHeartbeatAt)

@@ -9,6 +9,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
+import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -81,14 +82,17 @@ const take = (
     const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
       entry.departed.size > 0 && entry.departed.has(ProjectView.memberKey(serviceId, instanceKey))
     const merging = View.begin(entry.view, answer, now, { asked, hasLeft, limits: settings })
-    return Effect.flatMap(Slices.run(merging.step), () => {
-      const [view, changed] = merging.finish(entry.view)
-      const found = shrunk(entry, view)
-      entry.view = view
-      entry.remembered = []
-      onView(entry, now, changed)
-      return logShrunk(entry, found)
-    })
+    return Effect.flatMap(
+      Slices.run(() => merging.step(entry.view)),
+      () => {
+        const [view, changed] = merging.finish(entry.view)
+        const found = shrunk(entry, view)
+        entry.view = view
+        entry.remembered = []
+        onView(entry, now, changed)
+        return logShrunk(entry, found)
+      }
+    )
   })
 
 const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>
@@ -136,12 +140,12 @@ const ask = (
 /** Uses the snapshot where it is not too old. Gives the line to log. */
 const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: FetcherDeps): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(clock)
-  const known = entry.remembered.filter((service) => View.ageMillis(service, now) < settings.maxStaleMillis)
+  const known = entry.remembered.filter((service) => ServiceView.ageMillis(service, now) < settings.maxStaleMillis)
   entry.remembered = []
   if (known.length === 0) return Effect.void
   entry.view = View.add(entry.view, known)
   onView(entry, now, new Set(known.map(({ service }) => service.name)))
-  const age = known.reduce((oldest, service) => Math.max(oldest, View.ageMillis(service, now)), 0)
+  const age = known.reduce((oldest, service) => Math.max(oldest, ServiceView.ageMillis(service, now)), 0)
   return Effect.logWarning(
     `the registry does not answer: the instances of ${describe(entry)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
   )

@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import type * as Stream from "effect/Stream"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
+import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import { type AioConfigError, AioServiceNotFound } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -51,7 +52,11 @@ const checkRef = (ref: ServiceRef, env: string): Either.Either<unknown, AioConfi
 export const notFound = ({ view }: ProjectView.ProjectView, name: string): AioServiceNotFound =>
   new AioServiceNotFound({ project: view.project, serviceName: name, env: view.env })
 
-const sourceOf = (service: View.ServiceView, ageMillis: number, loop: RefreshLoop.RefreshLoop): Resolved["source"] => {
+const sourceOf = (
+  service: ServiceView.ServiceView,
+  ageMillis: number,
+  loop: RefreshLoop.RefreshLoop
+): Resolved["source"] => {
   if (service.isStatic) return "Static"
   if (service.isFromDisk) return "Disk"
   return RefreshLoop.isStale(loop, ageMillis) ? "Stale" : "Fresh"
@@ -61,7 +66,7 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
   const all = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
     const found = View.find(entry.view, name)
     if (found === undefined) return undefined
-    const ageMillis = found.isStatic ? 0 : View.ageMillis(found, cache.now())
+    const ageMillis = found.isStatic ? 0 : ServiceView.ageMillis(found, cache.now())
     return { instances: found.instances, ageMillis, source: sourceOf(found, ageMillis, entry.loop) }
   }
   const some = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {

@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type { ServiceBalancer } from "../../core/balancing/ServiceBalancer.js"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
+import type * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
@@ -22,7 +23,7 @@ export interface ProjectView {
   usedAt: number
   readonly watchers: Set<Watcher>
   /** What a snapshot knows, until the registry has answered for the first time. */
-  remembered: ReadonlyArray<View.ServiceView>
+  remembered: ReadonlyArray<ServiceView.ServiceView>
   /** Completed with the exit of the fetch under way, and of the next one; never failed. */
   current: Deferred.Deferred<FetchExit>
   next: Deferred.Deferred<FetchExit>
@@ -74,7 +75,10 @@ export const make = (
   env: string,
   now: number,
   settings: RefreshLoop.RefreshSettings,
-  known: { readonly statics: ReadonlyArray<View.ServiceView>; readonly remembered: ReadonlyArray<View.ServiceView> }
+  known: {
+    readonly statics: ReadonlyArray<ServiceView.ServiceView>
+    readonly remembered: ReadonlyArray<ServiceView.ServiceView>
+  }
 ): ProjectView => ({
   view: View.add(View.empty(project, env), known.statics),
   loop: RefreshLoop.make(settings),

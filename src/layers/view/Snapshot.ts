@@ -12,6 +12,7 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import { messageOf } from "../../internal/messageOf.js"
@@ -42,7 +43,7 @@ export const defaultKey = "effect-aio-discovery"
 
 export interface Snapshot {
   /** What an earlier process knew of a project. */
-  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<ServiceView.ServiceView>
   /** A view was fetched, or changed otherwise. */
   readonly note: (isChanged: boolean) => void
   /** Keeps it up to date until the scope closes; writes it once more then, in 2 seconds at most. */
@@ -160,7 +161,7 @@ const collect = (
       const known = View.find(view, name)
       if (known === undefined || known.isStatic) continue
       const { instances, service } = known
-      const fetchedAt = wallNow - Math.round(View.ageMillis(known, now))
+      const fetchedAt = wallNow - Math.round(ServiceView.ageMillis(known, now))
       lines.push({ project: view.project, env: view.env, fetchedAt, service, instances })
     }
   }
@@ -220,7 +221,7 @@ export const make = (settings: SnapshotSettings): Effect.Effect<Snapshot> =>
     const snapshot: Snapshot = {
       remembered: (project, env, now) =>
         (previous.get(groupOf({ project, env })) ?? []).map((line) =>
-          View.remembered(line, now - Math.max(0, clock.unsafeCurrentTimeMillis() - line.fetchedAt))
+          ServiceView.remembered(line, now - Math.max(0, clock.unsafeCurrentTimeMillis() - line.fetchedAt))
         ),
       note: (isChanged) => {
         hasNews = true

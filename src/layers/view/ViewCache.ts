@@ -6,6 +6,7 @@ import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
+import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -28,8 +29,8 @@ export interface ViewObserver {
 /** What is known of a project without the registry. `note` is called when more is known. */
 export interface KnownServices {
   readonly note: (isChanged: boolean) => void
-  readonly statics: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
-  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<View.ServiceView>
+  readonly statics: (project: string, env: string, now: number) => ReadonlyArray<ServiceView.ServiceView>
+  readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<ServiceView.ServiceView>
 }
 
 export type FailureKind = "Connection" | "Other"
@@ -142,7 +143,8 @@ const makeQuestions = (
       const service = View.find(entry.view, name)
       if (service === undefined || service.isStatic) return
       const isOld =
-        !RefreshLoop.isFetching(entry.loop, name) && RefreshLoop.isStale(entry.loop, View.ageMillis(service, now()))
+        !RefreshLoop.isFetching(entry.loop, name) &&
+        RefreshLoop.isStale(entry.loop, ServiceView.ageMillis(service, now()))
       if (isOld) ProjectView.step(entry, { _tag: "Outdated" }, now())
       // The next refresh may be due earlier than while nothing was in use.
       wake(entry)

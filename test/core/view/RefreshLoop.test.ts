@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as RefreshLoop from "../../../src/core/view/RefreshLoop.js"
+import * as ServiceView from "../../../src/core/view/ServiceView.js"
 import * as View from "../../../src/core/view/View.js"
 import * as ViewTuning from "../../../src/schemas/ViewTuning.js"
 import { aService } from "../../support/scriptedRegistry.js"
@@ -203,7 +204,7 @@ describe("RefreshLoop: what is asked", () => {
   })
 
   it("never asks for a static service", () => {
-    const withStatic = View.add(known, [View.fixed(aService("laptop", ["x"]), 0)])
+    const withStatic = View.add(known, [ServiceView.fixed(aService("laptop", ["x"]), 0)])
     playFrom(resting, [30_000, at30(withStatic, "laptop", "a"), "fetch a"])
     playFrom(resting, [30_000, at30(withStatic, "laptop"), "wait 270 s"])
   })
