@@ -17,7 +17,19 @@ export interface JsonObject {
   readonly [key: string]: JsonValue
 }
 
-/** Far more than anybody writes by hand, and far less than a stack holds. */
+export const isJsonObject = (value: JsonValue | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** `undefined` for what is no JSON. */
+export const parseJson = (text: string): JsonValue | undefined => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Far more than is written by hand, and far less than a stack holds. */
 const MAX_DEPTH = 100
 
 /**

@@ -6,7 +6,7 @@ import * as Schemas from "../internal/schemas.js"
 import type { AioWireError } from "../schemas/AioError.js"
 import { InstanceId, ServiceId } from "../schemas/Ids.js"
 import { Endpoint, type Instance, Port } from "../schemas/Instance.js"
-import type { JsonObject, JsonValue } from "../schemas/Json.js"
+import { isJsonObject, type JsonObject, type JsonValue, parseJson } from "../schemas/Json.js"
 import type { Service, ServiceWithInstances } from "../schemas/Service.js"
 import { accepts } from "./accepting.js"
 import { badField, hard } from "./errors.js"
@@ -57,17 +57,6 @@ const MAX_DEPTH = 100
 const isDeeper = (value: JsonValue, levels: number): boolean => {
   if (typeof value !== "object" || value === null) return false
   return levels === 0 || Object.values(value).some((part: JsonValue) => isDeeper(part, levels - 1))
-}
-
-const isJsonObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
-const parseJson = (text: string): JsonValue | undefined => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 const parsedObject = memoize((text) => {

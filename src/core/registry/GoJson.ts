@@ -3,14 +3,7 @@
  * back has sorted keys, `<>&` escaped and every number rounded to a double.
  */
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
-import * as Schemas from "../../internal/schemas.js"
-import type { JsonValue } from "../../schemas/Json.js"
-
-// What JSON.parse gives is JSON all the way down.
-const Parsed = Schema.declare((u: unknown): u is JsonValue => u !== undefined, { identifier: "JsonValue" })
-const parseJson = Schema.decodeUnknownOption(Schemas.json(Parsed))
+import { isJsonObject, type JsonValue, parseJson } from "../../schemas/Json.js"
 
 // Go's parser gives up beyond this many levels.
 const DEEPEST = 10_000
@@ -34,7 +27,7 @@ const isTooDeep = (text: string): boolean => {
   return false
 }
 
-const parse = (text: string): Option.Option<JsonValue> => (isTooDeep(text) ? Option.none() : parseJson(text))
+const parse = (text: string): JsonValue | undefined => (isTooDeep(text) ? undefined : parseJson(text))
 
 // Above the surrogates, which stand for all that is beyond U+FFFF, come U+E000 to U+FFFF in UTF-16 alone.
 const rank = (unit: number): number => (unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800)
@@ -71,9 +64,6 @@ const writeString = (text: string): string =>
     (character) => escapes[character] ?? character
   )
 
-const isObject = (value: JsonValue): value is { readonly [key: string]: JsonValue } =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 /** Text to be written as it is, or a value. */
 type Part = string | { readonly value: JsonValue }
 
@@ -84,7 +74,7 @@ const partsOf = (value: JsonValue): Array<Part> => {
     for (let i = value.length - 1; i >= 0; i--) parts.push({ value: value[i] ?? null }, i === 0 ? "[" : ",")
     return value.length === 0 ? ["[]"] : parts
   }
-  if (!isObject(value)) return [String(value)]
+  if (!isJsonObject(value)) return [String(value)]
   const keys = sortedKeys(value)
   const parts: Array<Part> = ["}"]
   for (let i = keys.length - 1; i >= 0; i--) {
@@ -116,8 +106,8 @@ const write = (root: JsonValue): string | undefined => {
 /** A JSON object written anew, or `""` where the text is empty, is malformed or holds no (or an empty) object. */
 export const object = (text: string): string => {
   if (text === "") return ""
-  const parsed = Option.getOrNull(parse(text))
-  if (parsed === null || !isObject(parsed) || Object.keys(parsed).length === 0) return ""
+  const parsed = parse(text)
+  if (!isJsonObject(parsed) || Object.keys(parsed).length === 0) return ""
   return write(parsed) ?? ""
 }
 
@@ -163,7 +153,7 @@ const withoutFractions = (text: string): string => {
 const endpoint = (value: JsonValue): Endpoint | undefined => {
   const found = { host: "", network: "", priority: 0 }
   if (value === null) return found
-  if (!isObject(value)) return undefined
+  if (!isJsonObject(value)) return undefined
   for (const [key, member] of Object.entries(value)) {
     const name = key.toLowerCase()
     if (member === null) continue
@@ -184,8 +174,8 @@ const endpoint = (value: JsonValue): Endpoint | undefined => {
  */
 export const endpoints = (text: string): Either.Either<string, "malformed"> => {
   const malformed = Either.left("malformed" as const)
-  if (Option.isNone(parse(text))) return malformed
-  const parsed = Option.getOrUndefined(parse(withoutFractions(text)))
+  if (parse(text) === undefined) return malformed
+  const parsed = parse(withoutFractions(text))
   if (parsed === null) return Either.right("")
   if (!Array.isArray(parsed)) return malformed
   const written: Array<string> = []
