@@ -35,7 +35,7 @@ const kindOf = (value: unknown): string =>
   value === null || value === undefined ? String(value) : `${typeof value === "object" ? "an" : "a"} ${typeof value}`
 
 // A text of n UTF-16 units has at most n characters, so that the count is needed only near the limit.
-const characters = (text: string): number => {
+export const characters = (text: string): number => {
   let count = 0
   for (const _ of text) count++
   return count

@@ -63,7 +63,7 @@ export interface MemoryStore extends RegistryStore {
 /** An empty store on Effect's clock; gone with this process. */
 export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryStore> =>
   Effect.sync(() => {
-    const model = RegistryModel.make(quirks)
+    const model = new RegistryModel.RegistryModel(quirks)
     const newKey = () => Crypto.randomUUID()
     return {
       ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),
@@ -72,14 +72,17 @@ export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryS
       revoke: (request) => Effect.suspend(() => model.deregister(request)),
       list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.list(request, now)),
       get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.get(request, now)),
-      snapshot: Effect.map(Clock.currentTimeMillis, model.snapshot),
+      snapshot: Effect.map(Clock.currentTimeMillis, (now) => model.snapshot(now)),
       operator: {
         forceOffline: (key) => Effect.sync(() => model.endLease(key)),
         deleteInstance: (key) => Effect.sync(() => model.deleteInstance(key)),
         deleteService: (serviceId) => Effect.sync(() => model.deleteService(serviceId)),
-        clear: Effect.sync(model.clear),
-        databaseDown: (on) => Effect.sync(() => model.databaseDown(on)),
-        isDatabaseDown: Effect.sync(model.isDatabaseDown)
+        clear: Effect.sync(() => model.clear()),
+        databaseDown: (on) =>
+          Effect.sync(() => {
+            model.isDatabaseDown = on
+          }),
+        isDatabaseDown: Effect.sync(() => model.isDatabaseDown)
       }
     }
   })

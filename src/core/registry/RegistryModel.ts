@@ -49,15 +49,6 @@ interface ServiceRecord {
   deleted: boolean
 }
 
-interface State {
-  readonly services: Map<string, ServiceRecord>
-  readonly byName: Map<string, ServiceRecord>
-  lastServiceId: number
-  lastInstanceId: number
-  sweptAt: number
-  databaseDown: boolean
-}
-
 const isPositive = (id: string | undefined): id is string => id !== undefined && BigInt(id) > 0n
 const seconds = (millis: number): string => String(Math.floor(millis / 1_000))
 const nameKey = (project: string, name: string): string => `${project}\u0000${name}`
@@ -92,105 +83,101 @@ const withInstances = (service: ServiceRecord, env: string, now: number): Messag
   return { service: service.wire, instances }
 }
 
-const ensure = (
-  state: State,
-  request: Messages.EnsureServiceRequest,
-  now: number
-): Either.Either<Messages.EnsureServiceResponse, Failure> => {
-  const { project = "", name = "", owner = "", description = "", spec_json = "" } = request
-  if (project === "") return ServerErrors.invalid("project 不能为空")
-  if (name === "") return ServerErrors.invalid("name 不能为空")
-  if (state.databaseDown) return ServerErrors.databaseIsDown()
-  const known = state.byName.get(nameKey(project, name))
-  if (known !== undefined) {
-    // The deleted row still holds its place in the unique index, where no query sees it.
-    return known.deleted ? ServerErrors.duplicateService() : Either.right({ service: known.wire, created: false })
-  }
-  const { maxLength: max } = Limits
-  const problem = ServerErrors.misfit([
-    [project, max.project],
-    [name, max.name],
-    [owner, max.owner],
-    [description, max.description]
-  ])
-  if (problem !== undefined) return ServerErrors.database(problem)
-  const created: ServiceRecord = {
-    wire: {
-      id: String(++state.lastServiceId),
-      project,
-      name,
-      owner,
-      description,
-      spec_json: GoJson.object(spec_json),
-      created_at: seconds(now),
-      updated_at: seconds(now)
-    },
-    instances: new Map(),
-    deleted: false
-  }
-  state.services.set(created.wire.id, created)
-  state.byName.set(nameKey(project, name), created)
-  return Either.right({ service: created.wire, created: true })
-}
-
 const registeredFields = (
   request: Messages.RegisterInstanceRequest,
   newKey: () => string
 ): Either.Either<RegisteredFields, Failure> => {
+  const { endpoint = "", endpoints_json = "", env = "", grpc_port = "0", host = "", http_port = "0" } = request
   if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
-  if ((request.host ?? "") === "") return ServerErrors.invalid("host 不能为空")
-  const endpointsJson = request.endpoints_json ?? ""
-  if ((request.endpoint ?? "") === "" && endpointsJson === "")
-    return ServerErrors.invalid("必须提供 endpoint 或 endpoints")
-  const endpoints = endpointsJson === "" ? Either.right("") : GoJson.endpoints(endpointsJson)
+  if (host === "") return ServerErrors.invalid("host 不能为空")
+  if (endpoint === "" && endpoints_json === "") return ServerErrors.invalid("必须提供 endpoint 或 endpoints")
+  const endpoints = endpoints_json === "" ? Either.right("") : GoJson.endpoints(endpoints_json)
   if (Either.isLeft(endpoints)) return ServerErrors.invalid("endpoints_json 格式错误")
-  if ((request.env ?? "") === "") return ServerErrors.invalidWithTrace("env 不能为空")
+  if (env === "") return ServerErrors.invalidWithTrace("env 不能为空")
   return Either.right({
     instance_key: request.instance_key ? request.instance_key : newKey(),
-    env: request.env ?? "",
-    host: request.host ?? "",
-    endpoint: request.endpoint ?? "",
+    env,
+    host,
+    endpoint,
     meta_json: GoJson.object(request.meta_json ?? ""),
     ttl_seconds: isPositive(request.ttl_seconds) ? request.ttl_seconds : DEFAULT_TTL,
     endpoints_json: endpoints.right,
-    http_port: request.http_port ?? "0",
-    grpc_port: request.grpc_port ?? "0"
+    http_port,
+    grpc_port
   })
 }
 
 const HOUR = 60 * 60 * 1_000
 const DAY = 24 * HOUR
 
-// Every start of a process has a key of its own, and a server may run for months: an instance silent for a day
-// is forgotten, unless its key is dead.
-const sweep = (state: State, deadKeys: boolean, now: number): void => {
-  if (Math.abs(now - state.sweptAt) < HOUR) return
-  state.sweptAt = now
-  for (const { instances } of state.services.values()) {
-    for (const [key, { deleted, lastHeartbeatAt, leasedUntil }] of instances) {
-      const isDead = deadKeys && deleted
-      if (!isDead && now - Math.max(lastHeartbeatAt, leasedUntil) > DAY) instances.delete(key)
-    }
-  }
-}
-
 interface Registering {
   readonly now: number
   readonly newKey: () => string
 }
 
-const register = (
-  state: State,
-  deadKeys: boolean,
-  request: Messages.RegisterInstanceRequest,
-  at: Registering
-): Either.Either<Messages.RegisterInstanceResponse, Failure> =>
-  Either.gen(function* () {
-    const fields = yield* registeredFields(request, at.newKey)
-    if (state.databaseDown) return yield* ServerErrors.databaseIsDown()
-    sweep(state, deadKeys, at.now)
-    const service = state.services.get(request.service_id ?? "")
-    if (service === undefined || service.deleted) return yield* ServerErrors.notFound()
+/** Begins empty. `now` is in milliseconds since the epoch; `newKey` makes a key where a registration has none. */
+export class RegistryModel {
+  private readonly services = new Map<string, ServiceRecord>()
+  private readonly byName = new Map<string, ServiceRecord>()
+  private readonly deadKeys: boolean
+  private lastServiceId = 0
+  private lastInstanceId = 0
+  private sweptAt = 0
+  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
+  isDatabaseDown = false
+
+  constructor({ deadKeys = true }: Quirks = {}) {
+    this.deadKeys = deadKeys
+  }
+
+  ensure(request: Messages.EnsureServiceRequest, now: number): Either.Either<Messages.EnsureServiceResponse, Failure> {
+    const { project = "", name = "", owner = "", description = "", spec_json = "" } = request
+    if (project === "") return ServerErrors.invalid("project 不能为空")
+    if (name === "") return ServerErrors.invalid("name 不能为空")
+    if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
+    const known = this.byName.get(nameKey(project, name))
+    if (known !== undefined) {
+      // The deleted row still holds its place in the unique index, where no query sees it.
+      return known.deleted ? ServerErrors.duplicateService() : Either.right({ service: known.wire, created: false })
+    }
+    const { maxLength: max } = Limits
+    const problem = ServerErrors.misfit([
+      [project, max.project],
+      [name, max.name],
+      [owner, max.owner],
+      [description, max.description]
+    ])
+    if (problem !== undefined) return ServerErrors.database(problem)
+    const created: ServiceRecord = {
+      wire: {
+        id: String(++this.lastServiceId),
+        project,
+        name,
+        owner,
+        description,
+        spec_json: GoJson.object(spec_json),
+        created_at: seconds(now),
+        updated_at: seconds(now)
+      },
+      instances: new Map(),
+      deleted: false
+    }
+    this.services.set(created.wire.id, created)
+    this.byName.set(nameKey(project, name), created)
+    return Either.right({ service: created.wire, created: true })
+  }
+
+  register(
+    request: Messages.RegisterInstanceRequest,
+    { newKey, now }: Registering
+  ): Either.Either<Messages.RegisterInstanceResponse, Failure> {
+    const registered = registeredFields(request, newKey)
+    if (Either.isLeft(registered)) return Either.left(registered.left)
+    const fields = registered.right
+    if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
+    this.sweep(now)
+    const service = this.shownService(request.service_id)
+    if (service === undefined) return ServerErrors.notFound()
     const { maxLength: max } = Limits
     const problem = ServerErrors.misfit([
       [fields.instance_key, max.instanceKey],
@@ -198,139 +185,115 @@ const register = (
       [fields.host, max.host],
       [fields.endpoint, max.endpoint]
     ])
-    if (problem !== undefined) return yield* ServerErrors.internal(problem)
+    if (problem !== undefined) return ServerErrors.internal(problem)
     const known = service.instances.get(fields.instance_key)
     const ttl = ttlMillis(fields.ttl_seconds)
     service.instances.set(fields.instance_key, {
-      id: known?.id ?? String(++state.lastInstanceId),
-      firstSeenAt: known?.firstSeenAt ?? at.now,
+      id: known?.id ?? String(++this.lastInstanceId),
+      firstSeenAt: known?.firstSeenAt ?? now,
       request: fields,
       ttlMillis: ttl,
-      leasedUntil: at.now + ttl,
-      lastHeartbeatAt: at.now,
-      shownCreatedAt: at.now,
-      deleted: deadKeys && known?.deleted === true,
+      leasedUntil: now + ttl,
+      lastHeartbeatAt: now,
+      shownCreatedAt: now,
+      deleted: this.deadKeys && known?.deleted === true,
       wire: undefined
     })
-    return { instance_key: fields.instance_key, expires_at: seconds(at.now + ttl) }
-  })
+    return Either.right({ instance_key: fields.instance_key, expires_at: seconds(now + ttl) })
+  }
 
-/** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
-const renew = (state: State, request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse => {
-  const instance = state.services.get(request.service_id ?? "")?.instances.get(request.instance_key ?? "")
-  if (instance === undefined || instance.deleted || state.databaseDown) return { expires_at: "0" }
-  instance.leasedUntil = now + instance.ttlMillis
-  instance.lastHeartbeatAt = now
-  instance.shownCreatedAt = instance.firstSeenAt
-  instance.wire = undefined
-  return { expires_at: seconds(instance.leasedUntil) }
-}
+  // Every start of a process has a key of its own, and a server may run for months: an instance silent for a day is
+  // forgotten, unless its key is dead.
+  private sweep(now: number): void {
+    if (Math.abs(now - this.sweptAt) < HOUR) return
+    this.sweptAt = now
+    for (const { instances } of this.services.values()) {
+      for (const [key, { deleted, lastHeartbeatAt, leasedUntil }] of instances) {
+        const isDead = this.deadKeys && deleted
+        if (!isDead && now - Math.max(lastHeartbeatAt, leasedUntil) > DAY) instances.delete(key)
+      }
+    }
+  }
 
-const remove = (state: State, serviceId: string, instanceKey: string): void => {
-  const instance = state.services.get(serviceId)?.instances.get(instanceKey)
-  if (instance !== undefined) {
+  /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
+  renew(request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse {
+    const instance = this.instance(request.service_id, request.instance_key)
+    if (instance === undefined || instance.deleted || this.isDatabaseDown) return { expires_at: "0" }
+    instance.leasedUntil = now + instance.ttlMillis
+    instance.lastHeartbeatAt = now
+    instance.shownCreatedAt = instance.firstSeenAt
+    instance.wire = undefined
+    return { expires_at: seconds(instance.leasedUntil) }
+  }
+
+  deregister(request: Messages.DeregisterInstanceRequest): Either.Either<Messages.DeregisterInstanceResponse, Failure> {
+    const { instance_key: instanceKey = "", service_id: serviceId } = request
+    if (!isPositive(serviceId)) return ServerErrors.invalid("service_id 不能为空")
+    if (instanceKey === "") return ServerErrors.invalid("instance_key 不能为空")
+    if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
+    this.deleteInstance({ serviceId, instanceKey })
+    return Either.right({ success: true, message: "实例已下线" })
+  }
+
+  list(request: Messages.ListServicesRequest, now: number): Either.Either<Messages.ListServicesResponse, Failure> {
+    return this.isDatabaseDown ? ServerErrors.databaseIsDown() : Either.right(this.snapshot(now, request))
+  }
+
+  get(request: Messages.GetServiceByIDRequest, now: number): Either.Either<Messages.GetServiceByIDResponse, Failure> {
+    if (!isPositive(request.id)) return ServerErrors.invalid("id 不能为空")
+    if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
+    const service = this.shownService(request.id)
+    return service === undefined ? ServerErrors.notFound() : Either.right({ service: withInstances(service, "", now) })
+  }
+
+  /** The services with their online instances, whatever state the database is in. */
+  snapshot(now: number, { env = "", project = "" }: Messages.ListServicesRequest = {}): Messages.ListServicesResponse {
+    const services: Array<Messages.ServiceWithInstances> = []
+    for (const service of this.services.values()) {
+      if (!service.deleted && (project === "" || service.wire.project === project)) {
+        services.push(withInstances(service, env, now))
+      }
+    }
+    return { services: services.reverse(), total: services.length }
+  }
+
+  private shownService(id = ""): ServiceRecord | undefined {
+    const service = this.services.get(id)
+    return service?.deleted === true ? undefined : service
+  }
+
+  private instance(serviceId = "", instanceKey = ""): InstanceRecord | undefined {
+    return this.services.get(serviceId)?.instances.get(instanceKey)
+  }
+
+  // What an operator does. Keys and ids that do not exist are ignored.
+
+  /** Takes an instance off the lists at once, as if its lease had run out. The next heartbeat brings it back. */
+  endLease(key: LeaseKey): void {
+    const instance = this.instance(key.serviceId, key.instanceKey)
+    if (instance !== undefined) instance.leasedUntil = 0
+  }
+
+  /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
+  deleteInstance(key: { readonly serviceId: string; readonly instanceKey: string }): void {
+    const instance = this.instance(key.serviceId, key.instanceKey)
+    if (instance === undefined) return
     instance.leasedUntil = 0
     instance.deleted = true
   }
-}
 
-const deregister = (
-  state: State,
-  request: Messages.DeregisterInstanceRequest
-): Either.Either<Messages.DeregisterInstanceResponse, Failure> => {
-  if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
-  if ((request.instance_key ?? "") === "") return ServerErrors.invalid("instance_key 不能为空")
-  if (state.databaseDown) return ServerErrors.databaseIsDown()
-  remove(state, request.service_id, request.instance_key ?? "")
-  return Either.right({ success: true, message: "实例已下线" })
-}
-
-const shown = (state: State, request: Messages.ListServicesRequest, now: number): Messages.ListServicesResponse => {
-  const { project = "", env = "" } = request
-  const services: Array<Messages.ServiceWithInstances> = []
-  for (const service of state.services.values()) {
-    if (!service.deleted && (project === "" || service.wire.project === project)) {
-      services.push(withInstances(service, env, now))
-    }
-  }
-  return { services: services.reverse(), total: services.length }
-}
-
-const list = (
-  state: State,
-  request: Messages.ListServicesRequest,
-  now: number
-): Either.Either<Messages.ListServicesResponse, Failure> =>
-  state.databaseDown ? ServerErrors.databaseIsDown() : Either.right(shown(state, request, now))
-
-const get = (
-  state: State,
-  request: Messages.GetServiceByIDRequest,
-  now: number
-): Either.Either<Messages.GetServiceByIDResponse, Failure> => {
-  if (!isPositive(request.id)) return ServerErrors.invalid("id 不能为空")
-  if (state.databaseDown) return ServerErrors.databaseIsDown()
-  const service = state.services.get(request.id)
-  return service === undefined || service.deleted
-    ? ServerErrors.notFound()
-    : Either.right({ service: withInstances(service, "", now) })
-}
-
-/** What an operator does. Keys and ids that do not exist are ignored. */
-const operator = (state: State) => ({
-  /** Takes an instance off the lists at once, as if its lease had run out. The next heartbeat brings it back. */
-  endLease: (key: LeaseKey): void => {
-    const instance = state.services.get(key.serviceId)?.instances.get(key.instanceKey)
-    if (instance !== undefined) instance.leasedUntil = 0
-  },
-  /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
-  deleteInstance: (key: LeaseKey): void => remove(state, key.serviceId, key.instanceKey),
   /**
    * Deletes a service: no list shows it, registering in it is `NOT_FOUND`, ensuring its name is `INTERNAL` for ever. The
    * heartbeats of its instances still answer as if nothing had happened.
    */
-  deleteService: (serviceId: string): void => {
-    const service = state.services.get(serviceId)
+  deleteService(serviceId: string): void {
+    const service = this.services.get(serviceId)
     if (service !== undefined) service.deleted = true
-  },
-  /** Forgets everything, as a server with a new database. Ids go on counting. */
-  clear: (): void => {
-    state.services.clear()
-    state.byName.clear()
-  },
-  /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
-  databaseDown: (on: boolean): void => {
-    state.databaseDown = on
-  },
-  isDatabaseDown: (): boolean => state.databaseDown
-})
-
-const bind =
-  <Request, Answer>(state: State, answer: (state: State, request: Request, now: number) => Answer) =>
-  (request: Request, now: number): Answer =>
-    answer(state, request, now)
-
-/** An empty registry. `now` is in milliseconds since the epoch; `newKey` makes a key where a registration has none. */
-export const make = ({ deadKeys = true }: Quirks = {}) => {
-  const state: State = {
-    services: new Map(),
-    byName: new Map(),
-    lastServiceId: 0,
-    lastInstanceId: 0,
-    sweptAt: 0,
-    databaseDown: false
   }
-  return {
-    ...operator(state),
-    ensure: bind(state, ensure),
-    register: (request: Messages.RegisterInstanceRequest, at: Registering) => register(state, deadKeys, request, at),
-    renew: bind(state, renew),
-    deregister: (request: Messages.DeregisterInstanceRequest) => deregister(state, request),
-    list: bind(state, list),
-    get: bind(state, get),
-    /** All services with their online instances, whatever state the database is in. */
-    snapshot: (now: number) => shown(state, {}, now)
+
+  /** Forgets everything, as a server with a new database. Ids go on counting. */
+  clear(): void {
+    this.services.clear()
+    this.byName.clear()
   }
 }
-
-export type RegistryModel = ReturnType<typeof make>

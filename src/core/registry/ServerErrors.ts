@@ -1,5 +1,6 @@
 /** What the registry says when it refuses a call: the codes and texts of the real server. */
 import * as Either from "effect/Either"
+import * as Limits from "../../schemas/Limits.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 
 /**
@@ -34,17 +35,11 @@ export const duplicateService = () =>
 
 export const notFound = () => withTrace(StatusCode.NOT_FOUND, "查询记录失败 -> record not found")
 
-const characters = (text: string): number => {
-  let count = 0
-  for (const _ of text) count++
-  return count
-}
-
 /** What the database says of the first text that does not fit its column, in the order of the columns. */
 export const misfit = (columns: ReadonlyArray<readonly [text: string, max: number]>): string | undefined => {
   for (const [text, max] of columns) {
     if (text.includes("\u0000")) return 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
-    if (text.length > max && characters(text) > max) {
+    if (text.length > max && Limits.characters(text) > max) {
       return `ERROR: value too long for type character varying(${max}) (SQLSTATE 22001)`
     }
   }

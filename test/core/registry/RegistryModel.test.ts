@@ -30,7 +30,7 @@ const instance = (changes: Messages.RegisterInstanceRequest = {}): Messages.Regi
 const key = (instanceKey: string, serviceId = "1"): LeaseKey => ({ serviceId: ServiceId.make(serviceId), instanceKey })
 
 const withService = (quirks?: RegistryModel.Quirks): RegistryModel.RegistryModel => {
-  const model = RegistryModel.make(quirks)
+  const model = new RegistryModel.RegistryModel(quirks)
   answer(model.ensure({ project: "shop", name: "orders" }, T))
   return model
 }
@@ -117,12 +117,12 @@ describe("RegistryModel: leases", () => {
   it("answers 0 to everybody while the database is down, refuses the rest, and has lost nothing", () => {
     const model = withService()
     answer(model.register(instance(), { now: T, newKey }))
-    model.databaseDown(true)
+    model.isDatabaseDown = true
     assert.strictEqual(heartbeat(model, "a", T), "0")
     assert.match(refusal(model.register(instance(), { now: T, newKey })), /^13 /)
     assert.match(refusal(model.list({}, T)), /^13 /)
     assert.strictEqual(model.snapshot(T).total, 1)
-    model.databaseDown(false)
+    model.isDatabaseDown = false
     assert.notStrictEqual(heartbeat(model, "a", T), "0")
     assert.deepStrictEqual(listed(model, T), ["a"])
   })
