@@ -3,22 +3,7 @@ import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Methods from "../grpc/Methods.js"
-import * as ServerHost from "../grpc/server/ServerHost.js"
-
-type Answer<A> = Effect.Effect<A, ServerHost.Failure>
-
-/**
- * Around one rpc.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AroundRpc<Request> {
-  /** Around the token check of a call, or of a stream when it opens. */
-  readonly arrive: (check: Answer<void>) => Answer<void>
-  /** Around the answer to a request; on a stream to each. */
-  readonly answer: <A>(request: Request, answer: Answer<A>) => Answer<A>
-}
+import type { AroundRpc, Handler } from "../grpc/server/ServerHost.js"
 
 /**
  * Around every rpc of a service.
@@ -27,7 +12,7 @@ export interface AroundRpc<Request> {
  * @category models
  */
 export type AroundService<Service> = {
-  readonly [Rpc in keyof Service]: Service[Rpc] extends Methods.Method<infer Request, infer _>
+  readonly [Name in keyof Service]: Service[Name] extends Methods.Rpc<infer Request, infer _>
     ? AroundRpc<Request>
     : never
 }
@@ -41,7 +26,8 @@ export type AroundService<Service> = {
 export interface Around {
   /** What the control plane takes the time to be. Default: Effect's clock. */
   readonly clock?: Clock.Clock | undefined
-  readonly rpcs: AroundService<typeof Methods.auth & typeof Methods.registry>
+  /** Default: nothing. */
+  readonly rpcs?: AroundService<typeof Methods.auth & typeof Methods.registry> | undefined
   /** Around the check of a client's secret. */
   readonly authenticate: <A>(clientKey: string, check: Effect.Effect<A>) => Effect.Effect<A>
   /** Around the check of a token, which gives the id of its client; `keyOf` finds the client's key. */
@@ -51,49 +37,6 @@ export interface Around {
   ) => Effect.Effect<Option.Option<number>>
 }
 
-export type Handlers<Service> = { readonly [Rpc in keyof Service]: ServerHost.Handler<never> }
+export const nothing: Around = { authenticate: (_, check) => check, verify: (check) => check }
 
-const nothing: AroundRpc<unknown> = { arrive: (check) => check, answer: (_, answer) => answer }
-
-export const identity: Around = {
-  rpcs: {
-    authenticateClient: nothing,
-    renewToken: nothing,
-    ensureService: nothing,
-    listServices: nothing,
-    getServiceByID: nothing,
-    registerInstance: nothing,
-    deregisterInstance: nothing,
-    heartbeatStream: nothing
-  },
-  authenticate: (_, check) => check,
-  verify: (check) => check
-}
-
-const arriving = (
-  { arrive }: Pick<AroundRpc<never>, "arrive">,
-  handler: ServerHost.Handler<never>
-): ServerHost.Handler<never> => ({
-  ...handler,
-  register: (server, run, guard) => handler.register(server, run, (path, headers) => arrive(guard(path, headers)))
-})
-
-export const unary = <Request extends object, Response extends object>(
-  around: AroundRpc<Request>,
-  method: Methods.Method<Request, Response>,
-  handle: (request: Request, headers: ServerHost.Headers) => Answer<Response>
-): ServerHost.Handler<never> =>
-  arriving(
-    around,
-    ServerHost.unary(method, (request, headers) => around.answer(request, handle(request, headers)))
-  )
-
-export const bidi = <Request extends object, Response extends object>(
-  around: AroundRpc<Request>,
-  method: Methods.Method<Request, Response>,
-  handle: (request: Request) => Answer<Response>
-): ServerHost.Handler<never> =>
-  arriving(
-    around,
-    ServerHost.bidi(method, (request) => around.answer(request, handle(request)))
-  )
+export type Handlers<Service> = { readonly [Name in keyof Service]: Handler }

@@ -1,11 +1,11 @@
 /** `ClientAuthService`: credentials become a token, a token becomes a later one. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Methods from "../grpc/Methods.js"
-import type * as ServerHost from "../grpc/server/ServerHost.js"
+import { auth } from "../grpc/Methods.js"
+import * as ServerHost from "../grpc/server/ServerHost.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type * as Messages from "../wire/Messages.js"
-import { type AroundService, type Handlers, unary } from "./Around.js"
+import type { AroundService, Handlers } from "./Around.js"
 import { unauthenticated } from "./Authorization.js"
 import * as Clients from "./Clients.js"
 import type { Tokens } from "./Tokens.js"
@@ -43,11 +43,13 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
   return yield* options.tokens.issue(client.value)
 })
 
-type Service = typeof Methods.auth
+type Service = typeof auth
 
-export const handlers = (around: AroundService<Service>, options: Options): Handlers<Service> => ({
-  authenticateClient: unary(around.authenticateClient, Methods.auth.authenticateClient, (request) =>
-    authenticate(options, request)
+export const handlers = (options: Options, around?: AroundService<Service>): Handlers<Service> => ({
+  authenticateClient: ServerHost.unary(
+    auth.authenticateClient,
+    (request) => authenticate(options, request),
+    around?.authenticateClient
   ),
-  renewToken: unary(around.renewToken, Methods.auth.renewToken, (_, headers) => renew(options, headers))
+  renewToken: ServerHost.unary(auth.renewToken, (_, headers) => renew(options, headers), around?.renewToken)
 })

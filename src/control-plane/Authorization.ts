@@ -20,7 +20,7 @@ const needsNoToken = (path: string): boolean =>
 
 /** Lets a call through that carries a good token, or needs none. */
 export const guard =
-  (tokens: Tokens): ServerHost.Guard<never> =>
+  (tokens: Tokens): ServerHost.Guard =>
   (path, headers) => {
     if (needsNoToken(path)) return Effect.void
     const token = tokenIn(headers)

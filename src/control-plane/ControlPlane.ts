@@ -27,11 +27,12 @@ import * as RegistryService from "./RegistryService.js"
 import * as Tokens from "./Tokens.js"
 import { withClient } from "./withClient.js"
 
+export type { AroundRpc } from "../grpc/server/ServerHost.js"
 /** How a store refuses: a status of gRPC. */
 export type { Failure as Refusal, Operator, Quirks, RegistryStore } from "../store/RegistryStore.js"
 /** The messages of the wire, in which a store is written. */
 export type * as Messages from "../wire/Messages.js"
-export type { Around, AroundRpc, AroundService } from "./Around.js"
+export type { Around, AroundService } from "./Around.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
 
 /**
@@ -145,7 +146,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
   yield* checkSecrets(options)
-  const around = options.around ?? Around.identity
+  const around = options.around ?? Around.nothing
   const clock = around.clock ?? (yield* Effect.clock)
   const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
   const kept = yield* Clients.make
@@ -171,8 +172,8 @@ export const make = Effect.fnUntraced(function* (
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [
-      ...Object.values(AuthService.handlers(around.rpcs, { clients, tokens, isDatabaseDown })),
-      ...Object.values(RegistryService.handlers(around.rpcs, store))
+      ...Object.values(AuthService.handlers({ clients, tokens, isDatabaseDown }, around.rpcs)),
+      ...Object.values(RegistryService.handlers(store, around.rpcs))
     ],
     guard: Authorization.guard(tokens),
     extensions: options.reflection === false ? [] : [reflection],

@@ -1,15 +1,16 @@
 /** `RegistryService` over a store. */
-import * as Methods from "../grpc/Methods.js"
+import { registry } from "../grpc/Methods.js"
+import { bidi, unary } from "../grpc/server/ServerHost.js"
 import type { RegistryStore } from "../store/RegistryStore.js"
-import { type AroundService, bidi, type Handlers, unary } from "./Around.js"
+import type { AroundService, Handlers } from "./Around.js"
 
-type Service = typeof Methods.registry
+type Service = typeof registry
 
-export const handlers = (around: AroundService<Service>, store: RegistryStore): Handlers<Service> => ({
-  ensureService: unary(around.ensureService, Methods.registry.ensureService, store.ensure),
-  listServices: unary(around.listServices, Methods.registry.listServices, store.list),
-  getServiceByID: unary(around.getServiceByID, Methods.registry.getServiceByID, store.get),
-  registerInstance: unary(around.registerInstance, Methods.registry.registerInstance, store.register),
-  deregisterInstance: unary(around.deregisterInstance, Methods.registry.deregisterInstance, store.revoke),
-  heartbeatStream: bidi(around.heartbeatStream, Methods.registry.heartbeatStream, store.renew)
+export const handlers = (store: RegistryStore, around?: AroundService<Service>): Handlers<Service> => ({
+  ensureService: unary(registry.ensureService, store.ensure, around?.ensureService),
+  listServices: unary(registry.listServices, store.list, around?.listServices),
+  getServiceByID: unary(registry.getServiceByID, store.get, around?.getServiceByID),
+  registerInstance: unary(registry.registerInstance, store.register, around?.registerInstance),
+  deregisterInstance: unary(registry.deregisterInstance, store.revoke, around?.deregisterInstance),
+  heartbeatStream: bidi(registry.heartbeatStream, store.renew, around?.heartbeatStream)
 })

@@ -11,6 +11,23 @@ export interface Method<Request, Response> {
   readonly deserialize: (bytes: Buffer) => Response
 }
 
+/** An rpc as `@grpc/proto-loader` and the generators for grpc-js define it. */
+export interface RpcDefinition<Request, Response> {
+  readonly path: string
+  readonly requestStream: boolean
+  readonly responseStream: boolean
+  readonly requestSerialize: (request: Request) => Buffer
+  readonly responseDeserialize: (bytes: Buffer) => Response
+}
+
+/** An rpc of the wire, with what a server needs as well. */
+export interface Rpc<Request, Response> extends Method<Request, Response> {
+  readonly server: {
+    readonly serialize: (response: Response) => Buffer
+    readonly deserialize: (bytes: Buffer) => Request
+  }
+}
+
 /** Both packages as `@grpc/proto-loader` gives them, for a server, for reflection, and for a plain grpc-js client. */
 export const packageDefinition: ProtoLoader.PackageDefinition = /*#__PURE__*/ ProtoLoader.fromJSON(descriptors, {
   keepCase: true,
@@ -32,31 +49,43 @@ export const serviceDefinition = (fullName: string): ProtoLoader.ServiceDefiniti
   return found
 }
 
-type MethodsOf<Rpcs> = {
-  readonly [Rpc in keyof Rpcs]: Rpcs[Rpc] extends { readonly request: infer Request; readonly response: infer Response }
-    ? Method<Request, Response>
+type RpcsOf<Service> = {
+  readonly [Name in keyof Service]: Service[Name] extends {
+    readonly request: infer Request
+    readonly response: infer Response
+  }
+    ? Rpc<Request, Response>
     : never
 }
 
-const method = (service: string, name: string, rpc: ProtoLoader.ServiceDefinition[string]): Method<object, object> => ({
-  path: rpc.path,
-  name: `${service.slice(service.lastIndexOf(".") + 1)}/${name}`,
-  serialize: rpc.requestSerialize,
-  deserialize: rpc.responseDeserialize
+/** The name of an rpc in errors. */
+export const nameOf = (path: string): string => {
+  const [, service = "", rpc = ""] = path.split("/")
+  return `${service.slice(service.lastIndexOf(".") + 1)}/${rpc}`
+}
+
+export const of = <Request, Response>(definition: RpcDefinition<Request, Response>): Method<Request, Response> => ({
+  path: definition.path,
+  name: nameOf(definition.path),
+  serialize: definition.requestSerialize,
+  deserialize: definition.responseDeserialize
 })
 
 // proto-loader types every message as `object`: which one it is, only the generated types know.
-const methods = <Rpcs>(service: string): MethodsOf<Rpcs> =>
+const rpcs = <Service>(fullName: string): RpcsOf<Service> =>
   Object.fromEntries(
-    Object.entries(serviceDefinition(service)).map(([name, rpc]) => [
+    Object.entries(serviceDefinition(fullName)).map(([name, definition]) => [
       `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
-      method(service, name, rpc)
+      {
+        ...of(definition),
+        server: { serialize: definition.responseSerialize, deserialize: definition.requestDeserialize }
+      }
     ])
-  ) as MethodsOf<Rpcs>
+  ) as RpcsOf<Service>
 
-export const auth = /*#__PURE__*/ methods<Messages.ClientAuthService>(serviceNames.auth)
+export const auth = /*#__PURE__*/ rpcs<Messages.ClientAuthService>(serviceNames.auth)
 
-export const registry = /*#__PURE__*/ methods<Messages.RegistryService>(serviceNames.registry)
+export const registry = /*#__PURE__*/ rpcs<Messages.RegistryService>(serviceNames.registry)
 
 /** The same rpc with its answer as bytes: for large answers, which are decoded in slices. */
 export const inBytes = <Request>(method: Method<Request, unknown>): Method<Request, Buffer> => ({

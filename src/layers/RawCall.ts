@@ -9,7 +9,7 @@ import * as Channel from "../grpc/client/Channel.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as PlainClient from "../grpc/client/PlainClient.js"
-import type { Method } from "../grpc/Methods.js"
+import * as Methods from "../grpc/Methods.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import { Auth } from "../services/Auth.js"
 import type { RegistryError } from "../services/Registry.js"
@@ -28,11 +28,6 @@ export interface Options {
   readonly metadata?: Readonly<Record<string, string>> | undefined
 }
 
-const nameOf = (path: string): string => {
-  const [, service = "", rpc = ""] = path.split("/")
-  return `${service.slice(service.lastIndexOf(".") + 1)}/${rpc}`
-}
-
 /**
  * An rpc of any service behind the same address, by the definition that `@grpc/proto-loader` or a generator made: with the
  * channel, the token (renewed, and replayed once if refused), the deadline, the span, the metric and the errors of
@@ -43,14 +38,9 @@ const nameOf = (path: string): string => {
  * @category combinators
  */
 export const unary = <Request, Response>(
-  definition: grpc.RpcDefinition<Request, Response>
+  definition: Methods.RpcDefinition<Request, Response>
 ): ((request: Request, options?: Options) => Effect.Effect<Response, RegistryError, Connection | Auth>) => {
-  const method: Method<Request, Response> = {
-    path: definition.path,
-    name: nameOf(definition.path),
-    serialize: definition.requestSerialize,
-    deserialize: definition.responseDeserialize
-  }
+  const method = Methods.of(definition)
   if (definition.requestStream || definition.responseStream) {
     const refusal = new AioConfigError({
       field: "definition",
@@ -96,7 +86,7 @@ const runner =
   (auth: TokenPort.TokenPort): AuthorizedCall.Runner =>
   ({ deadline, isRepeatable, method }, attempt) =>
     Effect.suspend(() =>
-      TokenReplay.unary(auth, { deadline, method: nameOf(method), isOnce: !isRepeatable }, attempt, asItIs())
+      TokenReplay.unary(auth, { deadline, method: Methods.nameOf(method), isOnce: !isRepeatable }, attempt, asItIs())
     )
 
 /**

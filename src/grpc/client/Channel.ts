@@ -15,15 +15,6 @@ export interface Options extends Transport.TransportSettings {
 /** The parts of grpc-js that users meet. */
 export type { CallCredentials, ClientOptions, Interceptor } from "@grpc/grpc-js"
 
-/** An rpc as `@grpc/proto-loader` and the generators for grpc-js define it. */
-export interface RpcDefinition<Request, Response> {
-  readonly path: string
-  readonly requestStream: boolean
-  readonly responseStream: boolean
-  readonly requestSerialize: (request: Request) => Buffer
-  readonly responseDeserialize: (bytes: Buffer) => Response
-}
-
 /** The options of every channel, and why. */
 export const channelOptions = (options: Options): grpc.ChannelOptions => ({
   // Otherwise two layers of one process, or a channel and its replacement, share one dead connection.

@@ -11,7 +11,7 @@ import type * as AioConfig from "../../schemas/AioConfig.js"
 import { type AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Transport from "../../schemas/Transport.js"
-import type { Method } from "../Methods.js"
+import * as Methods from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
@@ -33,19 +33,14 @@ const messages = {
 }
 const rpcs = { Check: { requestType: "HealthCheckRequest", responseType: "HealthCheckResponse", comment: "" } }
 
-const load = (): Method<{ readonly service: string }, Response> => {
+const load = (): Methods.Method<{ readonly service: string }, Response> => {
   const v1 = { nested: { ...messages, Health: { methods: rpcs } } }
   const root = { nested: { grpc: { nested: { health: { nested: { v1 } } } } } }
   const service = ProtoLoader.fromJSON(root, { enums: String, defaults: true })["grpc.health.v1.Health"]
   if (service === undefined || "format" in service || service.Check === undefined) throw new Error("no rpc Check")
-  const { path, requestSerialize, responseDeserialize } = service.Check
-  return {
-    path,
-    name: "Health/Check",
-    serialize: requestSerialize,
-    // proto-loader types every message as `object`.
-    deserialize: (bytes) => responseDeserialize(bytes) as Response
-  }
+  const check = Methods.of(service.Check)
+  // proto-loader types every message as `object`.
+  return { ...check, deserialize: (bytes) => check.deserialize(bytes) as Response }
 }
 
 const method = /*#__PURE__*/ load()

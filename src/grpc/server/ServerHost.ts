@@ -12,7 +12,7 @@ import type { ServerTls } from "../../schemas/AioConfig.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Annotations from "../../telemetry/Annotations.js"
-import { type Method, serviceDefinition } from "../Methods.js"
+import type { Rpc } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Listener from "./Listener.js"
 import { failUnknownMethods } from "./UnknownMethods.js"
@@ -26,28 +26,44 @@ export interface Failure {
 /** The call's metadata: all text values of a name (in lower case), in the order sent. */
 export type Headers = (name: string) => ReadonlyArray<string>
 
-type Run<R> = <A, E>(effect: Effect.Effect<A, E, R>) => Fiber
-type Fiber = Parameters<typeof Fibers.unsafeInterrupt>[0]
+type Run = <A, E>(effect: Effect.Effect<A, E>) => Parameters<typeof Fibers.unsafeInterrupt>[0]
 
 /** An rpc with its handler: see {@link unary} and {@link bidi}. */
-export interface Handler<R> {
+export interface Handler {
   readonly path: string
-  readonly register: (server: Grpc.Server, run: Run<R>, guard: Guard<R>) => void
+  readonly register: (server: Grpc.Server, run: Run, guard: Guard) => void
 }
 
+type Answer<A> = Effect.Effect<A, Failure>
+
 /** Runs before every call: fails for one that may not be made. */
-export type Guard<R> = (path: string, headers: Headers) => Effect.Effect<void, Failure, R>
+export type Guard = (path: string, headers: Headers) => Answer<void>
+
+/**
+ * Around one rpc.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AroundRpc<Request> {
+  /** Around the token check of a call, or of a stream when it opens. */
+  readonly arrive: (check: Answer<void>) => Answer<void>
+  /** Around the answer to a request; on a stream to each. */
+  readonly answer: <A>(request: Request, answer: Answer<A>) => Answer<A>
+}
+
+const nothing: AroundRpc<unknown> = { arrive: (check) => check, answer: (_, answer) => answer }
 
 /** Adds bidirectional services with a grpc-js implementation of their own (`@grpc/reflection`). */
 export interface Extension {
   readonly addToServer: (server: Pick<Grpc.Server, "addService">) => void
 }
 
-export interface Options<R> {
+export interface Options {
   /** `host:port`; port 0 takes a free one, an empty host all interfaces. */
   readonly listen: string
-  readonly handlers: ReadonlyArray<Handler<R>>
-  readonly guard: Guard<R>
+  readonly handlers: ReadonlyArray<Handler>
+  readonly guard: Guard
   readonly extensions?: ReadonlyArray<Extension> | undefined
   /** Default: plaintext. */
   readonly tls?: ServerTls | undefined
@@ -72,7 +88,7 @@ const headersOf =
     metadata.get(name).map(String)
 
 // A defect is shown in the log only.
-const answering = <A, R>(path: string, effect: Effect.Effect<A, Failure, R>): Effect.Effect<A, Failure, R> =>
+const answering = <A>(path: string, effect: Answer<A>): Answer<A> =>
   effect.pipe(
     Effect.catchAllDefect((defect) =>
       Effect.zipRight(Effect.logError("a handler failed with a defect", Cause.die(defect)), Effect.fail(internalError))
@@ -81,17 +97,6 @@ const answering = <A, R>(path: string, effect: Effect.Effect<A, Failure, R>): Ef
   )
 
 const serviceOf = (path: string): string => path.slice(1, path.lastIndexOf("/"))
-
-const serverSide = <Request extends object, Response extends object>(method: Method<Request, Response>) => {
-  const service = serviceOf(method.path)
-  const definition = serviceDefinition(service)[method.path.slice(service.length + 2)]
-  if (definition === undefined) throw new Error(`no rpc ${method.path} in the compiled descriptors`)
-  return {
-    serialize: (response: Response) => definition.responseSerialize(response),
-    // proto-loader types every message as `object`: which one it is, only the descriptor knows.
-    deserialize: (bytes: Buffer) => definition.requestDeserialize(bytes) as Request
-  }
-}
 
 interface Cancellable {
   readonly cancelled: boolean
@@ -102,11 +107,11 @@ interface Cancellable {
  * Runs the answer to a call, and tells the client how it ended: a handler may be interrupted from within. Interrupted when the
  * client cancels.
  */
-const answer = <A, R>(
-  run: Run<R>,
+const answer = <A>(
+  run: Run,
   path: string,
   call: Cancellable,
-  effect: Effect.Effect<A, Failure, R>,
+  effect: Answer<A>,
   tell: { readonly onSuccess: (response: A) => void; readonly onFailure: (failure: Failure) => void }
 ): void => {
   const fiber = run(
@@ -128,25 +133,25 @@ const answer = <A, R>(
  * A handler of a unary rpc. It is interrupted when the client cancels or its deadline passes; a defect is logged and
  * answered `INTERNAL`, an interruption from within `UNAVAILABLE`.
  */
-export const unary = <Request extends object, Response extends object, R>(
-  method: Method<Request, Response>,
-  handle: (request: Request, headers: Headers) => Effect.Effect<Response, Failure, R>
-): Handler<R> => ({
+export const unary = <Request, Response>(
+  method: Rpc<Request, Response>,
+  handle: (request: Request, headers: Headers) => Answer<Response>,
+  around: AroundRpc<Request> = nothing
+): Handler => ({
   path: method.path,
   register: (server, run, guard) => {
     const respond: Grpc.handleUnaryCall<Request, Response> = (call, callback) => {
       const headers = headersOf(call.metadata)
       const checked = Effect.zipRight(
-        Effect.suspend(() => guard(method.path, headers)),
-        Effect.suspend(() => handle(call.request, headers))
+        Effect.suspend(() => around.arrive(guard(method.path, headers))),
+        Effect.suspend(() => around.answer(call.request, handle(call.request, headers)))
       )
       answer(run, method.path, call, checked, {
         onFailure: (failure) => callback(failure, null),
         onSuccess: (response) => callback(null, response)
       })
     }
-    const { deserialize, serialize } = serverSide(method)
-    server.register(method.path, respond, serialize, deserialize, "unary")
+    server.register(method.path, respond, method.server.serialize, method.server.deserialize, "unary")
   }
 })
 
@@ -194,17 +199,18 @@ const send = <Request, Response>(call: Duplex<Request, Response>, response: Resp
  * A handler of a bidirectional rpc that answers every request once, strictly one after the other, and ends with `OK`
  * when the client has closed its side. Interrupted when the client cancels; a defect ends the stream with `INTERNAL`.
  */
-export const bidi = <Request extends object, Response extends object, R>(
-  method: Method<Request, Response>,
-  handle: (request: Request) => Effect.Effect<Response, Failure, R>
-): Handler<R> => ({
+export const bidi = <Request, Response>(
+  method: Rpc<Request, Response>,
+  handle: (request: Request) => Answer<Response>,
+  around: AroundRpc<Request> = nothing
+): Handler => ({
   path: method.path,
   register: (server, run, guard) => {
     const serve = Effect.fnUntraced(function* (call: Duplex<Request, Response>) {
-      yield* guard(method.path, headersOf(call.metadata))
+      yield* around.arrive(guard(method.path, headersOf(call.metadata)))
       let request = yield* nextMessage(call)
       while (Option.isSome(request)) {
-        yield* send(call, yield* handle(request.value))
+        yield* send(call, yield* around.answer(request.value, handle(request.value)))
         request = yield* nextMessage(call)
       }
     })
@@ -216,16 +222,15 @@ export const bidi = <Request extends object, Response extends object, R>(
         Effect.suspend(() => serve(call)),
         { onFailure: (failure) => void call.emit("error", failure), onSuccess: () => void call.end() }
       )
-    const { deserialize, serialize } = serverSide(method)
-    server.register(method.path, respond, serialize, deserialize, "bidi")
+    server.register(method.path, respond, method.server.serialize, method.server.deserialize, "bidi")
   }
 })
 
 // An extension's implementation is plain grpc-js: it runs once the guard has passed the call.
-const guarded = <R>(
+const guarded = (
   server: Grpc.Server,
-  run: Run<R>,
-  guard: Guard<R>,
+  run: Run,
+  guard: Guard,
   services: Set<string>
 ): Pick<Grpc.Server, "addService"> => ({
   addService: (definition, implementation) => {
@@ -263,10 +268,10 @@ const shutdown = (server: Grpc.Server, grace: Duration.DurationInput): Effect.Ef
  * Starts a server, and stops it when the scope closes: calls in flight have `shutdownGrace`, then they are cut. Fails if it
  * cannot listen.
  */
-export const make = Effect.fnUntraced(function* <R>(
-  options: Options<R>
-): Effect.fn.Return<Bound, AioConfigError, R | Scope.Scope> {
-  const run = yield* FiberSet.makeRuntime<R>()
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<Bound, AioConfigError, Scope.Scope> {
+  const run = yield* FiberSet.makeRuntime<never>()
   const server = new Grpc.Server()
   for (const handler of options.handlers) handler.register(server, run, options.guard)
   const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
