@@ -115,27 +115,25 @@ export const make = <Method, Failure extends {}>(
   streaming: Method,
   initialLatency: Duration.DurationInput = Duration.zero
 ) => {
-  const { delay, latency, silence, switches: delaySwitches } = makeDelays<Method>(initialLatency)
-  const { close, fail, open, switches: failureSwitches } = makeFailures<Method, Failure>(streaming)
+  const delays = makeDelays<Method>(initialLatency)
+  const failures = makeFailures<Method, Failure>(streaming)
   let offset = 0
   const shifted = (clock: Clock.Clock): Clock.Clock => Clocks.shifted(clock, () => offset)
   const switches: CallSwitches<Method, Failure> = {
-    ...delaySwitches,
-    ...failureSwitches,
+    ...delays.switches,
+    ...failures.switches,
     setClockOffset: (millis) =>
       Effect.sync(() => {
         offset = millis
       })
   }
   return {
+    ...delays,
+    ...failures,
     switches,
-    latency,
-    fail,
-    open,
-    close,
     /** Until a call may be answered. What is late on a stream is its heartbeats, not its opening. */
-    delay: (method: Method) => (method === streaming ? silence(method) : delay(method)),
-    delayHeartbeat: delay(streaming),
+    delay: (method: Method) => (method === streaming ? delays.silence(method) : delays.delay(method)),
+    delayHeartbeat: delays.delay(streaming),
     shifted,
     /** Runs an effect on the registry's own clock. */
     onOwnClock: <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -42,55 +42,48 @@ export interface StoreSwitches {
   readonly malform: (malformation: MalformedAnswers | undefined) => Effect.Effect<void>
 }
 
+interface State {
+  readonly zero: boolean
+  readonly empty: boolean
+  readonly hidden: Hidden | undefined
+  readonly malformation: MalformedAnswers | undefined
+}
+
+const changed = <A extends object>(record: A, fields: Partial<A> | undefined): A =>
+  fields === undefined ? record : { ...record, ...fields }
+
 /** Shows everything as it is until a switch is set. */
 export const make = () => {
-  let zero = false
-  let empty = false
-  let hidden: Hidden | undefined
-  let malformation: MalformedAnswers = {}
+  let state: State = { zero: false, empty: false, hidden: undefined, malformation: undefined }
 
-  const shownInstance = (instance: Messages.Instance): Messages.Instance => {
-    const fields = malformation.instance?.(instance)
-    return fields === undefined ? instance : { ...instance, ...fields }
-  }
-  const shownService = (service: Messages.Service): Messages.Service | null => {
-    const fields = malformation.service?.(service)
-    return fields === undefined ? service : fields === null ? null : { ...service, ...fields }
-  }
   const shown = (entry: Messages.ServiceWithInstances): Messages.ServiceWithInstances => {
     const { instances, service } = entry
-    const { instance, service: badService } = malformation
-    if (service === null || (!hidden && !instance && !badService)) return entry
-    const isHidden = hidden ?? (() => false)
+    const { hidden, malformation } = state
+    if (service === null || (hidden === undefined && malformation === undefined)) return entry
+    const fields = malformation?.service?.(service)
     return {
-      service: shownService(service),
-      instances: instances.filter((instance) => !isHidden(instance, service)).map(shownInstance)
+      service: fields === null ? null : changed(service, fields),
+      instances: instances
+        .filter((instance) => hidden?.(instance, service) !== true)
+        .map((instance) => changed(instance, malformation?.instance?.(instance)))
     }
   }
   const list = (response: Messages.ListServicesResponse): Messages.ListServicesResponse => {
-    const services = empty ? [] : response.services.map(shown)
+    const services = state.empty ? [] : response.services.map(shown)
     return { services, total: services.length }
   }
   const get = ({ service }: Messages.GetServiceByIDResponse): Messages.GetServiceByIDResponse => ({
     service: service === null ? null : shown(service)
   })
+  const set = (fields: Partial<State>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      state = { ...state, ...fields }
+    })
   const switches: StoreSwitches = {
-    answerZero: (on) =>
-      Effect.sync(() => {
-        zero = on
-      }),
-    emptyLists: (on) =>
-      Effect.sync(() => {
-        empty = on
-      }),
-    hideInstances: (order) =>
-      Effect.sync(() => {
-        hidden = order
-      }),
-    malform: (order) =>
-      Effect.sync(() => {
-        malformation = order ?? {}
-      })
+    answerZero: (zero) => set({ zero }),
+    emptyLists: (empty) => set({ empty }),
+    hideInstances: (hidden) => set({ hidden }),
+    malform: (malformation) => set({ malformation })
   }
   return {
     list,
@@ -98,7 +91,8 @@ export const make = () => {
     switches,
     around: (store: RegistryStore): RegistryStore => ({
       ...store,
-      renew: (request) => Effect.suspend(() => (zero ? Effect.succeed({ expires_at: "0" }) : store.renew(request))),
+      renew: (request) =>
+        Effect.suspend(() => (state.zero ? Effect.succeed({ expires_at: "0" }) : store.renew(request))),
       list: (request) => Effect.map(store.list(request), list),
       get: (request) => Effect.map(store.get(request), get)
     })
