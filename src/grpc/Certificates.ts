@@ -1,25 +1,17 @@
 /** Reads and checks certificates and keys, and reads them again when their files change. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
-import * as Duration from "effect/Duration"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
+import * as Equal from "effect/Equal"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Background from "../internal/background.js"
-import type { Pem, SecretPem } from "../schemas/AioConfig.js"
+import type { Pem, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
+import * as Limits from "../schemas/Limits.js"
 import * as TextFile from "../schemas/TextFile.js"
 import * as Annotations from "../telemetry/Annotations.js"
-
-/** Where they come from. */
-export interface Sources {
-  readonly ca?: Pem | undefined
-  readonly certificate?: Pem | undefined
-  readonly privateKey?: SecretPem | undefined
-  /** How often files are read again. Default 30 seconds; more than 0, at most 1 day. */
-  readonly reloadInterval?: Duration.DurationInput | undefined
-}
 
 /** Texts that passed the checks: all parse, none has expired, and the key is the certificate's. */
 export interface Material {
@@ -27,23 +19,12 @@ export interface Material {
   readonly identity: { readonly certificate: string; readonly privateKey: Redacted.Redacted } | undefined
 }
 
-const defaultReloadInterval = Duration.seconds(30)
-
-// A timer of more than 24.8 days never fires.
-const MAX_RELOAD_MILLIS = Duration.toMillis(Duration.days(1))
-
 type Field = "ca" | "certificate" | "privateKey"
 
 const EXPECTED: Record<Field, string> = {
   ca: "PEM of the certificates that are trusted to sign the other side's, one of them not expired",
   certificate: "PEM of a certificate that has not expired, followed by its intermediates",
   privateKey: "PEM of the private key of tls.certificate, without a passphrase"
-}
-
-interface Texts {
-  readonly ca: string | undefined
-  readonly certificate: string | undefined
-  readonly privateKey: Redacted.Redacted | undefined
 }
 
 // A file is named; a value is never shown.
@@ -64,19 +45,19 @@ const textOf = (field: Field, source: Pem | undefined): Effect.Effect<string | u
   return Effect.succeed(Redacted.isRedacted(source.value) ? Redacted.value(source.value) : source.value)
 }
 
-const readAll = (sources: Sources): Effect.Effect<Texts, AioConfigError> =>
-  Effect.all({
-    ca: textOf("ca", sources.ca),
-    certificate: textOf("certificate", sources.certificate),
-    privateKey: Effect.map(textOf("privateKey", sources.privateKey), (text) =>
-      text === undefined ? undefined : Redacted.make(text)
-    )
-  })
+const readAll = (sources: Tls) =>
+  Effect.map(
+    Effect.all({
+      ca: textOf("ca", sources.ca),
+      certificate: textOf("certificate", sources.certificate),
+      privateKey: Effect.map(textOf("privateKey", sources.privateKey), (text) =>
+        text === undefined ? undefined : Redacted.make(text)
+      )
+    }),
+    Data.struct
+  )
 
-const valueOf = (text: Redacted.Redacted | undefined) => (text === undefined ? undefined : Redacted.value(text))
-
-const isSame = (one: Texts, other: Texts): boolean =>
-  one.ca === other.ca && one.certificate === other.certificate && valueOf(one.privateKey) === valueOf(other.privateKey)
+type Texts = Effect.Effect.Success<ReturnType<typeof readAll>>
 
 const BEGIN = /-----BEGIN CERTIFICATE-----/g
 const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
@@ -134,7 +115,7 @@ const keyIn = (privateKey: Redacted.Redacted, refuse: Refuse): Either.Either<Key
   return Either.try({ try: () => createPrivateKey(text), catch: () => refuse(problem()) })
 }
 
-const check = (sources: Sources, texts: Texts): Either.Either<Material, AioConfigError> =>
+const check = (sources: Tls, texts: Texts): Either.Either<Material, AioConfigError> =>
   Either.gen(function* () {
     const { ca, certificate, privateKey } = texts
     if (ca !== undefined) yield* checkCa(ca, refusing("ca", sources.ca))
@@ -150,21 +131,6 @@ const check = (sources: Sources, texts: Texts): Either.Either<Material, AioConfi
     if (!leaf.checkPrivateKey(key)) yield* Either.left(refuseKey("is not the key of the first one in tls.certificate"))
     return { ca, identity: { certificate, privateKey } }
   })
-
-const intervalOf = ({ reloadInterval }: Sources): Either.Either<Duration.Duration, AioConfigError> => {
-  const interval = Duration.decodeUnknown(reloadInterval ?? defaultReloadInterval)
-  return Option.isSome(interval) &&
-    Duration.toMillis(interval.value) > 0 &&
-    Duration.toMillis(interval.value) <= MAX_RELOAD_MILLIS
-    ? Either.right(interval.value)
-    : Either.left(
-        new AioConfigError({
-          field: "tls.reloadInterval",
-          problem: Option.isSome(interval) ? `is ${Duration.format(interval.value)}` : "is no duration",
-          expected: "more than 0, at most 1 day"
-        })
-      )
-}
 
 /** What was made of the certificates, and of each change of them. */
 export interface Watched<A> {
@@ -183,11 +149,12 @@ const isFile = (source: Pem | undefined): boolean => source !== undefined && "fi
  * and the file. No error and no log holds a key.
  */
 export const load = <A>(
-  sources: Sources,
+  sources: Tls,
   make: (material: Material) => Either.Either<A, AioConfigError>
 ): Effect.Effect<Watched<A>, AioConfigError> =>
   Effect.gen(function* () {
-    const interval = yield* intervalOf(sources)
+    const { reloadInterval = "30 seconds" } = sources
+    const interval = yield* Limits.durationMillis("tls.reloadInterval", reloadInterval, 1)
     const build = (texts: Texts) => Either.flatMap(check(sources, texts), make)
     let inUse = yield* readAll(sources)
     const initial = yield* build(inUse)
@@ -196,7 +163,7 @@ export const load = <A>(
     const look = (use: (changed: A) => void) =>
       Effect.gen(function* () {
         const texts = yield* readAll(sources)
-        if (!isSame(texts, inUse)) {
+        if (!Equal.equals(texts, inUse)) {
           use(yield* build(texts))
           inUse = texts
           yield* Effect.logInfo("the changed certificates are in use")

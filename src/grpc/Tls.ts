@@ -11,6 +11,7 @@ import * as Certificates from "./Certificates.js"
 
 /** What channels are opened with. */
 export interface Client {
+  readonly isEncrypted: boolean
   readonly credentials: grpc.ChannelCredentials
   readonly serverName: string | undefined
   /** From now on, until the scope closes, hands over new credentials when the files have changed and pass the checks. */
@@ -42,9 +43,16 @@ const checkServerName = (serverName: string | undefined): Either.Either<void, Ai
         })
       )
 
-/** The client's side. Fails with `AioConfigError` that names the field, and the file where there is one. */
-export const client = (tls: AioConfig.Tls): Effect.Effect<Client, AioConfigError> =>
+/**
+ * The client's side, plain text by default. Fails with `AioConfigError` that names the field, and the file where there is one.
+ */
+export const client = (given: boolean | AioConfig.Tls = false): Effect.Effect<Client, AioConfigError> =>
   Effect.gen(function* () {
+    if (given === false) {
+      const credentials = grpc.credentials.createInsecure()
+      return { isEncrypted: false, credentials, serverName: undefined, follow: () => Effect.void }
+    }
+    const tls: AioConfig.Tls = given === true ? {} : given
     yield* checkServerName(tls.serverName)
     const { follow, initial } = yield* Certificates.load(tls, ({ ca, identity }) =>
       accepted(() =>
@@ -55,7 +63,7 @@ export const client = (tls: AioConfig.Tls): Effect.Effect<Client, AioConfigError
         )
       )
     )
-    return { credentials: initial, serverName: tls.serverName, follow }
+    return { isEncrypted: true, credentials: initial, serverName: tls.serverName, follow }
   })
 
 // grpc-js's own credentials keep their first certificates; those of its watcher take files only.

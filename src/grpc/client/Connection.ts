@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as grpc from "@grpc/grpc-js"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -137,9 +136,6 @@ const refusePlaintext = (
     : Effect.void
 }
 
-const securing = ({ tls }: Options): Effect.Effect<Tls.Client | undefined, AioConfigError> =>
-  tls === undefined || tls === false ? Effect.succeed(undefined) : Tls.client(tls === true ? {} : tls)
-
 /**
  * Fails with `AioConfigError` for an invalid address, for plain text to an address that is not on loopback, or for
  * certificates that cannot be used. Does not connect: the first call does. Closing the scope closes the channels.
@@ -152,16 +148,15 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
     const addresses = yield* Address.parse("address", options.address)
     const transport = yield* Transport.check(options.tuning?.transport)
     const deadlineMillis = yield* checkDeadline(options)
-    const tls = yield* securing(options)
-    if (tls === undefined) yield* refusePlaintext(addresses, options)
-    const poolOptions = { ...transport, serverName: tls?.serverName }
-    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
+    const { credentials, follow, isEncrypted, serverName } = yield* Tls.client(options.tls)
+    if (!isEncrypted) yield* refusePlaintext(addresses, options)
+    const poolOptions = { ...transport, serverName }
     const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
     const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
-    yield* tls?.follow((changed) => {
+    yield* follow((changed) => {
       forCalls.reopen(changed)
       forStreams.reopen(changed)
-    }) ?? Effect.void
+    })
     // Acquired after the channels: calls end before these are closed.
     const openCalls = yield* PlainClient.openCalls
     return over({
@@ -169,26 +164,19 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       openCalls,
       forCalls,
       forStreams,
-      explain: Tls.explain(tls !== undefined),
+      explain: Tls.explain(isEncrypted),
       localHost: LocalHost.towards(addresses)
     })
   })
 
-const over = ({
-  deadlineMillis,
-  openCalls,
-  explain,
-  forCalls,
-  forStreams,
-  localHost
-}: {
-  readonly deadlineMillis: number
+interface Parts extends Pick<Connection.Service, "deadlineMillis" | "localHost"> {
   readonly openCalls: PlainClient.OpenCalls
   readonly forCalls: ChannelPool.ChannelPool
   readonly forStreams: ChannelPool.ChannelPool
   readonly explain: (error: AioRpcError) => AioRpcError
-  readonly localHost: Effect.Effect<string, AioRpcError>
-}): Connection.Service => ({
+}
+
+const over = ({ deadlineMillis, explain, forCalls, forStreams, localHost, openCalls }: Parts): Connection.Service => ({
   localHost,
   deadlineMillis,
   addresses: forCalls.channels.length,

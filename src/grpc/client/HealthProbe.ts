@@ -3,7 +3,6 @@
  *
  * Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
  */
-import * as grpc from "@grpc/grpc-js"
 import * as ProtoLoader from "@grpc/proto-loader"
 import * as Effect from "effect/Effect"
 import * as Address from "../../schemas/Address.js"
@@ -62,10 +61,9 @@ export const check = (
     const [parsed] = yield* Address.parse("address", address)
     const transport = yield* Transport.check({})
     const clock = yield* Effect.clock
-    const tls = options.tls === false ? undefined : yield* Tls.client(options.tls === true ? {} : options.tls)
-    const credentials = tls?.credentials ?? grpc.credentials.createInsecure()
+    const { credentials, serverName } = yield* Tls.client(options.tls)
     const { status } = yield* Effect.acquireUseRelease(
-      Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName: tls?.serverName })),
+      Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName })),
       (channel) => {
         const managed = ManagedChannel.fixed(channel, clock, () => {})
         return Unary.unary(
