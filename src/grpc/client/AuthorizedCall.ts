@@ -9,6 +9,7 @@ import { type AioError, AioRpcError, isAioError } from "../../schemas/AioError.j
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
+import type { Status } from "./ServerStatus.js"
 
 /**
  * How a call is run with the token: fetches it within the deadline, runs `attempt` with it, and again with another one when
@@ -26,7 +27,7 @@ type MessageContext = Parameters<Intercepted["sendMessageWithContext"]>[0]
 /**
  * Why there is no token, as a status, in codes that grpc-js passes on: it turns others into `INTERNAL`.
  */
-export const toStatus = (cause: Cause.Cause<AioError>): { readonly code: number; readonly details: string } => {
+export const toStatus = (cause: Cause.Cause<AioError>): Status => {
   const error = Cause.squash(cause)
   // A defect may quote a secret.
   if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details: "the call could not be made" }
@@ -34,11 +35,6 @@ export const toStatus = (cause: Cause.Cause<AioError>): { readonly code: number;
   if (error._tag === "AioCredentialsRejected") return { code: StatusCode.UNAUTHENTICATED, details }
   const isLate = error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
   return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.UNAVAILABLE, details }
-}
-
-interface Answer {
-  readonly metadata?: grpc.Metadata
-  readonly message?: unknown
 }
 
 /**
@@ -54,7 +50,7 @@ class AuthorizedCall implements Intercepted {
   private isHalfClosed = false
   private wantsToRead = false
   private isAnswered = false
-  private held: Answer = {}
+  private held: { metadata?: grpc.Metadata; message?: unknown } = {}
   /** How the last attempt failed. */
   private failed: { readonly error: AioRpcError; readonly status: grpc.StatusObject } | undefined
   private interrupt: (() => void) | undefined
@@ -104,12 +100,12 @@ class AuthorizedCall implements Intercepted {
       this.current = call
       call.start(Channel.authorized(this.metadata, token.value), {
         onReceiveMetadata: (metadata) => {
-          if (isHeld) this.held = { ...this.held, metadata }
+          if (isHeld) this.held.metadata = metadata
           else this.listener.onReceiveMetadata?.(metadata)
         },
         onReceiveMessage: (message) => {
           if (isHeld) {
-            this.held = { ...this.held, message }
+            this.held.message = message
             return
           }
           this.isAnswered = true

@@ -18,11 +18,15 @@ import * as ChannelWatch from "./ChannelWatch.js"
 import type { ManagedChannel } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
-/** A request with the answer it got. Times are monotonic milliseconds. */
-export interface Answered<A, Response> {
+/** Times are monotonic milliseconds. */
+interface Sent<A> {
   readonly request: A
   /** When the request was handed to the transport. */
   readonly sentAt: number
+}
+
+/** A request with the answer it got. */
+export interface Answered<A, Response> extends Sent<A> {
   readonly response: Response
   readonly receivedAt: number
 }
@@ -47,9 +51,9 @@ const MAX_BATCH = 16
 // counts from a moment earlier.
 const OVERDUE_MILLIS = 900
 
-interface Sent<A> {
-  readonly request: A
-  readonly sentAt: number
+const ENDED_EARLY: ServerStatus.Status = {
+  code: StatusCode.UNAVAILABLE,
+  details: "the server ended the call before the last request"
 }
 
 /**
@@ -88,18 +92,15 @@ class OpenBidiCall<A, Request, Response> {
   }
 
   private fault(problem: string, cause?: unknown): void {
-    this.finish(
-      Option.some(
-        new AioWireError({
-          protoMessage: this.method.name,
-          field: "(bytes)",
-          actual: "an answer out of turn, or bytes that are no such message",
-          problem,
-          cause
-        })
-      )
+    this.fail(
+      new AioWireError({
+        protoMessage: this.method.name,
+        field: "(bytes)",
+        actual: "an answer out of turn, or bytes that are no such message",
+        problem,
+        cause
+      })
     )
-    this.cancel()
   }
 
   private onMessage(bytes: Buffer): void {
@@ -122,22 +123,10 @@ class OpenBidiCall<A, Request, Response> {
     this.wakeConsumer?.()
   }
 
-  private onStatus(status: { readonly code: number; readonly details: string }): void {
-    if (status.code !== grpc.status.OK) {
-      this.finish(Option.some(ServerStatus.toError(this.method.name, status)))
-    } else if (this.halfClosed && this.outstanding.length === 0) {
-      this.finish(Option.none())
-    } else {
-      this.finish(
-        Option.some(
-          new AioRpcError({
-            method: this.method.name,
-            code: StatusCode.UNAVAILABLE,
-            details: "the server ended the call before the last request"
-          })
-        )
-      )
-    }
+  private onStatus(status: ServerStatus.Status): void {
+    if (status.code !== grpc.status.OK) this.finish(Option.some(ServerStatus.toError(this.method.name, status)))
+    else if (this.halfClosed && this.outstanding.length === 0) this.finish(Option.none())
+    else this.finish(Option.some(ServerStatus.toError(this.method.name, ENDED_EARLY)))
   }
 
   /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */

@@ -20,20 +20,11 @@ const change = (channel: Channel.Channel, state: grpc.connectivityState, millis:
     channel.watchConnectivityState(state, new Date(Date.now() + millis), () => resume(Effect.void))
   })
 
-const whenReady = (channel: Channel.Channel): Effect.Effect<void> =>
+const until = (channel: Channel.Channel, passes: (state: grpc.connectivityState) => boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
     const state = channel.getConnectivityState(false)
-    return state === READY || state === SHUTDOWN
-      ? Effect.void
-      : Effect.zipRight(change(channel, state, LOOK_MILLIS), whenReady(channel))
+    return passes(state) ? Effect.void : Effect.zipRight(change(channel, state, LOOK_MILLIS), until(channel, passes))
   })
-
-const whenNotReady = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    channel.getConnectivityState(false) === READY && managed.channel() === channel
-      ? Effect.zipRight(change(channel, READY, LOOK_MILLIS), whenNotReady(managed, channel))
-      : Effect.void
-  )
 
 /** Dialled at once, so that the streams that move avoid an address that no longer answers. */
 const settled = (channel: Channel.Channel): Effect.Effect<void> =>
@@ -56,7 +47,10 @@ const settled = (channel: Channel.Channel): Effect.Effect<void> =>
  * being stopped, or it was replaced. Waits a moment until it is known whether the address can be reached again.
  */
 export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
-  whenReady(channel).pipe(Effect.zipRight(whenNotReady(managed, channel)), Effect.zipRight(settled(channel)))
+  until(channel, (state) => state === READY || state === SHUTDOWN).pipe(
+    Effect.zipRight(until(channel, (state) => state !== READY || managed.channel() !== channel)),
+    Effect.zipRight(settled(channel))
+  )
 
 const reconnected = (managed: ManagedChannel, hasFailed = false): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -49,7 +49,7 @@ export interface ManagedChannel {
 export const watch = (
   managed: ManagedChannel,
   deadline: Deadline.Deadline
-): ((status: { readonly code: number; readonly details: string }) => void) => {
+): ((status: ServerStatus.Status) => void) => {
   const sentAt = managed.now()
   // A call whose deadline has passed before it is sent says nothing of the connection.
   const wasTooLate = Deadline.isOver(deadline)

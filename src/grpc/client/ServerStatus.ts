@@ -2,7 +2,7 @@
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 
-interface Status {
+export interface Status {
   readonly code: number
   readonly details: string
 }

@@ -157,29 +157,30 @@ export const unary = <Request, Response>(
 
 type Duplex<Request, Response> = Grpc.ServerDuplexStream<Request, Response>
 
+/** The next message, `None` at the end, `undefined` while there is neither. */
+const read = <Request, Response>(call: Duplex<Request, Response>): Option.Option<Request> | undefined => {
+  const message: Request | null = call.read()
+  return message === null && !call.readableEnded ? undefined : Option.fromNullable(message)
+}
+
 // Listens only while it waits: a stream may live for weeks.
 const nextMessage = <Request, Response>(call: Duplex<Request, Response>): Effect.Effect<Option.Option<Request>> =>
   Effect.suspend(() => {
-    const ready: Request | null = call.read()
-    if (ready !== null) return Effect.succeed(Option.some(ready))
-    if (call.readableEnded) return Effect.succeedNone
+    const ready = read(call)
+    if (ready !== undefined) return Effect.succeed(ready)
     return Effect.async<Option.Option<Request>>((resume) => {
+      const onChange = () => {
+        const message = read(call)
+        if (message === undefined) return
+        stopListening()
+        resume(Effect.succeed(message))
+      }
       const stopListening = () => {
-        call.off("readable", onReadable)
-        call.off("end", onEnd)
+        call.off("readable", onChange)
+        call.off("end", onChange)
       }
-      const onEnd = () => {
-        stopListening()
-        resume(Effect.succeedNone)
-      }
-      const onReadable = () => {
-        const message: Request | null = call.read()
-        if (message === null) return
-        stopListening()
-        resume(Effect.succeed(Option.some(message)))
-      }
-      call.on("readable", onReadable)
-      call.on("end", onEnd)
+      call.on("readable", onChange)
+      call.on("end", onChange)
       return Effect.sync(stopListening)
     })
   })
