@@ -37,6 +37,6 @@ export interface Around {
   ) => Effect.Effect<Option.Option<number>>
 }
 
-export const nothing: Around = { authenticate: (_, check) => check, verify: (check) => check }
+export const identity: Around = { authenticate: (_, check) => check, verify: (check) => check }
 
 export type Handlers<Service> = { readonly [Name in keyof Service]: Handler }

@@ -146,7 +146,7 @@ export const make = Effect.fnUntraced(function* (
   options: Options = {}
 ): Effect.fn.Return<ControlPlane.Service, AioConfigError, Scope.Scope> {
   yield* checkSecrets(options)
-  const around = options.around ?? Around.nothing
+  const around = options.around ?? Around.identity
   const clock = around.clock ?? (yield* Effect.clock)
   const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
   const kept = yield* Clients.make
