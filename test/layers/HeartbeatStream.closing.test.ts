@@ -45,7 +45,7 @@ const within = <A, E>(fiber: Fiber.RuntimeFiber<A, E>) =>
   Effect.zipRight(TestClock.adjust("1 minute"), Fiber.poll(fiber))
 
 describe("The layer of the leases is closed", () => {
-  test("while a registration waits for the registry: whoever waits for it is told", ({ close, heartbeat }) =>
+  test("while a registration waits for the registry: its caller is told", ({ close, heartbeat }) =>
     Effect.gen(function* () {
       yield* (yield* control).setFailure(Option.some(unavailable))
       const waiting = yield* Effect.fork(Effect.either(heartbeat.registerSelf(orders)))
@@ -55,7 +55,7 @@ describe("The layer of the leases is closed", () => {
       assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "Left" && exit.value.left._tag === "AioLeaseStopped")
     }))
 
-  test("before somebody registers: that fails, sends nothing, and its scope closes", ({ close, heartbeat }) =>
+  test("before a registration: that fails, sends nothing, and its scope closes", ({ close, heartbeat }) =>
     Effect.gen(function* () {
       yield* close
       const registering = yield* Effect.fork(Effect.flip(Effect.scoped(heartbeat.registerSelf(orders))))
@@ -64,7 +64,7 @@ describe("The layer of the leases is closed", () => {
       assert.lengthOf(yield* (yield* control).calls, 0)
     }))
 
-  test("before somebody keeps a lease alive: that one is stopped, and its scope closes", ({ close, heartbeat }) =>
+  test("before a lease is kept alive: that one is stopped, and its scope closes", ({ close, heartbeat }) =>
     Effect.gen(function* () {
       yield* close
       const key = { serviceId: ServiceId.make("1"), instanceKey: "orders-1" }
@@ -79,6 +79,24 @@ describe("The layer of the leases is closed", () => {
       )
       const exit = Option.getOrThrow(yield* within(keeping))
       assert.deepStrictEqual(exit, Exit.succeed(["Stopped", ["Stopped"]] as const))
+    }))
+
+  test("while one of its many leases is stopped: both ends come", ({ close, heartbeat }) =>
+    Effect.gen(function* () {
+      const registrations = yield* heartbeat.registerAll(
+        Array.from({ length: 300 }, (_, index) => ({
+          ...orders,
+          instance: { ...orders.instance, instanceKey: `orders-${index}` },
+          startup: "background" as const
+        }))
+      )
+      const last = registrations[registrations.length - 1]
+      assert.isDefined(last)
+      const closing = yield* Effect.fork(close)
+      const stopping = yield* Effect.fork(last.stop)
+      yield* within(closing)
+      assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
+      assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
     }))
 })
 

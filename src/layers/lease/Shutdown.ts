@@ -106,8 +106,6 @@ export const make = (
 
   const leave = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.gen(function* () {
-      entry.ending = Wakes.unsafeMakeDeferred()
-      stopping.add(entry)
       if (entry.probes !== undefined) yield* Fibers.interruptFork(entry.probes)
       yield* dispatch(entry, { _tag: "Stop" })
       onLeave(entry)
@@ -162,6 +160,11 @@ export const make = (
       const begun = Effect.suspend(() => {
         const leaving = all.filter(({ ending }) => ending === undefined)
         if (leaving.length === 0) return Effect.void
+        // Of all, before any step that may yield: another stop of one of them must find it.
+        for (const entry of leaving) {
+          entry.ending = Wakes.unsafeMakeDeferred()
+          stopping.add(entry)
+        }
         return Effect.zipRight(Effect.forEach(leaving, leave, { discard: true }), fork(endAll(leaving)))
       })
       const over = Effect.suspend(() =>
