@@ -162,17 +162,17 @@ export const heartbeatRetryDelay = (ttl: number, failures: number, random: numbe
 }
 
 /** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
-export const make = (options: {
-  readonly ttl: number
-  readonly timing?: HeartbeatSettings | undefined
-  readonly phase?: number | undefined
-  readonly registers?: boolean | undefined
-}): Lease => ({
+export const make = ({
+  phase = 0,
+  registers = true,
+  timing = HeartbeatTuning.standard,
+  ttl
+}: Pick<Lease, "ttl"> & Partial<Pick<Lease, "phase" | "registers" | "timing">>): Lease => ({
   status: "Registering",
-  ttl: options.ttl,
-  timing: options.timing ?? HeartbeatTuning.standard,
-  phase: options.phase ?? 0,
-  registers: options.registers ?? true,
+  ttl,
+  timing,
+  phase,
+  registers,
   deadline: Number.NEGATIVE_INFINITY,
   nextHeartbeatAt: NEVER,
   heartbeatInFlight: false,

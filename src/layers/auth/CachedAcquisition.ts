@@ -1,5 +1,4 @@
 /** The shell of `core/auth/TokenAcquirer`: does what it decides, once for all callers. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -57,7 +56,7 @@ export const make = (
             onFailure: (error) => drive({ _tag: "RenewalFailed", error })
           })
         case "WaitFor":
-          return Effect.delay(drive({ _tag: "PauseOver" }), Duration.millis(action.millis))
+          return Effect.delay(drive({ _tag: "PauseOver" }), action.millis)
         case "Authenticate":
           return send(action.credentials)
         case "Answer":
@@ -90,13 +89,13 @@ export const make = (
     //   giving a value takes a lock: 14 µs, against a plain field (see `CachedAuth`).
     const [remembered, forget] = yield* Effect.cachedInvalidateWithTTL(
       drive({ _tag: "TokenWanted" }),
-      Duration.millis(TokenAcquirer.INTERVAL_MILLIS)
+      TokenAcquirer.INTERVAL_MILLIS
     )
     const run = Effect.suspend(() => {
       const millis = TokenAcquirer.pace(cell.unsafeState(), cell.unsafeNow())
       if (millis === undefined) return remembered
       const next = Effect.zipRight(forget, remembered)
-      return millis === 0 ? next : Effect.delay(next, Duration.millis(millis))
+      return millis === 0 ? next : Effect.delay(next, millis)
     })
     const broken = Effect.sync(() => cell.unsafeStep({ _tag: "Broken" }))
     return SingleFlight.make({ scope: yield* Effect.scope, closed, run: Effect.onExit(run, () => broken) })
@@ -114,7 +113,7 @@ export const makeUnsafeRenew = (
     action?._tag === "RenewInBackground"
       ? renew
       : action?._tag === "WaitFor"
-        ? Effect.delay(step({ _tag: "RetryDue" }), Duration.millis(action.millis))
+        ? Effect.delay(step({ _tag: "RetryDue" }), action.millis)
         : Effect.void
   const step = (event: TokenAcquirer.Event) => Effect.suspend(() => perform(cell.unsafeStep(event)))
   const renew = Effect.catchAllCause(Effect.asVoid(acquire), (cause) =>

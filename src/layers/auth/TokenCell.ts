@@ -1,8 +1,6 @@
 /** The state of the token machine, in a plain field: no lock, since JavaScript runs each step to its end. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TokenAcquirer from "../../core/auth/TokenAcquirer.js"
 import * as Background from "../../internal/background.js"
@@ -14,18 +12,10 @@ import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 
-const TELL_INTERVAL = Duration.seconds(30)
-
-export interface TokenCell {
-  readonly unsafeState: () => TokenAcquirer.TokenAcquirer
-  readonly unsafeStep: (event: TokenAcquirer.Event) => TokenAcquirer.Action | undefined
-  readonly unsafeNow: () => number
-  /** Each token from now on. */
-  readonly changes: Stream.Stream<AccessToken>
-}
+const TELL_INTERVAL = "30 seconds"
 
 /** Until the scope closes, tells how many seconds the token has left. */
-export const make = (policy: TokenPolicy.TokenSettings): Effect.Effect<TokenCell, never, Scope.Scope> =>
+export const make = (policy: TokenPolicy.TokenSettings) =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const unsafeNow = () => Monotonic.unsafeNow(clock)
@@ -51,7 +41,7 @@ export const make = (policy: TokenPolicy.TokenSettings): Effect.Effect<TokenCell
     return {
       unsafeState: () => state,
       unsafeNow,
-      unsafeStep: (event) => {
+      unsafeStep: (event: TokenAcquirer.Event): TokenAcquirer.Action | undefined => {
         const former = state.newest
         const [next, action] = TokenAcquirer.step(state, event, unsafeNow())
         state = next
@@ -62,6 +52,9 @@ export const make = (policy: TokenPolicy.TokenSettings): Effect.Effect<TokenCell
         }
         return action
       },
+      /** Each token from now on. */
       changes: Stream.fromPubSub(replaced)
     }
   })
+
+export type TokenCell = Effect.Effect.Success<ReturnType<typeof make>>

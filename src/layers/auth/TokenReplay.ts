@@ -1,5 +1,4 @@
 /** What happens to a call whose token the server refuses. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Deadline from "../../grpc/client/Deadline.js"
@@ -78,7 +77,7 @@ export const unary = <A, E, B, E2>(
     if (delay !== undefined && Deadline.after(delay) < state.deadline) {
       return Effect.delay(
         Effect.suspend(() => attempt(used, true)),
-        Duration.millis(delay)
+        delay
       )
     }
     if (state.isOnce === true || state.isReplayed === true)
@@ -146,7 +145,7 @@ export const stream = <Request, E, R, A>(
         if (delay !== undefined) {
           return Effect.delay(
             Effect.sync(() => attempt(used, true)),
-            Duration.millis(delay)
+            delay
           )
         }
         if (isReplayed) return Effect.zipRight(auth.invalidate(used), Effect.fail(error))

@@ -7,13 +7,6 @@ import * as Address from "../../schemas/Address.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import type { RegistryError } from "../../services/Registry.js"
 
-export interface HostDetection {
-  /** From the environment. Fails with `AioConfigError` for a value that cannot be read. */
-  readonly configured: Effect.Effect<string | undefined, AioConfigError>
-  /** The address of this machine on the way to the registry. */
-  readonly local: Effect.Effect<string, RegistryError>
-}
-
 const names = ["POD_IP", "HOST_IP"] as const
 
 const read = (name: (typeof names)[number]) =>
@@ -24,7 +17,7 @@ const read = (name: (typeof names)[number]) =>
   )
 
 /** `localHost` is the address on the way to the registry. Logs what it has found, once. */
-export const make = (localHost: Effect.Effect<string, RegistryError>): HostDetection => {
+export const make = (localHost: Effect.Effect<string, RegistryError>) => {
   let isLogged = false
   const log = (host: string, source: string): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -33,6 +26,7 @@ export const make = (localHost: Effect.Effect<string, RegistryError>): HostDetec
       return Logs.info(`host "auto" is ${host}: ${source}`)
     })
   return {
+    /** From the environment. Fails with `AioConfigError` for a value that cannot be read. */
     configured: Effect.gen(function* () {
       for (const name of names) {
         const host = Option.getOrElse(yield* read(name), () => "").trim()
@@ -43,6 +37,7 @@ export const make = (localHost: Effect.Effect<string, RegistryError>): HostDetec
       }
       return undefined
     }),
+    /** The address of this machine on the way to the registry. */
     local: Effect.tap(localHost, (host) => log(host, "the address of this machine on the way to the registry"))
   }
 }

@@ -13,19 +13,15 @@ import { type AioConfigError, AioLeaseStopped } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { Instance, NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
-import type { NewService } from "../../schemas/Service.js"
 import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
 import * as Wire from "../../wire/Wire.js"
 import type { Settings } from "./HeartbeatSettings.js"
 
 /** What this process registers, and registers again. */
-export interface SelfRecord {
-  readonly service: NewService
+export interface SelfRecord extends Pick<NewRegistration, "service" | "ready" | "healthy"> {
   readonly instance: Omit<NewInstance, "serviceId" | "instanceKey" | "host">
   /** The user gave the key: another process may have the same. */
   readonly hasFixedKey: boolean
-  readonly ready: Effect.Effect<boolean> | undefined
-  readonly healthy: Effect.Effect<boolean> | undefined
   readonly drainDelay: number
   /** `undefined` until it is detected. */
   host: string | undefined
