@@ -5,6 +5,7 @@
  * - effects are run only where foreign callbacks come in: in grpc/ and control-plane/;
  * - metrics, their labels and the annotations of log lines are declared in telemetry/;
  * - what differs between Effect 3 and 4 stands behind the seams of internal/;
+ * - no word that the field does not use, in names, texts or comments;
  * - a file has at most 400 lines.
  */
 import { readdirSync, readFileSync } from "node:fs"
@@ -38,6 +39,15 @@ const membersBehindSeams = new Map([
   ["Effect.withConfigProvider", "Configs.withProviderOfHere"],
   ["Effect.withFiberRuntime", "Fibers.withFiber"]
 ])
+
+// People where there are callers and instances, old English, and words of our own for a heartbeat. Names count by their parts:
+// `beatJitter` and `heartBeat` hold the word, `heartbeat` does not.
+const struckWords = new Set(
+  "anybody beat beaten beats heed heeds ill lest nobody sick somebody thrice whoever whom whomever".split(" ")
+)
+const wordsIn = (text) => text.matchAll(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g)
+// Being rewritten.
+const mayHoldStruckWords = (name) => /^(core|layers)\/view\//.test(name)
 
 const names = readdirSync(`${root}src`, { recursive: true })
   .map((entry) => entry.replaceAll("\\", "/"))
@@ -122,6 +132,13 @@ const checkFile = (name) => {
   const isSeam = name.startsWith("internal/")
   const mayRun = name.startsWith("grpc/") || name.startsWith("control-plane/")
   const isTelemetry = name.startsWith("telemetry/")
+  const checkWords = () => {
+    for (const { 0: word, index } of wordsIn(text)) {
+      if (struckWords.has(word.toLowerCase()))
+        reportAt(index, `"${word}": say caller, instance, registry or heartbeat, in plain words`)
+    }
+  }
+
   const checkNode = (node) => {
     if (ts.isImportDeclaration(node) && !isSeam) {
       const module = /^effect\/(.*)$/.exec(node.moduleSpecifier.text)?.[1]
@@ -144,6 +161,7 @@ const checkFile = (name) => {
 
   if (!generated.has(name)) {
     checkTags()
+    if (!mayHoldStruckWords(name)) checkWords()
     const lines = text.trimEnd().split("\n").length
     if (lines > MAX_LINES) reportAt(0, `has ${lines} lines, at most ${MAX_LINES} are read in one go`)
   }

@@ -209,8 +209,8 @@ export const layer = (options?: Options): Layer.Layer<ControlPlane, AioConfigErr
 
 /**
  * A control plane and a client joined to it over loopback: for a test of an app over real gRPC. `env` is the client's,
- * default `test`. Where the control plane encrypts, so does the client: `clientTls` says whom it trusts, and what it
- * presents; default: the roots that Node trusts. Closing the layer closes the client first.
+ * default `test`. Where the control plane encrypts, so does the client: `clientTls` has the roots that it trusts and
+ * the certificate that it presents; default: the roots that Node trusts. Closing the layer closes the client first.
  *
  * @since 0.1.0
  * @category layers

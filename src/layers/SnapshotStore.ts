@@ -20,7 +20,7 @@ import * as Stores from "../internal/stores.js"
 const SNAPSHOT = ".snapshot"
 const SUFFIX = ".tmp"
 
-/** Whoever reads finds the former text or the new one, each whole: it is written beside, forced to the disk, and renamed. */
+/** A reader finds the former text or the new one, each whole: it is written beside, forced to the disk, and renamed. */
 const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.Effect<void, PlatformError> =>
   Effect.flatMap(Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER), (random) => {
     const beside = `${path}.${random.toString(36)}${SUFFIX}`
@@ -34,10 +34,10 @@ const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.
     )
   })
 
-/** What is written by nobody any more: nobody takes that long. */
+/** A file that is older is not being written any more: no write takes that long. */
 const LEFTOVER_MILLIS = 3_600_000
 
-/** A process that is killed while it writes leaves a file behind that nobody asks for again. */
+/** A process that is killed while it writes leaves a file behind that is never read. */
 const removeLeftovers = (fs: FileSystem.FileSystem, paths: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
     Effect.forEach(

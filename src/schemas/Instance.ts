@@ -29,7 +29,7 @@ export interface Endpoint extends Schema.Schema.Type<typeof Endpoint> {}
  * An instance as the registry lists it. Being listed means that its lease has not run out, not that it can be reached.
  *
  * Times are milliseconds since the epoch by the server's clock, with its resolution of one second. `createdAt` shows
- * the time of the last registration until the next beat (the server's habit). A port that the record lacks, or that is
+ * the time of the last registration until the next heartbeat (the server's habit). A port that the record lacks, or that is
  * outside 1–65535, is absent. `endpoint` is `""` where the record has none.
  *
  * @since 0.1.0
@@ -59,8 +59,8 @@ export const Instance = Schema.Struct({
 export interface Instance extends Schema.Schema.Type<typeof Instance> {}
 
 /**
- * What an instance tells of itself. One of `endpoint`, `httpPort` and `grpcPort` must be there, or nobody
- * could reach it.
+ * What an instance tells of itself. One of `endpoint`, `httpPort` and `grpcPort` is required:
+ * without one no caller could reach it.
  *
  * Limits are the server's: env 32 characters, host 128, endpoint 255, key 128.
  *
@@ -113,7 +113,7 @@ export interface Lease {
 export type LeaseState = "Registering" | "Live" | "Suspect" | "Lost" | "Paused" | "Draining" | "Stopped"
 
 /**
- * What became of one instance. `Changed` means that its record tells something new to whoever calls it; a later
+ * What became of one instance. `Changed` means that its record tells its callers something new; a later
  * `lastHeartbeatAt` alone does not. The record is as it is now, and for `Removed` as it was last.
  *
  * @since 0.1.0

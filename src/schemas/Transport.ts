@@ -7,9 +7,9 @@ import * as Options from "./Options.js"
 /**
  * HTTP/2 pings, for a network that forgets connections on which nothing is said.
  *
- * AIO's servers allow one ping in 5 minutes, unless calls or beats flow in between: with a shorter interval they end the
- * connection at the fourth ping (GOAWAY `too_many_pings`), which costs the calls on it an `UNAVAILABLE`. Ask whoever runs
- * the server before you set less.
+ * AIO's servers allow one ping in 5 minutes, unless calls or heartbeats flow in between: with a shorter interval they end the
+ * connection at the fourth ping (GOAWAY `too_many_pings`), which costs the calls on it an `UNAVAILABLE`. Ask the
+ * operator of the server before you set less.
  *
  * @since 0.1.0
  * @category models

@@ -174,7 +174,7 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, 1)
     }))
 
-  test("rule 6: a caller that is interrupted, the first one too, disturbs nobody", (server, auth) =>
+  test("rule 6: a caller that is interrupted, the first one too, disturbs no other", (server, auth) =>
     Effect.gen(function* () {
       server.delay = "3 seconds"
       const first = yield* Effect.fork(auth.token)
@@ -259,7 +259,7 @@ describe("AuthClient", () => {
       assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 2)
     }))
 
-  test("rule 3: in the last ten seconds too a renewal that fails fails nobody, and the token is used to its end", (server, auth) =>
+  test("rule 3: in the last ten seconds too a renewal that fails fails no caller, and the token is used to its end", (server, auth) =>
     Effect.gen(function* () {
       yield* auth.token
       server.renew = rpcError(UNAVAILABLE)
@@ -791,7 +791,7 @@ describe("AuthClient", () => {
     { clientSecret: Effect.sync(() => Redacted.make(JSON.parse(SECRET))) }
   )
 
-  it.effect("credentials of Config are read as the layer sees it, whoever is the first to want a token", () =>
+  it.effect("credentials of Config are read as the layer sees it, whichever caller is the first to want a token", () =>
     Effect.gen(function* () {
       const { layer, server } = makeServer()
       const auth = yield* AuthClient.make({

@@ -312,7 +312,7 @@ describe("A stop", () => {
   )
 
   test(
-    "that somebody else has begun is waited for, and interrupting the wait does not undo it",
+    "that another caller has begun is waited for, and interrupting the wait does not undo it",
     Effect.gen(function* () {
       const memory = yield* control
       const { close, registration } = yield* inScope(registerSelf())
@@ -366,7 +366,7 @@ describe("registerAll", () => {
     })
   )
 
-  it.live("ends in 15 seconds though the registry answers nobody", () =>
+  it.live("ends in 15 seconds though the registry does not answer", () =>
     underManualClock((clock) =>
       Effect.gen(function* () {
         const memory = yield* control
@@ -398,7 +398,7 @@ describe("keepAlive", () => {
   })
 
   test(
-    "heartbeats for a lease that was registered by hand, and leaves its end to whoever did that",
+    "sends heartbeats for a lease that its caller registered, and leaves its end to the caller",
     Effect.gen(function* () {
       const heartbeat = yield* Heartbeat
       const lease = yield* registeredByHand
@@ -454,7 +454,7 @@ describe("host auto", () => {
     ["is POD_IP where that is set", { POD_IP: "10.1.2.3", HOST_IP: "10.9.9.9" }, "10.1.2.3"],
     ["is HOST_IP where only that is set", { HOST_IP: "10.9.9.9", POD_IP: "" }, "10.9.9.9"],
     ["is the address on the way to the registry where neither is set", {}, "127.0.0.1"],
-    ["is never what says loopback, whoever says it", { POD_IP: "127.0.0.53" }, "127.0.0.1"]
+    ["is never a loopback address, whatever it was read from", { POD_IP: "127.0.0.53" }, "127.0.0.1"]
   ]
   for (const [sentence, env, host] of rows) {
     test(

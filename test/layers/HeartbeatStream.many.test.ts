@@ -195,7 +195,7 @@ describe("Many leases", () => {
 })
 
 describe("The end of a lease", () => {
-  underManualClock("is told to the layer's logger, whoever closes its scope", {}, (clock, lines) =>
+  underManualClock("is told to the layer's logger, whichever fiber closes its scope", {}, (clock, lines) =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       yield* registerSelf(ordersAs("orders-0", { startup: "background" })).pipe(Scope.extend(scope))

@@ -220,7 +220,7 @@ const refusing: FastCheck.Arbitrary<Happening> = oneof(
 
 describe("A lease, whatever happens in whatever order,", () => {
   for (const registers of [true, false]) {
-    const whose = registers ? "" : ", if somebody else registers it"
+    const whose = registers ? "" : ", if the caller registers it"
     it(`is never live after its deadline, and has one heartbeat and one registration on their way at most${whose}`, () =>
       property(
         (world) => {
@@ -269,7 +269,7 @@ describe("A lease, whatever happens in whatever order,", () => {
     assert.isAbove(losses, 100, "the property was hardly put to the test")
   })
 
-  it("never registers what somebody else has registered", () =>
+  it("never registers what the caller has registered", () =>
     property((world) => assert.strictEqual(world.registersOnTheWay, 0), { registers: false }))
 
   it("gives a key up for dead only after two registrations that succeeded, and no acknowledged heartbeat since", () => {

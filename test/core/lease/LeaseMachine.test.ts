@@ -92,7 +92,7 @@ rule("A lease that begins", [
     holds: ({ lease }) => assert.strictEqual(lease.deadline, 5 + TTL)
   },
   {
-    sentence: "only heartbeats if somebody else has registered it",
+    sentence: "only sends heartbeats if the caller has registered it",
     events: [[0, "Ready"]],
     options: { registers: false },
     asks: ["Heartbeat"]
@@ -285,7 +285,7 @@ rule("A refused heartbeat", [
     wanted: "refused"
   },
   {
-    sentence: "is repeated, and nothing else, if somebody else has registered the instance",
+    sentence: "is repeated, and nothing else, if the caller has registered the instance",
     events: [
       [0, "Ready"],
       [1, "Refused"]
@@ -473,14 +473,14 @@ rule("A look at the list", [
     asks: ["Heartbeat"]
   },
   {
-    sentence: "that finds somebody else under the key takes another key",
+    sentence: "that finds another instance under the key takes another key",
     events: [...live, [10_000, "KeyConflict"]],
     status: "Lost",
     asks: ["RegisterUnderNewKey"],
     wanted: "key_conflict"
   },
   {
-    sentence: "that finds somebody else makes the answer to a heartbeat under the former key worthless",
+    sentence: "that finds another instance makes the answer to a heartbeat under the former key worthless",
     events: [...sent, [20_010, "KeyConflict"], [20_020, "Renewed"]],
     status: "Lost",
     asks: []
@@ -494,7 +494,7 @@ rule("A look at the list", [
   },
   { sentence: "says nothing about a lease that is being registered", events: [...lost, [20_010, "Absent"]], asks: [] },
   {
-    sentence: "says nothing about a lease that somebody else registers",
+    sentence: "says nothing about a lease that the caller registers",
     events: [
       [0, "Ready"],
       [0, "Renewed"],
