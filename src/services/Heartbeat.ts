@@ -107,7 +107,7 @@ export interface SelfInstance {
    */
   readonly host: string
   /**
-   * At most 120 characters. Default: unique per process start. A fixed key is allowed; the server never revives it after a
+   * At most 120 characters. Default: unique per registration. A fixed key is allowed; the server never revives it after a
    * graceful stop, so every later start registers under the key with a random suffix.
    */
   readonly instanceKey?: string | undefined

@@ -85,9 +85,17 @@ export const suffix: Effect.Effect<string> = Effect.map(
 
 const processStart = Math.round(performance.timeOrigin).toString(36)
 
-/** Unique per process start: the server never revives the key of an instance that was stopped gracefully. */
+let registrations = 0
+
+/**
+ * Unique per registration: the server never revives the key of an instance that was stopped gracefully. The counter tells the
+ * registrations of a process apart, the random part those of several copies of this library in it.
+ */
 const defaultKey = (host: string): Effect.Effect<string> =>
-  Effect.map(suffix, (random) => `${host.slice(0, 80)}-${process.pid}-${processStart}-${random}`)
+  Effect.map(suffix, (random) => {
+    registrations++
+    return `${host.slice(0, 80)}-${process.pid}-${processStart}-${registrations.toString(36)}-${random}`
+  })
 
 export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
   entry.serviceId === undefined ? undefined : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
