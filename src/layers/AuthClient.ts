@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Configs from "../internal/configs.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
+import type * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as TokenPolicy from "../schemas/TokenPolicy.js"
 import { Auth } from "../services/Auth.js"
@@ -22,11 +23,7 @@ import * as TokenPort from "./auth/TokenPort.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /** A value, or an effect that is run for each authentication (see `Credentials`). */
-  readonly clientKey: string | Effect.Effect<string, AioConfigError>
-  /** A value, or an effect that is run for each authentication (see `Credentials`). */
-  readonly clientSecret: Redacted.Redacted | Effect.Effect<Redacted.Redacted, AioConfigError>
+export interface Options extends Pick<AioConfig.WithToken, "clientKey" | "clientSecret"> {
   readonly tuning?:
     | {
         /** When the token is renewed, and what happens when it cannot be. */

@@ -4,16 +4,17 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as RefreshLoop from "../core/view/RefreshLoop.js"
+import type * as RefreshLoop from "../core/view/RefreshLoop.js"
 import * as ServiceView from "../core/view/ServiceView.js"
 import type * as Configs from "../internal/configs.js"
+import * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
+import * as Rules from "../schemas/Options.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import * as ViewTuning from "../schemas/ViewTuning.js"
@@ -44,22 +45,11 @@ export interface DiscoveryTuning extends BalancingOptions.BalancingTuning {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends BalancingOptions.Options {
+export interface Options extends BalancingOptions.Options, Pick<AioConfig.Common, "refreshInterval" | "static"> {
   /** Numbers that most programs leave at their defaults. */
   readonly tuning?: DiscoveryTuning | undefined
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
   readonly env: string
-  /**
-   * How long a view is fresh; then it is fetched again, without being asked for, this times U[0.9, 1.1] after the last
-   * answer. A refresh that fails is tried again after 1 s, 2 s, 4 s … 60 s. Default 30 seconds; 1 second to 1 day.
-   */
-  readonly refreshInterval?: Duration.DurationInput | undefined
-  /**
-   * Services that are served as given here and marked so (`Static`), whatever the registry says of them, in every env:
-   * `shop/payments=127.0.0.1:8080`, several separated by commas, or a list of instances. The registry is not asked for them.
-   * Default none.
-   */
-  readonly static?: StaticInstances.StaticInstances | undefined
   /**
    * Where what is known of the services in use is kept for the next process, which uses it (marked as `Disk`) should it find
    * the registry away when it starts. Whatever is wrong with it, on the disk or in it, is a warning and no more. Default none.
@@ -71,7 +61,9 @@ export interface Options extends BalancingOptions.Options {
  * @since 0.1.0
  * @category models
  */
-export const defaults = { refreshInterval: Duration.seconds(30), view: ViewTuning.defaults }
+export const defaults = { refreshInterval: AioConfig.defaults.refreshInterval, view: ViewTuning.defaults }
+
+const checkRefresh = Rules.check("", { refreshInterval: AioConfig.environment.refreshInterval })
 
 interface DiscoverySettings extends RefreshLoop.RefreshSettings, Lookup.LookupSettings {
   readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
@@ -93,12 +85,10 @@ const snapshotOf = (
 
 const settingsOf = (options: Options): Either.Either<DiscoverySettings, AioConfigError> =>
   Either.gen(function* () {
-    const { refreshInterval = defaults.refreshInterval } = options
     const view = yield* ViewTuning.check(options.tuning?.view)
     return {
       env: yield* Limits.text("env", options.env, { max: Limits.maxLength.env, required: true }),
-      // Not below the floor between two fetches: a view could not be fresher.
-      refreshIntervalMillis: yield* Limits.durationMillis("refreshInterval", refreshInterval, RefreshLoop.floorMillis),
+      ...(yield* checkRefresh({ refreshInterval: options.refreshInterval })),
       ...view,
       statics: yield* StaticInstances.make("static", options.static ?? []),
       snapshot: yield* snapshotOf(options, view),

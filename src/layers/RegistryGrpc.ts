@@ -22,9 +22,10 @@ import * as Metric from "../internal/metric.js"
 import * as Pulls from "../internal/pulls.js"
 import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
+import * as AioConfig from "../schemas/AioConfig.js"
 import { type AioConfigError, AioRpcError, type AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
-import * as Limits from "../schemas/Limits.js"
+import * as Rules from "../schemas/Options.js"
 import * as RetryPolicy from "../schemas/RetryPolicy.js"
 import type { NewService, ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -53,7 +54,7 @@ import * as ViewPort from "./view/ViewPort.js"
  * @category models
  */
 export interface Options {
-  /** How long one call may take, the token and all attempts included. Default as the connection's: 30 seconds. */
+  /** How long one call may take, the token and all attempts included. Default: the connection's. */
   readonly deadline?: Duration.DurationInput | undefined
   readonly tuning?:
     | {
@@ -65,6 +66,8 @@ export interface Options {
       }
     | undefined
 }
+
+const checkDeadline = Rules.check("", { deadline: AioConfig.environment.deadline })
 
 /** Many instances lack the same field: its metric is updated once. */
 const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
@@ -222,7 +225,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const connection = yield* Connection
     const auth = TokenPort.of(yield* Auth)
     const deregistered = yield* PubSub.unbounded<LeaseKey>()
-    const deadlineMillis = yield* Limits.durationMillis("deadline", options.deadline ?? connection.deadlineMillis, 1)
+    const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline ?? connection.deadlineMillis })
     const policy = yield* RetryPolicy.check(options.tuning?.retries)
     const callBefore = caller(connection, auth, policy)
 

@@ -4,13 +4,14 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Configs from "../internal/configs.js"
 import { AioConfigError } from "./AioError.js"
+import * as Options from "./Options.js"
 import type { StaticInstances } from "./StaticInstances.js"
 import * as TextFile from "./TextFile.js"
 
@@ -80,7 +81,10 @@ export interface ServerTls {
  * @category models
  */
 export interface Common {
-  /** `host:port`, or several separated by commas (or as a list). */
+  /**
+   * `host:port`, or several separated by commas (or as a list): calls go round-robin over those that can be reached,
+   * starting at a random one.
+   */
   readonly address: string | ReadonlyArray<string>
   /** The env that instances are registered in and looked for, unless a call names another. 1 to 32 characters. */
   readonly env: string
@@ -91,18 +95,22 @@ export interface Common {
   readonly allowInsecure?: boolean | undefined
   /** Encrypts: `true` with the roots that Node trusts, or see {@link Tls}. Default `false`, plain text. */
   readonly tls?: boolean | Tls | undefined
-  /** How long one call may take, the token and all attempts included. Default 30 seconds. */
+  /** How long one call may take, the token and all attempts included. Default 30 seconds; more than 0, at most 1 day. */
   readonly deadline?: Duration.DurationInput | undefined
-  /** How long what discovery has learnt is fresh. Default 30 seconds; 1 second to 1 day. */
+  /**
+   * How long a view is fresh; then it is fetched again, without being asked for, this times U[0.9, 1.1] after the last
+   * answer. A refresh that fails is tried again after 1 s, 2 s, 4 s … 60 s. Default 30 seconds; 1 second to 1 day.
+   */
   readonly refreshInterval?: Duration.DurationInput | undefined
   /**
-   * What the platform's other SDKs do about instances that fail: one failure of any kind puts an instance aside for this
-   * long. Default: finer judgement, by `tuning.outlier`. 0 (never) to 1 day.
+   * What the platform's other SDKs do, instead of `tuning.outlier`: one failure of any kind ejects an instance for this
+   * long, without a probe. 0 (never) to 1 day.
    */
   readonly cooldown?: Duration.DurationInput | undefined
   /**
-   * Services that are served as given here, and not looked up: `shop/payments=127.0.0.1:8080`, several separated by commas,
-   * or a list of instances. Default none.
+   * Services that are served as given here and marked so (`Static`), whatever the registry says of them, in every env:
+   * `shop/payments=127.0.0.1:8080`, several separated by commas, or a list of instances. The registry is not asked for them.
+   * Default none.
    */
   readonly static?: StaticInstances | undefined
 }
@@ -137,117 +145,140 @@ export interface WithoutToken extends Common {
  */
 export type AioConfig = WithToken | WithoutToken
 
+const file = (name: string) => Config.map(Config.nonEmptyString(name), (path) => ({ file: path }))
+
+/**
+ * Each option that the environment may give: its keys, the short form where AIO's users export that already, what it is, and
+ * its default and bounds where it has them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const environment = {
+  address: Options.key(
+    ["AIO_REGISTRY_ADDR", "REGISTRY_ADDR"],
+    "host:port, or several separated by commas",
+    Config.nonEmptyString
+  ),
+  clientKey: Options.key(
+    ["AIO_CLIENT_KEY", "CLIENT_KEY"],
+    "the client key that the control plane issued",
+    Config.nonEmptyString
+  ),
+  clientSecret: Options.key(
+    ["AIO_CLIENT_SECRET", "CLIENT_SECRET"],
+    "the client secret that the control plane issued",
+    (name) => Config.redacted(name)
+  ),
+  clientKeyFile: Options.key(
+    ["AIO_CLIENT_KEY_FILE"],
+    "a file with the client key, read for each authentication; goes before AIO_CLIENT_KEY",
+    (name) => Config.map(Config.nonEmptyString(name), TextFile.keyFromFile)
+  ),
+  clientSecretFile: Options.key(
+    ["AIO_CLIENT_SECRET_FILE"],
+    "a file with the client secret, read for each authentication; goes before AIO_CLIENT_SECRET",
+    (name) => Config.map(Config.nonEmptyString(name), TextFile.secretFromFile)
+  ),
+  env: Options.key(
+    ["AIO_ENV"],
+    "the env to register in and to look in, for example dev or prod",
+    Config.nonEmptyString
+  ),
+  auth: Options.key(
+    ["AIO_AUTH"],
+    "token (the default), or disabled for a registry without authentication",
+    Configs.oneOf("token", "disabled")
+  ),
+  allowInsecure: {
+    ...Options.toggle(false),
+    ...Options.key(
+      ["AIO_ALLOW_INSECURE"],
+      "true inside a trusted network: credentials may travel in plain text to a host that is not loopback",
+      Config.boolean
+    )
+  },
+  tls: {
+    ...Options.toggle(false),
+    ...Options.key(
+      ["AIO_TLS"],
+      "true to encrypt, which any other AIO_TLS_ key implies; false for plain text whatever they say",
+      Config.boolean
+    )
+  },
+  tlsCa: Options.key(
+    ["AIO_TLS_CA_FILE"],
+    "a PEM file with who may have signed the server's certificate; the roots that Node trusts if not set",
+    file
+  ),
+  tlsCertificate: Options.key(
+    ["AIO_TLS_CERT_FILE"],
+    "a PEM file with the client's own certificate, for a server that asks for one",
+    file
+  ),
+  tlsPrivateKey: Options.key(["AIO_TLS_KEY_FILE"], "a PEM file with the key of AIO_TLS_CERT_FILE", file),
+  tlsServerName: Options.key(
+    ["AIO_TLS_SERVER_NAME"],
+    "the name that the server's certificate bears, where it is not the host that is dialled",
+    Config.nonEmptyString
+  ),
+  deadline: {
+    ...Options.duration("30 seconds"),
+    ...Options.key(["AIO_DEADLINE"], "how long one call may take, for example 10 seconds", Config.duration)
+  },
+  refreshInterval: {
+    // Not below the floor between two fetches: a view could not be fresher.
+    ...Options.duration("30 seconds", 1_000),
+    ...Options.key(
+      ["AIO_REFRESH_INTERVAL"],
+      "how long what discovery has learnt is fresh, for example 30 seconds",
+      Config.duration
+    )
+  },
+  cooldown: Options.key(
+    ["AIO_COOLDOWN"],
+    "how long an instance that was reported as failed is left alone, for example 30 seconds",
+    Config.duration
+  ),
+  static: Options.key(
+    ["AIO_STATIC"],
+    "services that are not looked up, for example shop/payments=127.0.0.1:8080, several separated by commas",
+    Config.string
+  )
+} as const
+
 /**
  * The defaults of all that may be left out.
  *
  * @since 0.1.0
  * @category models
  */
-export const defaults = {
-  allowInsecure: false,
-  tls: false,
-  deadline: Duration.seconds(30),
-  refreshInterval: Duration.seconds(30)
-} as const
-
-/**
- * Each key of the environment, its short form where AIO's users export that already, and what it is.
- *
- * @since 0.1.0
- * @category models
- */
-export const environment = {
-  address: { names: ["AIO_REGISTRY_ADDR", "REGISTRY_ADDR"], description: "host:port, or several separated by commas" },
-  clientKey: { names: ["AIO_CLIENT_KEY", "CLIENT_KEY"], description: "the client key that the control plane issued" },
-  clientSecret: {
-    names: ["AIO_CLIENT_SECRET", "CLIENT_SECRET"],
-    description: "the client secret that the control plane issued"
-  },
-  clientKeyFile: {
-    names: ["AIO_CLIENT_KEY_FILE"],
-    description: "a file with the client key, read for each authentication; goes before AIO_CLIENT_KEY"
-  },
-  clientSecretFile: {
-    names: ["AIO_CLIENT_SECRET_FILE"],
-    description: "a file with the client secret, read for each authentication; goes before AIO_CLIENT_SECRET"
-  },
-  env: { names: ["AIO_ENV"], description: "the env to register in and to look in, for example dev or prod" },
-  auth: { names: ["AIO_AUTH"], description: "token (the default), or disabled for a registry without authentication" },
-  allowInsecure: {
-    names: ["AIO_ALLOW_INSECURE"],
-    description: "true inside a trusted network: credentials may travel in plain text to a host that is not loopback"
-  },
-  tls: {
-    names: ["AIO_TLS"],
-    description: "true to encrypt, which any other AIO_TLS_ key implies; false for plain text whatever they say"
-  },
-  tlsCa: {
-    names: ["AIO_TLS_CA_FILE"],
-    description: "a PEM file with who may have signed the server's certificate; the roots that Node trusts if not set"
-  },
-  tlsCertificate: {
-    names: ["AIO_TLS_CERT_FILE"],
-    description: "a PEM file with the client's own certificate, for a server that asks for one"
-  },
-  tlsPrivateKey: { names: ["AIO_TLS_KEY_FILE"], description: "a PEM file with the key of AIO_TLS_CERT_FILE" },
-  tlsServerName: {
-    names: ["AIO_TLS_SERVER_NAME"],
-    description: "the name that the server's certificate bears, where it is not the host that is dialled"
-  },
-  deadline: { names: ["AIO_DEADLINE"], description: "how long one call may take, for example 10 seconds" },
-  refreshInterval: {
-    names: ["AIO_REFRESH_INTERVAL"],
-    description: "how long what discovery has learnt is fresh, for example 30 seconds"
-  },
-  cooldown: {
-    names: ["AIO_COOLDOWN"],
-    description: "how long an instance that was reported as failed is left alone, for example 30 seconds"
-  },
-  static: {
-    names: ["AIO_STATIC"],
-    description:
-      "services that are not looked up, for example shop/payments=127.0.0.1:8080, several separated by commas"
-  }
-} as const
-
-const key = <A>(
-  of: { readonly names: readonly [string, ...ReadonlyArray<string>]; readonly description: string },
-  make: (name: string) => Config.Config<A>
-): Config.Config<A> => {
-  const [first, ...others] = of.names
-  return others
-    .reduce<Config.Config<A>>((config, name) => Configs.orIfMissing(config, make(name)), make(first))
-    .pipe(Configs.described(of.description))
-}
+export const defaults = Options.defaults({
+  allowInsecure: environment.allowInsecure,
+  tls: environment.tls,
+  deadline: environment.deadline,
+  refreshInterval: environment.refreshInterval
+})
 
 const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
   Config.map(Config.option(config), Option.getOrUndefined)
 
-const file = (name: string) => Config.map(Config.nonEmptyString(name), (path) => ({ file: path }))
+const optionalKey = <A>(key: Options.Key<A>): Config.Config<A | undefined> => optional(Options.config(key))
 
 const tls: Config.Config<boolean | Tls | undefined> = Config.map(
   Config.all({
-    isOn: optional(key(environment.tls, Config.boolean)),
-    ca: optional(key(environment.tlsCa, file)),
-    certificate: optional(key(environment.tlsCertificate, file)),
-    privateKey: optional(key(environment.tlsPrivateKey, file)),
-    serverName: optional(key(environment.tlsServerName, Config.nonEmptyString))
+    isOn: optionalKey(environment.tls),
+    ca: optionalKey(environment.tlsCa),
+    certificate: optionalKey(environment.tlsCertificate),
+    privateKey: optionalKey(environment.tlsPrivateKey),
+    serverName: optionalKey(environment.tlsServerName)
   }),
   ({ isOn, ...rest }) => (isOn === false || Object.values(rest).every((value) => value === undefined) ? isOn : rest)
 )
 
-const keyFile = key(environment.clientKeyFile, Config.nonEmptyString)
-const secretFile = key(environment.clientSecretFile, Config.nonEmptyString)
-
-// The file first: a container that mounts one may well inherit the other.
-const clientKey = Configs.orIfMissing(
-  Config.map(keyFile, TextFile.keyFromFile),
-  key(environment.clientKey, Config.nonEmptyString)
-)
-const clientSecret = Configs.orIfMissing(
-  Config.map(secretFile, TextFile.secretFromFile),
-  key(environment.clientSecret, (name) => Config.redacted(name))
-)
+/** The file first: a container that mounts one may well inherit the other. */
+const fileFirst = <A, B>(file: Options.Key<A>, value: Options.Key<B>): Config.Config<A | B | undefined> =>
+  optional(Configs.orIfMissing(Options.config(file), Options.config(value)))
 
 /**
  * What may be given in place of what the environment says.
@@ -260,10 +291,8 @@ export type Overrides = Partial<Omit<WithToken, "auth">> & { readonly auth?: "to
 const or = <A>(given: A | undefined, config: Config.Config<A>): Config.Config<A> =>
   given === undefined ? config : Config.succeed(given)
 
-const required = <A>(
-  value: A | undefined,
-  { description, names }: { readonly names: readonly [string, ...ReadonlyArray<string>]; readonly description: string }
-) => (value === undefined ? Either.left(Configs.missing(names[0], description)) : Either.right(value))
+const required = <A>(value: A | undefined, { description, names }: Options.Key<unknown>) =>
+  value === undefined ? Either.left(Configs.missing(names[0], description)) : Either.right(value)
 
 /**
  * {@link config}, but for what is given here: its keys are not read.
@@ -274,17 +303,17 @@ const required = <A>(
 export const configWith = (given: Overrides): Config.Config<AioConfig> =>
   Config.mapOrFail(
     Config.all({
-      auth: or(given.auth, Config.withDefault(key(environment.auth, Configs.oneOf("token", "disabled")), "token")),
-      address: or(given.address, key(environment.address, Config.nonEmptyString)),
-      env: or(given.env, key(environment.env, Config.nonEmptyString)),
-      allowInsecure: or(given.allowInsecure, optional(key(environment.allowInsecure, Config.boolean))),
+      auth: or(given.auth, Config.withDefault(Options.config(environment.auth), "token")),
+      address: or(given.address, Options.config(environment.address)),
+      env: or(given.env, Options.config(environment.env)),
+      allowInsecure: or(given.allowInsecure, optionalKey(environment.allowInsecure)),
       tls: or(given.tls, tls),
-      deadline: or(given.deadline, optional(key(environment.deadline, Config.duration))),
-      refreshInterval: or(given.refreshInterval, optional(key(environment.refreshInterval, Config.duration))),
-      cooldown: or(given.cooldown, optional(key(environment.cooldown, Config.duration))),
-      static: or(given.static, optional(key(environment.static, Config.string))),
-      clientKey: or(given.clientKey, optional(clientKey)),
-      clientSecret: or(given.clientSecret, optional(clientSecret))
+      deadline: or(given.deadline, optionalKey(environment.deadline)),
+      refreshInterval: or(given.refreshInterval, optionalKey(environment.refreshInterval)),
+      cooldown: or(given.cooldown, optionalKey(environment.cooldown)),
+      static: or(given.static, optionalKey(environment.static)),
+      clientKey: or(given.clientKey, fileFirst(environment.clientKeyFile, environment.clientKey)),
+      clientSecret: or(given.clientSecret, fileFirst(environment.clientSecretFile, environment.clientSecret))
     }),
     ({ auth, clientKey, clientSecret, ...common }): Either.Either<AioConfig, Configs.ConfigError> =>
       auth === "disabled"
@@ -306,8 +335,7 @@ export const configWith = (given: Overrides): Config.Config<AioConfig> =>
  */
 export const config: Config.Config<AioConfig> = configWith({})
 
-const keyNames: ReadonlyArray<{ readonly names: ReadonlyArray<string>; readonly description: string }> =
-  Object.values(environment)
+const keys: ReadonlyArray<Options.Key<unknown>> = Object.values(environment)
 
 /**
  * A `ConfigError` as one clear sentence: which key, and what it should hold. The offending value is not shown, since it may
@@ -319,7 +347,7 @@ const keyNames: ReadonlyArray<{ readonly names: ReadonlyArray<string>; readonly 
 export const toAioConfigError = (error: Configs.ConfigError): AioConfigError => {
   const problem = Configs.firstProblem(error)
   const name = problem?.path.join(".") ?? "configuration"
-  const known = keyNames.find(({ names }) => names.includes(name))
+  const known = keys.find(({ names }) => names.includes(name))
   return new AioConfigError({
     field: known?.names[0] ?? name,
     problem: problem?.missing === true ? "is not set" : "cannot be read",

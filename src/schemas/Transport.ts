@@ -1,7 +1,7 @@
 /** The numbers and switches of a connection. */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
-import type { AioConfigError } from "./AioError.js"
+import { AioConfigError } from "./AioError.js"
 import * as Options from "./Options.js"
 
 /**
@@ -73,7 +73,7 @@ const rules = {
   silenceTimeout: Options.duration("10 seconds"),
   // grpc-js waits up to 120 s between two attempts by itself, twice the default lease.
   reconnectDelay: Options.duration("500 millis"),
-  maxReconnectDelay: Options.longest("5 seconds", "reconnectDelay"),
+  maxReconnectDelay: Options.duration("5 seconds"),
   // 2 MB over a round trip of 20 ms: 1.2 s with the 64 KiB of HTTP/2, 0.1 s with this.
   flowControlWindow: Options.whole(MEBIBYTE, 64 * KIBIBYTE, MOST_BYTES),
   httpProxy: Options.toggle(false)
@@ -98,9 +98,13 @@ const checkKeepalive = Options.check("tuning.transport.keepalive.", keepaliveRul
 
 /** Fills in the defaults and checks all of it. The error names the field. */
 export const check = ({ keepalive, ...transport }: Transport = {}): Either.Either<TransportSettings, AioConfigError> =>
-  Either.flatMap(checkRules(transport), (checked) =>
-    Either.map(keepalive === undefined ? Either.right(undefined) : checkKeepalive(keepalive), (pings) => ({
-      ...checked,
-      keepalive: pings
-    }))
-  )
+  Either.gen(function* () {
+    const checked = yield* checkRules(transport)
+    const { maxReconnectDelayMillis, reconnectDelayMillis } = checked
+    if (maxReconnectDelayMillis < reconnectDelayMillis) {
+      const problem = `is ${Duration.format(Duration.millis(maxReconnectDelayMillis))}`
+      const expected = "not less than tuning.transport.reconnectDelay"
+      return yield* Either.left(new AioConfigError({ field: "tuning.transport.maxReconnectDelay", problem, expected }))
+    }
+    return { ...checked, keepalive: keepalive && (yield* checkKeepalive(keepalive)) }
+  })

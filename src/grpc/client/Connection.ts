@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -13,9 +12,9 @@ import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Address from "../../schemas/Address.js"
-import type * as AioConfig from "../../schemas/AioConfig.js"
+import * as AioConfig from "../../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
-import * as Limits from "../../schemas/Limits.js"
+import * as Rules from "../../schemas/Options.js"
 import * as Transport from "../../schemas/Transport.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import type { Method } from "../Methods.js"
@@ -75,23 +74,9 @@ export declare namespace Connection {
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Pick<AioConfig.Common, "address" | "allowInsecure" | "tls" | "deadline"> {
   /** Numbers that most programs leave at their defaults. */
   readonly tuning?: { readonly transport?: Transport.Transport | undefined } | undefined
-  /** The limit of a call without a deadline of its own. Default 30 seconds; more than 0, at most 1 day. */
-  readonly deadline?: Duration.DurationInput | undefined
-  /**
-   * `host:port`, or several separated by commas (or as a list): calls go round-robin over those that can be reached,
-   * starting at a random one.
-   */
-  readonly address: string | ReadonlyArray<string>
-  /**
-   * Client key, secret and token travel in plain text, which is refused for an address that is not on loopback unless this
-   * is `true`. AIO's servers have no TLS of their own: inside a trusted network this is the setting. Default `false`.
-   */
-  readonly allowInsecure?: boolean | undefined
-  /** Encrypts: `true` with the roots that Node trusts, or see `AioConfig.Tls`. Default `false`, plain text. */
-  readonly tls?: boolean | AioConfig.Tls | undefined
 }
 
 /**
@@ -99,14 +84,13 @@ export interface Options {
  * @category models
  */
 export const defaults = {
-  deadline: Duration.seconds(30),
-  allowInsecure: false,
-  tls: false,
+  deadline: AioConfig.defaults.deadline,
+  allowInsecure: AioConfig.defaults.allowInsecure,
+  tls: AioConfig.defaults.tls,
   transport: Transport.defaults
-} as const
+}
 
-const checkDeadline = ({ deadline }: Pick<Options, "deadline">): Either.Either<number, AioConfigError> =>
-  Limits.durationMillis("deadline", deadline ?? defaults.deadline, 1)
+const checkDeadline = Rules.check("", { deadline: AioConfig.environment.deadline })
 
 const refusePlaintext = (
   addresses: ReadonlyArray<Address.Address>,
@@ -147,7 +131,7 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
   Effect.gen(function* () {
     const addresses = yield* Address.parse("address", options.address)
     const transport = yield* Transport.check(options.tuning?.transport)
-    const deadlineMillis = yield* checkDeadline(options)
+    const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline })
     const { credentials, follow, isEncrypted, serverName } = yield* Tls.client(options.tls)
     if (!isEncrypted) yield* refusePlaintext(addresses, options)
     const poolOptions = { ...transport, serverName }
@@ -201,7 +185,7 @@ export const fromChannel = (
   options: Pick<Options, "deadline"> = {}
 ): Effect.Effect<Connection.Service, AioConfigError> =>
   Effect.gen(function* () {
-    const deadlineMillis = yield* checkDeadline(options)
+    const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline })
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
     const pool = ChannelPool.fixed(channel, clock, () =>

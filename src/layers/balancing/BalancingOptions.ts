@@ -6,6 +6,7 @@ import * as Outlier from "../../core/balancing/Outlier.js"
 import { roundRobin } from "../../core/balancing/RoundRobin.js"
 import * as SlowStart from "../../core/balancing/SlowStart.js"
 import type { Strategy } from "../../core/balancing/Strategy.js"
+import type * as AioConfig from "../../schemas/AioConfig.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as Rules from "../../schemas/Options.js"
@@ -28,7 +29,7 @@ export interface BalancingTuning {
   readonly retryBudget?: RetryBudgetOptions | undefined
 }
 
-export interface Options {
+export interface Options extends Pick<AioConfig.Common, "cooldown"> {
   /** Numbers that most programs leave at their defaults. */
   readonly tuning?: BalancingTuning | undefined
   /**
@@ -36,11 +37,6 @@ export interface Options {
    * `Balancing.peakEwmaWith({ decay: "5 seconds" })`. Default `Balancing.roundRobin`.
    */
   readonly balancing?: Strategy | Either.Either<Strategy, AioConfigError> | undefined
-  /**
-   * What the platform's other SDKs do, instead of `tuning.outlier`: one failure of any kind ejects an instance for this long, without
-   * a probe. 0 (never) to 1 day.
-   */
-  readonly cooldown?: Duration.DurationInput | undefined
   /**
    * The networks to call instances on, the preferred one first: the next one counts only where no instance is left on those
    * before it. Default: no preference, every instance by its own address.
