@@ -24,12 +24,8 @@ import * as TokenPort from "./auth/TokenPort.js"
  * @category models
  */
 export interface Options extends Pick<AioConfig.WithToken, "clientKey" | "clientSecret"> {
-  readonly tuning?:
-    | {
-        /** When the token is renewed, and what happens when it cannot be. */
-        readonly token?: TokenPolicy.TokenPolicy | undefined
-      }
-    | undefined
+  /** When the token is renewed, and what happens when it cannot be. */
+  readonly tuning?: { readonly token?: TokenPolicy.TokenPolicy | undefined } | undefined
 }
 
 /**

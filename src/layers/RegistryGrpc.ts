@@ -56,15 +56,11 @@ import * as ViewPort from "./view/ViewPort.js"
 export interface Options {
   /** How long one call may take, the token and all attempts included. Default: the connection's. */
   readonly deadline?: Duration.DurationInput | undefined
-  readonly tuning?:
-    | {
-        /**
-         * How often and after how long a call is sent again after `UNAVAILABLE`, and `ensureService` after `INTERNAL`.
-         * Default three times, after 0.2, 0.4 and 0.8 seconds (±20 %).
-         */
-        readonly retries?: RetryPolicy.RetryPolicy | undefined
-      }
-    | undefined
+  /**
+   * How often and after how long a call is sent again after `UNAVAILABLE`, and `ensureService` after `INTERNAL`. Default
+   * three times, after 0.2, 0.4 and 0.8 seconds (±20 %).
+   */
+  readonly tuning?: { readonly retries?: RetryPolicy.RetryPolicy | undefined } | undefined
 }
 
 const checkDeadline = Rules.check("", { deadline: AioConfig.environment.deadline })

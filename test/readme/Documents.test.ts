@@ -103,7 +103,7 @@ describe("README.md and docs/", () => {
       []
     )
     assert.match(problems[0] ?? "", /^docs\/wrong\.md:9: Type 'Layer.* is not assignable to type 'number'/)
-    assert.deepStrictEqual(problems.slice(1, 3), [
+    assert.includeMembers(problems.slice(1), [
       "docs/wrong.md:12: no such option: clientKy",
       "docs/wrong.md:12: an option is missing: clientSecret"
     ])

@@ -16,6 +16,8 @@ export interface Table {
   readonly note: string | undefined
   readonly line: number
   readonly firstCells: ReadonlyArray<string>
+  /** The cells below a heading; none where there is no such column. */
+  readonly cellsOf: (heading: string) => ReadonlyArray<string>
 }
 
 export interface Document {
@@ -43,15 +45,26 @@ const blocksOf = (text: string): ReadonlyArray<Block> =>
   )
 
 const tablesOf = (text: string): ReadonlyArray<Table> =>
-  Array.from(text.matchAll(/(?:^<!--([^>]*)-->\n\n?)?((?:^\|.*\n)+)/gm), ({ 1: note, 2: rows = "", index }) => ({
-    note: note?.trim(),
-    line: lineOf(text, index),
-    firstCells: rows
+  Array.from(text.matchAll(/(?:^<!--([^>]*)-->\n\n?)?((?:^\|.*\n)+)/gm), ({ 1: note, 2: table = "", index }) => {
+    const [headings = [], , ...rows] = table
       .trimEnd()
       .split("\n")
-      .slice(2)
-      .map((row) => /^\|(.*?)\|/.exec(row)?.[1]?.trim() ?? "")
-  }))
+      .map((row) =>
+        row
+          .split("|")
+          .slice(1)
+          .map((cell) => cell.trim())
+      )
+    return {
+      note: note?.trim(),
+      line: lineOf(text, index),
+      firstCells: rows.map(([first = ""]) => first),
+      cellsOf: (heading) => {
+        const column = headings.indexOf(heading)
+        return column < 0 ? [] : rows.map((row) => row[column] ?? "")
+      }
+    }
+  })
 
 const anchorOf = (heading: string): string =>
   heading
