@@ -61,7 +61,7 @@ export interface PlaneFailure {
 
 /**
  * The switches of a control plane's rpcs. A call is noted first, then it waits, then it fails, then its token is
- * checked. Reflection is spared.
+ * checked. Reflection has no faults.
  *
  * @since 0.1.0
  * @category models
@@ -215,7 +215,7 @@ const makeStream = (calls: CallsOfPlane, served: ServedCalls, arrive: (check: An
   }
 }
 
-interface AroundRpc<Request> {
+interface FaultyRpc<Request> {
   readonly arrive: (check: Answer<void>) => Answer<void>
   readonly answer: <A>(request: Request, answer: Answer<A>) => Answer<A>
 }
@@ -227,7 +227,7 @@ export const make = Effect.map(Effect.clock, (base) => {
   const { authenticationsPerSecond, wait } = makePace(base)
   const unary = makeUnary(calls, served)
   let refusing = false
-  const rpcs: { readonly [Rpc in keyof Rpcs]: AroundRpc<Rpcs[Rpc]["request"]> } = {
+  const rpcs: { readonly [Rpc in keyof Rpcs]: FaultyRpc<Rpcs[Rpc]["request"]> } = {
     authenticateClient: unary("authenticateClient"),
     renewToken: unary("renewToken"),
     ensureService: unary("ensureService"),

@@ -72,7 +72,7 @@ export type Action =
 export type Step = readonly [RefreshLoop, Action | undefined]
 
 /** Between the beginnings of two fetches of one view there is at least this much: 1 second. */
-export const floorMillis = 1_000
+const floorMillis = 1_000
 
 const backoff: Backoff.Backoff = { base: floorMillis, factor: 2, cap: 60_000, jitter: [0.8, 1] }
 
