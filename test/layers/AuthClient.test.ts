@@ -24,6 +24,7 @@ import { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 import type * as Messages from "../../src/wire/Messages.js"
+import * as ManualClock from "../support/manualClock.js"
 import { collectSpans } from "../support/spans.js"
 
 const { INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } = StatusCode.StatusCode
@@ -123,7 +124,11 @@ const test = (
       )
       yield* body(server, yield* another, scope, another)
       yield* Scope.close(scope, Exit.void)
-    }).pipe(Effect.withRandom(Random.make("auth")), Effect.provide(Logger.remove(Logger.defaultLogger)))
+    }).pipe(
+      Effect.withRandom(Random.make("auth")),
+      Effect.withClock(ManualClock.make().clock),
+      Effect.provide(Logger.remove(Logger.defaultLogger))
+    )
   )
 
 /** A wall clock that is set as told, over a monotonic one that is TestClock's. */

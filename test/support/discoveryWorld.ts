@@ -3,6 +3,7 @@ import { Context, Effect, Layer, Random, type Scope } from "effect"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import type { ServiceRef } from "../../src/schemas/Service.js"
 import { Discovery, type DiscoveryError, type Resolved } from "../../src/services/Discovery.js"
+import * as ManualClock from "./manualClock.js"
 import { scriptedRegistry } from "./scriptedRegistry.js"
 
 export const orders: ServiceRef = { project: "shop", name: "orders" }
@@ -13,7 +14,7 @@ export interface World {
   readonly discovery: Discovery.Service
 }
 
-/** A layer over a scripted registry, on the test's clock, with the same random numbers each time. */
+/** A layer over a scripted registry, on a clock that only `TestClock.adjust` moves, with the same random numbers each time. */
 export const given = (
   name: string,
   body: (world: World) => Effect.Effect<void, unknown, Scope.Scope>,
@@ -26,7 +27,7 @@ export const given = (
         Layer.provide(DiscoveryCached.layer({ env: "test", ...options }), registry.layer)
       )
       yield* body({ registry, discovery: Context.get(context, Discovery) })
-    }).pipe(Effect.withRandom(Random.make("seed")))
+    }).pipe(Effect.withRandom(Random.make("seed")), Effect.withClock(ManualClock.make().clock))
   )
 
 /** What an effect gives if it neither waits nor fails; a defect if it does. */

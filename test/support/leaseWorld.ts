@@ -11,6 +11,7 @@ import {
   RegistryMemory,
   StatusCode
 } from "effect-aio"
+import * as ManualClock from "./manualClock.js"
 
 export const orders: NewRegistration = {
   service: { project: "shop", name: "orders" },
@@ -40,7 +41,7 @@ export const captureLogs = () => {
 
 type World = Scope.Scope | Heartbeat | Discovery | Registry | Auth | RegistryMemory.RegistryMemory
 
-/** A test under `TestClock`. The layers outlive its own scope, as an app's do. */
+/** A test whose clock only `TestClock.adjust` moves. The layers outlive its own scope, as an app's do. */
 export const test = <A, E>(
   sentence: string,
   body: Effect.Effect<A, E, World> | ((lines: ReadonlyArray<string>) => Effect.Effect<A, E, World>)
@@ -50,7 +51,8 @@ export const test = <A, E>(
     return Effect.scoped(Effect.isEffect(body) ? body : body(logs.lines)).pipe(
       Effect.provide(Layer.provideMerge(Aio.layerMemory, logs.layer)),
       Logger.withMinimumLogLevel(LogLevel.Info),
-      Effect.withRandom(Random.make(sentence))
+      Effect.withRandom(Random.make(sentence)),
+      Effect.withClock(ManualClock.make().clock)
     )
   })
 

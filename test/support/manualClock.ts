@@ -8,7 +8,11 @@ import { Clock, Duration, Effect } from "effect"
  * on: whoever leaves the JavaScript thread meanwhile (sockets, WebCrypto) is not waited for.
  */
 export interface ManualClock {
-  readonly clock: Clock.Clock
+  /** `TestClock.adjust` and `TestClock.setTime` move it where it is the clock of the fiber, as if it were a `TestClock`. */
+  readonly clock: Clock.Clock & {
+    readonly adjust: (duration: Duration.Duration) => Effect.Effect<void>
+    readonly setTime: (millis: number) => Effect.Effect<void>
+  }
   readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
   /** How many sleep now. */
   readonly sleepers: () => number
@@ -85,6 +89,19 @@ export const make = (start = 0): ManualClock => {
       return Effect.sync(() => agenda.remove(instant, wake))
     })
 
+  const advance = Effect.fnUntraced(function* (duration: Duration.DurationInput) {
+    // Who was forked just now has yet to fall asleep.
+    yield* settled
+    const end = monotonic + Duration.toMillis(duration)
+    for (let next = agenda.next(end); next !== undefined; next = agenda.next(end)) {
+      const [instant, wakes] = next
+      monotonic = instant
+      for (const wake of wakes) wake()
+      yield* settled
+    }
+    monotonic = end
+  })
+
   return {
     clock: {
       [Clock.ClockTypeId]: Clock.ClockTypeId,
@@ -92,20 +109,11 @@ export const make = (start = 0): ManualClock => {
       unsafeCurrentTimeNanos: nanos,
       currentTimeMillis: Effect.sync(millis),
       currentTimeNanos: Effect.sync(nanos),
-      sleep
+      sleep,
+      adjust: advance,
+      setTime: (instant) => Effect.suspend(() => advance(instant - monotonic))
     },
-    advance: Effect.fnUntraced(function* (duration) {
-      // Who was forked just now has yet to fall asleep.
-      yield* settled
-      const end = monotonic + Duration.toMillis(duration)
-      for (let next = agenda.next(end); next !== undefined; next = agenda.next(end)) {
-        const [instant, wakes] = next
-        monotonic = instant
-        for (const wake of wakes) wake()
-        yield* settled
-      }
-      monotonic = end
-    }),
+    advance,
     sleepers: agenda.size,
     jumpWall: (by) => {
       wall += by
