@@ -434,7 +434,7 @@ describe("Transport", () => {
 
 describe("several addresses", () => {
   live(
-    "a replica that accepts and says nothing costs a call or two, and then no more",
+    "a replica that accepts and says nothing costs a call or two, and then no more (scenario 46 in part)",
     Effect.gen(function* () {
       const { address, credentials, port } = yield* Simulator
       const mute = yield* FaultProxy.make(port)

@@ -43,33 +43,41 @@ describe("an instance that this consumer alone cannot reach (scenario 17)", () =
   )
 })
 
-describe("when every instance fails", () => {
-  given("there is one for every pick, and all is as before one probe after the first has healed", (world) =>
-    Effect.gen(function* () {
-      const { discovery, registry } = world
-      registry.answers(aService("orders", ["a", "b", "c"]))
-      const panicsBefore = yield* count(Metrics.panics)
-      const refused = { code: "ECONNREFUSED", syscall: "connect" }
-      let healed: string | undefined
-      let answered = 0
-      const call = Effect.exit(
-        discovery.use(
-          orders,
-          ({ instanceKey }) => (instanceKey === healed ? Effect.sync(() => answered++) : Effect.fail(refused)),
-          { attempts: 1 }
+describe("when every instance fails (scenario 18)", () => {
+  given(
+    "there is one for every pick, no call beside them, and all is as before one probe after the first has healed",
+    (world) =>
+      Effect.gen(function* () {
+        const { discovery, registry } = world
+        registry.answers(aService("orders", ["a", "b", "c"]))
+        const panicsBefore = yield* count(Metrics.panics)
+        const refused = { code: "ECONNREFUSED", syscall: "connect" }
+        let healed: string | undefined
+        let called = 0
+        let answered = 0
+        const call = Effect.exit(
+          discovery.use(
+            orders,
+            ({ instanceKey }) =>
+              Effect.suspend(() => {
+                called++
+                return instanceKey === healed ? Effect.sync(() => answered++) : Effect.fail(refused)
+              }),
+            { attempts: 1 }
+          )
         )
-      )
-      for (let second = 0; second < 120; second++) {
-        const exit = yield* call
-        assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === refused)
-        yield* TestClock.adjust("1 second")
-      }
-      assert.isAbove((yield* count(Metrics.panics)) - panicsBefore, 50)
-      healed = "b"
-      while (answered === 0) yield* Effect.zipRight(call, TestClock.adjust("1 second"))
-      // From its first success on, everything goes there.
-      assert.deepStrictEqual(counted(yield* pickedKeys(discovery, 10)).get("b"), 10)
-    })
+        for (let second = 0; second < 120; second++) {
+          const exit = yield* call
+          assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === refused)
+          yield* TestClock.adjust("1 second")
+        }
+        assert.strictEqual(called, 120)
+        assert.isAbove((yield* count(Metrics.panics)) - panicsBefore, 50)
+        healed = "b"
+        while (answered === 0) yield* Effect.zipRight(call, TestClock.adjust("1 second"))
+        // From its first success on, everything goes there.
+        assert.deepStrictEqual(counted(yield* pickedKeys(discovery, 10)).get("b"), 10)
+      })
   )
 })
 
