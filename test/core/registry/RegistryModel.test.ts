@@ -230,9 +230,9 @@ describe("RegistryModel: records", () => {
   it("holds fifty thousand instances and lists them within seconds", () => {
     const model = withService()
     for (let i = 0; i < 50_000; i++) answer(model.register(instance({ instance_key: String(i) }), { now: T, newKey }))
-    const started = performance.now()
+    const started = process.cpuUsage()
     assert.strictEqual(listed(model, T).length, 50_000)
-    assert.isBelow(performance.now() - started, 10_000)
+    assert.isBelow(process.cpuUsage(started).user / 1_000, 10_000)
   })
 })
 
@@ -299,9 +299,9 @@ describe("GoJson: what comes back of JSON", () => {
   ])("sorts 300,000 keys (%s) within seconds", (_, suffix) => {
     const keys = Array.from({ length: 300_000 }, (_, index) => `${(index * 7_919) % 300_000}${suffix}`)
     const text = `{${keys.map((key) => `"${key}":1`).join(",")}}`
-    const started = performance.now()
+    const started = process.cpuUsage()
     assert.strictEqual(GoJson.object(text).length, text.length)
-    assert.isBelow(performance.now() - started, 10_000)
+    assert.isBelow(process.cpuUsage(started).user / 1_000, 10_000)
   })
 
   it.each([
