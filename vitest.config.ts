@@ -15,6 +15,9 @@ const slow = [
   "test/support/*.slow.test.ts"
 ]
 
+// Functions alone: no sockets, no process, no metrics. These files share a thread and what they import, which is most of their time.
+const pure = ["core", "internal", "schemas", "wire"].map((folder) => `test/${folder}/**/*.test.ts`)
+
 export default defineConfig({
   resolve: {
     alias: Object.entries(tsconfig.compilerOptions.paths).map(([name, [path]]) => ({
@@ -25,14 +28,19 @@ export default defineConfig({
   },
   test: {
     projects: [
-      { extends: true, test: { name: "fast", include: ["test/**/*.test.ts"], exclude: slow } },
+      { extends: true, test: { name: "pure", include: pure, pool: "threads" } },
+      { extends: true, test: { name: "fast", include: ["test/**/*.test.ts"], exclude: [...pure, ...slow] } },
       { extends: true, test: { name: "slow", include: slow } }
     ],
     // Sockets that a test leaves behind die with its process; a worker thread would share them.
     pool: "forks",
     // The wire is tested in real time, and so most tests wait most of the time: one process more than cores.
-    poolOptions: { forks: { minForks: 1, maxForks: 3 } },
+    poolOptions: {
+      forks: { minForks: 1, maxForks: 3 },
+      threads: { minThreads: 1, maxThreads: 1, isolate: false }
+    },
     reporters: ["default"],
-    testTimeout: 10_000
+    // At least four times what any test takes that does not say more, so that a busy machine fails none.
+    testTimeout: 30_000
   }
 })
