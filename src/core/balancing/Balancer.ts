@@ -65,7 +65,7 @@ export interface Subset {
   readonly picker: Picker
   /** Picks where the strategy fails. */
   readonly fallback: Picker
-  readonly warmUp: SlowStart.WarmUp
+  warmUp: SlowStart.WarmUp
   members: ReadonlyArray<Members.Member>
   availability: Availability.Availability
   /** By {@link Members.Member.index}: 1 for those that the strategy has as candidates. */
@@ -254,7 +254,7 @@ const makeSubset = (balancer: Balancer, where: Where | undefined): Subset => {
     where,
     picker,
     fallback,
-    warmUp: SlowStart.make(),
+    warmUp: SlowStart.warm,
     members: [],
     availability: Availability.none,
     choosable: new Uint8Array(0),
@@ -298,7 +298,7 @@ const recompute = (balancer: Balancer, subset: Subset, now: number): void => {
   subset.choosable = new Uint8Array(members.listed.length)
   for (const { index } of choosable) subset.choosable[index] = 1
   // A strategy whose `make` threw is replaced by plain round robin.
-  if (subset.picker !== subset.fallback) SlowStart.update(subset.warmUp, choosable, options.slowStart)
+  if (subset.picker !== subset.fallback) subset.warmUp = SlowStart.warmUpOf(choosable, options.slowStart)
   subset.fallback.update(choosable)
   try {
     subset.picker.update(choosable)

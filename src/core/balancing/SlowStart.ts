@@ -41,23 +41,19 @@ export const oldestOf = (candidates: ReadonlyArray<Candidate>): number =>
 export const shareOf = ({ since }: Candidate, oldest: number, settings: SlowStartSettings, now: number): number =>
   since <= oldest ? 1 : warmthAt(now - since, settings) / warmthAt(now - oldest, settings)
 
-/** When the members of a subset are warm. **Changed in place** by {@link update}. */
+/** When the members of a subset are warm. */
 export interface WarmUp {
-  oldest: number
+  readonly oldest: number
   /** From then on all are warm, and the strategy alone picks: the ordinary case. */
-  warmAt: number
+  readonly warmAt: number
 }
 
-export const make = (): WarmUp => ({ oldest: Number.POSITIVE_INFINITY, warmAt: Number.NEGATIVE_INFINITY })
+export const warm: WarmUp = { oldest: Number.POSITIVE_INFINITY, warmAt: Number.NEGATIVE_INFINITY }
 
-export const update = (
-  warmUp: WarmUp,
-  candidates: ReadonlyArray<Candidate>,
-  { windowMillis }: SlowStartSettings
-): void => {
+export const warmUpOf = (candidates: ReadonlyArray<Candidate>, { windowMillis }: SlowStartSettings): WarmUp => {
   const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
-  warmUp.oldest = oldestOf(candidates)
-  warmUp.warmAt = newest === warmUp.oldest ? Number.NEGATIVE_INFINITY : newest + windowMillis
+  const oldest = oldestOf(candidates)
+  return { oldest, warmAt: newest === oldest ? Number.NEGATIVE_INFINITY : newest + windowMillis }
 }
 
 /** How often a strategy is asked for a warm instance before a cold one is taken: enough to pass many cold neighbours. */

@@ -50,34 +50,30 @@ const logChange = (service: ServiceBalancer.ServiceBalancer, key: string, from: 
 
 /** Checks one instance until it is interrupted. */
 const watch = (service: ServiceBalancer.ServiceBalancer, key: string, settings: Settings): Effect.Effect<never> =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
+    const { healthProblems } = service
     const { members } = service.balancer
     let health = Health.initial
     // The service has just come into use.
     let picks = -1
-
-    const check = Effect.suspend(() => {
+    yield* Effect.sleep(Health.untilFirst(settings, yield* Random.next))
+    for (;;) {
       const member = Members.find(members, key)
-      return member === undefined ? Effect.void : Effect.flatMap(ask(settings, targetOf(member)), take)
-    })
-    const take = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
-      const before = health
-      health = Health.checked(health, Exit.isSuccess(exit), settings)
-      if (Exit.isFailure(exit)) service.healthProblems.set(key, reasonOf(exit))
-      else service.healthProblems.delete(key)
-      if (health.state === before.state) return Effect.void
-      Members.setHealth(members, key, health.state)
-      return logChange(service, key, before, health)
-    }
-    const pause = Effect.flatMap(Random.next, (random) => {
+      if (member !== undefined) {
+        const exit = yield* ask(settings, targetOf(member))
+        const before = health
+        health = Health.checked(health, Exit.isSuccess(exit), settings)
+        if (Exit.isFailure(exit)) healthProblems.set(key, reasonOf(exit))
+        else healthProblems.delete(key)
+        if (health.state !== before.state) {
+          Members.setHealth(members, key, health.state)
+          yield* logChange(service, key, before, health)
+        }
+      }
       const isInUse = service.picks !== picks
       picks = service.picks
-      return Effect.sleep(Health.untilNext(settings, isInUse, random))
-    })
-
-    return Effect.flatMap(Random.next, (random) => Effect.sleep(Health.untilFirst(settings, random))).pipe(
-      Effect.zipRight(Effect.forever(Effect.zipRight(check, pause)))
-    )
+      yield* Effect.sleep(Health.untilNext(settings, isInUse, yield* Random.next))
+    }
   })
 
 /** A few milliseconds of work. */
