@@ -13,7 +13,7 @@ const src = fileURLToPath(new URL("../src/", import.meta.url))
 const ground = new Set(["schemas", "internal"])
 /** The map is to have 40. This is what there is: it may only shrink. */
 const GOAL = 40
-const MOST = 43
+const MOST = 41
 
 /** The folders of a room, lowest first; those of one line do not know each other. */
 const subjects = [

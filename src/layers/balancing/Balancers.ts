@@ -5,8 +5,6 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import { explain } from "../../core/balancing/explain.js"
-import * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
-import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
@@ -19,10 +17,13 @@ import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Lookup from "../view/Lookup.js"
-import type * as ProjectView from "../view/ProjectView.js"
+import * as ProjectView from "../view/ProjectView.js"
 import type * as ViewCache from "../view/ViewCache.js"
 import * as FailureClassifier from "./FailureClassifier.js"
 import * as HealthChecker from "./HealthChecker.js"
+import * as ServiceBalancer from "./ServiceBalancer.js"
+
+type Entry = ProjectView.ProjectView<ServiceBalancer.ServiceBalancer>
 
 export interface Settings extends ServiceBalancer.Settings {
   /** `undefined`: no active health checks. */
@@ -98,9 +99,10 @@ const noteStrategyFailures = (deps: Deps, service: ServiceBalancer.ServiceBalanc
 }
 
 /** Updates the balancers of a new view, and drops those whose service is gone or no longer in use. */
-export const onView = ({ balancers, uses, view }: ProjectView.ProjectView, now: number): void => {
+export const onView = (entry: Entry, now: number): void => {
+  const { balancers, uses } = entry
   for (const [name, service] of balancers) {
-    const found = View.find(view, name)
+    const found = ProjectView.serviceOf(entry, name)
     ServiceBalancer.update(service, found, now)
     const isUnused = !uses.has(name) && Balancer.canEvict(service.balancer, now)
     if (isUnused || (found === undefined && Balancer.isIdle(service.balancer))) {
@@ -111,13 +113,13 @@ export const onView = ({ balancers, uses, view }: ProjectView.ProjectView, now: 
 }
 
 /** The whole view is no longer in use. */
-export const onDrop = ({ balancers }: ProjectView.ProjectView): void => {
+export const onDrop = ({ balancers }: Entry): void => {
   for (const service of balancers.values()) ServiceBalancer.drop(service)
 }
 
 export const make = (
-  cache: ViewCache.ViewCache,
-  { answer, find, resolve }: Lookup.Lookup,
+  cache: ViewCache.ViewCache<ServiceBalancer.ServiceBalancer>,
+  { answer, find, resolve }: Lookup.Lookup<ServiceBalancer.ServiceBalancer>,
   settings: Settings
 ): Effect.Effect<Balancers, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -130,10 +132,10 @@ export const make = (
     const pickLabels = Labels.picks(settings.strategy.name)
 
     /** The service's balancer; one that is only looked at is kept nowhere, and checks no health. */
-    const peek = (project: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
+    const peek = (project: Entry, name: string): ServiceBalancer.ServiceBalancer | undefined => {
       const kept = project.balancers.get(name)
       if (kept !== undefined) return kept
-      const found = View.find(project.view, name)
+      const found = ProjectView.serviceOf(project, name)
       if (found === undefined) return undefined
       const service = ServiceBalancer.make(project.view, name, settings, random, (key, kind) =>
         cache.reportFailure(project, name, key, kind)
@@ -141,7 +143,7 @@ export const make = (
       ServiceBalancer.update(service, found, now())
       return service
     }
-    const open = (project: ProjectView.ProjectView, name: string): ServiceBalancer.ServiceBalancer | undefined => {
+    const open = (project: Entry, name: string): ServiceBalancer.ServiceBalancer | undefined => {
       const service = peek(project, name)
       if (service === undefined) return undefined
       project.balancers.set(name, service)
@@ -149,7 +151,7 @@ export const make = (
       return service
     }
     /** `undefined` where the view has no instance with an address. */
-    const balancerOf = (project: ProjectView.ProjectView, name: string) => {
+    const balancerOf = (project: Entry, name: string) => {
       const service = project.balancers.get(name) ?? open(project, name)
       return service === undefined || service.balancer.members.reachable.length === 0 ? undefined : service
     }
@@ -171,7 +173,7 @@ export const make = (
     const orNoInstances = (service: ServiceBalancer.ServiceBalancer, picked: PickedInstance | undefined) =>
       picked === undefined ? Effect.fail(ServiceBalancer.noInstances(service)) : Effect.succeed(picked)
 
-    const notFound = (project: ProjectView.ProjectView, name: string): Effect.Effect<never, DiscoveryError> => {
+    const notFound = (project: Entry, name: string): Effect.Effect<never, DiscoveryError> => {
       const service = peek(project, name)
       return Effect.fail(service === undefined ? Lookup.notFound(project, name) : ServiceBalancer.noInstances(service))
     }
@@ -197,7 +199,7 @@ export const make = (
         ),
       explain: (ref, options) =>
         Effect.flatMap(resolve(ref), ({ ageMillis, source }) => {
-          const explained = (view: ProjectView.ProjectView, name: string) => {
+          const explained = (view: Entry, name: string) => {
             const service = peek(view, name)
             if (service === undefined) return undefined
             const { balancer, env, healthProblems, project } = service

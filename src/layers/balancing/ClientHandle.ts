@@ -2,7 +2,6 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
-import type * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -10,6 +9,7 @@ import type { Discovery } from "../../services/Discovery.js"
 import type { Balancers } from "./Balancers.js"
 import * as Clients from "./Clients.js"
 import * as Failover from "./Failover.js"
+import type * as ServiceBalancer from "./ServiceBalancer.js"
 
 const closed = new AioRpcError({
   method: "Discovery/client",

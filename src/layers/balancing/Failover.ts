@@ -6,7 +6,6 @@ import * as Exit from "effect/Exit"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
-import * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
 import * as Metric from "../../internal/metric.js"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -16,6 +15,7 @@ import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import type { Balancers, PickedInstance } from "./Balancers.js"
 import * as FailureClassifier from "./FailureClassifier.js"
+import * as ServiceBalancer from "./ServiceBalancer.js"
 
 export interface Attempt<A, E, R> {
   readonly run: Effect.Effect<A, E, R>

@@ -7,13 +7,13 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Health from "../../core/balancing/Health.js"
 import * as Members from "../../core/balancing/Members.js"
-import type * as ServiceBalancer from "../../core/balancing/ServiceBalancer.js"
 import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Fibers from "../../internal/fibers.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { HealthCheck, Target } from "../../services/Discovery.js"
+import type * as ServiceBalancer from "./ServiceBalancer.js"
 
 export interface Settings extends Health.Settings {
   readonly check: HealthCheck

@@ -29,8 +29,6 @@ export interface FetcherDeps {
   readonly registry: Registry.Service
   readonly clock: Clock.Clock
   readonly settings: RefreshLoop.RefreshSettings
-  /** Called with each new view, in the same synchronous step. `changed` names the services that are different now. */
-  readonly onView: (entry: ProjectView.ProjectView, now: number, changed: ReadonlySet<string>) => void
 }
 
 /** While a first fetch takes longer than 2 seconds, a snapshot answers. */
@@ -74,7 +72,7 @@ const take = (
   entry: ProjectView.ProjectView,
   answer: ReadonlyArray<ServiceWithInstances>,
   asked: ReadonlySet<string> | undefined,
-  { clock, onView, settings }: FetcherDeps
+  { clock, settings }: FetcherDeps
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = Monotonic.unsafeNow(clock)
@@ -89,7 +87,7 @@ const take = (
         const found = shrunk(entry, view)
         entry.view = view
         entry.remembered = []
-        onView(entry, now, changed)
+        entry.onView(now, changed)
         return logShrunk(entry, found)
       }
     )
@@ -138,13 +136,13 @@ const ask = (
     : Effect.forEach(plan, ([name, id]) => single(entry, name, id, deps), { discard: true })
 
 /** Uses the snapshot where it is not too old. Gives the line to log. */
-const recall = (entry: ProjectView.ProjectView, { clock, onView, settings }: FetcherDeps): Effect.Effect<void> => {
+const recall = (entry: ProjectView.ProjectView, { clock, settings }: FetcherDeps): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(clock)
   const known = entry.remembered.filter((service) => ServiceView.ageMillis(service, now) < settings.maxStaleMillis)
   entry.remembered = []
   if (known.length === 0) return Effect.void
   entry.view = View.add(entry.view, known)
-  onView(entry, now, new Set(known.map(({ service }) => service.name)))
+  entry.onView(now, new Set(known.map(({ service }) => service.name)))
   const age = known.reduce((oldest, service) => Math.max(oldest, ServiceView.ageMillis(service, now)), 0)
   return Effect.logWarning(
     `the registry does not answer: the instances of ${describe(entry)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
@@ -188,16 +186,12 @@ const logTurn = (
 }
 
 /** Forgets what was not confirmed for too long. Gives the line to log. */
-const expire = (
-  entry: ProjectView.ProjectView,
-  now: number,
-  { onView, settings }: FetcherDeps
-): Effect.Effect<void> => {
+const expire = (entry: ProjectView.ProjectView, now: number, { settings }: FetcherDeps): Effect.Effect<void> => {
   const view = View.expire(entry.view, now, settings.maxStaleMillis)
   const gone = new Set(Array.from(entry.view.services.keys()).filter((name) => !view.services.has(name)))
   entry.view = view
   if (gone.size === 0) return Effect.void
-  onView(entry, now, gone)
+  entry.onView(now, gone)
   return Effect.logWarning(
     `${gone.size} services of ${describe(entry)} are forgotten: the registry has not answered for ${Duration.format(Duration.millis(settings.maxStaleMillis))}`
   )

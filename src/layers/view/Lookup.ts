@@ -11,7 +11,7 @@ import * as Limits from "../../schemas/Limits.js"
 import type { ServiceRef } from "../../schemas/Service.js"
 import type { DiscoveryError, InstanceChange, ReadyRef, Resolved } from "../../services/Discovery.js"
 import type { RegistryError } from "../../services/Registry.js"
-import type * as ProjectView from "./ProjectView.js"
+import * as ProjectView from "./ProjectView.js"
 import type * as ViewCache from "./ViewCache.js"
 import * as Watch from "./Watch.js"
 
@@ -20,11 +20,11 @@ export interface LookupSettings {
   readonly env: string
 }
 
-export interface Lookup {
+export interface Lookup<B> {
   /** What `from` finds in the view of the ref's project, now. Marks the service as in use. */
   readonly find: <A>(
     ref: ServiceRef,
-    from: (entry: ProjectView.ProjectView, name: string) => A | undefined
+    from: (entry: ProjectView.ProjectView<B>, name: string) => A | undefined
   ) => A | undefined
   /**
    * What `from` finds in the view of the ref's project. If it finds nothing, waits for news once and tries again; then
@@ -32,8 +32,8 @@ export interface Lookup {
    */
   readonly answer: <A, E>(
     ref: ServiceRef,
-    from: (entry: ProjectView.ProjectView, name: string) => A | undefined,
-    otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    from: (entry: ProjectView.ProjectView<B>, name: string) => A | undefined,
+    otherwise: (entry: ProjectView.ProjectView<B>, name: string) => Effect.Effect<A, E>
   ) => Effect.Effect<A, E | DiscoveryError>
   /** Waits until the registry has answered for a project, or the service is known from elsewhere. */
   readonly first: (ref: ReadyRef) => Effect.Effect<void, RegistryError>
@@ -62,9 +62,9 @@ const sourceOf = (
   return RefreshLoop.isStale(loop, ageMillis) ? "Stale" : "Fresh"
 }
 
-export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Lookup => {
+export const make = <B>(cache: ViewCache.ViewCache<B>, settings: LookupSettings): Lookup<B> => {
   const all = (entry: ProjectView.ProjectView, name: string): Resolved | undefined => {
-    const found = View.find(entry.view, name)
+    const found = ProjectView.serviceOf(entry, name)
     if (found === undefined) return undefined
     const ageMillis = found.isStatic ? 0 : ServiceView.ageMillis(found, cache.now())
     return { instances: found.instances, ageMillis, source: sourceOf(found, ageMillis, entry.loop) }
@@ -83,7 +83,7 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
   /** Opens and asks in one synchronous step: between the two the view could be dropped. */
   const opened = <A, E>(
     ref: ServiceRef,
-    ask: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    ask: (entry: ProjectView.ProjectView<B>, name: string) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | AioConfigError> =>
     Effect.suspend((): Effect.Effect<A, E | AioConfigError> => {
       const env = ref.env ?? settings.env
@@ -91,7 +91,7 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
       return Either.isLeft(checked) ? Effect.fail(checked.left) : ask(cache.open(ref.project, env), ref.name)
     })
 
-  const find: Lookup["find"] = (ref, from) => {
+  const find: Lookup<B>["find"] = (ref, from) => {
     const { name, project } = ref
     const known = cache.find(project, ref.env ?? settings.env)
     const found = known && from(known, name)
@@ -104,8 +104,8 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
 
   const answer = <A, E>(
     ref: ServiceRef,
-    from: (entry: ProjectView.ProjectView, name: string) => A | undefined,
-    otherwise: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<A, E>
+    from: (entry: ProjectView.ProjectView<B>, name: string) => A | undefined,
+    otherwise: (entry: ProjectView.ProjectView<B>, name: string) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | DiscoveryError> => {
     const found = find(ref, from)
     if (found !== undefined) return Effect.succeed(found)
@@ -122,18 +122,18 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
           cache.use(entry, name)
           return Effect.succeed(news)
         }
-        const isKnown = entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
+        const isKnown = entry.view.listedAt !== undefined || ProjectView.serviceOf(entry, name) !== undefined
         return !isKnown && Exit.isFailure(exit) ? Effect.failCause(exit.cause) : otherwise(entry, name)
       })
     })
   }
 
-  const first: Lookup["first"] = ({ env = settings.env, name = "", project }) =>
+  const first: Lookup<B>["first"] = ({ env = settings.env, name = "", project }) =>
     Effect.suspend(() => {
       const entry = cache.open(project, env)
       const isKnown = () => {
-        if (View.find(entry.view, name) !== undefined) cache.use(entry, name)
-        return entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
+        if (ProjectView.serviceOf(entry, name) !== undefined) cache.use(entry, name)
+        return entry.view.listedAt !== undefined || ProjectView.serviceOf(entry, name) !== undefined
       }
       if (isKnown()) return Effect.void
       return Effect.flatMap(cache.awaitNews(entry, name), (exit) =>
@@ -141,7 +141,7 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
       )
     })
 
-  const resolve: Lookup["resolve"] = (ref) => Effect.suspend(() => answer(ref, some, allOrNotFound))
+  const resolve: Lookup<B>["resolve"] = (ref) => Effect.suspend(() => answer(ref, some, allOrNotFound))
 
   return {
     find,
@@ -152,7 +152,7 @@ export const make = (cache: ViewCache.ViewCache, settings: LookupSettings): Look
       opened(
         ref,
         (entry, name): Effect.Effect<Resolved, DiscoveryError> =>
-          View.find(entry.view, name)?.isStatic
+          ProjectView.serviceOf(entry, name)?.isStatic
             ? allOrNotFound(entry, name)
             : Effect.flatMap(
                 cache.refresh(entry, name),

@@ -2,7 +2,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import type { ServiceBalancer } from "../../core/balancing/ServiceBalancer.js"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import type * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
@@ -11,13 +10,13 @@ import type { ServiceId } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
 
-/** Changed in single synchronous steps only, so that it needs no lock. */
-export interface ProjectView {
+/** Changed in single synchronous steps only, so that it needs no lock. `B` is what balances the calls of a service. */
+export interface ProjectView<B = unknown> {
   view: View.View
   /** Changed by {@link step} alone. */
   loop: RefreshLoop.RefreshLoop
   /** By service name. Kept here so that a pick needs no second look-up. Dropped with the view. */
-  readonly balancers: Map<string, ServiceBalancer>
+  readonly balancers: Map<string, B>
   /** The services that callers were answered for lately, and when a caller last was. */
   readonly uses: Map<string, Use>
   usedAt: number
@@ -34,6 +33,8 @@ export interface ProjectView {
   readonly departed: Set<string>
   /** What the metrics have been told of the view. */
   counted: Tiers
+  /** Called with each new view, in the same synchronous step. `changed` names the services that are different now. */
+  readonly onView: (now: number, changed: ReadonlySet<string>) => void
 }
 
 export const memberKey = (serviceId: ServiceId, instanceKey: string): string => `${serviceId} ${instanceKey}`
@@ -70,30 +71,31 @@ export const closed: FetchExit = Exit.fail(
 /** Ends the wait of those who can be answered from a snapshot, though the fetch goes on. Known by its identity. */
 export const released: FetchExit = Exit.succeed(undefined)
 
-export const make = (
+export const make = <B>(
   project: string,
   env: string,
   now: number,
   settings: RefreshLoop.RefreshSettings,
-  known: {
-    readonly statics: ReadonlyArray<ServiceView.ServiceView>
-    readonly remembered: ReadonlyArray<ServiceView.ServiceView>
-  }
-): ProjectView => ({
-  view: View.add(View.empty(project, env), known.statics),
+  given: Pick<ProjectView, "remembered" | "onView"> & { readonly statics: ReadonlyArray<ServiceView.ServiceView> }
+): ProjectView<B> => ({
+  view: View.add(View.empty(project, env), given.statics),
   loop: RefreshLoop.make(settings),
   balancers: new Map(),
   uses: new Map(),
   usedAt: now,
   watchers: new Set(),
-  remembered: known.remembered,
+  remembered: given.remembered,
   current: Deferred.unsafeMake(FiberId.none),
   next: Deferred.unsafeMake(FiberId.none),
   lastExit: closed,
   wake: Deferred.unsafeMake(FiberId.none),
   departed: new Set(),
-  counted: noTiers
+  counted: noTiers,
+  onView: given.onView
 })
+
+export const serviceOf = ({ view }: ProjectView, name: string): ServiceView.ServiceView | undefined =>
+  View.find(view, name)
 
 export const step = (entry: ProjectView, event: RefreshLoop.Event, now: number): RefreshLoop.Action | undefined => {
   const [loop, action] = RefreshLoop.step(entry.loop, event, now)
@@ -121,20 +123,20 @@ export const tidy = (entry: ProjectView, now: number): void => {
 }
 
 /** The views that are kept, by env and project: two look-ups and no key to build on the hot path. */
-export const makeProjectViews = () => {
-  const entries = new Map<string, Map<string, ProjectView>>()
+export const makeProjectViews = <B>() => {
+  const entries = new Map<string, Map<string, ProjectView<B>>>()
   return {
-    find: (project: string, env: string): ProjectView | undefined => entries.get(env)?.get(project),
-    add: (entry: ProjectView): void => {
+    find: (project: string, env: string): ProjectView<B> | undefined => entries.get(env)?.get(project),
+    add: (entry: ProjectView<B>): void => {
       const { env, project } = entry.view
-      entries.set(env, (entries.get(env) ?? new Map<string, ProjectView>()).set(project, entry))
+      entries.set(env, (entries.get(env) ?? new Map<string, ProjectView<B>>()).set(project, entry))
     },
     drop: ({ view: { env, project } }: ProjectView): void => {
       const ofEnv = entries.get(env)
       ofEnv?.delete(project)
       if (ofEnv?.size === 0) entries.delete(env)
     },
-    all: function* (): Generator<ProjectView> {
+    all: function* (): Generator<ProjectView<B>> {
       for (const ofEnv of entries.values()) yield* ofEnv.values()
     }
   }

@@ -20,10 +20,10 @@ import * as ViewMetrics from "./ViewMetrics.js"
 import * as ViewPort from "./ViewPort.js"
 
 /** Called when a view changes, in the same synchronous step. */
-export interface ViewObserver {
-  readonly onView: (entry: ProjectView.ProjectView, now: number) => void
+export interface ViewObserver<B> {
+  readonly onView: (entry: ProjectView.ProjectView<B>, now: number) => void
   /** The view was not used for long. */
-  readonly onDrop: (entry: ProjectView.ProjectView) => void
+  readonly onDrop: (entry: ProjectView.ProjectView<B>) => void
 }
 
 /** What is known of a project without the registry. `note` is called when more is known. */
@@ -35,14 +35,14 @@ export interface KnownServices {
 
 export type FailureKind = "Connection" | "Other"
 
-export interface ViewCache {
+export interface ViewCache<B = unknown> {
   readonly now: () => number
   /** The view, if there is one. */
-  readonly find: (project: string, env: string) => ProjectView.ProjectView | undefined
+  readonly find: (project: string, env: string) => ProjectView.ProjectView<B> | undefined
   /** The view, kept from now on. Use it in the same synchronous step, or it may be dropped. */
-  readonly open: (project: string, env: string) => ProjectView.ProjectView
+  readonly open: (project: string, env: string) => ProjectView.ProjectView<B>
   /** All views that are kept. */
-  readonly all: () => Iterable<ProjectView.ProjectView>
+  readonly all: () => Iterable<ProjectView.ProjectView<B>>
   /** A caller is answered for a service of the view. If the service is older than one in use, its refresh is brought forward. */
   readonly use: (entry: ProjectView.ProjectView, name: string) => void
   /**
@@ -63,10 +63,10 @@ export interface ViewCache {
 }
 
 /** Performs what the loop decides until the view is dropped: one fiber a view, so that its fetches cannot overlap. */
-const keep = (
-  entry: ProjectView.ProjectView,
+const keep = <B>(
+  entry: ProjectView.ProjectView<B>,
   deps: Fetcher.FetcherDeps,
-  drop: (entry: ProjectView.ProjectView) => void
+  drop: (entry: ProjectView.ProjectView<B>) => void
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = Monotonic.unsafeNow(deps.clock)
@@ -96,7 +96,7 @@ const keep = (
 
 /** What callers ask and report: all that happens to a view from outside. */
 const makeQuestions = (
-  { clock, onView }: Fetcher.FetcherDeps,
+  { clock }: Fetcher.FetcherDeps,
   isClosed: () => boolean
 ): Pick<ViewCache, "use" | "awaitNews" | "refresh" | "reportFailure"> => {
   const now = () => Monotonic.unsafeNow(clock)
@@ -129,7 +129,7 @@ const makeQuestions = (
     Effect.suspend(() => {
       entry.usedAt = now()
       return Effect.flatMap(nextExit(entry, name, isPatient), (exit) => {
-        const hasAnswer = entry.view.listedAt !== undefined || View.find(entry.view, name) !== undefined
+        const hasAnswer = entry.view.listedAt !== undefined || ProjectView.serviceOf(entry, name) !== undefined
         // Released for a snapshot that does not know this service.
         return exit === ProjectView.released && (isPatient || !hasAnswer)
           ? awaitNews(entry, name, isPatient)
@@ -140,7 +140,7 @@ const makeQuestions = (
   return {
     use: (entry, name) => {
       ProjectView.use(entry, name, now())
-      const service = View.find(entry.view, name)
+      const service = ProjectView.serviceOf(entry, name)
       if (service === undefined || service.isStatic) return
       const isOld =
         !RefreshLoop.isFetching(entry.loop, name) &&
@@ -152,12 +152,12 @@ const makeQuestions = (
     awaitNews: (entry, name) => awaitNews(entry, name, false),
     refresh: (entry, name) => awaitNews(entry, name, true),
     reportFailure: (entry, name, instanceKey, kind) => {
-      const service = View.find(entry.view, name)
+      const service = ProjectView.serviceOf(entry, name)
       if (service === undefined || service.isStatic) return
       if (kind === "Connection") expedite(entry)
       if (!service.held.has(instanceKey)) return
       entry.view = View.without(entry.view, name, instanceKey)
-      onView(entry, now(), new Set([name]))
+      entry.onView(now(), new Set([name]))
     }
   }
 }
@@ -166,14 +166,14 @@ const makeQuestions = (
 const depart = (
   entry: ProjectView.ProjectView,
   { instanceKey, serviceId }: LeaseKey,
-  { clock, onView }: Fetcher.FetcherDeps
+  { clock }: Fetcher.FetcherDeps
 ): void => {
   if (entry.loop.fetching !== undefined) entry.departed.add(ProjectView.memberKey(serviceId, instanceKey))
   for (const [name, { isStatic, service }] of entry.view.services) {
     if (isStatic || service.id !== serviceId) continue
     const before = entry.view
     entry.view = View.without(before, name, instanceKey)
-    if (entry.view !== before) onView(entry, Monotonic.unsafeNow(clock), new Set([name]))
+    if (entry.view !== before) entry.onView(Monotonic.unsafeNow(clock), new Set([name]))
   }
 }
 
@@ -182,29 +182,24 @@ const wakeWatchers = (entry: ProjectView.ProjectView, changed: ReadonlySet<strin
 }
 
 /** Begins without views. Closing the scope ends all fetches; callers that wait for one get `AioRpcError` `CANCELLED`. */
-export const make = (
+export const make = <B>(
   settings: RefreshLoop.RefreshSettings,
-  observer: ViewObserver,
+  observer: ViewObserver<B>,
   known: KnownServices
-): Effect.Effect<ViewCache, never, Registry | Scope.Scope> =>
+): Effect.Effect<ViewCache<B>, never, Registry | Scope.Scope> =>
   Effect.gen(function* () {
     const registry = yield* Registry
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
-    const entries = ProjectView.makeProjectViews()
+    const entries = ProjectView.makeProjectViews<B>()
     let isClosed = false
 
     const deps: Fetcher.FetcherDeps = {
       registry,
       clock,
-      settings,
-      onView: (entry, now, changed) => {
-        observer.onView(entry, now)
-        wakeWatchers(entry, changed)
-        known.note(changed.size > 0)
-      }
+      settings
     }
-    const drop = (entry: ProjectView.ProjectView): void => {
+    const drop = (entry: ProjectView.ProjectView<B>): void => {
       entries.drop(entry)
       observer.onDrop(entry)
       ViewMetrics.drop(entry)
@@ -238,9 +233,14 @@ export const make = (
         const held = entries.find(project, env)
         if (held !== undefined) return held
         const at = now()
-        const entry = ProjectView.make(project, env, at, settings, {
+        const entry: ProjectView.ProjectView<B> = ProjectView.make(project, env, at, settings, {
           statics: known.statics(project, env, at),
-          remembered: known.remembered(project, env, at)
+          remembered: known.remembered(project, env, at),
+          onView: (now, changed) => {
+            observer.onView(entry, now)
+            wakeWatchers(entry, changed)
+            known.note(changed.size > 0)
+          }
         })
         // A closed layer keeps nothing: the view is only there to say so.
         if (isClosed) return entry

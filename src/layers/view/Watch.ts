@@ -12,7 +12,7 @@ import * as Pulls from "../../internal/pulls.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js"
-import type * as ProjectView from "./ProjectView.js"
+import * as ProjectView from "./ProjectView.js"
 import type * as ViewCache from "./ViewCache.js"
 
 /** How long after a change it is told, together with what else has changed by then. */
@@ -49,7 +49,7 @@ const subscribe = (
     changedAt = undefined
     news = Deferred.unsafeMake<void>(FiberId.none)
     const before = told
-    told = View.find(entry.view, name)?.instances ?? []
+    told = ProjectView.serviceOf(entry, name)?.instances ?? []
     const changes = InstanceDiff.diff(before, told)
     return changes.length > 0 ? Effect.succeed(changes) : pull
   })

@@ -1,10 +1,10 @@
 /** The balancer of one service in a view, and what the layer keeps beside it. */
 
+import * as Balancer from "../../core/balancing/Balancer.js"
+import type * as Members from "../../core/balancing/Members.js"
+import * as RetryBudget from "../../core/balancing/RetryBudget.js"
 import { AioNoInstances } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
-import * as Balancer from "./Balancer.js"
-import type * as Members from "./Members.js"
-import * as RetryBudget from "./RetryBudget.js"
 
 export interface ServiceBalancer {
   readonly project: string
