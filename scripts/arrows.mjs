@@ -11,9 +11,8 @@ const src = fileURLToPath(new URL("../src/", import.meta.url))
 
 /** Rooms on which all others stand: an arrow to them says nothing. */
 const ground = new Set(["schemas", "internal"])
-/** The map is to have 40. This is what there is: it may only shrink. */
-const GOAL = 40
-const MOST = 41
+/** May only shrink. */
+const MOST = 40
 
 /** The folders of a room, lowest first; those of one line do not know each other. */
 const subjects = [
@@ -58,9 +57,7 @@ for (const [arrow, imports] of all) {
   console.log(`${arrow.padEnd(40)}${String(imports).padStart(4)}${remark}`)
 }
 const counted = all.filter(([arrow]) => !onGround(arrow)).length
-console.log(
-  `${all.length} arrows, ${counted} without those to ${[...ground].join(" and ")} (goal ${GOAL}, at most ${MOST})`
-)
+console.log(`${all.length} arrows, ${counted} without those to ${[...ground].join(" and ")} (at most ${MOST})`)
 
 const problems = [
   ...all.filter(([arrow]) => goesUp(arrow)).map(([arrow]) => `${arrow} goes upwards`),

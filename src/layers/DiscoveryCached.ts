@@ -8,14 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as RefreshLoop from "../core/view/RefreshLoop.js"
-import * as ServiceView from "../core/view/ServiceView.js"
 import type * as Configs from "../internal/configs.js"
 import * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
 import * as Rules from "../schemas/Options.js"
-import type { ServiceWithInstances } from "../schemas/Service.js"
 import * as StaticInstances from "../schemas/StaticInstances.js"
 import * as ViewTuning from "../schemas/ViewTuning.js"
 import { Discovery } from "../services/Discovery.js"
@@ -65,8 +62,9 @@ export const defaults = { refreshInterval: AioConfig.defaults.refreshInterval, v
 
 const checkRefresh = Rules.check("", { refreshInterval: AioConfig.environment.refreshInterval })
 
-interface DiscoverySettings extends RefreshLoop.RefreshSettings, Lookup.LookupSettings {
-  readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
+interface DiscoverySettings extends ViewTuning.ViewSettings, Lookup.LookupSettings {
+  readonly refreshIntervalMillis: number
+  readonly statics: ViewCache.KnownServices["statics"]
   readonly snapshot: Snapshot.SnapshotSettings | undefined
   readonly balancing: Balancers.Settings
 }
@@ -116,8 +114,7 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
       settings,
       { onView: Balancers.onView, onDrop: Balancers.onDrop },
       {
-        statics: (project, env, now) =>
-          settings.statics(project, env).map((service) => ServiceView.fixed(service, now)),
+        statics: settings.statics,
         remembered: snapshot?.remembered ?? (() => []),
         note: snapshot?.note ?? (() => undefined)
       }

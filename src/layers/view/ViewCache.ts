@@ -12,6 +12,7 @@ import * as Background from "../../internal/background.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
+import type { ServiceWithInstances } from "../../schemas/Service.js"
 import { Registry } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Fetcher from "./Fetcher.js"
@@ -29,7 +30,7 @@ export interface ViewObserver<B> {
 /** What is known of a project without the registry. `note` is called when more is known. */
 export interface KnownServices {
   readonly note: (isChanged: boolean) => void
-  readonly statics: (project: string, env: string, now: number) => ReadonlyArray<ServiceView.ServiceView>
+  readonly statics: (project: string, env: string) => ReadonlyArray<ServiceWithInstances>
   readonly remembered: (project: string, env: string, now: number) => ReadonlyArray<ServiceView.ServiceView>
 }
 
@@ -234,7 +235,7 @@ export const make = <B>(
         if (held !== undefined) return held
         const at = now()
         const entry: ProjectView.ProjectView<B> = ProjectView.make(project, env, at, settings, {
-          statics: known.statics(project, env, at),
+          statics: known.statics(project, env).map((service) => ServiceView.fixed(service, at)),
           remembered: known.remembered(project, env, at),
           onView: (now, changed) => {
             observer.onView(entry, now)
