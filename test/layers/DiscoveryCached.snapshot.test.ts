@@ -345,8 +345,10 @@ describe("the snapshot", () => {
       yield* discovery.resolve(orders)
       disk.set = Effect.never
       const ending = yield* Effect.fork(end)
-      yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(ending)
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(ending)))
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(ending)))
     })
   )
 

@@ -134,8 +134,10 @@ describe("Simulator: calls that are late", () => {
   given("lets one method hang, and stops in time though it does", ({ control, registry }) =>
     Effect.gen(function* () {
       yield* control.hang(true, "listServices")
-      yield* Effect.fork(registry.listServices())
-      yield* registry.ensureService({ project: "shop", name: "payments" })
+      const hanging = yield* Effect.fork(registry.listServices())
+      const { service } = yield* registry.ensureService({ project: "shop", name: "payments" })
+      assert.strictEqual(service.name, "payments")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(hanging)))
     })
   )
 })
