@@ -1,4 +1,4 @@
-/** `ClientAuthService`: credentials become a token, a token becomes a later one. */
+/** `ClientAuthService`: credentials become a token, a token becomes a later one. And which calls need a token. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { auth } from "../grpc/Methods.js"
@@ -6,7 +6,6 @@ import * as ServerHost from "../grpc/server/ServerHost.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type * as Messages from "../wire/Messages.js"
 import type { AroundService, Handlers } from "./Around.js"
-import { unauthenticated } from "./Authorization.js"
 import * as Clients from "./Clients.js"
 import type { Tokens } from "./Tokens.js"
 
@@ -17,6 +16,8 @@ export interface Options {
 }
 
 const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>({ code, details })
+
+const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, details)
 
 const authenticate = Effect.fnUntraced(function* (options: Options, request: Messages.AuthenticateClientRequest) {
   const { client_key = "", client_secret = "" } = request
@@ -53,3 +54,24 @@ export const handlers = (options: Options, around?: AroundService<Service>): Han
   ),
   renewToken: ServerHost.unary(auth.renewToken, (_, headers) => renew(options, headers), around?.renewToken)
 })
+
+// `authorization` first, then `token`; with or without "Bearer ", in any case. Of several values the first counts.
+const tokenIn = (headers: ServerHost.Headers): string => {
+  const value = [headers("authorization")[0], headers("token")[0]].find((text) => text) ?? ""
+  return value.replace(/^bearer(?: |$)/i, "")
+}
+
+const needsNoToken = (path: string): boolean =>
+  path === auth.authenticateClient.path || path.startsWith("/grpc.reflection.v1alpha.")
+
+/** Lets a call through that carries a good token, or needs none. */
+export const guard =
+  (tokens: Tokens): ServerHost.Guard =>
+  (path, headers) => {
+    if (needsNoToken(path)) return Effect.void
+    const token = tokenIn(headers)
+    if (token === "") return unauthenticated("缺少认证令牌")
+    return Effect.flatMap(tokens.verify(token), (clientId) =>
+      Option.isSome(clientId) ? Effect.void : unauthenticated("无效的认证令牌")
+    )
+  }

@@ -20,7 +20,6 @@ import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as RegistryStore from "../store/RegistryStore.js"
 import * as Around from "./Around.js"
-import * as Authorization from "./Authorization.js"
 import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
 import * as RegistryService from "./RegistryService.js"
@@ -125,16 +124,13 @@ const refuseEmpty = (field: string, value: string | undefined): Effect.Effect<vo
 const secretText = (secret: Redacted.Redacted | undefined) =>
   secret === undefined ? undefined : Redacted.value(secret)
 
-const checkSecrets = ({ clients = [], signingSecret }: Options): Effect.Effect<void, AioConfigError> =>
-  Effect.zipRight(
-    refuseEmpty("signingSecret", secretText(signingSecret)),
-    Effect.forEach(
-      clients,
-      ({ clientKey, clientSecret }) =>
-        Effect.zipRight(refuseEmpty("clientKey", clientKey), refuseEmpty("clientSecret", secretText(clientSecret))),
-      { discard: true }
-    )
-  )
+const checkSecrets = Effect.fnUntraced(function* ({ clients = [], signingSecret }: Options) {
+  yield* refuseEmpty("signingSecret", secretText(signingSecret))
+  for (const { clientKey, clientSecret } of clients) {
+    yield* refuseEmpty("clientKey", clientKey)
+    yield* refuseEmpty("clientSecret", secretText(clientSecret))
+  }
+})
 
 /**
  * Starts a control plane. Fails, with a sentence, where it cannot listen, and for a key or secret that is empty.
@@ -158,7 +154,7 @@ export const make = Effect.fnUntraced(function* (
         Effect.suspend(() => kept.authenticate(clientKey, secret))
       )
   }
-  const signed = yield* Tokens.make({ ttl: options.tokenTtl, signingSecret: options.signingSecret })
+  const signed = yield* Tokens.make(options.tokenTtl, options.signingSecret)
   const keyOf = (id: number) =>
     Effect.map(
       clients.find(id),
@@ -175,7 +171,7 @@ export const make = Effect.fnUntraced(function* (
       ...Object.values(AuthService.handlers({ clients, tokens, isDatabaseDown }, around.rpcs)),
       ...Object.values(RegistryService.handlers(store, around.rpcs))
     ],
-    guard: Authorization.guard(tokens),
+    guard: AuthService.guard(tokens),
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
     shutdownGrace: options.shutdownGrace

@@ -19,13 +19,6 @@ export interface Tokens {
   readonly rotate: (secret?: Redacted.Redacted) => Effect.Effect<void>
 }
 
-export interface Options {
-  /** Default 24 hours; cut to whole seconds. */
-  readonly ttl?: Duration.DurationInput | undefined
-  /** Default: generated. */
-  readonly signingSecret?: Redacted.Redacted | undefined
-}
-
 // A token that names no client is valid; renewing it finds no client.
 const Claims = Schema.Struct({ clientId: Schemas.orDefault(Schema.Number, 0) })
 const decodeClaims = Schema.decodeUnknownOption(Claims)
@@ -33,10 +26,14 @@ const decodeClaims = Schema.decodeUnknownOption(Claims)
 const bytes = (secret: Redacted.Redacted | undefined): Uint8Array =>
   secret === undefined ? Crypto.randomBytes(32) : new TextEncoder().encode(Redacted.value(secret))
 
-export const make = (options: Options): Effect.Effect<Tokens> =>
+/** Tokens last 24 hours by default, cut to whole seconds, and are signed with a generated secret. */
+export const make = (
+  ttl: Duration.DurationInput = Duration.hours(24),
+  signingSecret?: Redacted.Redacted
+): Effect.Effect<Tokens> =>
   Effect.sync(() => {
-    const ttlSeconds = Math.max(1, Math.floor(Duration.toSeconds(options.ttl ?? Duration.hours(24))))
-    let key = bytes(options.signingSecret)
+    const ttlSeconds = Math.max(1, Math.floor(Duration.toSeconds(ttl)))
+    let key = bytes(signingSecret)
     return {
       issue: Effect.fnUntraced(function* (client) {
         const iat = Math.floor((yield* Clock.currentTimeMillis) / 1_000)

@@ -132,27 +132,21 @@ const ensured = (
     while: isInternal
   }).pipe(Effect.catchIf(isInternal, (error) => findEnsured(service, list, error)))
 
-const findEnsured = (
+const findEnsured = Effect.fnUntraced(function* (
   service: NewService,
   list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
   error: AioRpcError
-): Effect.Effect<EnsuredService, RegistryError> =>
+) {
   // A list that fails as well says less than the answer that led to it.
-  Effect.flatMap(
-    Effect.mapError(list, () => error),
-    (services) => {
-      const found = services.find((one) => one.service.name === service.name)
-      return found === undefined
-        ? Effect.fail(
-            new AioRpcError({
-              method: error.method,
-              code: error.code,
-              details: `${service.project}/${service.name} can neither be created nor found: an operator has deleted it, or its name differs from another one only in case (${error.details})`
-            })
-          )
-        : Effect.succeed({ service: found.service, created: false })
-    }
-  )
+  const services = yield* Effect.mapError(list, () => error)
+  const found = services.find((one) => one.service.name === service.name)
+  if (found !== undefined) return { service: found.service, created: false }
+  return yield* new AioRpcError({
+    method: error.method,
+    code: error.code,
+    details: `${service.project}/${service.name} can neither be created nor found: an operator has deleted it, or its name differs from another one only in case (${error.details})`
+  })
+})
 
 const toAcks = (
   answers: ReadonlyArray<Answered<LeaseKey, HeartbeatResponse>>

@@ -206,7 +206,7 @@ export class ReplacingChannel implements ManagedChannel {
     successor.watchConnectivityState(state, soon(), () => this.whenReady(successor, isKept || isKeptReported))
   }
 
-  // Forgotten first: closing it tells the watch over it at once, and who asks it to connect then has it live for ever.
+  // Forgotten first: closing it calls its watch at once, and a closed channel that is asked to connect lives for ever.
   private dropSuccessor(): void {
     const dropped = this.successor
     this.successor = undefined
