@@ -13,7 +13,8 @@ export const rankOf = (instance: Instance, networks: ReadonlyArray<string>): num
   const hasPort = httpPort !== undefined || grpcPort !== undefined
   if (hasPort && endpoints.length > 0) {
     if (networks.length === 0) return 0
-    const rank = networks.findIndex((network) => endpoints.some((one) => one.network === network))
+    const isOn = (network: string) => endpoints.some((one) => one.network === network)
+    const rank = networks.findIndex(isOn)
     if (rank !== -1) return rank
   }
   return endpoint !== "" || (host !== "" && hasPort) ? networks.length : -1
