@@ -10,7 +10,10 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
+import * as Record from "effect/Record"
 import * as Stream from "effect/Stream"
+import * as String from "effect/String"
+import type * as Methods from "../grpc/Methods.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
 import { AioRpcError, type AioWireError, isUnavailable } from "../schemas/AioError.js"
@@ -89,17 +92,22 @@ export interface Options {
   readonly deadline?: Duration.DurationInput | undefined
 }
 
-const rpcNames: Record<RegistryMemory.Method, string> = {
-  ensureService: "RegistryService/EnsureService",
-  listServices: "RegistryService/ListServices",
-  getService: "RegistryService/GetServiceByID",
-  registerInstance: "RegistryService/RegisterInstance",
-  deregisterInstance: "RegistryService/DeregisterInstance",
-  heartbeats: "RegistryService/HeartbeatStream"
-}
+/** The method of the client for each rpc. */
+const clientMethods = {
+  ensureService: "ensureService",
+  listServices: "listServices",
+  getServiceByID: "getService",
+  registerInstance: "registerInstance",
+  deregisterInstance: "deregisterInstance",
+  heartbeatStream: "heartbeats"
+} as const satisfies Record<keyof typeof Methods.registry, RegistryMemory.Method>
+
+const rpcNames = new Map(
+  Record.toEntries(clientMethods).map(([rpc, method]) => [method, `RegistryService/${String.capitalize(rpc)}`] as const)
+)
 
 const rpcError = (method: RegistryMemory.Method, code: number, details: string) =>
-  new AioRpcError({ method: rpcNames[method], code, details: details.split("\n", 1)[0] ?? "" })
+  new AioRpcError({ method: rpcNames.get(method) ?? method, code, details: details.split("\n", 1)[0] ?? "" })
 
 /** What a connection would tell: that it was made again, and that the server drains. */
 const makeConnection = Effect.map(PubSub.unbounded<void>(), (reconnects) => {

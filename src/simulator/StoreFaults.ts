@@ -89,8 +89,12 @@ export const make = () => {
     list,
     get,
     switches,
-    around: (store: RegistryStore): RegistryStore => ({
-      ...store,
+    // Each by name: a new one is to be thought of here.
+    around: ({ ensure, operator, register, revoke, ...store }: RegistryStore): RegistryStore => ({
+      ensure,
+      operator,
+      register,
+      revoke,
       renew: (request) =>
         Effect.suspend(() => (state.zero ? Effect.succeed({ expires_at: "0" }) : store.renew(request))),
       list: (request) => Effect.map(store.list(request), list),
