@@ -51,8 +51,9 @@ export interface Tls {
   readonly ca?: Pem | undefined
   /** The client's own certificate, followed by its intermediates, for a server that asks for one. Needs `privateKey`. */
   readonly certificate?: Pem | undefined
+  /** The key of `certificate`, without a passphrase. */
   readonly privateKey?: SecretPem | undefined
-  /** The name that the server's certificate bears, where it is not the host that is dialled. Also the `:authority`. */
+  /** The name that the server's certificate bears; also the `:authority`. Default: the host that is dialled. */
   readonly serverName?: string | undefined
   /** How often files are looked at again. Default 30 seconds; more than 0, at most 1 day. */
   readonly reloadInterval?: Duration.DurationInput | undefined
@@ -180,11 +181,7 @@ export const environment = {
     "a file with the client secret, read for each authentication; goes before AIO_CLIENT_SECRET",
     (name) => Config.map(Config.nonEmptyString(name), TextFile.secretFromFile)
   ),
-  env: Options.key(
-    ["AIO_ENV"],
-    "the env to register in and to look in, for example dev or prod",
-    Config.nonEmptyString
-  ),
+  env: Options.key(["AIO_ENV"], "the env to register in and to look in, such as dev or prod", Config.nonEmptyString),
   auth: Options.key(
     ["AIO_AUTH"],
     "token (the default), or disabled for a registry without authentication",
@@ -194,7 +191,7 @@ export const environment = {
     ...Options.toggle(false),
     ...Options.key(
       ["AIO_ALLOW_INSECURE"],
-      "true inside a trusted network: credentials may travel in plain text to a host that is not loopback",
+      "true inside a trusted network: credentials may travel in plain text to a host that is not on loopback",
       Config.boolean
     )
   },
@@ -224,25 +221,29 @@ export const environment = {
   ),
   deadline: {
     ...Options.duration("30 seconds"),
-    ...Options.key(["AIO_DEADLINE"], "how long one call may take, for example 10 seconds", Config.duration)
+    ...Options.key(
+      ["AIO_DEADLINE"],
+      "how long one call may take, the token and all attempts included, for example 10 seconds",
+      Config.duration
+    )
   },
   refreshInterval: {
     // Not below the floor between two fetches: a view could not be fresher.
     ...Options.duration("30 seconds", 1_000),
     ...Options.key(
       ["AIO_REFRESH_INTERVAL"],
-      "how long what discovery has learnt is fresh, for example 30 seconds",
+      "how long what discovery knows is fresh, for example 30 seconds",
       Config.duration
     )
   },
   cooldown: Options.key(
     ["AIO_COOLDOWN"],
-    "how long an instance that was reported as failed is left alone, for example 30 seconds",
+    "how long one failure of any kind ejects an instance: 0 to 1 day, for example 30 seconds",
     Config.duration
   ),
   static: Options.key(
     ["AIO_STATIC"],
-    "services that are not looked up, for example shop/payments=127.0.0.1:8080, several separated by commas",
+    "services that are not looked up, such as shop/payments=127.0.0.1:8080, separated by commas",
     Config.string
   )
 } as const

@@ -10,23 +10,23 @@ import * as Options from "./Options.js"
  * @category models
  */
 export interface HeartbeatTuning {
-  /** Heartbeats in one TTL: 2 to 10. Default 3, so that two may be lost. */
+  /** Heartbeats in one TTL. Default 3, so that two may be lost; 2 to 10. */
   readonly heartbeatsPerTtl?: number | undefined
-  /** How much sooner than its turn a heartbeat may come, as a part of the interval: 0 to 0.5. Default 0.1. */
+  /** How much sooner than its turn a heartbeat may come, as a part of the interval. Default 0.1; 0 to 0.5. */
   readonly heartbeatJitter?: number | undefined
   /**
-   * The wait before the second attempt to register, doubled for each further one, at most 30 seconds, with full jitter.
+   * The wait before the second attempt to register, doubled for each further one up to 30 seconds. With full jitter.
    * Default 1 second.
    */
   readonly registerDelay?: Duration.DurationInput | undefined
-  /** How many attempts to register may be made in one second, however many leases want one: 1 to 10,000. Default 200. */
+  /** Attempts to register in one second, however many leases want one. Default 200; 1 to 10,000. */
   readonly registrationsPerSecond?: number | undefined
   /**
-   * How many of them may have begun and not ended: 1 to 10,000. A registry that is slower than the rate is asked as fast as
-   * it answers. Default 64.
+   * How many attempts to register may have begun and not ended. A registry that is slower than the rate is asked as fast as
+   * it answers. Default 64; 1 to 10,000.
    */
   readonly maxRegistrationsInFlight?: number | undefined
-  /** How long a whole stop may take, before the drain delay. Default 15 seconds. */
+  /** How long a stop may take, before the drain delay. Default 15 seconds. */
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 

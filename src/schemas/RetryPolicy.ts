@@ -11,7 +11,7 @@ import * as Options from "./Options.js"
 export interface RetryPolicy {
   /** How often a call is sent again at most, within its deadline. Default 3; a whole number from 0 (never) to 100. */
   readonly times?: number | undefined
-  /** How long to wait before the first of them. Default 200 milliseconds; more than 0, at most 1 day. */
+  /** The wait before a call is sent again for the first time. Default 200 milliseconds; more than 0, at most 1 day. */
   readonly delay?: Duration.DurationInput | undefined
   /** By how much each wait is longer than the one before. Default 2; 1 to 10. */
   readonly factor?: number | undefined

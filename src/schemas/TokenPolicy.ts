@@ -13,34 +13,34 @@ import * as Options from "./Options.js"
  */
 export interface TokenPolicy {
   /**
-   * How long one authentication or renewal may take, reading the credentials apart, which has as long again. Default 10
-   * seconds, but for a client whose calls have less than that: as long as its calls.
+   * How long one authentication or renewal may take. Reading the credentials has as long again. Default 10 seconds, or as
+   * long as the client's calls where they have less.
    */
   readonly acquireDeadline?: Duration.DurationInput | undefined
   /** How long before its expiry a token is renewed in the background. Default 5 minutes. */
   readonly refreshWindow?: Duration.DurationInput | undefined
-  /** The most of a token's life that the refresh window may take: for tokens that live shortly. Default 0.2. */
+  /** The most of a token's life that the refresh window may take. Default 0.2. */
   readonly refreshWindowFraction?: number | undefined
   /** The part of the refresh window over which the renewals of a fleet are spread at random. Default 0.2. */
   readonly refreshSpread?: number | undefined
   /**
-   * How long before its expiry callers wait for the renewal rather than go on with the token. Default 10 seconds; shorter
+   * How long before its expiry callers wait for the renewal instead of using the token. Default 10 seconds; shorter
    * than what the spread leaves of the refresh window.
    */
   readonly grace?: Duration.DurationInput | undefined
-  /** The most of a token's life that the grace may take. Default 0.05. */
+  /** The most of a token's life that `grace` may take. Default 0.05. */
   readonly graceFraction?: number | undefined
   /**
-   * How long credentials that were refused are not tried again, unless they change: doubled each time up to 5 minutes.
+   * How long refused credentials are not tried again, unless they change: doubled each time, up to 5 minutes.
    * Default 30 seconds.
    */
   readonly rejectionMemory?: Duration.DurationInput | undefined
   /**
-   * A token younger than this that is refused is tried once more before it is dropped: the clock of one replica may be
-   * behind that of the one that issued it. Default 5 seconds; 0 to 1 day, where 0 is never.
+   * A refused token that is younger is tried again before it is dropped; 0 for never. The clock of one replica may be
+   * behind that of the one that issued it. Default 5 seconds; 0 to 1 day.
    */
   readonly youngAge?: Duration.DurationInput | undefined
-  /** How long to wait before that. Default 1.1 seconds. */
+  /** The wait before a young token is tried again. Default 1.1 seconds. */
   readonly youngDelay?: Duration.DurationInput | undefined
 }
 

@@ -15,11 +15,11 @@ import * as Options from "./Options.js"
  * @category models
  */
 export interface Keepalive {
-  /** Between two pings. 1 second to 1 day. */
+  /** The time between two pings. 1 second to 1 day. */
   readonly interval: Duration.DurationInput
-  /** A connection whose ping is not answered within this is given up. Default 20 seconds; more than 0, at most 1 day. */
+  /** How long a ping may go unanswered before the connection is given up. Default 20 seconds; more than 0, at most 1 day. */
   readonly timeout?: Duration.DurationInput | undefined
-  /** Also while there is no call and no stream. Default `false`. */
+  /** Whether to ping while there is no call and no stream as well. Default `false`. */
   readonly whenIdle?: boolean | undefined
 }
 
@@ -32,31 +32,31 @@ export interface Keepalive {
 export interface Transport {
   /** The largest answer that is accepted, in bytes. Default 64 MiB; 1 to 2 GiB less one. */
   readonly maxReceiveBytes?: number | undefined
-  /** A connection that is not made within this is tried anew on another channel. Default 20 seconds. */
+  /** How long making a connection may take before it is tried anew on another channel. Default 20 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
   /**
-   * A connection is given up for another when two calls in a row have ended at their deadline, and nothing at all was
-   * received for this long. Default 10 seconds.
+   * How long nothing at all may come while calls end at their deadline. Then, after two such calls in a row, the connection
+   * is replaced. Default 10 seconds.
    */
   readonly silenceTimeout?: Duration.DurationInput | undefined
   /**
-   * How long to wait before a connection that was lost or refused is tried again: longer each time up to
-   * `maxReconnectDelay`. Default 500 milliseconds.
+   * The wait before a lost or refused connection is tried again: longer each time, up to `maxReconnectDelay`. Default 500
+   * milliseconds.
    */
   readonly reconnectDelay?: Duration.DurationInput | undefined
-  /** Default 5 seconds. */
+  /** The longest wait between two attempts to connect. Default 5 seconds; not less than `reconnectDelay`. */
   readonly maxReconnectDelay?: Duration.DurationInput | undefined
   /**
-   * How many bytes of answers may be on their way: what limits a large list on a long line. Default 1 MiB; 64 KiB to 2 GiB
+   * How many bytes of answers may be on their way: what limits large lists on a long line. Default 1 MiB; 64 KiB to 2 GiB
    * less one.
    */
   readonly flowControlWindow?: number | undefined
-  /** HTTP/2 pings. Default none. */
+  /** HTTP/2 pings, for a network that drops idle connections. Default none. */
   readonly keepalive?: Keepalive | undefined
   /**
-   * Connect through the HTTP proxy that `grpc_proxy`, `https_proxy` or `http_proxy` names, but for the hosts of
-   * `no_grpc_proxy` or `no_proxy`. Without TLS what is sent travels to that proxy in plain text, so that `allowInsecure`
-   * is needed for any address. Default `false`: what the environment says of proxies is left aside.
+   * Whether to connect through the HTTP proxy of the environment. That is the one that `grpc_proxy`, `https_proxy` or
+   * `http_proxy` names, except for the hosts of `no_grpc_proxy` or `no_proxy`. Without TLS what is sent travels to that
+   * proxy in plain text, so that `allowInsecure` is needed for any address. Default `false`: these variables are ignored.
    */
   readonly httpProxy?: boolean | undefined
 }

@@ -11,23 +11,23 @@ import * as Options from "./Options.js"
  */
 export interface ViewTuning {
   /**
-   * How long one fetch may take: a net under a `Registry` that never answers, and longer than the deadline that
+   * How long one fetch may take. It ends a `Registry` that never answers, so it is longer than the deadline that
    * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
    */
   readonly fetchTimeout?: Duration.DurationInput | undefined
   /**
-   * After how long without a question a view is dropped. One that never had a service, of a project that does not exist, is
+   * How long a view is kept that is not asked for. One that never had a service, of a project that does not exist, is
    * dropped after a minute at the latest. Default 15 minutes; 1 second to 1 day.
    */
   readonly idleTimeout?: Duration.DurationInput | undefined
   /**
-   * Up to how many services of a project are fetched one by one, by their ids, which costs the registry a sixtieth of a list
-   * when it is large. Of more, or to find a name, the project is listed. Default 4; 0 (always lists) to 1,000.
+   * How many services of a project are fetched one by one, by their ids. That costs the registry a sixtieth of a large list.
+   * Of more, or to find a name, the project is listed. Default 4; 0 (always lists) to 1,000.
    */
   readonly maxSingleFetches?: number | undefined
   /**
-   * After how long a project whose services are fetched one by one is listed all the same, since there may be new names.
-   * Default 5 minutes; 1 second to 1 day.
+   * How often a project is listed whose services are fetched one by one: there may be new names. Default 5 minutes; 1
+   * second to 1 day.
    */
   readonly listInterval?: Duration.DurationInput | undefined
   /**
@@ -36,9 +36,8 @@ export interface ViewTuning {
    */
   readonly maxStale?: Duration.DurationInput | undefined
   /**
-   * A service that shrinks to nothing, or to less than half, is doubted: the missing instances are kept until two further
-   * answers agree, 10 seconds apart or more, and their leases have run out, but no longer than this. Default 5 minutes; 0
-   * (never) to 1 day.
+   * How long the missing instances of a service that shrinks to less than half are kept at most. They go when two further
+   * answers agree, 10 seconds apart or more, and their leases have run out. Default 5 minutes; 0 (never) to 1 day.
    */
   readonly maxHold?: Duration.DurationInput | undefined
 }

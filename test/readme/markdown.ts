@@ -11,13 +11,8 @@ interface Block {
   readonly line: number
 }
 
-export interface Table {
-  /** The comment right above it, if there is one: `<!-- options: AuthClient.Options -->`. */
-  readonly note: string | undefined
-  readonly line: number
+interface Table {
   readonly firstCells: ReadonlyArray<string>
-  /** The cells below a heading; none where there is no such column. */
-  readonly cellsOf: (heading: string) => ReadonlyArray<string>
 }
 
 export interface Document {
@@ -45,26 +40,13 @@ const blocksOf = (text: string): ReadonlyArray<Block> =>
   )
 
 const tablesOf = (text: string): ReadonlyArray<Table> =>
-  Array.from(text.matchAll(/(?:^<!--([^>]*)-->\n\n?)?((?:^\|.*\n)+)/gm), ({ 1: note, 2: table = "", index }) => {
-    const [headings = [], , ...rows] = table
+  Array.from(text.matchAll(/(?:^\|.*\n)+/gm), ([table]) => ({
+    firstCells: table
       .trimEnd()
       .split("\n")
-      .map((row) =>
-        row
-          .split("|")
-          .slice(1)
-          .map((cell) => cell.trim())
-      )
-    return {
-      note: note?.trim(),
-      line: lineOf(text, index),
-      firstCells: rows.map(([first = ""]) => first),
-      cellsOf: (heading) => {
-        const column = headings.indexOf(heading)
-        return column < 0 ? [] : rows.map((row) => row[column] ?? "")
-      }
-    }
-  })
+      .slice(2)
+      .map((row) => row.split("|")[1]?.trim() ?? "")
+  }))
 
 const anchorOf = (heading: string): string =>
   heading

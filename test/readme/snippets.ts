@@ -1,7 +1,7 @@
-/** Compiles the TypeScript of documents, and asks the compiler which options there are. */
+/** Compiles the TypeScript of documents. */
 import { dirname, join } from "node:path"
 import ts from "typescript"
-import { type Document, root, type Table } from "./markdown.js"
+import { type Document, root } from "./markdown.js"
 
 /** A block that begins without an import goes on where the one before it ended. */
 const modulesOf = ({ blocks, name }: Document): ReadonlyArray<{ readonly file: string; readonly text: string }> => {
@@ -17,53 +17,15 @@ const modulesOf = ({ blocks, name }: Document): ReadonlyArray<{ readonly file: s
   return modules
 }
 
-const OPTIONS = /^(?:all )?options: (\w+)\.(\w+)$/
-
-const optionsFile = join(root, "documented-options.ts")
-
-const optionsModule = (tables: ReadonlyArray<Table>): string =>
-  tables
-    .map(({ note = "" }, index) => {
-      const [, namespace, type] = OPTIONS.exec(note) ?? []
-      return namespace === undefined
-        ? ""
-        : `import type { ${namespace} as N${index} } from "effect-aio"\nexport type T${index} = N${index}.${type}\n`
-    })
-    .join("")
-
 const configuration = (): ts.ParsedCommandLine => {
   const file = join(root, "tsconfig.json")
   return ts.parseJsonConfigFileContent(ts.readConfigFile(file, ts.sys.readFile).config, ts.sys, dirname(file))
 }
 
-const partsOf = (type: ts.Type): ReadonlyArray<ts.Type> => (type.isUnion() ? type.types : [type])
-
-const isOurs = (type: ts.Type): boolean =>
-  type.symbol?.declarations?.every((one) => one.getSourceFile().fileName.startsWith(`${root}src/`)) === true
-
-/** Its properties; for those that are records of our own, theirs as well: `tls`, `tls.ca`. */
-const optionsOf = (checker: ts.TypeChecker, type: ts.Type, prefix = ""): ReadonlyArray<string> =>
-  partsOf(type).flatMap((part) =>
-    checker.getPropertiesOfType(part).flatMap((property) => [
-      prefix + property.name,
-      ...partsOf(checker.getNonNullableType(checker.getTypeOfSymbol(property)))
-        .filter((one) => prefix === "" && one.isClassOrInterface() && isOurs(one))
-        .flatMap((record) => optionsOf(checker, record, `${property.name}.`))
-    ])
-  )
-
-export interface Checked {
-  /** What the compiler says of the code, as `docs/leases.md:12: …`. */
-  readonly errors: ReadonlyArray<string>
-  /** For each table with a note `options: Namespace.Type`, or `all options: …`: the options that the type has. */
-  readonly options: ReadonlyMap<Table, ReadonlySet<string>>
-}
-
-export const check = (documents: ReadonlyArray<Document>): Checked => {
+/** What the compiler says of the code, as `docs/leases.md:12: …`. */
+export const check = (documents: ReadonlyArray<Document>): ReadonlyArray<string> => {
   const modules = documents.flatMap(modulesOf)
-  const tables = documents.flatMap((document) => document.tables)
   const virtual = new Map(modules.map(({ file, text }) => [file, text]))
-  virtual.set(optionsFile, optionsModule(tables))
   const { options } = configuration()
   const host = ts.createCompilerHost(options)
   const { fileExists, readFile } = host
@@ -80,13 +42,5 @@ export const check = (documents: ReadonlyArray<Document>): Checked => {
       errors.push(`${name}:${line}: ${ts.flattenDiagnosticMessageText(found.messageText, "\n")}`)
     }
   }
-  const checker = program.getTypeChecker()
-  const source = program.getSourceFile(optionsFile)
-  const symbol = source && checker.getSymbolAtLocation(source)
-  const found = new Map<Table, ReadonlySet<string>>()
-  for (const type of symbol === undefined ? [] : checker.getExportsOfModule(symbol)) {
-    const table = tables[Number(type.name.slice(1))]
-    if (table !== undefined) found.set(table, new Set(optionsOf(checker, checker.getDeclaredTypeOfSymbol(type))))
-  }
-  return { errors, options: found }
+  return errors
 }

@@ -12,33 +12,32 @@ import * as Rules from "../../schemas/Options.js"
  * @category models
  */
 export interface Options {
-  /** So many counted failures one after the other eject an instance. Default 5; 1 to 1,000. */
+  /** So many counted failures in a row eject an instance. Default 5; 1 to 1,000. */
   readonly consecutiveFailures?: number | undefined
   /** This share of failures among the calls of the last `interval` ejects an instance. Default 0.5; above 0, to 1. */
   readonly failureRate?: number | undefined
-  /** From how many calls in an `interval` on the `failureRate` applies. Default 20; 1 to 1,000,000. */
+  /** `failureRate` applies from so many calls in an `interval` on. Default 20; 1 to 1,000,000. */
   readonly minimumCalls?: number | undefined
   /** What `failureRate` looks back on; an ejection is forgotten for each one without failures. Default 10 seconds. */
   readonly interval?: Duration.DurationInput | undefined
   /**
-   * How long the first ejection lasts; the second twice as long, the third three times. Default 30 seconds; 0 never
-   * ejects.
+   * How long the first ejection lasts; the n-th is n times as long, and 0 ejects none. Default 30 seconds.
    */
   readonly ejection?: Duration.DurationInput | undefined
   /** The longest ejection. Default 300 seconds; not less than `ejection`. */
   readonly maxEjection?: Duration.DurationInput | undefined
-  /** An ejection lasts up to so many times longer, at random, so that not all consumers probe at once. Default 1.2; 1 to 10. */
+  /** An ejection lasts up to so many times longer, at random: consumers do not probe together. Default 1.2; 1 to 10. */
   readonly jitter?: number | undefined
   /**
-   * Which share of a service may be ejected by soft evidence. Default 0.5, rounded down, so that an only instance stays; 0 to
-   * 1. Hard evidence (nothing listens there) has no limit.
+   * The share of a service that failures may eject. Default 0.5, rounded down, so that an only instance stays; 0 to 1. Hard
+   * evidence (nothing listens there) has no limit.
    */
   readonly maxEjected?: number | undefined
-  /** Below this share available, picks go to all but those with hard evidence (a panic). Default 0.5; 0 to 1. */
+  /** With less than this share available, picks go to all but those where nothing listens (a panic). Default 0.5; 0 to 1. */
   readonly panicBelow?: number | undefined
-  /** Whether one probe decides if an ejection ends (the default), or the instance is simply back (`false`). */
+  /** Whether one probe decides if an ejection ends; `false`: it simply ends. Default `true`. */
   readonly probe?: boolean | undefined
-  /** A call that was interrupted from outside after this time counts as failed in the rate. Default 5 seconds. */
+  /** A call that is interrupted from outside after this time counts as failed in the rate. Default 5 seconds. */
   readonly slowAfter?: Duration.DurationInput | undefined
 }
 

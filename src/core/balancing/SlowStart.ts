@@ -9,8 +9,8 @@ import type { Candidate, Context, Picker, Request } from "./Strategy.js"
  */
 export interface Options {
   /**
-   * How long an instance warms up that appears after the first list: it gets a tenth of its calls at first. Default 30
-   * seconds; 0 turns slow start off.
+   * How long an instance warms up that appears after the first list; 0 turns slow start off. It gets a tenth of its calls
+   * at first. Default 30 seconds.
    */
   readonly window?: Duration.DurationInput | undefined
 }

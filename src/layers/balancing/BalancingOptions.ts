@@ -63,7 +63,7 @@ export interface HealthOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /** So many failed checks in a row make an instance unhealthy. Default 3; 1 to 100. */
   readonly unhealthyAfter?: number | undefined
-  /** So many successful ones make it healthy again; the very first makes it so at once. Default 2; 1 to 100. */
+  /** So many that pass make it healthy again; the very first does at once. Default 2; 1 to 100. */
   readonly healthyAfter?: number | undefined
 }
 
@@ -74,9 +74,9 @@ export interface HealthOptions {
  * @category models
  */
 export interface RetryBudgetOptions {
-  /** Retries for each call. Default 0.2; 0 to 1. */
+  /** Retries on another instance for each call. Default 0.2; 0 to 1. */
   readonly share?: number | undefined
-  /** So many a second are allowed besides. Default 10; 0 to 1,000,000. */
+  /** So many retries a second are allowed besides. Default 10; 0 to 1,000,000. */
   readonly floorPerSecond?: number | undefined
 }
 

@@ -10,13 +10,13 @@ import * as Limits from "../../schemas/Limits.js"
  * @category models
  */
 export interface Options {
-  /** The env of instances that name none. 1 to 32 characters. */
+  /** The env of instances that name none; `Aio.layer` has it as an option of its own. 1 to 32 characters. */
   readonly env: string
-  /** The TTL of registrations that name none: 3 seconds to 24 hours, whole seconds. Default 60 seconds. */
+  /** The TTL of registrations that name none: 3 seconds to 24 hours, in whole seconds. Default 60 seconds. */
   readonly ttl?: Duration.DurationInput | undefined
-  /** The drain delay of registrations that name none. Default 0; at most 1 day. */
+  /** The drain delay of registrations that name none: at most 1 day. Default 0. */
   readonly drainDelay?: Duration.DurationInput | undefined
-  /** Numbers that most programs leave at their defaults. */
+  /** Numbers that most programs leave at their defaults: `tuning.heartbeat`. */
   readonly tuning?: { readonly heartbeat?: HeartbeatTuning.HeartbeatTuning | undefined } | undefined
 }
 
