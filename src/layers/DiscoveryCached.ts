@@ -110,15 +110,11 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
     // Before the views, so that it is written for the last time when their fetches have ended.
     if (snapshot !== undefined) yield* snapshot.keep(() => keeper.all())
-    const keeper = yield* ViewCache.make(
-      settings,
-      { onView: Balancers.onView, onDrop: Balancers.onDrop },
-      {
-        statics: settings.statics,
-        remembered: snapshot?.remembered ?? (() => []),
-        note: snapshot?.note ?? (() => undefined)
-      }
-    )
+    const keeper = yield* ViewCache.make(settings, Balancers, {
+      statics: settings.statics,
+      remembered: snapshot?.remembered ?? (() => []),
+      note: snapshot?.note ?? (() => undefined)
+    })
     const lookup = Lookup.make(keeper, settings)
     const balancers = yield* Balancers.make(keeper, lookup, settings.balancing)
     const { refresh, resolve, watch } = lookup

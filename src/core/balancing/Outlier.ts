@@ -87,28 +87,27 @@ export const make = (settings: OutlierSettings, random: () => number): Table => 
   nextChangeAt: Number.POSITIVE_INFINITY
 })
 
-/** A new instance, in rotation. */
-export const list = (table: Table, key: string, now: number): OutlierState => {
-  table.listed++
-  // In the order of use: the fields that a success needs lie together.
-  return {
-    phase: "InRotation",
-    streak: 0,
-    bucket: 0,
-    calls: 0,
-    failures: 0,
-    earlierCalls: 0,
-    earlierFailures: 0,
-    key,
-    evidence: "Soft",
-    reason: "Consecutive",
-    until: 0,
-    ejections: 0,
-    isListed: true,
-    cleanSince: now,
-    mark: 0
-  }
-}
+/**
+ * A new instance, in rotation; {@link Table.listed} counts it with its list. In the order of use: the fields that a success
+ * needs lie together.
+ */
+export const fresh = (key: string, now: number): OutlierState => ({
+  phase: "InRotation",
+  streak: 0,
+  bucket: 0,
+  calls: 0,
+  failures: 0,
+  earlierCalls: 0,
+  earlierFailures: 0,
+  key,
+  evidence: "Soft",
+  reason: "Consecutive",
+  until: 0,
+  ejections: 0,
+  isListed: true,
+  cleanSince: now,
+  mark: 0
+})
 
 /** It left the list, or returned to it. */
 export const setListed = (table: Table, state: OutlierState, isListed: boolean): void => {

@@ -5,6 +5,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import { explain } from "../../core/balancing/explain.js"
+import * as Members from "../../core/balancing/Members.js"
 import * as Background from "../../internal/background.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
@@ -96,6 +97,11 @@ const noteStrategyFailures = (deps: Deps, service: ServiceBalancer.ServiceBalanc
       failures.first
     )
   )
+}
+
+/** Makes the balancers ready for the view that comes next, a few hundred instances a step. */
+export function* prepare({ balancers }: Entry, next: ProjectView.Next, now: number): Generator<void, void> {
+  for (const [name, { balancer }] of balancers) yield* Members.prepare(balancer.members, next(name), now)
 }
 
 /** Updates the balancers of a new view, and drops those whose service is gone or no longer in use. */

@@ -80,17 +80,20 @@ const take = (
     const hasLeft = ({ instanceKey, serviceId }: LeaseKey) =>
       entry.departed.size > 0 && entry.departed.has(ProjectView.memberKey(serviceId, instanceKey))
     const merging = View.begin(entry.view, answer, now, { asked, hasLeft, limits: settings })
-    return Effect.flatMap(
-      Slices.run(() => merging.step(entry.view)),
-      () => {
-        const [view, changed] = merging.finish(entry.view)
-        const found = shrunk(entry, view)
-        entry.view = view
-        entry.remembered = []
-        entry.onView(now, changed)
-        return logShrunk(entry, found)
-      }
-    )
+    const merged = Slices.run(() => merging.step(entry.view))
+    const prepared = Effect.suspend(() => {
+      const [next] = merging.finish(entry.view)
+      const steps = entry.prepare((name) => View.find(next, name)?.instances ?? [], now)
+      return Slices.run(() => steps.next().done === true)
+    })
+    return Effect.flatMap(Effect.zipRight(merged, prepared), () => {
+      const [view, changed] = merging.finish(entry.view)
+      const found = shrunk(entry, view)
+      entry.view = view
+      entry.remembered = []
+      entry.onView(now, changed)
+      return logShrunk(entry, found)
+    })
   })
 
 const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>

@@ -7,6 +7,7 @@ import type * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
+import type { Instance } from "../../schemas/Instance.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { RegistryError } from "../../services/Registry.js"
 
@@ -33,11 +34,16 @@ export interface ProjectView<B = unknown> {
   readonly departed: Set<string>
   /** What the metrics have been told of the view. */
   counted: Tiers
+  /** Run before a view is replaced by an answer, in slices. */
+  readonly prepare: (next: Next, now: number) => Generator<void, void>
   /** Called with each new view, in the same synchronous step. `changed` names the services that are different now. */
   readonly onView: (now: number, changed: ReadonlySet<string>) => void
 }
 
 export const memberKey = (serviceId: ServiceId, instanceKey: string): string => `${serviceId} ${instanceKey}`
+
+/** The instances of a service in the view that comes next. */
+export type Next = (name: string) => ReadonlyArray<Instance>
 
 /** How many instances of a view there are of each kind. */
 export type Tiers = Readonly<Record<"listed" | "held" | "disk" | "static", number>>
@@ -76,7 +82,9 @@ export const make = <B>(
   env: string,
   now: number,
   settings: RefreshLoop.RefreshSettings,
-  given: Pick<ProjectView, "remembered" | "onView"> & { readonly statics: ReadonlyArray<ServiceView.ServiceView> }
+  given: Pick<ProjectView, "remembered" | "prepare" | "onView"> & {
+    readonly statics: ReadonlyArray<ServiceView.ServiceView>
+  }
 ): ProjectView<B> => ({
   view: View.add(View.empty(project, env), given.statics),
   loop: RefreshLoop.make(settings),
@@ -91,6 +99,7 @@ export const make = <B>(
   wake: Deferred.unsafeMake(FiberId.none),
   departed: new Set(),
   counted: noTiers,
+  prepare: given.prepare,
   onView: given.onView
 })
 

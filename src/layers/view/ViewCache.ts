@@ -22,6 +22,8 @@ import * as ViewPort from "./ViewPort.js"
 
 /** Called when a view changes, in the same synchronous step. */
 export interface ViewObserver<B> {
+  /** Called before, in slices: what takes long for many instances. Another view may come first. */
+  readonly prepare: (entry: ProjectView.ProjectView<B>, next: ProjectView.Next, now: number) => Generator<void, void>
   readonly onView: (entry: ProjectView.ProjectView<B>, now: number) => void
   /** The view was not used for long. */
   readonly onDrop: (entry: ProjectView.ProjectView<B>) => void
@@ -237,6 +239,7 @@ export const make = <B>(
         const entry: ProjectView.ProjectView<B> = ProjectView.make(project, env, at, settings, {
           statics: known.statics(project, env).map((service) => ServiceView.fixed(service, at)),
           remembered: known.remembered(project, env, at),
+          prepare: (next, now) => observer.prepare(entry, next, now),
           onView: (now, changed) => {
             observer.onView(entry, now)
             wakeWatchers(entry, changed)

@@ -8,7 +8,8 @@ import type { Outcome } from "../../../src/schemas/Outcome.js"
 /** So many instances, with the keys `0`, `1` …, and reports about them. */
 const world = (n: number, options: Outlier.Options = {}, random: () => number = () => 0) => {
   const table = Outlier.make(Either.getOrThrow(Outlier.settings(options)), random)
-  const states = Array.from({ length: n }, (_, i) => Outlier.list(table, String(i), 0))
+  const states = Array.from({ length: n }, (_, i) => Outlier.fresh(String(i), 0))
+  table.listed = n
   const state = (i: number): Outlier.OutlierState => {
     const found = states[i]
     if (found === undefined) throw new Error(`there is no ${i}`)
