@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { isIP, isIPv6 } from "node:net"
 import * as Arr from "effect/Array"
 import * as Either from "effect/Either"
 import { AioConfigError } from "./AioError.js"
@@ -75,6 +76,42 @@ export const format = (address: { readonly host: string; readonly port: number }
   address.host.includes(":") && !address.host.startsWith("[")
     ? `[${address.host}]:${address.port}`
     : `${address.host}:${address.port}`
+
+const NAME = /^(?:[a-z0-9_-]+\.)*[a-z0-9_-]+\.?$/i
+const MAX_NAME = 255
+
+/**
+ * Whether a text is a host that can be dialled: an IP address, IPv6 with brackets or without and without a zone, or a DNS name
+ * of labels of letters, digits, hyphens and underscores. Not one with a port, a scheme, a user, or several of them.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const isHost = (text: string): boolean => {
+  if (text.length > MAX_NAME) return false
+  if (isIP(text) !== 0) return !text.includes("%")
+  if (text.startsWith("[")) return text.endsWith("]") && isIPv6(text.slice(1, -1)) && !text.includes("%")
+  return NAME.test(text) && URL.canParse(`http://${text}:1`)
+}
+
+const ENDPOINT = /^(?:[a-z][a-z0-9+.-]*:\/\/)?(\[[^\]]*\]|[^\s:/?#@[\]]*)(?::([0-9]{1,5}))?(?:[/?#]\S*)?$/i
+
+/** Whether an `endpoint` of the registry, with a scheme or without, names a host, and a port that there is if it names one. */
+const namesHost = (endpoint: string): boolean => {
+  const [, host = "", port = "1"] = ENDPOINT.exec(endpoint) ?? []
+  return isHost(host) && Number(port) <= 65_535
+}
+
+/**
+ * Whether every address that the record tells is one of a host. A record can say anything: one that does not is never picked.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
+export const namesHosts = ({ endpoint, endpoints, host }: Instance): boolean =>
+  (host === "" || isHost(host)) &&
+  (endpoint === "" || namesHost(endpoint)) &&
+  endpoints.every((one) => isHost(one.host))
 
 const hostOn = (instance: Instance, network: string | undefined): string | undefined => {
   let found: { readonly host: string; readonly priority: number } | undefined

@@ -152,7 +152,9 @@ const isReachable = ({ rank }: Member): boolean => rank >= 0
 const replaceRecord = (member: Member, instance: Instance, networks: ReadonlyArray<string>): void => {
   if (member.instance === instance) return
   if (member.instance.meta !== instance.meta) member.weight = weightOf(instance.meta)
+  const isElsewhere = !Networks.isSameAddress(member.instance, instance)
   member.instance = instance
+  if (!isElsewhere) return
   member.rank = Networks.rankOf(instance, networks)
   member.network = Networks.networkOf(member.rank, networks)
 }

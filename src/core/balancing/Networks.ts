@@ -1,4 +1,5 @@
 /** The network to call an instance on, where it has endpoints on several. */
+import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 
 /**
@@ -6,9 +7,10 @@ import type { Instance } from "../../schemas/Instance.js"
  * address of its own; -1 where it has no address to dial. Without a preference: 0 for all that have one.
  *
  * An address is an `endpoint`, or a port with a host: its own, or one of its `endpoints`, which are hosts alone. The real
- * server accepts a record without any.
+ * server accepts a record without any, and one whose host is no host: that one has no address to dial either.
  */
 export const rankOf = (instance: Instance, networks: ReadonlyArray<string>): number => {
+  if (!Address.namesHosts(instance)) return -1
   const { endpoint, endpoints, grpcPort, host, httpPort } = instance
   const hasPort = httpPort !== undefined || grpcPort !== undefined
   if (hasPort && endpoints.length > 0) {
@@ -19,6 +21,14 @@ export const rankOf = (instance: Instance, networks: ReadonlyArray<string>): num
   }
   return endpoint !== "" || (host !== "" && hasPort) ? networks.length : -1
 }
+
+/** The same answer of {@link rankOf}: a list repeats most addresses, and looking at them again costs as much as decoding them. */
+export const isSameAddress = (one: Instance, other: Instance): boolean =>
+  one.host === other.host &&
+  one.endpoint === other.endpoint &&
+  one.endpoints === other.endpoints &&
+  one.httpPort === other.httpPort &&
+  one.grpcPort === other.grpcPort
 
 /**
  * The network for `Address.httpUrl` and `Address.grpcAddress` at this rank. For an instance without an endpoint on any of the

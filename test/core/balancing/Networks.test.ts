@@ -15,7 +15,29 @@ describe("Networks", () => {
     ["a list of endpoints and a port", { host: "", endpoints: [on("local")], grpcPort: 90 }, true],
     ["a port and no host", { host: "", httpPort: 80 }, false],
     ["an HTTP port", { httpPort: 80 }, true],
-    ["a gRPC port", { grpcPort: 90 }, true]
+    ["a gRPC port", { grpcPort: 90 }, true],
+    ["a URL", { host: "", endpoint: "https://h.example:8443/api?v=1" }, true],
+    [
+      "an IPv6 host",
+      { host: "[fd00::1]", endpoint: "[fd00::1]:80", httpPort: 80, endpoints: [on("local", "fe80::1")] },
+      true
+    ],
+    ["a host with a port", { host: "h:80", httpPort: 80 }, false],
+    ["several hosts", { host: "10.0.0.1,10.0.0.2", grpcPort: 90 }, false],
+    ["a user before its host", { host: "user@h", grpcPort: 90 }, false],
+    ["an endpoint of a user", { endpoint: "http://user@h:80" }, false],
+    ["a host of four numbers that is no address", { host: "10.0.0.256", grpcPort: 90 }, false],
+    ["a host with a zone", { host: "fe80::1%eth0", grpcPort: 90 }, false],
+    ["a host with a line break", { host: "h\nh", grpcPort: 90 }, false],
+    ["an endpoint with a line break", { endpoint: "h:1\nh:2" }, false],
+    ["an endpoint with port 65536", { endpoint: "h:65536" }, false],
+    ["an endpoint without a host", { endpoint: "unix:///run/h.sock" }, false],
+    ["a name that is too long", { host: "h.".repeat(200), grpcPort: 90 }, false],
+    [
+      "one bad host among good ones",
+      { endpoint: "h:1", httpPort: 80, endpoints: [on("local"), on("local", "h/path")] },
+      false
+    ]
   ]
   it.each(addresses)("an instance that tells %s: has an address?", (_, record, expected) => {
     assert.strictEqual(Networks.rankOf(anInstance("a", { ...silent, ...record }), []) >= 0, expected)
