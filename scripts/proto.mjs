@@ -83,7 +83,11 @@ const readerOf = ([name, repeating]) => {
   const lasts = repeating.map((field) => `  readonly ${field}: LastText\n`)
   const cases = fieldsArray.map((field) => {
     if (field.type !== "string" && field.type !== "int64") throw new Error(`no reader for ${field.fullName}`)
-    const text = repeating.includes(field.name) ? `textLike(last.${field.name})` : "text()"
+    // What is no JSON is kept whole, or its record is not kept.
+    const whole = field.name.endsWith("_json") ? [] : [`"${field.name}"`]
+    const text = repeating.includes(field.name)
+      ? `textLike(${[`last.${field.name}`, ...whole].join(", ")})`
+      : `text(${whole.join("")})`
     const read = field.type === "int64" ? "int64()" : text
     return `      case ${tagOf(field)}:\n        ${record}.${field.name} = reader.${read}\n        break\n`
   })
@@ -94,15 +98,14 @@ export const default${name}: Messages.${name} = {\n${defaults.join(",\n")}\n}\n`
     `export const read${name} = (reader: ProtoReader, ${record}: Mutable<Messages.${name}>${
       lasts.length === 0 ? "" : `, last: Last${name}`
     }): void => {
-  const outer = reader.enter()
-  while (reader.position < reader.end) {
+  const stop = Math.min(reader.end, reader.pauseAt)
+  while (reader.position < stop) {
     const tag = reader.tag()
     switch (tag) {
 ${cases.join("")}      default:
         reader.skip(tag)
     }
   }
-  reader.end = outer
 }
 `
   ].join("\n")
@@ -119,7 +122,7 @@ const tags = () =>
 const readersModule = () =>
   [
     header(
-      "Reads the record that begins where the reader is. A known field of another wire type than its own is an unknown one."
+      "Reads on in a record, to its end or where the reader is to pause. A known field of another wire type than its own is an unknown one."
     ),
     `import type * as Messages from "./Messages.js"
 import type { LastText, ProtoReader } from "./ProtoReader.js"

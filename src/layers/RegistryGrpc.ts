@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import * as Arr from "effect/Array"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,7 +12,7 @@ import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import * as Backoff from "../core/Backoff.js"
-import type { Answered } from "../grpc/client/BidiCall.js"
+import type * as BidiCall from "../grpc/client/BidiCall.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
@@ -65,19 +64,12 @@ export interface Options {
 
 const checkDeadline = Rules.check("", { deadline: AioConfig.environment.deadline })
 
-/** Many instances lack the same field: its metric is updated once. */
-const countSkips = (skipped: ReadonlyArray<AioWireError>): void => {
-  const byField = Arr.groupBy(skipped, ({ field, protoMessage }) => `${protoMessage}.${field}`)
-  for (const group of Object.values(byField)) {
-    const [{ field, protoMessage }] = group
-    Metric.unsafeUpdate(Metrics.decodeSkips, group.length, Labels.decodeSkips(protoMessage, field))
-  }
-}
-
-const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> =>
+const reportSkips = (skips: Wire.Skips): Effect.Effect<void> =>
   Effect.suspend(() => {
-    countSkips(skipped)
-    return Effect.logDebug(`left out what did not decode, first of ${skipped.length}: ${skipped[0]?.message}`).pipe(
+    for (const { count, field, protoMessage } of skips.fields) {
+      Metric.unsafeUpdate(Metrics.decodeSkips, count, Labels.decodeSkips(protoMessage, field))
+    }
+    return Effect.logDebug(`left out what did not decode, first of ${skips.total}: ${skips.first?.message}`).pipe(
       Annotations.from("RegistryGrpc")
     )
   })
@@ -85,7 +77,7 @@ const reportSkips = (skipped: ReadonlyArray<AioWireError>): Effect.Effect<void> 
 const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effect.Effect<A, AioWireError> => {
   if (Either.isLeft(result)) return Effect.fail(result.left)
   const { skipped, value } = result.right
-  return skipped.length === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
+  return skipped.total === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
 }
 
 // Their answers hold all instances, megabytes of a large registry: decoded from bytes.
@@ -95,15 +87,33 @@ const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
 /** From this size on the first slice waits a turn: joining the chunks has taken grpc-js some milliseconds already. */
 const LARGE_BYTES = 1024 * 1024
 
-/** In slices, so that heartbeats and calls go on meanwhile. */
-const readInSlices = <A>(bytes: Buffer, read: (bytes: Buffer) => Wire.Reading<A>): Effect.Effect<A, AioWireError> =>
-  Effect.suspend(() => {
-    const reading = read(bytes)
-    return (bytes.length < LARGE_BYTES ? Effect.void : Slices.turn).pipe(
-      Effect.zipRight(Slices.run(reading.step)),
-      Effect.zipRight(Effect.suspend(() => decoded(reading.result())))
-    )
+/** In slices, so that heartbeats and calls go on meanwhile, and until the deadline of the call. */
+const readInSlices =
+  <A>(read: (bytes: Buffer) => Wire.Reading<A>) =>
+  (bytes: Buffer, { deadline, method }: TokenReplay.CallState): Effect.Effect<A, AioRpcError | AioWireError> =>
+    Effect.suspend(() => {
+      const reading = read(bytes)
+      return (bytes.length < LARGE_BYTES ? Effect.void : Slices.turn).pipe(
+        Effect.zipRight(Slices.run(reading.step, () => Deadline.isOver(deadline))),
+        Effect.flatMap(
+          (isRead): Effect.Effect<A, AioRpcError | AioWireError> =>
+            isRead ? decoded(reading.result()) : Effect.fail(unread(method, bytes))
+        )
+      )
+    })
+
+const unread = (method: string, { length }: Buffer): AioRpcError =>
+  new AioRpcError({
+    method,
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `the answer of ${length} bytes was not read before the deadline of the call`
   })
+
+const answeredList = readInSlices(Wire.readListServices)
+const answeredService = readInSlices(Wire.readGetServiceByID)
+
+/** What follows an answer. */
+type Answered<Response, A> = TokenReplay.Handlers<Response, never, A, RegistryError>["answered"]
 
 const isInternal = (error: RegistryError): error is AioRpcError =>
   error._tag === "AioRpcError" && error.code === StatusCode.INTERNAL
@@ -149,7 +159,7 @@ const findEnsured = Effect.fnUntraced(function* (
 })
 
 const toAcks = (
-  answers: ReadonlyArray<Answered<LeaseKey, HeartbeatResponse>>
+  answers: ReadonlyArray<BidiCall.Answered<LeaseKey, HeartbeatResponse>>
 ): Either.Either<ReadonlyArray<HeartbeatAck>, AioWireError> => {
   const acks: Array<HeartbeatAck> = []
   for (const { receivedAt, request, response, sentAt } of answers) {
@@ -174,7 +184,7 @@ const caller =
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
     request: Either.Either<Request, AioConfigError>,
-    answered: (response: Response) => Effect.Effect<A, RegistryError>
+    answered: Answered<Response, A>
   ): Effect.Effect<A, RegistryError> => {
     if (Either.isLeft(request)) return Effect.fail(request.left)
     const message = request.right
@@ -222,11 +232,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const call = <Request, Response, A>(
       method: Methods.Method<Request, Response>,
       request: Either.Either<Request, AioConfigError>,
-      answered: (response: Response) => Effect.Effect<A, RegistryError>
+      answered: Answered<Response, A>
     ): Effect.Effect<A, RegistryError> =>
       CallDeadline.within(deadlineMillis, (deadline) => callBefore(deadline, method, request, answered))
-
-    const answeredList = (bytes: Buffer) => readInSlices(bytes, Wire.readListServices)
 
     const openHeartbeats =
       (options: HeartbeatOptions | undefined) =>
@@ -257,8 +265,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           )
         ),
       listServices: (filter = {}) => call(listServices, Wire.encodeListServices(filter), answeredList),
-      getService: (id) =>
-        call(getServiceByID, Wire.encodeServiceId("id", id), (bytes) => readInSlices(bytes, Wire.readGetServiceByID)),
+      getService: (id) => call(getServiceByID, Wire.encodeServiceId("id", id), answeredService),
       registerInstance: (instance) =>
         call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance), (response) =>
           Wire.decodeRegisterInstance(response, instance)

@@ -11,6 +11,12 @@ export class Malformed extends Error {
 
 const MAX_GROUPS = 100
 
+/**
+ * A text that is longer is not read: JSON is left out, and with any other text its record. The server's own limits are below
+ * 500 characters, but for JSON.
+ */
+export const MAX_TEXT_BYTES = 64 * 1024
+
 /** The size of the cache of integers: a power of two. */
 const INTEGERS = 64
 
@@ -31,6 +37,10 @@ export class LastText {
 export class ProtoReader {
   position = 0
   end: number
+  /** Where the caller wants it back: a record may be larger than what can be read in one piece. */
+  pauseAt = Number.POSITIVE_INFINITY
+  /** The field of the last text that was too long. */
+  tooLong: string | undefined
 
   constructor(private readonly bytes: Buffer) {
     this.end = bytes.length
@@ -49,16 +59,23 @@ export class ProtoReader {
     return this.uint32()
   }
 
-  text(): string {
-    const end = this.length() + this.position
+  /**
+   * Of a text that is too long only the beginning, enough to tell that it is: `field` is kept then. Without `field` this is
+   * for those that decode the text.
+   */
+  text(field?: string): string {
+    const length = this.length()
+    if (length > MAX_TEXT_BYTES) return this.beginning(length, field)
+    const end = length + this.position
     const text = this.bytes.toString("utf8", this.position, end)
     this.position = end
     return text
   }
 
   /** A text that often repeats `last`, of the same bytes: then it is the same string, and costs no memory. */
-  textLike(last: LastText): string {
+  textLike(last: LastText, field?: string): string {
     const length = this.length()
+    if (length > MAX_TEXT_BYTES) return this.beginning(length, field)
     const start = this.position
     if (length === last.length && this.repeats(last.start, length)) {
       this.position += length
@@ -85,6 +102,7 @@ export class ProtoReader {
 
   /** Skips the value of an unknown field, or of a field with another wire type than its own. */
   skip(tag: number): void {
+    const start = this.position
     // Nested groups: a counter instead of a stack.
     let groups = 0
     for (let type = tag & 7; ; type = this.tag() & 7) {
@@ -97,6 +115,7 @@ export class ProtoReader {
       else throw new Malformed(`wire type ${type}`, this.position)
       if (groups > MAX_GROUPS) throw new Malformed(`more than ${MAX_GROUPS} groups in one another`, this.position)
       if (groups === 0) return
+      if (this.position - start > MAX_TEXT_BYTES) throw new Malformed("a group that is too long", this.position)
     }
   }
 
@@ -114,6 +133,13 @@ export class ProtoReader {
       this.decimals[place] = String(integer)
     }
     return this.decimals[place] ?? ""
+  }
+
+  private beginning(length: number, field: string | undefined): string {
+    if (field !== undefined) this.tooLong = field
+    const text = this.bytes.toString("utf8", this.position, this.position + MAX_TEXT_BYTES + 1)
+    this.position += length
+    return text
   }
 
   /** Compared from the end: JSON texts of one program rarely differ at their beginning. */

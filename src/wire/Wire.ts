@@ -8,3 +8,4 @@
 export * from "./decode.js"
 export * from "./encode.js"
 export * from "./read.js"
+export type { Skips } from "./skips.js"

@@ -10,36 +10,38 @@ import * as Limits from "../schemas/Limits.js"
 import type { Service, ServiceWithInstances } from "../schemas/Service.js"
 import { badField, fieldOf, hard } from "./errors.js"
 import type * as Messages from "./Messages.js"
-import { millis, Seconds, type Skip, serviceOf, serviceWithInstancesOf } from "./records.js"
+import { millis, Seconds, serviceOf, serviceWithInstancesOf } from "./records.js"
+import { MAX_SKIPS, Skips, tooMany } from "./skips.js"
 
-/** A value, and what was left out of it, each with its field and the offending value. */
+/** A value, and what was left out of it. */
 export interface Decoded<A> {
   readonly value: A
-  readonly skipped: ReadonlyArray<AioWireError>
+  readonly skipped: Skips
 }
 
 const collecting = <A>(
-  decode: (skip: Skip) => Either.Either<A, AioWireError>
+  protoMessage: string,
+  decode: (skips: Skips) => Either.Either<A, AioWireError>
 ): Either.Either<Decoded<A>, AioWireError> => {
-  const skipped: Array<AioWireError> = []
-  return Either.map(
-    decode((error) => void skipped.push(error)),
-    (value) => ({ value, skipped })
-  )
+  const skipped = new Skips()
+  const decoded = decode(skipped)
+  return skipped.total > MAX_SKIPS
+    ? Either.left(tooMany(protoMessage, skipped.first))
+    : Either.map(decoded, (value) => ({ value, skipped }))
 }
 
 export const decodeListServices = (
   raw: Messages.ListServicesResponse
 ): Either.Either<Decoded<ReadonlyArray<ServiceWithInstances>>, AioWireError> =>
-  collecting((skip) => {
+  collecting("ListServicesResponse", (skips) => {
     if (!Array.isArray(raw.services)) {
       return Either.left(badField("ListServicesResponse", "services", raw.services, "expected a list"))
     }
     const services: Array<ServiceWithInstances> = []
     for (const element of raw.services) {
-      const decoded = serviceWithInstancesOf(element, skip)
+      const decoded = serviceWithInstancesOf(element, skips)
       if (Either.isRight(decoded)) services.push(decoded.right)
-      else skip(decoded.left)
+      else skips.addError(decoded.left)
     }
     return Either.right(services)
   })
@@ -47,12 +49,14 @@ export const decodeListServices = (
 export const decodeGetServiceByID = (
   raw: Messages.GetServiceByIDResponse
 ): Either.Either<Decoded<ServiceWithInstances>, AioWireError> =>
-  collecting((skip) => serviceWithInstancesOf(raw.service, skip))
+  collecting("GetServiceByIDResponse", (skips) => serviceWithInstancesOf(raw.service, skips))
 
 export const decodeEnsureService = (
   raw: Messages.EnsureServiceResponse
 ): Either.Either<Decoded<{ readonly service: Service; readonly created: boolean }>, AioWireError> =>
-  collecting((skip) => Either.map(serviceOf(raw.service, skip), (service) => ({ service, created: raw.created })))
+  collecting("EnsureServiceResponse", (skips) =>
+    Either.map(serviceOf(raw.service, skips), (service) => ({ service, created: raw.created }))
+  )
 
 const WireLease = Schema.Struct({ instance_key: Schema.NonEmptyString, expires_at: Seconds })
 const decodeLease_ = Schemas.decoder(WireLease)

@@ -12,10 +12,13 @@ const written = (value: unknown): string => {
   }
 }
 
+const MAX_SHOWN = 100
+
 /** At most 100 characters of a value, as JSON where it is any. Never throws. */
 export const shorten = (value: unknown): string => {
-  const text = written(value)
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text
+  // Before it is written: a text may have megabytes.
+  const text = written(typeof value === "string" ? value.slice(0, MAX_SHOWN) : value)
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }
 
 export const badField = (protoMessage: string, field: string, actual: unknown, problem: string): AioWireError =>

@@ -7,18 +7,20 @@
 import * as Either from "effect/Either"
 import { AioWireError } from "../schemas/AioError.js"
 import type { Instance } from "../schemas/Instance.js"
-import type { ServiceWithInstances } from "../schemas/Service.js"
+import type { Service, ServiceWithInstances } from "../schemas/Service.js"
 import type { Decoded } from "./decode.js"
+import { badField } from "./errors.js"
 import type * as Messages from "./Messages.js"
-import { LastText, ProtoReader } from "./ProtoReader.js"
+import { LastText, MAX_TEXT_BYTES, ProtoReader } from "./ProtoReader.js"
 import { defaultInstance, defaultService, readInstance, readService, tags } from "./readers.js"
 import { instanceOf, serviceOf, serviceWithInstancesOf } from "./records.js"
+import { MAX_SKIPS, Skips, tooMany } from "./skips.js"
 
 /** A message that is being read. */
 export interface Reading<A> {
   /**
-   * Reads on for some kilobytes, well below a millisecond, but one instance at least, whatever its size. `true` when there
-   * is nothing left to read. Never throws.
+   * Reads on for some kilobytes, well below a millisecond, whatever they hold. Only a text of {@link MAX_TEXT_BYTES}, and what
+   * it decodes to, is not divided. `true` when there is nothing left to read. Never throws.
    */
   readonly step: () => boolean
   /** What was read, after the last step. Fails for bytes that are no such message. */
@@ -28,85 +30,129 @@ export interface Reading<A> {
 /** A `ServiceWithInstances`, read in part. What its instances lack is reported only if its service decodes. */
 interface Entry {
   service: Messages.Service | null
+  /** A text of the service that is too long. */
+  tooLong: string | undefined
   readonly instances: Array<Instance>
-  readonly skipped: Array<AioWireError>
-  readonly skip: (error: AioWireError) => void
+  readonly skips: Skips
 }
 
-const newEntry = (): Entry => {
-  const skipped: Array<AioWireError> = []
-  return { service: null, instances: [], skipped, skip: (error) => void skipped.push(error) }
-}
+const newEntry = (): Entry => ({ service: null, tooLong: undefined, instances: [], skips: new Skips() })
+
+const TEXT_TOO_LONG = `expected at most ${MAX_TEXT_BYTES / 1024} KiB`
 
 const { instances: INSTANCE, service: SERVICE } = tags.ServiceWithInstances
 
-const fieldReader = (reader: ProtoReader) => {
+/** Reads on in an entry: one field, or one record as far as the reader is to read on. `true` at the end of a record. */
+const entryReader = (reader: ProtoReader) => {
   // One record for all instances, written over: what is kept of it is copied.
   const instance = { ...defaultInstance }
   const last = { env: new LastText(), meta_json: new LastText() }
-  return (entry: Entry): void => {
-    const tag = reader.tag()
-    if (tag === INSTANCE) {
-      Object.assign(instance, defaultInstance)
-      readInstance(reader, instance, last)
-      const decoded = instanceOf(instance, entry.skip)
-      if (decoded !== undefined) entry.instances.push(decoded)
-    } else if (tag === SERVICE) {
-      const service = { ...defaultService }
-      readService(reader, service)
+  let service: { -readonly [K in keyof Messages.Service]: Messages.Service[K] } | undefined
+  let isInRecord = false
+  let entryEnd = 0
+
+  const endRecord = (entry: Entry): void => {
+    const tooLong = reader.tooLong
+    reader.tooLong = undefined
+    if (service !== undefined) {
       entry.service = service
+      entry.tooLong = tooLong
+      service = undefined
+    } else if (tooLong !== undefined) {
+      entry.skips.add("Instance", tooLong, "more", TEXT_TOO_LONG)
     } else {
-      reader.skip(tag)
+      const decoded = instanceOf(instance, entry.skips)
+      if (decoded !== undefined) entry.instances.push(decoded)
     }
+  }
+
+  return (entry: Entry): boolean => {
+    if (!isInRecord) {
+      const tag = reader.tag()
+      if (tag === INSTANCE) Object.assign(instance, defaultInstance)
+      else if (tag === SERVICE) service = { ...defaultService }
+      else {
+        reader.skip(tag)
+        return false
+      }
+      entryEnd = reader.enter()
+      isInRecord = true
+    }
+    if (service === undefined) readInstance(reader, instance, last)
+    else readService(reader, service)
+    if (reader.position < reader.end) return false
+    isInRecord = false
+    reader.end = entryEnd
+    endRecord(entry)
+    return true
   }
 }
 
-const STEP_BYTES = 8 * 1024
+const STEP_BYTES = 16 * 1024
+
+/** So many bytes cost as much as the end of a record: the smallest have two. */
+const RECORD_BYTES = 256
+
+/** Four times what a list within the receive limit has, unless its records are made small: 64 MiB of these are gigabytes of objects. */
+const MAX_RECORDS = 1_000_000
+const TOO_MANY_RECORDS = `expected at most ${MAX_RECORDS} records`
 
 /** Reads the `ServiceWithInstances` that are the fields `entryTag` of a message. */
 const readEntries = <A>(
   protoMessage: string,
   entryTag: number,
   bytes: Buffer,
-  onEntry: (entry: Either.Either<ServiceWithInstances, AioWireError>, skipped: ReadonlyArray<AioWireError>) => void,
-  result: Reading<A>["result"]
+  onEntry: (entry: Either.Either<ServiceWithInstances, AioWireError>, skips: Skips) => void,
+  result: (skips: Skips) => ReturnType<Reading<A>["result"]>
 ): Reading<A> => {
   const reader = new ProtoReader(bytes)
-  const readField = fieldReader(reader)
+  const readOnIn = entryReader(reader)
+  /** Of the entries that have ended. */
+  const skips = new Skips()
   let entry: Entry | undefined
+  let records = 0
   let failure: AioWireError | undefined
 
-  const endEntry = ({ instances, service, skipped }: Entry): void => {
-    const all: Array<AioWireError> = []
-    const decoded = serviceOf(service, (error) => void all.push(error))
-    for (const error of skipped) all.push(error)
+  const endEntry = (ended: Entry): void => {
+    const own = new Skips()
+    const decoded = serviceOfEntry(ended, own)
+    own.addAll(ended.skips)
+    if (Either.isRight(decoded)) skips.addAll(own)
+    else skips.addError(decoded.left)
     onEntry(
-      Either.map(decoded, (service) => ({ service, instances })),
-      all
+      Either.map(decoded, (service) => ({ service, instances: ended.instances })),
+      own
     )
     entry = undefined
     reader.end = bytes.length
   }
 
-  const readOn = (): boolean => {
-    const pauseAt = reader.position + STEP_BYTES
-    while (reader.position < pauseAt) {
-      if (entry !== undefined) {
-        if (reader.position < reader.end) readField(entry)
-        else endEntry(entry)
-      } else if (reader.position < bytes.length) {
-        const tag = reader.tag()
-        if (tag === entryTag) {
-          entry = newEntry()
-          reader.enter()
-        } else {
-          reader.skip(tag)
-        }
-      } else {
-        return true
+  const readField = (): void => {
+    const before = skips.total + (entry?.skips.total ?? 0)
+    if (entry === undefined) {
+      const tag = reader.tag()
+      if (tag !== entryTag) {
+        reader.skip(tag)
+        return
       }
+      entry = newEntry()
+      reader.enter()
+    } else if (reader.position === reader.end) endEntry(entry)
+    else if (!readOnIn(entry)) return
+    // Here a record or an entry began or ended. To leave one out costs so much that it ends the step.
+    const after = skips.total + (entry?.skips.total ?? 0)
+    reader.pauseAt = after > before ? reader.position : reader.pauseAt - RECORD_BYTES
+    if (after > MAX_SKIPS) failure = tooMany(protoMessage, skips.first ?? entry?.skips.first)
+    else if (++records > MAX_RECORDS) failure = badField(protoMessage, "(message)", "more", TOO_MANY_RECORDS)
+  }
+
+  const readOn = (): boolean => {
+    reader.pauseAt = reader.position + STEP_BYTES
+    while (reader.position < reader.pauseAt && failure === undefined) {
+      if (entry === undefined && reader.position === bytes.length) return true
+      readField()
     }
-    return false
+    return failure !== undefined
   }
 
   return {
@@ -124,24 +170,24 @@ const readEntries = <A>(
         return true
       }
     },
-    result: () => (failure === undefined ? result() : Either.left(failure))
+    result: () => (failure === undefined ? result(skips) : Either.left(failure))
   }
 }
+
+const serviceOfEntry = ({ service, tooLong }: Entry, skips: Skips): Either.Either<Service, AioWireError> =>
+  tooLong === undefined ? serviceOf(service, skips) : Either.left(badField("Service", tooLong, "more", TEXT_TOO_LONG))
 
 /** Reads a `ListServicesResponse`. Gives what `decodeListServices` gives of the same message. */
 export const readListServices = (bytes: Buffer): Reading<ReadonlyArray<ServiceWithInstances>> => {
   const value: Array<ServiceWithInstances> = []
-  const skipped: Array<AioWireError> = []
   return readEntries(
     "ListServicesResponse",
     tags.ListServicesResponse.services,
     bytes,
-    (entry, left) => {
-      if (Either.isLeft(entry)) return void skipped.push(entry.left)
-      value.push(entry.right)
-      for (const error of left) skipped.push(error)
+    (entry) => {
+      if (Either.isRight(entry)) value.push(entry.right)
     },
-    () => Either.right({ value, skipped })
+    (skipped) => Either.right({ value, skipped })
   )
 }
 
@@ -156,11 +202,6 @@ export const readGetServiceByID = (bytes: Buffer): Reading<ServiceWithInstances>
       last = Either.map(entry, (value) => ({ value, skipped }))
     },
     // Made only for an answer without a service: a decoding that fails costs as much as a whole call.
-    () =>
-      last ??
-      Either.map(
-        serviceWithInstancesOf(null, () => {}),
-        (value) => ({ value, skipped: [] })
-      )
+    (skipped) => last ?? Either.map(serviceWithInstancesOf(null, skipped), (value) => ({ value, skipped }))
   )
 }

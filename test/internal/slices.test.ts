@@ -42,6 +42,33 @@ describe("work in slices", () => {
     })
   )
 
+  it.effect("ends between two slices when it is too late, and tells so", () =>
+    Effect.gen(function* () {
+      let steps = 0
+      const run = (limit: number, last = 100) => {
+        steps = 0
+        return Slices.run(
+          () => ++steps === last,
+          () => steps >= limit
+        ).pipe(Effect.withClock(busyClock(1).clock))
+      }
+      assert.isFalse(yield* run(10))
+      assert.strictEqual(steps, 10)
+      assert.isTrue(yield* run(100, 9))
+      assert.strictEqual(steps, 9)
+    })
+  )
+
+  it.effect("of a generator gives what it returns", () =>
+    Effect.gen(function* () {
+      function* steps() {
+        for (let i = 0; i < 5; i++) yield
+        return "all"
+      }
+      assert.strictEqual(yield* Effect.withClock(Slices.finish(steps()), busyClock(1).clock), "all")
+    })
+  )
+
   it.effect("can be interrupted between two slices, and does no step after that", () =>
     Effect.gen(function* () {
       let steps = 0

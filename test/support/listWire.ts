@@ -19,9 +19,14 @@ export const readAll = <A>(reading: Wire.Reading<A>): Either.Either<Wire.Decoded
   return reading.result()
 }
 
-/** What can be compared: a value, and what was left out of it, in its order. */
+const told = ({ actual, field, problem, protoMessage }: AioWireError) => ({ actual, field, problem, protoMessage })
+
+/** What can be compared: a value, how many parts of which fields were left out, and the first of them. */
 export const shown = <A>(decoded: Either.Either<Wire.Decoded<A>, AioWireError>) =>
-  Either.map(decoded, ({ skipped, value }) => ({
-    value,
-    skipped: skipped.map(({ actual, field, problem, protoMessage }) => ({ actual, field, problem, protoMessage }))
-  }))
+  Either.mapBoth(decoded, {
+    onLeft: told,
+    onRight: ({ skipped: { fields, first, total }, value }) => ({
+      value,
+      skipped: { fields, total, first: first && told(first) }
+    })
+  })

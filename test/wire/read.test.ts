@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either, FastCheck } from "effect"
 import * as Methods from "../../src/grpc/Methods.js"
-import type { AioWireError } from "../../src/schemas/AioError.js"
 import type * as Messages from "../../src/wire/Messages.js"
 import * as Wire from "../../src/wire/Wire.js"
 import { encodeGet, encodeList, readAll, shown } from "../support/listWire.js"
@@ -116,7 +115,8 @@ const unframed = (bytes: Buffer): Buffer => {
 const serviceBytes = (value: object) => unframed(unframed(encodeGet({ service: { service: value } })))
 const instanceBytes = (value: object) => unframed(unframed(encodeGet({ service: { instances: [value] } })))
 
-const tagOf = (read: Either.Either<unknown, AioWireError>): string => (Either.isLeft(read) ? read.left._tag : "Right")
+const problemOf = (read: Either.Either<unknown, { readonly problem: string }>): string | undefined =>
+  Either.isLeft(read) ? read.left.problem : undefined
 
 describe("reading a list from its bytes", () => {
   it("gives what @grpc/proto-loader and the decoding of its messages give", () => {
@@ -126,7 +126,7 @@ describe("reading a list from its bytes", () => {
         const bytes = encodeList(value)
         const read = list(bytes)
         assert.deepStrictEqual(read, viaProtoLoader.list(bytes))
-        if (Either.isRight(read)) skips += read.right.skipped.length
+        if (Either.isRight(read)) skips += read.right.skipped.total
       }),
       { numRuns: 1_000 }
     )
@@ -214,6 +214,21 @@ describe("reading a list from its bytes", () => {
     )
   })
 
+  it("gives the same of a record that takes several steps, wherever they end", () => {
+    // A field of its own that no record has, as long as it takes to fill a step, or nearly so.
+    const filler = FastCheck.integer({ min: 16_000, max: 16_500 }).map((length) => nested(15, Buffer.alloc(length)))
+    FastCheck.assert(
+      FastCheck.property(instance, service, filler, filler, filler, (one, two, first, second, third) => {
+        const whole = Buffer.concat([
+          nested(1, nested(1, first, serviceBytes(two), second), nested(2, instanceBytes(one), third)),
+          nested(1, nested(2, second, instanceBytes(one), first), nested(1, serviceBytes(two)))
+        ])
+        assert.deepStrictEqual(list(whole), viaProtoLoader.list(whole))
+      }),
+      { numRuns: 200 }
+    )
+  })
+
   it("fails for bytes that were cut off, as they fail, and never throws", () => {
     const whole = encodeList({
       services: [
@@ -247,9 +262,7 @@ describe("reading a list from its bytes", () => {
     })
     FastCheck.assert(
       FastCheck.property(FastCheck.oneof(bytes, spoilt), (given) => {
-        for (const tag of [tagOf(list(given)), tagOf(get(given))]) {
-          assert.include(["AioWireError", "Right"], tag)
-        }
+        for (const problem of [problemOf(list(given)), problemOf(get(given))]) assert.notStrictEqual(problem, "")
       }),
       { numRuns: 2_000 }
     )

@@ -44,7 +44,7 @@ const withToken = <A, E, E2>(
  * combinators around the call: each costs every call some tenths of a microsecond.
  */
 export interface Handlers<A, E, B, E2> {
-  readonly answered: (answer: A) => Effect.Effect<B, E2>
+  readonly answered: (answer: A, state: CallState) => Effect.Effect<B, E2>
   readonly failed: (error: E | TokenError) => Effect.Effect<B, E2>
 }
 
@@ -64,7 +64,7 @@ export const unary = <A, E, B, E2>(
     Effect.matchEffect(call(used), {
       onSuccess: (answer) => {
         auth.unsafeAccepted(used)
-        return handlers.answered(answer)
+        return handlers.answered(answer, state)
       },
       onFailure: (error): Effect.Effect<B, E | E2> =>
         isRefused(error) ? refused(used, error, isSecondTry) : handlers.failed(error)
