@@ -83,9 +83,6 @@ export const without = (service: ServiceView, instanceKey: string): ServiceView 
   return { ...service, held: orShared(held, noneHeld), instances }
 }
 
-/** A step takes so many instances: about 0.1 ms. */
-const INSTANCES_PER_STEP = 256
-
 /** What an answer makes of a service, and whether callers see a difference. */
 export interface Merged {
   readonly service: ServiceView | undefined
@@ -132,7 +129,7 @@ function* newest(answered: ReadonlyArray<Instance>, { counts }: MergeRules): Gen
   const found = new Map<string, Instance>()
   let taken = 0
   for (const instance of answered) {
-    if (++taken % INSTANCES_PER_STEP === 0) yield
+    if (++taken % InstanceDiff.INSTANCES_PER_STEP === 0) yield
     if (!counts(instance)) continue
     const duplicate = found.get(instance.instanceKey)
     if (duplicate === undefined || isOlder(duplicate, instance)) found.set(instance.instanceKey, instance)
@@ -149,7 +146,7 @@ function* stay(before: ServiceView | undefined, found: Map<string, Instance>, { 
   const isInDoubt = limits.maxHoldMillis > 0 && 2 * found.size < known.length
   let isChanged = false
   for (const [i, old] of known.entries()) {
-    if (i % INSTANCES_PER_STEP === 0) yield
+    if (i % InstanceDiff.INSTANCES_PER_STEP === 0) yield
     const key = old.instanceKey
     const listed = found.get(key)
     if (listed === undefined) {
@@ -167,6 +164,8 @@ function* stay(before: ServiceView | undefined, found: Map<string, Instance>, { 
       lagging.set(key, since)
       kept.push(old)
     } else {
+      // Most of the time the JSON is the same value. Where it has to be compared, it may be long.
+      if (!isChanged && old.meta !== listed.meta) yield
       isChanged ||= !InstanceDiff.isSameToCallers(old, listed)
       kept.push(listed)
     }
@@ -191,8 +190,8 @@ const holdOf = (
 /** Sorts by key: runs of one step each, then merged two by two. */
 function* sorted(instances: ReadonlyArray<Instance>): Generator<void, ReadonlyArray<Instance>> {
   let runs: Array<ReadonlyArray<Instance>> = []
-  for (let from = 0; from < instances.length; from += INSTANCES_PER_STEP) {
-    runs.push(instances.slice(from, from + INSTANCES_PER_STEP).sort(InstanceDiff.byKey))
+  for (let from = 0; from < instances.length; from += InstanceDiff.INSTANCES_PER_STEP) {
+    runs.push(instances.slice(from, from + InstanceDiff.INSTANCES_PER_STEP).sort(InstanceDiff.byKey))
     yield
   }
   while (runs.length > 1) {
@@ -213,7 +212,7 @@ function* union(
   let i = 0
   let j = 0
   for (;;) {
-    if (both.length % INSTANCES_PER_STEP === 0) yield
+    if (both.length % InstanceDiff.INSTANCES_PER_STEP === 0) yield
     const one = some[i]
     const other = others[j]
     if (one !== undefined && (other === undefined || InstanceDiff.byKey(one, other) < 0)) {

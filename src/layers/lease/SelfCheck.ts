@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
+import * as Slices from "../../internal/slices.js"
 import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
@@ -48,15 +49,23 @@ const compare = (
 ): Effect.Effect<void> => {
   const wanted = new Map(own.map((one) => [`${one.record.instance.env}\u0000${one.instanceKey}`, one]))
   const listed = new Map<Own, Instance>()
-  for (const instance of instances) {
-    const one = wanted.get(`${instance.env}\u0000${instance.instanceKey}`)
-    if (one !== undefined) listed.set(one, instance)
+  let next = 0
+  const step = (): boolean => {
+    const one = instances[next++]
+    if (one === undefined) return true
+    const own = wanted.get(`${one.env}\u0000${one.instanceKey}`)
+    if (own !== undefined) listed.set(own, one)
+    return false
   }
-  return Effect.forEach(
-    own,
-    // The key has changed since: nothing is known of the new one.
-    (one) => (one.entry.instanceKey === one.instanceKey ? verdict(one, listed.get(one), dispatch) : Effect.void),
-    { discard: true }
+  return Effect.zipRight(
+    // Others may have 50,000 instances of our service.
+    Slices.run(step),
+    Effect.forEach(
+      own,
+      // The key has changed since: nothing is known of the new one.
+      (one) => (one.entry.instanceKey === one.instanceKey ? verdict(one, listed.get(one), dispatch) : Effect.void),
+      { discard: true }
+    )
   )
 }
 

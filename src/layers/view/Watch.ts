@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as InstanceDiff from "../../core/view/InstanceDiff.js"
 import * as Pulls from "../../internal/pulls.js"
+import * as Slices from "../../internal/slices.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { DiscoveryError, InstanceChange } from "../../services/Discovery.js"
@@ -47,10 +48,14 @@ const subscribe = (
     if (millis > 0 && !isEnded) return Effect.zipRight(Effect.sleep(Duration.millis(Math.ceil(millis))), pull)
     changedAt = undefined
     news = Deferred.unsafeMake<void>(FiberId.none)
-    const before = told
-    told = ProjectView.serviceOf(entry, name)?.instances ?? []
-    const changes = InstanceDiff.diff(before, told)
-    return changes.length > 0 ? Effect.succeed(changes) : pull
+    const present = ProjectView.serviceOf(entry, name)?.instances ?? []
+    return Slices.finish(InstanceDiff.diff(told, present)).pipe(
+      Effect.onInterrupt(() => Effect.sync(watcher.wake)),
+      Effect.flatMap((changes) => {
+        told = present
+        return changes.length > 0 ? Effect.succeed(changes) : pull
+      })
+    )
   })
   return Effect.as(
     Effect.acquireRelease(

@@ -11,8 +11,15 @@ const nothing = View.empty("shop", "test")
 const merged = (view: View.View, ...answer: Parameters<typeof View.merge>[1]) => View.merge(view, answer, 1_000)
 const keys = (view: View.View, name = "orders") => View.find(view, name)?.instances.map((i) => i.instanceKey)
 const instances = (view: View.View, name = "orders") => View.find(view, name)?.instances ?? []
+const differences = (...lists: Parameters<typeof InstanceDiff.diff>) => {
+  const steps = InstanceDiff.diff(...lists)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
 const told = (before: View.View, after: View.View, name = "orders") =>
-  InstanceDiff.diff(instances(before, name), instances(after, name)).map(
+  differences(instances(before, name), instances(after, name)).map(
     ({ _tag, instance }) => `${_tag} ${instance.instanceKey}`
   )
 
@@ -297,7 +304,7 @@ describe("View", () => {
           const answer = records.map(({ key, ...times }) => anInstance(key, times))
           const [next] = View.merge(view, [aService("orders", answer)], now)
           for (const { key } of records) shownAt.set(key, now)
-          for (const { _tag, instance } of InstanceDiff.diff(instances(view), instances(next))) {
+          for (const { _tag, instance } of differences(instances(view), instances(next))) {
             if (_tag === "Removed") believed.delete(instance.instanceKey)
             else believed.set(instance.instanceKey, instance)
           }
@@ -447,6 +454,50 @@ describe("View", () => {
           assert.deepStrictEqual([...changed], told(before, view).length > 0 ? ["orders"] : [])
         }),
         { numRuns: 50 }
+      )
+    })
+
+    it("compares the JSON of one instance a step, which may be long, and so does a watch", () => {
+      let compared = 0
+      /** The same to callers, and another value: what is too long to be remembered is decoded anew each time. */
+      const long = () =>
+        aService(
+          "orders",
+          Array.from({ length: 100 }, (_, i) => anInstance(`key-${100 + i}`, { meta: { a: ["x", "y"] } }))
+        )
+      const counted = ({ instances, service }: ReturnType<typeof long>) => ({
+        service,
+        instances: instances.map((one) => ({
+          ...one,
+          meta: new Proxy(one.meta, {
+            ownKeys: (target) => {
+              compared++
+              return Reflect.ownKeys(target)
+            }
+          })
+        }))
+      })
+      const mostCompared = (step: () => boolean) => {
+        let most = 0
+        for (let isDone = false; !isDone; ) {
+          compared = 0
+          isDone = step()
+          most = Math.max(most, compared)
+        }
+        return most
+      }
+      const [before] = merged(nothing, long())
+      const merging = View.begin(before, [counted(long())], 2_000)
+      assert.strictEqual(
+        mostCompared(() => merging.step(before)),
+        1
+      )
+      const [after, changed] = merging.finish(before)
+      assert.strictEqual(changed.size, 0)
+      const steps = InstanceDiff.diff(instances(before), instances(after))
+      assert.strictEqual(
+        mostCompared(() => steps.next().done === true),
+        1
       )
     })
 
