@@ -20,13 +20,24 @@ import * as Stores from "../internal/stores.js"
 const SNAPSHOT = ".snapshot"
 const SUFFIX = ".tmp"
 
+/** So many characters are encoded at once. */
+const CHUNK = 256 * 1024
+
+const writeAll = (file: FileSystem.File, text: string, from = 0): Effect.Effect<void, PlatformError> => {
+  if (from >= text.length) return Effect.void
+  // No character of two halves is cut in two.
+  const isPair = /[\ud800-\udbff]/.test(text.charAt(from + CHUNK - 1))
+  const end = from + CHUNK + (isPair ? 1 : 0)
+  return Effect.flatMap(file.writeAll(new TextEncoder().encode(text.slice(from, end))), () => writeAll(file, text, end))
+}
+
 /** A reader finds the former text or the new one, each whole: it is written beside, forced to the disk, and renamed. */
 const replace = (fs: FileSystem.FileSystem, path: string, text: string): Effect.Effect<void, PlatformError> =>
   Effect.flatMap(Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER), (random) => {
     const beside = `${path}.${random.toString(36)}${SUFFIX}`
     return Effect.scoped(
       Effect.flatMap(fs.open(beside, { flag: "wx", mode: 0o600 }), (file) =>
-        Effect.zipRight(file.writeAll(new TextEncoder().encode(text)), file.sync)
+        Effect.zipRight(writeAll(file, text), file.sync)
       )
     ).pipe(
       Effect.zipRight(fs.rename(beside, path)),

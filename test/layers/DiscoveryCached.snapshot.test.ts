@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { SystemError } from "@effect/platform/Error"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -16,7 +17,9 @@ import {
 } from "effect"
 import * as Stores from "../../src/internal/stores.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
+import * as Snapshot from "../../src/layers/view/Snapshot.js"
 import { Discovery } from "../../src/services/Discovery.js"
+import { busyClock } from "../support/busyClock.js"
 import { atOnce, keys, orders, payments } from "../support/discoveryWorld.js"
 import { anInstance, aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
 
@@ -195,7 +198,7 @@ describe("the snapshot", () => {
     ["is cut off", (text) => text.slice(0, -20), /it is damaged$/],
     ["has lost a service", (text) => `${text.split("\n")[0]}\n`, /it is damaged$/],
     ["was changed by hand", (text) => text.replace('"zone":"x"', '"zone":"y"'), /it is damaged$/],
-    ["is of a later version", (text) => text.replace('"version":1', '"version":2'), /it is of version 2, and not 1$/],
+    ["is of a later version", (text) => text.replace('"version":2', '"version":3'), /it is of version 3, and not 2$/],
     ["is empty", () => "", /it is damaged, or something else$/],
     ["is no snapshot at all", () => "{}", /it is damaged, or something else$/]
   ]
@@ -217,6 +220,84 @@ describe("the snapshot", () => {
       yield* TestClock.adjust("5 seconds")
       assert.include(disk.texts.get(KEY), '"instanceKey":"c"')
     })
+  )
+
+  /** Changes its lines, whose checksum fits again. */
+  const rewritten = (text: string, change: (lines: ReadonlyArray<string>) => ReadonlyArray<string>): string => {
+    const [header = "", ...lines] = text.split("\n")
+    const rest = change(lines).join("\n")
+    const sha256 = createHash("sha256").update(rest).digest("hex")
+    return [JSON.stringify({ ...JSON.parse(header), sha256 }), rest].join("\n")
+  }
+
+  given(
+    "has a line for each instance, and one that is unreadable spoils itself only",
+    Effect.gen(function* () {
+      const disk = yield* aSnapshot
+      const text = disk.texts.get(KEY) ?? ""
+      assert.lengthOf(text.trim().split("\n"), 4)
+      const unreadable: ReadonlyArray<readonly [line: number, with_: string, left: ReadonlyArray<string>]> = [
+        [1, "{}", ["b"]],
+        [2, '{"instanceKey":"b"', ["a"]]
+      ]
+      for (const [line, other, left] of unreadable) {
+        disk.texts.set(
+          KEY,
+          rewritten(text, (lines) => lines.map((one, i) => (i === line ? other : one)))
+        )
+        const { discovery, end, lines, registry } = yield* aProcess(disk)
+        assert.deepStrictEqual(lines, [
+          "WARN DiscoveryCached: 1 records of the snapshot of discovery are unreadable, the others are used"
+        ])
+        registry.fails()
+        assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), left)
+        yield* end
+      }
+    })
+  )
+
+  given(
+    "loses a service whose own line is unreadable, and keeps the next",
+    Effect.gen(function* () {
+      const disk = aStore()
+      const first = yield* aProcess(disk)
+      first.registry.answers(aService("orders", ["a"]), aService("payments", ["p"]))
+      yield* first.discovery.resolve(orders)
+      yield* first.discovery.resolve(payments)
+      yield* first.end
+      disk.texts.set(
+        KEY,
+        rewritten(disk.texts.get(KEY) ?? "", ([, ...lines]) => ["{}", ...lines])
+      )
+      const { discovery, registry } = yield* aProcess(disk)
+      registry.fails()
+      assert.deepStrictEqual(keys(yield* discovery.resolve(payments)), ["p"])
+      assert.strictEqual(yield* Effect.flip(discovery.resolve(orders)), unavailable)
+    })
+  )
+
+  it.live("is read for 2 seconds at most: what was read by then is used", () =>
+    Effect.gen(function* () {
+      const disk = aStore()
+      const keysOf = (from: number) => Array.from({ length: 1_000 }, (_, i) => `k${from + i}`)
+      const first = yield* aProcess(disk)
+      first.registry.answers(aService("orders", keysOf(0)))
+      yield* first.discovery.resolve(orders)
+      yield* first.end
+      // Each look at this clock takes 3 ms: a slice has one record, and 2 seconds have some hundreds of them.
+      const lines: Array<string> = []
+      const logger = Logger.make(({ message }) => void lines.push(String(message)))
+      const snapshot = yield* Snapshot.make({ store: disk.store, key: KEY, maxStaleMillis: 60_000 }).pipe(
+        Effect.withClock(busyClock(3).clock),
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      assert.deepStrictEqual(lines, [
+        "the snapshot of discovery takes more than 2000 ms to read: its beginning is used"
+      ])
+      const [known] = snapshot.remembered("shop", "test", 0)
+      assert.isAtLeast(known?.instances.length ?? 0, 10)
+      assert.isBelow(known?.instances.length ?? 0, 1_000)
+    }).pipe(Effect.scoped)
   )
 
   given(

@@ -50,7 +50,7 @@ export interface Snapshot {
   readonly keep: (entries: () => Iterable<ProjectView.ProjectView>) => Effect.Effect<void, never, Scope.Scope>
 }
 
-const VERSION = 1
+const VERSION = 2
 
 /** How long after a change it is written, together with what else has changed by then. */
 const DEBOUNCE = "5 seconds"
@@ -58,21 +58,20 @@ const DEBOUNCE = "5 seconds"
 /** Unchanged services are written every 5 minutes, since their age counts from when they were confirmed. */
 const CONFIRM_MILLIS = 300_000
 
-/** A disk that hangs holds up neither a start nor a stop for longer. */
-const READ_TIMEOUT = "2 seconds"
+/** A disk that hangs holds up neither a start nor a stop for longer, and so does a text that is too long to decode. */
+const READ_MILLIS = 2_000
 const LAST_WRITE_TIMEOUT = "2 seconds"
 const WRITE_TIMEOUT = "30 seconds"
 
-/** `fetchedAt`: when the registry has answered, in milliseconds since the epoch. */
-const Line = Schema.Struct({
-  project: Schema.String,
-  env: Schema.String,
-  fetchedAt: Schema.Number,
-  service: Service,
-  instances: Schema.Array(Instance)
-})
+const described = { project: Schema.String, env: Schema.String, fetchedAt: Schema.Number, service: Service }
 
-interface Line extends Schema.Schema.Type<typeof Line> {}
+/** The line of a service, before those of its instances. `fetchedAt`: when the registry has answered, in milliseconds since the epoch. */
+const ServiceLine = Schema.Struct({ ...described, instances: Schema.Number })
+
+/** A service, with its instances. */
+interface Known extends Schema.Schema.Type<Schema.Struct<typeof described>> {
+  readonly instances: ReadonlyArray<Instance>
+}
 
 const Header = Schema.Struct({
   format: Schema.Literal("effect-aio/discovery"),
@@ -81,79 +80,159 @@ const Header = Schema.Struct({
 })
 
 const decodeHeader = Schema.decodeUnknownOption(Schemas.json(Header))
-const decodeLine = Schemas.decoder(Schemas.json(Line))
+const decodeService = Schemas.decoder(Schemas.json(ServiceLine))
+const decodeInstance = Schemas.decoder(Schemas.json(Instance))
 
-/** A header with the checksum of the rest, then one line for each service. */
-const encode = (lines: ReadonlyArray<Line>): Effect.Effect<string> =>
+function* linesOf(services: ReadonlyArray<Known>): Generator<string> {
+  for (const { env, fetchedAt, instances, project, service } of services) {
+    yield JSON.stringify({ project, env, fetchedAt, service, instances: instances.length })
+    for (const instance of instances) yield JSON.stringify(instance)
+  }
+}
+
+/** So many characters are hashed, or joined, at once. */
+const CHUNK = 64 * 1024
+
+/** A header with the checksum of the rest, then the services: a line for each, and one for each of its instances. */
+const encode = (services: ReadonlyArray<Known>): Effect.Effect<string> =>
   Effect.suspend(() => {
     const hash = createHash("sha256")
-    const texts: Array<string> = []
+    const chunks: Array<string> = []
+    const lines = linesOf(services)
+    let chunk = ""
+    const endChunk = () => {
+      hash.update(chunk)
+      chunks.push(chunk)
+      chunk = ""
+    }
     return Effect.map(
       Slices.run(() => {
-        const line = lines[texts.length]
-        if (line === undefined) return true
-        const text = JSON.stringify(line)
-        hash.update(text).update("\n")
-        texts.push(text)
+        const line = lines.next()
+        if (line.done === true) return true
+        chunk += `${line.value}\n`
+        if (chunk.length >= CHUNK) endChunk()
         return false
       }),
       () => {
+        endChunk()
         const header = { format: "effect-aio/discovery", version: VERSION, sha256: hash.digest("hex") }
-        return [JSON.stringify(header), ...texts, ""].join("\n")
+        return `${JSON.stringify(header)}\n${chunks.join("")}`
       }
     )
   })
 
-/** The services that a text holds, or what is wrong with it. */
-const decode = (text: string): Effect.Effect<ReadonlyArray<Line>, string> =>
+/** Whether a text has this checksum, from a position on, where a line begins. */
+const hasChecksum = (text: string, from: number, sha256: string): Effect.Effect<boolean> =>
   Effect.suspend(() => {
-    const [first = "", ...texts] = text.split("\n")
-    const header = decodeHeader(first)
+    const hash = createHash("sha256")
+    let start = from
+    return Effect.map(
+      Slices.run(() => {
+        // Not in the middle of a character.
+        const end = text.indexOf("\n", start + CHUNK) + 1 || text.length
+        hash.update(text.slice(start, end))
+        start = end
+        return start === text.length
+      }),
+      () => hash.digest("hex") === sha256
+    )
+  })
+
+/** What was read: a record that is unreadable spoils itself only, or its service. */
+interface Decoded {
+  readonly services: ReadonlyArray<Known>
+  readonly unreadable: number
+  readonly isWhole: boolean
+}
+
+const decodeLines = (text: string, from: number, isTooLate: () => boolean): Effect.Effect<Decoded> =>
+  Effect.suspend(() => {
+    const services: Array<Known> = []
+    let unreadable = 0
+    let instances: Array<Instance> = []
+    /** How many of the next lines are instances. */
+    let due = 0
+    let start = from
+    return Effect.map(
+      Slices.run(() => {
+        const end = text.indexOf("\n", start)
+        if (end === -1) return true
+        const line = text.slice(start, end)
+        start = end + 1
+        if (due > 0) {
+          due--
+          const instance = decodeInstance(line)
+          if (Either.isRight(instance)) instances.push(instance.right)
+          else unreadable++
+          return false
+        }
+        const service = decodeService(line)
+        if (Either.isLeft(service)) {
+          unreadable++
+          return false
+        }
+        instances = []
+        due = service.right.instances
+        services.push({ ...service.right, instances })
+        return false
+      }, isTooLate),
+      (isWhole) => ({ services, unreadable, isWhole })
+    )
+  })
+
+/** What a text holds, or what is wrong with it. */
+const decode = (text: string, isTooLate: () => boolean): Effect.Effect<Decoded, string> =>
+  Effect.suspend(() => {
+    const from = text.indexOf("\n") + 1
+    const header = decodeHeader(text.slice(0, Math.max(0, from - 1)))
     if (Option.isNone(header)) return Effect.fail("it is damaged, or something else")
     const { sha256, version } = header.value
     if (version !== VERSION) return Effect.fail(`it is of version ${version}, and not ${VERSION}`)
-    texts.pop()
-    const hash = createHash("sha256")
-    const lines: Array<Line> = []
-    let next = 0
-    let hasFailed = false
-    return Effect.flatMap(
-      Slices.run(() => {
-        const one = texts[next++]
-        if (one === undefined) return true
-        hash.update(one).update("\n")
-        const line = decodeLine(one)
-        if (Either.isRight(line)) lines.push(line.right)
-        else hasFailed = true
-        return false
-      }),
-      () => (hasFailed || hash.digest("hex") !== sha256 ? Effect.fail("it is damaged") : Effect.succeed(lines))
+    return Effect.flatMap(hasChecksum(text, from, sha256), (isIntact) =>
+      isIntact ? decodeLines(text, from, isTooLate) : Effect.fail("it is damaged")
     )
   })
 
 const reasonOf = (cause: Cause.Cause<unknown>): string => messageOf(cause).split("\n", 1)[0] ?? ""
 
-const read = ({ key, store }: SnapshotSettings): Effect.Effect<ReadonlyArray<Line>> =>
-  Stores.get(store, key).pipe(
-    Effect.timeout(READ_TIMEOUT),
-    Effect.flatMap(Option.match({ onNone: () => Effect.succeed([]), onSome: decode })),
-    Effect.catchAllCause((cause) =>
-      Effect.as(Effect.logWarning(`the snapshot of discovery is not used: ${reasonOf(cause)}`), [])
+const warnings = ({ isWhole, unreadable }: Decoded): ReadonlyArray<string> => [
+  ...(unreadable > 0 ? [`${unreadable} records of the snapshot of discovery are unreadable, the others are used`] : []),
+  ...(isWhole ? [] : [`the snapshot of discovery takes more than ${READ_MILLIS} ms to read: its beginning is used`])
+]
+
+const read = ({ key, store }: SnapshotSettings): Effect.Effect<ReadonlyArray<Known>> =>
+  Effect.clockWith((clock) => {
+    const end = Monotonic.unsafeNow(clock) + READ_MILLIS
+    return Stores.get(store, key).pipe(
+      Effect.timeout(READ_MILLIS),
+      Effect.flatMap(
+        Option.match({
+          onNone: () => Effect.succeed([]),
+          onSome: (text) =>
+            Effect.tap(
+              decode(text, () => Monotonic.unsafeNow(clock) >= end),
+              (decoded) => Effect.forEach(warnings(decoded), (line) => Effect.logWarning(line), { discard: true })
+            ).pipe(Effect.map(({ services }) => services))
+        })
+      ),
+      Effect.catchAllCause((cause) =>
+        Effect.as(Effect.logWarning(`the snapshot of discovery is not used: ${reasonOf(cause)}`), [])
+      )
     )
-  )
+  })
 
 const groupOf = ({ env, project }: { readonly project: string; readonly env: string }) => JSON.stringify([project, env])
 
 /** The services in use; of projects that were not listed yet, what the previous snapshot knew. */
 const collect = (
   entries: Iterable<ProjectView.ProjectView>,
-  previous: Map<string, ReadonlyArray<Line>>,
+  previous: Map<string, ReadonlyArray<Known>>,
   clock: Clock.Clock,
   maxStaleMillis: number
-): ReadonlyArray<Line> => {
+): ReadonlyArray<Known> => {
   const wallNow = clock.unsafeCurrentTimeMillis()
   const now = Monotonic.unsafeNow(clock)
-  const lines: Array<Line> = []
+  const lines: Array<Known> = []
   for (const { uses, view } of entries) {
     if (view.listedAt === undefined) continue
     previous.delete(groupOf(view))
@@ -166,7 +245,7 @@ const collect = (
     }
   }
   for (const old of previous.values()) {
-    lines.push(...old.filter(({ fetchedAt }) => wallNow - fetchedAt < maxStaleMillis))
+    for (const one of old) if (wallNow - one.fetchedAt < maxStaleMillis) lines.push(one)
   }
   return lines
 }
@@ -174,7 +253,7 @@ const collect = (
 /** Writes. Logs the first failure of a row. Never fails: gives whether it was written. */
 const makeWrite = ({ key, store }: SnapshotSettings) => {
   let hasFailed = false
-  return (lines: ReadonlyArray<Line>, timeout: Duration.DurationInput): Effect.Effect<boolean> =>
+  return (lines: ReadonlyArray<Known>, timeout: Duration.DurationInput): Effect.Effect<boolean> =>
     encode(lines).pipe(
       Effect.flatMap((text) => store.set(key, text)),
       Effect.timeout(timeout),
@@ -197,9 +276,11 @@ export const make = (settings: SnapshotSettings): Effect.Effect<Snapshot> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
     const write = makeWrite(settings)
-    const previous = new Map<string, ReadonlyArray<Line>>()
-    for (const line of yield* read(settings)) {
-      previous.set(groupOf(line), [...(previous.get(groupOf(line)) ?? []), line])
+    const previous = new Map<string, Array<Known>>()
+    for (const known of yield* read(settings)) {
+      const group = previous.get(groupOf(known))
+      if (group === undefined) previous.set(groupOf(known), [known])
+      else group.push(known)
     }
     let hasNews = false
     let writtenAt = Number.NEGATIVE_INFINITY
