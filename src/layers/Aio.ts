@@ -5,7 +5,6 @@
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -82,12 +81,6 @@ export type Overrides = AioConfig.Overrides & MoreOptions
 const overRegistry = (options: Pick<AioConfig.Common, "env"> & MoreOptions) =>
   Layer.merge(DiscoveryCached.layer(options), HeartbeatStream.layer(options))
 
-/** A call that may take less than an authentication by default must not be made to wait for one that takes longer. */
-const tokenPolicy = ({ deadline, tuning }: Pick<Options, "deadline" | "tuning">): AioConfig.TokenPolicy => ({
-  acquireDeadline: Duration.min(AuthClient.defaults.acquireDeadline, deadline ?? AioConfig.defaults.deadline),
-  ...tuning?.token
-})
-
 /** The options of the one who opens the channel. */
 type OfChannel = "address" | "allowInsecure" | "tls"
 
@@ -95,9 +88,7 @@ type OverConnection = MoreOptions & (Omit<AioConfig.WithToken, OfChannel> | Omit
 
 const overConnection = (options: OverConnection) => {
   const auth: Layer.Layer<Auth, AioConfigError, Connection.Connection> =
-    options.auth === "disabled"
-      ? AuthClient.layerDisabled
-      : AuthClient.layer({ ...options, tuning: { token: tokenPolicy(options) } })
+    options.auth === "disabled" ? AuthClient.layerDisabled : AuthClient.layer(options)
   return overRegistry(options).pipe(
     Layer.provideMerge(RegistryGrpc.layer({ tuning: options.tuning })),
     Layer.provideMerge(auth)

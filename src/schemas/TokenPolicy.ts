@@ -13,8 +13,8 @@ import * as Options from "./Options.js"
  */
 export interface TokenPolicy {
   /**
-   * How long one authentication or renewal may take. Reading the credentials has as long again. Default 10 seconds, or as
-   * long as the client's calls where they have less.
+   * How long one authentication or renewal may take, for a client whose calls have less as well: a busy registry works for it
+   * all the same. Reading the credentials has as long again. Default 30 seconds.
    */
   readonly acquireDeadline?: Duration.DurationInput | undefined
   /** How long before its expiry a token is renewed in the background. Default 5 minutes. */
@@ -45,7 +45,7 @@ export interface TokenPolicy {
 }
 
 const rules = {
-  acquireDeadline: Options.duration("10 seconds"),
+  acquireDeadline: Options.duration("30 seconds"),
   refreshWindow: Options.duration("5 minutes"),
   refreshWindowFraction: Options.fraction(0.2),
   refreshSpread: Options.fraction(0.2),

@@ -410,7 +410,14 @@ describe("Transport", () => {
       const { credentials, port } = yield* Simulator
       const proxy = yield* FaultProxy.make(port)
       yield* proxy.mute(true)
-      const aio = yield* Aio.make({ address: proxy.address, ...credentials, env: "test", deadline: "300 millis" })
+      const aio = yield* Aio.make({
+        address: proxy.address,
+        ...credentials,
+        env: "test",
+        deadline: "300 millis",
+        // A token alone has this time, not the deadline of calls.
+        tuning: { token: { acquireDeadline: "300 millis" } }
+      })
       const ref = { project: "shop", name: "orders" }
       const [elapsed, exits] = yield* Effect.timed(
         Effect.all(

@@ -27,7 +27,8 @@ import type * as Messages from "../../src/wire/Messages.js"
 import * as ManualClock from "../support/manualClock.js"
 import { collectSpans } from "../support/spans.js"
 
-const { INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } = StatusCode.StatusCode
+const { DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } =
+  StatusCode.StatusCode
 
 const SECRET = "cs_very_secret"
 
@@ -60,9 +61,9 @@ const makeServer = () => {
     asked,
     lifetimeSeconds: 3_600,
     skewSeconds: 0,
-    delay: "0 millis" as "0 millis" | "3 seconds" | "5 seconds" | "1 hour",
+    delay: "0 millis" as "0 millis" | "3 seconds" | "5 seconds" | "45 seconds" | "1 hour",
     authenticate: undefined as AioRpcError | undefined,
-    renew: undefined as AioRpcError | undefined,
+    renew: undefined as AioRpcError | "hangs" | undefined,
     answer: undefined as Messages.AuthenticateClientResponse | undefined,
     defect: false,
     count: (method: Asked["method"]) => asked.filter((one) => one.method === method).length
@@ -85,6 +86,7 @@ const makeServer = () => {
         if (server.delay !== "0 millis") yield* Effect.sleep(server.delay)
         if (server.defect) return yield* Effect.dieMessage("a bug")
         const error = name === "RenewToken" ? server.renew : server.authenticate
+        if (error === "hangs") return yield* Effect.never
         if (error !== undefined) return yield* error
         const issuedAt = yield* Clock.currentTimeMillis
         const response = server.answer ?? jwt(issuedAt, server.lifetimeSeconds, server.skewSeconds)
@@ -549,6 +551,7 @@ describe("AuthClient", () => {
       server.renew = undefined
       yield* TestClock.adjust("2 seconds")
       yield* auth.token
+      yield* TestClock.adjust("100 millis")
       const after = yield* counts
       assert.deepStrictEqual(
         after.map((one, index) => one - (before[index] ?? 0) > 0),
@@ -673,6 +676,49 @@ describe("AuthClient", () => {
       assert.lengthOf(server.asked, before + 1)
     }))
 
+  test("rule 8: an authentication has 30 seconds whatever its callers have, and a late token serves the next caller", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "45 seconds"
+      const patient = yield* Effect.fork(Effect.flip(auth.token))
+      assert.isTrue(Exit.isFailure(yield* tokenAfter(Effect.timeout(auth.token, "2 seconds"), 2_000)))
+      yield* TestClock.adjust("28 seconds")
+      const error = yield* Fiber.join(patient)
+      assert.strictEqual(error._tag === "AioRpcError" && error.code, DEADLINE_EXCEEDED)
+      // Within the pause callers fail at once, and the one that comes after it waits for either of two.
+      assert.strictEqual(yield* Effect.flip(auth.token), error)
+      const exit = yield* tokenAfter(Effect.delay(auth.token, "5 seconds"), 15_000)
+      assert.strictEqual(Exit.isSuccess(exit) && exit.value.generation, 1)
+      assert.lengthOf(server.asked, 2)
+      // The other one was taken back.
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual((yield* auth.token).generation, 1)
+    }))
+
+  test("rule 8: a late token is there for the next caller though no other asked meanwhile", (server, auth) =>
+    Effect.gen(function* () {
+      server.delay = "45 seconds"
+      yield* tokenAfter(auth.token, 30_000)
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual((yield* auth.token).generation, 1)
+      assert.lengthOf(server.asked, 1)
+    }))
+
+  for (const failure of ["hangs", rpcError(INTERNAL)] as const) {
+    const how = failure === "hangs" ? "is never answered" : "is answered INTERNAL"
+    test(`scenario 51: where each renewal ${how} and authentication works, no call fails at the end of a token`, (server, auth) =>
+      Effect.gen(function* () {
+        yield* auth.token
+        server.renew = failure
+        yield* TestClock.adjust("58 minutes")
+        for (let second = 58 * 60; second < 61 * 60; second++) {
+          const exit = yield* tokenAfter(Effect.timeout(auth.token, "1 second"), 1_000)
+          assert.isTrue(Exit.isSuccess(exit), `after ${second} seconds`)
+        }
+        assert.strictEqual((yield* auth.token).generation, 2)
+        assert.strictEqual(server.count("AuthenticateClient"), 2)
+      }))
+  }
+
   test("rule 8: a token refused within its second is replaced a second after that was noticed", (server, auth) =>
     Effect.gen(function* () {
       const first = yield* auth.token
@@ -732,7 +778,7 @@ describe("AuthClient", () => {
     (_server, auth) =>
       Effect.gen(function* () {
         const waiting = yield* Effect.fork(Effect.flip(auth.token))
-        yield* TestClock.adjust("10 seconds")
+        yield* TestClock.adjust("30 seconds")
         assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioConfigError")
         yield* TestClock.adjust("1 second")
         assert.strictEqual((yield* auth.token).generation, 1)
@@ -772,7 +818,7 @@ describe("AuthClient", () => {
     (_server, auth, scope) =>
       Effect.gen(function* () {
         const waiting = yield* Effect.fork(Effect.flip(auth.token))
-        yield* TestClock.adjust("10 seconds")
+        yield* TestClock.adjust("30 seconds")
         assert.strictEqual((yield* Fiber.join(waiting))._tag, "AioConfigError")
         yield* TestClock.adjust("1 second")
         const again = yield* Effect.fork(Effect.flip(auth.token))

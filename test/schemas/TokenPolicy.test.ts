@@ -7,7 +7,7 @@ describe("a token policy", () => {
     assert.deepStrictEqual(
       TokenPolicy.check(),
       Either.right({
-        acquireDeadlineMillis: 10_000,
+        acquireDeadlineMillis: 30_000,
         refreshWindowMillis: 300_000,
         refreshWindowFraction: 0.2,
         refreshSpread: 0.2,

@@ -63,6 +63,8 @@ export type Event =
   | { readonly _tag: "PauseOver" }
   | { readonly _tag: "Authenticated"; readonly life: TokenLife.TokenLife; readonly random: number }
   | AuthenticationFailed
+  /** An authentication that had timed out was answered, and no acquisition waits for it. */
+  | { readonly _tag: "AuthenticatedLate"; readonly life: TokenLife.TokenLife }
   /** The acquisition died or was interrupted. */
   | { readonly _tag: "Broken" }
   /** A server refused, or accepted, a token. */
@@ -76,8 +78,8 @@ export type Event =
 
 export interface AuthenticationFailed {
   readonly _tag: "AuthenticationFailed"
-  /** `Burdened`: the server worked for it. `Harmless`: it cost the server nothing. */
-  readonly kind: "Rejected" | "Burdened" | "Harmless"
+  /** `Burdened`: the registry worked for it. `TimedOut`: it may still do so. `Harmless`: it cost the registry nothing. */
+  readonly kind: "Rejected" | "Burdened" | "TimedOut" | "Harmless"
   readonly of: Credentials
   readonly error: RegistryError
   readonly random: number
@@ -85,7 +87,8 @@ export interface AuthenticationFailed {
 
 export type Action =
   | { readonly _tag: "ReadCredentials" }
-  | { readonly _tag: "Renew"; readonly token: AccessToken }
+  /** Within so many milliseconds. */
+  | { readonly _tag: "Renew"; readonly token: AccessToken; readonly millis: number }
   | { readonly _tag: "WaitFor"; readonly millis: number }
   | { readonly _tag: "Authenticate"; readonly credentials: Credentials }
   | { readonly _tag: "Answer"; readonly token: AccessToken }
@@ -113,6 +116,18 @@ export const INTERVAL_MILLIS = 1_000
 
 const PAUSE_MILLIS = 1_000
 const MAX_PAUSE_MILLIS = 60_000
+
+/** The longest pause after an authentication that timed out. */
+const MAX_TIMED_OUT_PAUSE_MILLIS = 300_000
+
+/**
+ * For how long an authentication is listened to beyond its time. A registry hashes for a caller that has left as for one
+ * that waits: thrown away, these hashes kept 1,000 clients from ever having a token (20 hashes a second, 10 s each).
+ */
+export const LATE_MILLIS = MAX_TIMED_OUT_PAUSE_MILLIS
+
+/** How long beyond the end of its token a renewal that has not failed before may take. */
+const RENEWAL_OVERTIME_MILLIS = 5_000
 
 /** The longest time for which rejected credentials are not tried again, unless `rejectionMemory` is longer. */
 const MAX_REJECTION_MEMORY_MILLIS = 300_000
@@ -158,7 +173,15 @@ const renewOrAuthenticate = (state: TokenAcquirer, now: number): Step => {
     ? authenticate(state, now)
     : [
         { ...state, phase: "Renewing" },
-        { _tag: "Renew", token: life.token }
+        {
+          _tag: "Renew",
+          token: life.token,
+          // Renewing that failed before must not take the time to authenticate when the token ends.
+          millis: Math.min(
+            state.policy.acquireDeadlineMillis,
+            life.expiresAt - now + (state.hasFailed ? 0 : RENEWAL_OVERTIME_MILLIS)
+          )
+        }
       ]
 }
 
@@ -174,15 +197,18 @@ const authenticate = (before: TokenAcquirer, now: number): Step => {
 }
 
 /** The next authentication waits the pause at least, then up to 2, 4, 8 … times as long. */
-const strike = (state: TokenAcquirer, now: number, random: number): TokenAcquirer => {
-  const pause = Backoff.delayMillis({ base: PAUSE_MILLIS, factor: 2, cap: MAX_PAUSE_MILLIS }, state.strikes, random)
+const strike = (state: TokenAcquirer, now: number, random: number, cap = MAX_PAUSE_MILLIS): TokenAcquirer => {
+  const pause = Backoff.delayMillis({ base: PAUSE_MILLIS, factor: 2, cap }, state.strikes, random)
   return { ...state, strikes: state.strikes + 1, notBefore: now + Math.max(PAUSE_MILLIS, pause) }
 }
 
 const authenticationFailed = (state: TokenAcquirer, event: AuthenticationFailed, now: number): Step => {
   const { error, of } = event
   if (event.kind === "Harmless") return fail({ ...state, failure: undefined }, error)
-  if (event.kind === "Burdened") return fail(strike({ ...state, failure: error }, now, event.random), error)
+  if (event.kind !== "Rejected") {
+    const cap = event.kind === "TimedOut" ? MAX_TIMED_OUT_PAUSE_MILLIS : MAX_PAUSE_MILLIS
+    return fail(strike({ ...state, failure: error }, now, event.random, cap), error)
+  }
   const base = state.policy.rejectionMemoryMillis
   const times = isOf(state.rejection, of) ? state.rejection.times + 1 : 1
   // The longest of full jitter: credentials that were rejected are not tried sooner by luck.
@@ -224,8 +250,9 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
     case "Renewed":
       return hold(state, event.life)
     case "RenewalFailed":
-      // Only an answer that says that renewing cannot help leads to an authentication, never a server that gave none.
-      return event.error._tag === "AioRpcError" && StatusCode.endsRenewal(event.error.code)
+      // Only an answer that says that renewing cannot help leads to an authentication, or the end of the token meanwhile.
+      return alive(state, now) === undefined ||
+        (event.error._tag === "AioRpcError" && StatusCode.endsRenewal(event.error.code))
         ? authenticate(state, now)
         : fail(state, event.error)
     case "PauseOver":
@@ -237,6 +264,12 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
     }
     case "AuthenticationFailed":
       return authenticationFailed(state, event, now)
+    case "AuthenticatedLate": {
+      const { life } = event
+      if (alive(state, now) !== undefined) return [state, undefined]
+      const issued = { ...state, hasFailed: false, failure: undefined, rejection: undefined }
+      return [{ ...issued, life, newest: life.token.generation }, undefined]
+    }
     case "Broken":
       return [state.phase === "Idle" ? state : { ...state, phase: "Idle", hasFailed: true }, undefined]
     case "Accepted":

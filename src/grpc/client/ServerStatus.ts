@@ -81,8 +81,18 @@ const UNSENT = /No connection established|Name resolution failed/
 /** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
 export const saysUnsent = (text: string): boolean => UNSENT.test(text)
 
-/** False if the call never had a connection, and so cost no server anything. */
+/** The error of a call that is given up before its deadline, and may still be answered if it `wasSent`. */
+export const overdue = (method: string, wasSent: boolean): AioRpcError => {
+  const details = wasSent ? "no answer in time" : `${LOCAL_DEADLINE} its time, without a connection`
+  return new AioRpcError({ method, code: StatusCode.DEADLINE_EXCEEDED, details })
+}
+
+// What grpc-js says of an answer without `grpc-status`, as a gateway gives it.
+const FROM_GATEWAY = "Received HTTP status code"
+
+/** False if the call never had a connection, or a gateway answered it: it cost no server of gRPC anything. */
 export const wasSent = ({ code, details }: Status): boolean => {
+  if (details.startsWith(FROM_GATEWAY)) return false
   if (code === StatusCode.UNAVAILABLE) return details.search(UNSENT) !== 0
   // grpc-js names the peer of a call that had a connection.
   return code !== StatusCode.DEADLINE_EXCEEDED || !details.startsWith(LOCAL_DEADLINE) || details.includes("remote_addr")

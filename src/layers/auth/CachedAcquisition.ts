@@ -1,10 +1,14 @@
 /** The shell of `core/auth/TokenAcquirer`: does what it decides, once for all callers. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as TokenAcquirer from "../../core/auth/TokenAcquirer.js"
+import type * as TokenLife from "../../core/auth/TokenLife.js"
 import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Background from "../../internal/background.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as SingleFlight from "../../internal/singleFlight.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
@@ -20,15 +24,13 @@ const closed = new AioRpcError({
   details: "the Auth layer was closed while a token was being acquired"
 })
 
-const kindOf = (error: RegistryError): "Rejected" | "Burdened" | "Harmless" => {
+type Request = Fibers.Running<TokenLife.TokenLife, RegistryError>
+
+const kindOf = (error: RegistryError): TokenAcquirer.AuthenticationFailed["kind"] => {
   if (error._tag === "AioCredentialsRejected") return "Rejected"
-  const isBurden =
-    error._tag === "AioRpcError" &&
-    (error.code === StatusCode.INTERNAL ||
-      error.code === StatusCode.UNAVAILABLE ||
-      error.code === StatusCode.DEADLINE_EXCEEDED) &&
-    ServerStatus.wasSent(error)
-  return isBurden ? "Burdened" : "Harmless"
+  if (error._tag !== "AioRpcError") return "Burdened"
+  if (!ServerStatus.wasSent(error)) return "Harmless"
+  return error.code === StatusCode.DEADLINE_EXCEEDED ? "TimedOut" : "Burdened"
 }
 
 /**
@@ -36,10 +38,11 @@ const kindOf = (error: RegistryError): "Rejected" | "Burdened" | "Harmless" => {
  * the waiting alone.
  */
 export const make = (
-  { authenticate, readCredentials, renew }: TokenAcquisition,
+  { acquireDeadlineMillis, authenticate, readCredentials, renew }: TokenAcquisition,
   cell: TokenCell
 ): Effect.Effect<Effect.Effect<AccessToken, RegistryError>, never, Scope.Scope> =>
   Effect.gen(function* () {
+    const scope = yield* Effect.scope
     const drive = (event: TokenAcquirer.Event): Effect.Effect<AccessToken, RegistryError> =>
       Effect.suspend(() => perform(cell.unsafeStep(event)))
 
@@ -51,7 +54,7 @@ export const make = (
             onFailure: (error) => drive({ _tag: "CredentialsUnread", error })
           })
         case "Renew":
-          return Effect.matchEffect(renew(action.token), {
+          return Effect.matchEffect(renew(action.token, action.millis), {
             onSuccess: (life) => drive({ _tag: "Renewed", life }),
             onFailure: (error) => drive({ _tag: "RenewalFailed", error })
           })
@@ -68,8 +71,45 @@ export const make = (
       }
     }
 
+    // The authentication that timed out first of those that are still listened to.
+    let late: Request | undefined
+
+    const keep = (request: Request): void => {
+      late = request
+      request.addObserver((exit) => {
+        late = undefined
+        if (Exit.isSuccess(exit)) cell.unsafeStep({ _tag: "AuthenticatedLate", life: exit.value })
+      })
+    }
+
+    // A registry goes on hashing for a caller that has left. So the request that timed out first is not taken back: its
+    // acquisition has failed, and its token serves the next caller.
+    const request = (of: TokenAcquirer.Credentials) =>
+      Effect.gen(function* () {
+        const { overdue, send } = authenticate(of)
+        const own = yield* Effect.forkIn(Effect.interruptible(send), scope)
+        const earlier = late === undefined ? Effect.never : Effect.orElse(Fiber.join(late), () => Effect.never)
+        return yield* Effect.raceFirst(Fiber.join(own), earlier).pipe(
+          Effect.timeoutFail({
+            duration: acquireDeadlineMillis,
+            onTimeout: () => {
+              const error = overdue()
+              if (late === undefined && ServerStatus.wasSent(error)) keep(own)
+              else Fibers.unsafeInterrupt(own)
+              return error
+            }
+          }),
+          Effect.tap(() =>
+            Effect.sync(() => {
+              Fibers.unsafeInterrupt(own)
+              if (late !== undefined) Fibers.unsafeInterrupt(late)
+            })
+          )
+        )
+      })
+
     const send = (of: TokenAcquirer.Credentials) =>
-      Effect.matchEffect(authenticate(of), {
+      Effect.matchEffect(request(of), {
         onSuccess: (life) => Effect.flatMap(Random.next, (random) => drive({ _tag: "Authenticated", life, random })),
         onFailure: (error) =>
           Effect.flatMap(Random.next, (random) => {
@@ -98,7 +138,7 @@ export const make = (
       return millis === 0 ? next : Effect.delay(next, millis)
     })
     const broken = Effect.sync(() => cell.unsafeStep({ _tag: "Broken" }))
-    return SingleFlight.make({ scope: yield* Effect.scope, closed, run: Effect.onExit(run, () => broken) })
+    return SingleFlight.make({ scope, closed, run: Effect.onExit(run, () => broken) })
   })
 
 /**

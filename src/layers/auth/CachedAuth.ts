@@ -30,11 +30,14 @@ export const make = (
 
     // Every call asks: a plain field and two comparisons, no step of the machine.
     const unsafeFresh = (): AccessToken | undefined => {
-      const { life } = cell.unsafeState()
+      const { hasFailed, life } = cell.unsafeState()
       if (life === undefined) return undefined
-      const decision = TokenLife.decide(life, cell.unsafeNow())
-      if (decision === "Wait") return undefined
-      if (decision === "RenewInBackground") unsafeRenew()
+      const now = cell.unsafeNow()
+      const decision = TokenLife.decide(life, now)
+      if (decision === "Use") return life.token
+      // Where renewing fails, waiting for it would only take the caller's time.
+      if (decision === "Wait" && !(hasFailed && TokenLife.isAlive(life, now))) return undefined
+      unsafeRenew()
       return life.token
     }
 

@@ -6,10 +6,12 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import type { Credentials } from "../../core/auth/TokenAcquirer.js"
+import * as TokenAcquirer from "../../core/auth/TokenAcquirer.js"
 import * as TokenLife from "../../core/auth/TokenLife.js"
 import type { Connection } from "../../grpc/client/Connection.js"
 import * as Deadline from "../../grpc/client/Deadline.js"
+import * as ServerStatus from "../../grpc/client/ServerStatus.js"
+import type * as Unary from "../../grpc/client/Unary.js"
 import * as Methods from "../../grpc/Methods.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Metric from "../../internal/metric.js"
@@ -54,7 +56,7 @@ const readSource = <A>(
       )
     : Effect.succeed(source)
 
-const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+const readNow = (options: Options): Effect.Effect<TokenAcquirer.Credentials, AioConfigError> =>
   Effect.gen(function* () {
     const clientKey = yield* readSource("clientKey", options.clientKey)
     const clientSecret = yield* readSource("clientSecret", options.clientSecret)
@@ -67,7 +69,7 @@ const readNow = (options: Options): Effect.Effect<Credentials, AioConfigError> =
  * The credentials, read anew if they are effects. Bounded, also for an effect that cannot be interrupted: a mount that hangs
  * must not hang authentication.
  */
-export const readCredentials = (options: Options): Effect.Effect<Credentials, AioConfigError> =>
+export const readCredentials = (options: Options): Effect.Effect<TokenAcquirer.Credentials, AioConfigError> =>
   Effect.isEffect(options.clientKey) || Effect.isEffect(options.clientSecret)
     ? Effect.timeoutFail(Fibers.disconnect(readNow(options)), {
         duration: options.policy.acquireDeadlineMillis,
@@ -80,9 +82,18 @@ export const readCredentials = (options: Options): Effect.Effect<Credentials, Ai
       })
     : readNow(options)
 
-const isUnanswered = (error: AioRpcError | AioWireError): boolean =>
-  error._tag === "AioRpcError" &&
-  (error.code === StatusCode.StatusCode.DEADLINE_EXCEEDED || error.code === StatusCode.StatusCode.UNAVAILABLE)
+const isUnavailable = (error: AioRpcError | AioWireError): boolean =>
+  error._tag === "AioRpcError" && error.code === StatusCode.StatusCode.UNAVAILABLE
+
+/** A replica that has never answered may be mute: after so long another one is asked as well. */
+const HEDGE_DELAY = Duration.seconds(3)
+
+/** One of the two rpcs, on its way to the registry. */
+export interface Request {
+  readonly send: Effect.Effect<TokenLife.TokenLife, RegistryError>
+  /** Once its time is over: the error, and the connection is told that nothing came back. */
+  readonly overdue: () => AioRpcError
+}
 
 const counted = <A, E>(kind: keyof typeof Labels.tokenRefreshes, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.onExit(effect, (exit) =>
@@ -97,8 +108,8 @@ const counted = <A, E>(kind: keyof typeof Labels.tokenRefreshes, effect: Effect.
 
 /** The two rpcs, which read the life of the token from its claims. */
 export const make = (options: Options, connection: Connection.Service) => {
-  const deadlineMillis = options.policy.acquireDeadlineMillis
   let generation = 0
+  let hasAnswered = false
 
   const read = (
     protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
@@ -133,44 +144,69 @@ export const make = (options: Options, connection: Connection.Service) => {
       return TokenLife.make(token, { sentAt, lifetimeMillis }, yield* Random.next, options.policy)
     })
 
-  const call = <Request>(
+  const request = <Message>(
     kind: keyof typeof Labels.tokenRefreshes,
-    method: Methods.Method<Request, Messages.AuthenticateClientResponse>,
-    request: Request,
-    token: Redacted.Redacted | undefined
-  ) =>
-    Effect.clockWith((clock) => {
-      const route = {}
-      const attempt = (millis: number) => {
-        const sentAt = Monotonic.unsafeNow(clock)
-        return Effect.flatMap(
-          connection.unary(method, request, { deadline: Deadline.after(millis), token, route, root: true }),
-          (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, sentAt)
-        )
-      }
-      if (connection.addresses === 1) return attempt(deadlineMillis)
-      // One half for a replica that may be dead, the other for another one.
-      return Effect.catchIf(attempt(deadlineMillis / 2), isUnanswered, () =>
-        Effect.suspend(() => attempt(deadlineMillis / 2))
+    method: Methods.Method<Message, Messages.AuthenticateClientResponse>,
+    message: Message,
+    { millis, token }: { readonly millis: number; readonly token?: Redacted.Redacted }
+  ): Request => {
+    const route: Unary.Route = {}
+    let sentAt = 0
+    const attempt = Effect.clockWith((clock) => {
+      const now = Monotonic.unsafeNow(clock)
+      sentAt = now
+      return Effect.flatMap(
+        connection.unary(method, message, { deadline: Deadline.after(millis), token, route, root: true }),
+        (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, now)
       )
-    }).pipe((effect) => counted(kind, effect))
-
-  const authenticate = ({ clientKey, clientSecret }: Credentials): Effect.Effect<TokenLife.TokenLife, RegistryError> =>
-    Effect.catchIf(
-      call(
-        "authenticate",
-        Methods.auth.authenticateClient,
-        { client_key: clientKey, client_secret: Redacted.value(clientSecret) },
-        undefined
-      ),
-      (error): error is AioRpcError => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
-      ({ code, details }) => Effect.fail(new AioCredentialsRejected({ code, details }))
+    })
+    const elsewhere = Effect.catchIf(attempt, isUnavailable, () => attempt)
+    const hedged = Effect.raceFirst(
+      elsewhere,
+      Effect.delay(
+        Effect.catchIf(attempt, isUnavailable, () => Effect.never),
+        HEDGE_DELAY
+      )
     )
+    const send = Effect.suspend(() => (connection.addresses === 1 ? attempt : hasAnswered ? elsewhere : hedged))
+    return {
+      send: counted(
+        kind,
+        Effect.tap(send, () => {
+          hasAnswered = true
+        })
+      ),
+      overdue: () => {
+        const { managed } = route
+        const wasSent = managed?.isConnecting() !== true && managed?.isFailing() !== true
+        // May replace the channel: the request goes on over the former one.
+        managed?.overdue(sentAt)
+        return ServerStatus.overdue(method.name, wasSent)
+      }
+    }
+  }
 
-  const renew = (token: AccessToken): Effect.Effect<TokenLife.TokenLife, AioRpcError | AioWireError> =>
-    call("renew", Methods.auth.renewToken, {}, token.value)
+  const authenticate = ({ clientKey, clientSecret }: TokenAcquirer.Credentials): Request => {
+    const message = { client_key: clientKey, client_secret: Redacted.value(clientSecret) }
+    const millis = options.policy.acquireDeadlineMillis + TokenAcquirer.LATE_MILLIS
+    const { overdue, send } = request("authenticate", Methods.auth.authenticateClient, message, { millis })
+    return {
+      send: Effect.catchIf(
+        send,
+        (error): error is AioRpcError => error._tag === "AioRpcError" && StatusCode.endsRenewal(error.code),
+        ({ code, details }) => Effect.fail(new AioCredentialsRejected({ code, details }))
+      ),
+      overdue
+    }
+  }
 
-  return { readCredentials: readCredentials(options), authenticate, renew }
+  const renew = ({ value }: AccessToken, millis: number) => {
+    const { overdue, send } = request("renew", Methods.auth.renewToken, {}, { millis, token: value })
+    return Effect.timeoutFail(send, { duration: millis, onTimeout: overdue })
+  }
+
+  const { acquireDeadlineMillis } = options.policy
+  return { acquireDeadlineMillis, readCredentials: readCredentials(options), authenticate, renew }
 }
 
 export type TokenAcquisition = ReturnType<typeof make>

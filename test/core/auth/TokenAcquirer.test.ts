@@ -48,6 +48,7 @@ const failed = (
   error: Event<"AuthenticationFailed">["error"] = unavailable,
   of = right
 ): TokenAcquirer.Event => ({ _tag: "AuthenticationFailed", kind, of, error, random: 1 })
+const late = (generation: number): TokenAcquirer.Event => ({ _tag: "AuthenticatedLate", life: life(generation, 0) })
 const refused = (generation: number): TokenAcquirer.Event => ({ _tag: "Refused", generation })
 const accepted = (generation: number): TokenAcquirer.Event => ({ _tag: "Accepted", generation })
 const renewalFailed = (code: number): TokenAcquirer.Event => ({ _tag: "RenewalFailed", error: rpcError(code) })
@@ -193,6 +194,28 @@ describe("rule 4: renew first", () => {
       [56 * minute + second, wanted, "Renew 1"]
     )
   }
+
+  rows(
+    "and authenticate if the token has ended meanwhile",
+    ...first,
+    [hour - second, wanted, "Renew 1"],
+    [hour + second, renewalFailed(StatusCode.DEADLINE_EXCEEDED), "ReadCredentials"],
+    [hour + second, read(right), "Authenticate right"]
+  )
+
+  it("a renewal has 30 seconds, but not beyond its token: 5 seconds, and none once one has failed", () => {
+    const millisAt = (at: number, ...steps: ReadonlyArray<Row>) => {
+      const [, action] = TokenAcquirer.step(run([...first, ...steps]), wanted, at)
+      return action?._tag === "Renew" && action.millis
+    }
+    assert.strictEqual(millisAt(56 * minute), 30 * second)
+    assert.strictEqual(millisAt(hour - second), 6 * second)
+    const failure: ReadonlyArray<Row> = [
+      [56 * minute, wanted, "Renew 1"],
+      [56 * minute, renewalFailed(StatusCode.UNAVAILABLE), "FailWith AioRpcError"]
+    ]
+    assert.strictEqual(millisAt(hour - second, ...failure), second)
+  })
 
   rows(
     "unless no token is alive",
@@ -348,7 +371,6 @@ describe("rule 8: refused tokens", () => {
     [5_000, wanted, "WaitFor 1000"]
   )
 
-  // corrected in: Token rule 8 (after a time-out the pause doubles up to 300 s)
   rows(
     "and a server that cannot issue any is asked after 1, 2, 4 … 60 seconds; callers fail at once meanwhile",
     ...[0, 1, 3, 7, 15, 31, 63, 123, 183].flatMap(
@@ -361,7 +383,31 @@ describe("rule 8: refused tokens", () => {
     )
   )
 
-  // corrected in: Token rule 8 (what burdened no registry pauses, 5 s at most)
+  rows(
+    "and one that is too busy for an answer after 1, 2, 4 … 300 seconds",
+    ...[0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1_111].flatMap(
+      (at): ReadonlyArray<Row> => [
+        ...(at === 0 ? [] : [[at * second - 1, wanted, "FailWith AioRpcError"] as const]),
+        [at * second, wanted, "ReadCredentials"],
+        [at * second, read(right), "Authenticate right"],
+        [at * second, failed("TimedOut"), "FailWith AioRpcError"]
+      ]
+    )
+  )
+
+  rows(
+    "a late answer to one that timed out is a token like any other, and ends neither the pause nor what is under way",
+    [0, wanted, "ReadCredentials"],
+    [0, read(right), "Authenticate right"],
+    [30 * second, failed("TimedOut"), "FailWith AioRpcError"],
+    [31 * second, wanted, "ReadCredentials"],
+    [31 * second, read(right), "Authenticate right"],
+    [40 * second, late(1), "nothing"],
+    [40 * second, late(2), "nothing"],
+    [61 * second, failed("TimedOut"), "FailWith AioRpcError"],
+    [62 * second, wanted, "Renew 1"]
+  )
+
   rows(
     "but a server that cannot be reached costs nothing, and may be asked each second",
     ...[0, 1, 2, 3].flatMap(
@@ -441,7 +487,7 @@ describe("whatever happens, in whatever order", () => {
     }
 
     const answers = (choice: number, random: number): TokenAcquirer.Event => {
-      const kinds = ["Rejected", "Burdened", "Harmless"] as const
+      const kinds = ["Rejected", "Burdened", "TimedOut", "Harmless"] as const
       switch (pending?._tag) {
         case "ReadCredentials":
           return choice === 0 ? { _tag: "CredentialsUnread", error: unreadable } : read(credentials(secret))
@@ -487,6 +533,8 @@ describe("whatever happens, in whatever order", () => {
           return [refused(Math.max(0, generation - choice))]
         case "accepted":
           return [accepted(Math.max(0, generation - choice))]
+        case "late":
+          return [late(++generation)]
         case "background":
           return [
             { _tag: "RenewalDue" },
@@ -506,7 +554,7 @@ describe("whatever happens, in whatever order", () => {
   const happening = FastCheck.record({
     what: FastCheck.constantFrom(
       ...(["wanted", "wanted", "answered", "answered", "answered", "broken", "secret changed"] as const),
-      ...(["refused", "accepted", "background"] as const)
+      ...(["refused", "accepted", "late", "background"] as const)
     ),
     millis: FastCheck.oneof(FastCheck.constantFrom(0, 1, 500, 1_000), FastCheck.integer({ min: 0, max: 2 * hour })),
     choice: FastCheck.integer({ min: 0, max: 5 }),
@@ -541,7 +589,9 @@ describe("whatever happens, in whatever order", () => {
       authenticated(3, 0),
       failed("Rejected", rejected, wrong),
       failed("Burdened"),
+      failed("TimedOut"),
       failed("Harmless"),
+      late(4),
       refused(1),
       accepted(3)
     )
@@ -557,7 +607,7 @@ describe("whatever happens, in whatever order", () => {
             assert.isUndefined(ends)
             ends = rpcs[action._tag]
           }
-          if (action === undefined && event._tag !== "Refused" && event._tag !== "Accepted") {
+          if (action === undefined && !["Refused", "Accepted", "AuthenticatedLate"].includes(event._tag)) {
             assert.strictEqual(next, state)
           }
           state = next

@@ -13,7 +13,8 @@ describe("ServerStatus", () => {
     [UNAVAILABLE, "No connection established. connect ECONNREFUSED 127.0.0.1:1", false, false],
     [UNAVAILABLE, "Name resolution failed for target dns:nowhere:1", false, false],
     [UNAVAILABLE, "upstream: No connection established", false, true],
-    [CANCELLED, "Call cancelled", false, true]
+    [CANCELLED, "Call cancelled", false, true],
+    [UNAVAILABLE, "Received HTTP status code 502", false, false]
   ]
   for (const [code, details, fromServer, sent] of cases) {
     it(`reads who gave a status and whether the call was sent: ${code} ${details}`, () => {
@@ -21,6 +22,11 @@ describe("ServerStatus", () => {
       assert.strictEqual(ServerStatus.wasSent({ code, details }), sent)
     })
   }
+
+  it("tells a call that was given up with a connection from one without", () => {
+    assert.isTrue(ServerStatus.wasSent(ServerStatus.overdue("M", true)))
+    assert.isFalse(ServerStatus.wasSent(ServerStatus.overdue("M", false)))
+  })
 
   it("finds that nothing was sent in a message that quotes the details", () => {
     assert.isTrue(ServerStatus.saysUnsent("14 UNAVAILABLE: No connection established. Last error: null"))
