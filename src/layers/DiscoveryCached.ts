@@ -110,7 +110,9 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     const snapshot = settings.snapshot && (yield* Snapshot.make(settings.snapshot))
     // Before the views, so that it is written for the last time when their fetches have ended.
     if (snapshot !== undefined) yield* snapshot.keep(() => keeper.all())
-    const keeper = yield* ViewCache.make(settings, Balancers, {
+    const { onDrop, onView, prepare } = Balancers
+    const observer = { prepare, onView, onDrop }
+    const keeper = yield* ViewCache.make(settings, observer, {
       statics: settings.statics,
       remembered: snapshot?.remembered ?? (() => []),
       note: snapshot?.note ?? (() => undefined)

@@ -174,7 +174,7 @@ describe("Token", () => {
 
 describe("Token, a registry that is busy with hashes", () => {
   it.scopedLive(
-    "scenario 45, 30 clients, times divided by 30: all have a token, though each hash is finished for callers that left",
+    "scenario 45 with thirty clients, times divided by thirty: all have a token, though each hash is finished for callers that left",
     () =>
       Effect.gen(function* () {
         const clients = 30
