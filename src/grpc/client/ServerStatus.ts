@@ -1,4 +1,5 @@
 /** What the status of a call means. All that is read out of grpc-js's texts is read here, but for handshakes: `Tls`. */
+import * as Duration from "effect/Duration"
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 
@@ -81,9 +82,10 @@ const UNSENT = /No connection established|Name resolution failed/
 /** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
 export const saysUnsent = (text: string): boolean => UNSENT.test(text)
 
-/** The error of a call that is given up before its deadline, and may still be answered if it `wasSent`. */
-export const overdue = (method: string, wasSent: boolean): AioRpcError => {
-  const details = wasSent ? "no answer in time" : `${LOCAL_DEADLINE} its time, without a connection`
+/** The error of a call that is given up after `millis`, before its deadline; it may still be answered if it `wasSent`. */
+export const overdue = (method: string, wasSent: boolean, millis: number): AioRpcError => {
+  const time = Duration.format(Duration.millis(millis))
+  const details = wasSent ? `no answer within ${time}` : `${LOCAL_DEADLINE} ${time}, without a connection`
   return new AioRpcError({ method, code: StatusCode.DEADLINE_EXCEEDED, details })
 }
 

@@ -181,7 +181,7 @@ export const make = (options: Options, connection: Connection.Service) => {
         const wasSent = managed?.isConnecting() !== true && managed?.isFailing() !== true
         // May replace the channel: the request goes on over the former one.
         managed?.overdue(sentAt)
-        return ServerStatus.overdue(method.name, wasSent)
+        return ServerStatus.overdue(method.name, wasSent, options.policy.acquireDeadlineMillis)
       }
     }
   }
