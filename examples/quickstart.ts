@@ -48,7 +48,8 @@ const createClient = Effect.gen(function* () {
   const options = yield* settings
   yield* line("registry", String(options.address))
   yield* line("env", options.env)
-  return Aio.layer(options)
+  // An authentication has 30 seconds by default, for a busy registry: here the answer is wanted sooner.
+  return Aio.layer({ ...options, tuning: { token: { acquireDeadline: "5 seconds" } } })
 })
 
 const authenticate = Effect.gen(function* () {

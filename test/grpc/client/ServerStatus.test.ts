@@ -24,8 +24,8 @@ describe("ServerStatus", () => {
   }
 
   it("tells a call that was given up with a connection from one without", () => {
-    assert.isTrue(ServerStatus.wasSent(ServerStatus.overdue("M", true)))
-    assert.isFalse(ServerStatus.wasSent(ServerStatus.overdue("M", false)))
+    assert.isTrue(ServerStatus.wasSent(ServerStatus.overdue("M", true, 30_000)))
+    assert.isFalse(ServerStatus.wasSent(ServerStatus.overdue("M", false, 30_000)))
   })
 
   it("finds that nothing was sent in a message that quotes the details", () => {
