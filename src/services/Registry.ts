@@ -36,7 +36,8 @@ export declare namespace Registry {
   export interface Service {
     /**
      * Creates the service unless it exists. An existing one is returned unchanged, whatever `owner`, `description` and
-     * `spec` say.
+     * `spec` say. Its id is good as long as the registry has the same database: after an outage the id may belong to another
+     * service, so ensure by name again before you register.
      */
     readonly ensureService: (service: NewService) => Effect.Effect<EnsuredService, RegistryError>
     /**

@@ -60,10 +60,10 @@ export interface MemoryStore extends RegistryStore {
   readonly snapshot: Effect.Effect<Messages.ListServicesResponse>
 }
 
-/** An empty store on Effect's clock; gone with this process. */
+/** An empty store on Effect's clock; gone with this process. Ids begin at the Unix seconds of now × 1,000. */
 export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryStore> =>
-  Effect.sync(() => {
-    const model = new RegistryModel.RegistryModel(quirks)
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    const model = new RegistryModel.RegistryModel(quirks, RegistryModel.idsBefore(now))
     const newKey = () => Crypto.randomUUID()
     return {
       ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),

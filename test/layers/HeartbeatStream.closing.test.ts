@@ -13,6 +13,7 @@ import * as LeaseMachine from "../../src/core/lease/LeaseMachine.js"
 import * as HeartbeatSettings from "../../src/layers/lease/HeartbeatSettings.js"
 import * as LeaseEntry from "../../src/layers/lease/LeaseEntry.js"
 import * as RegistrationAttempts from "../../src/layers/lease/RegistrationAttempts.js"
+import * as ServiceIds from "../../src/layers/lease/ServiceIds.js"
 import * as ThrottledLog from "../../src/layers/lease/ThrottledLog.js"
 import { collected, control, orders, unavailable } from "../support/leaseWorld.js"
 
@@ -118,17 +119,41 @@ describe("An attempt to register", () => {
         registry,
         clock: yield* Effect.clock,
         settings,
+        entries: new Set<LeaseEntry.LeaseEntry>(),
         dispatch: () => Effect.void,
         unsafeDispatch: () => undefined,
         log: yield* ThrottledLog.make
       }
-      const attempt = RegistrationAttempts.make(deps, Effect.succeed("10.0.0.1"), (one) => one)
+      const attempt = RegistrationAttempts.make(
+        deps,
+        Effect.succeed("10.0.0.1"),
+        (one) => one,
+        ServiceIds.make(registry, deps.clock, yield* Effect.scope)
+      )
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
       entry.lease = LeaseMachine.step(entry.lease, { _tag: "Stop" }, 0, 0)[0]
       yield* attempt(entry, false)
       assert.strictEqual(registered, 1)
-    }).pipe(Effect.provide(RegistryMemory.layer()))
+    }).pipe(Effect.scoped, Effect.provide(RegistryMemory.layer()))
+  )
+})
+
+describe("A registry whose deregistration can neither end nor be interrupted", () => {
+  it.effect("holds up a stop for as long as its two tries take", () =>
+    Effect.gen(function* () {
+      const memory = yield* Registry
+      const registry = { ...memory, deregisterInstance: () => Effect.uninterruptible(Effect.never) }
+      const heartbeat = yield* Effect.provideService(HeartbeatStream.make({ env: "test" }), Registry, registry)
+      const registration = yield* heartbeat.registerSelf({ ...orders, startup: "background" })
+      yield* TestClock.adjust("10 seconds")
+      const stopping = yield* Effect.fork(registration.stop)
+      yield* TestClock.adjust("15 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.mergeAll(RegistryMemory.layer(), AuthMemory.layer(), Logger.remove(Logger.defaultLogger)))
+    )
   )
 })
 

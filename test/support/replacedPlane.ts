@@ -3,6 +3,7 @@ import * as Simulator from "../../src/control-plane/Simulator.js"
 import type { AioConfigError } from "../../src/schemas/AioError.js"
 import type { Failure } from "../../src/store/RegistryStore.js"
 import * as RegistryStore from "../../src/store/RegistryStore.js"
+import * as ManualClock from "./manualClock.js"
 
 /** The services of a database, each with the keys of its instances in env `test`. Ids begin at 1, in this order. */
 export type Database = ReadonlyArray<{
@@ -14,7 +15,8 @@ export type Database = ReadonlyArray<{
 const ENV = "test"
 
 const storeOf = Effect.fnUntraced(function* (services: Database) {
-  const store = yield* RegistryStore.makeMemory()
+  // A store counts from its start. That of this one is the same each time, so that its ids collide.
+  const store = yield* Effect.withClock(RegistryStore.makeMemory(), ManualClock.make().clock)
   for (const { instanceKeys = [], name, project } of services) {
     const { service } = yield* store.ensure({ project, name })
     for (const instance_key of instanceKeys) {
@@ -31,7 +33,7 @@ const storeOf = Effect.fnUntraced(function* (services: Database) {
   return store
 })
 
-interface Running {
+interface Running extends Pick<RegistryStore.MemoryStore, "snapshot"> {
   readonly plane: Simulator.Simulator.Service
   readonly stop: Effect.Effect<void>
 }
@@ -49,7 +51,7 @@ const start = (options: Simulator.Options, database: Database): Effect.Effect<Ru
         Effect.interruptible,
         Effect.onError(() => stop)
       )
-      return { plane, stop }
+      return { plane, stop, snapshot: store.snapshot }
     })
   )
 
@@ -74,6 +76,8 @@ export const make = Effect.fnUntraced(function* (
     /** The one that runs now, or ran last. */
     plane: Effect.sync(() => running.plane),
     stop: Effect.suspend(() => running.stop),
+    /** What it lists now, or listed last. */
+    snapshot: Effect.suspend(() => running.snapshot),
     /** Stops it, unless it is stopped, and starts it with this database. */
     comesBackWith: (database: Database) =>
       Effect.uninterruptible(

@@ -13,7 +13,7 @@ import * as Backoff from "../Backoff.js"
  * - `refused`: a heartbeat was answered with `expires_at = 0`.
  * - `dead_key`: the server accepts the key and never renews it.
  * - `absent`: heartbeats are acknowledged, and the registry does not list the instance.
- * - `service_gone`: heartbeats are acknowledged, and the registry does not know the service.
+ * - `service_gone`: heartbeats are acknowledged, and the registry has no service, or another one, under the id.
  * - `key_conflict`: another instance is registered under the key.
  * - `resumed`: it was paused.
  */
@@ -104,7 +104,10 @@ export type Event =
   | { readonly _tag: "Absent" }
   /** The registry lists another instance under the key. */
   | { readonly _tag: "KeyConflict" }
+  /** The service has no longer the id under which the instance is renewed. */
   | { readonly _tag: "ServiceGone" }
+  /** A registration in flight has found the service under another id, and goes on with that. */
+  | { readonly _tag: "Moved" }
   | { readonly _tag: "Pause" }
   | { readonly _tag: "Resume" }
   /** The deregistration of a pause is over, however it went. */
@@ -138,6 +141,19 @@ const MAX_REGISTER_DELAY_MILLIS = 30_000
 const RETRY_DELAY_MILLIS = 500
 const RETRY_FACTOR = 1.6
 const MAX_RETRY_DELAY_MILLIS = 5_000
+
+const SELF_CHECK_MILLIS = 90_000
+const MAX_SELF_CHECK_MILLIS = 15 * 60_000
+
+/** Answers of up to this size cost one interval, larger ones as many as they have of it. */
+const SELF_CHECK_BYTES = 64 * 1_024
+
+/** Ten thousand instances are 2.3 MB on the wire. */
+const INSTANCE_BYTES = 230
+
+/** How long after the registry was asked for a service of so many instances it is asked again. */
+export const selfCheckInterval = (instances: number): number =>
+  Math.min(MAX_SELF_CHECK_MILLIS, SELF_CHECK_MILLIS * Math.max(1, (instances * INSTANCE_BYTES) / SELF_CHECK_BYTES))
 
 /** The time between two heartbeats: a third of the TTL, at least 1 s. */
 export const interval = (ttl: number, timing: HeartbeatSettings = HeartbeatTuning.standard): number =>

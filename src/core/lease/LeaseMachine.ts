@@ -3,8 +3,8 @@
  * register and when to abandon a key is here; which fiber sends it, on which stream, is not.
  *
  * A lease is lost (`lose`) when its deadline passes without an acknowledged heartbeat (`tick`, `renewed`, `healthy`), when
- * a heartbeat is refused (`refused`), and when the registry lists another instance under its key or does not know its
- * service (`displaced`). A missed heartbeat or a suspended machine makes it suspect only.
+ * a heartbeat is refused (`refused`), and when the registry lists another instance under its key, or another service or none
+ * under its id (`displaced`, `moved`). A missed heartbeat or a suspended machine makes it suspect only.
  *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  *
@@ -276,6 +276,12 @@ const displaced = (lease: Lease, reason: "key_conflict" | "service_gone", now: n
   return register(reason === "key_conflict" ? abandonKey(lost) : lost, reason, now)
 }
 
+// The answer to a heartbeat in flight is about the former id, and so are the refusals.
+const moved = (lease: Lease): Step => [
+  { ...lose(lease), nextHeartbeatAt: NEVER, outdated: lease.heartbeatInFlight, refusals: 0 },
+  []
+]
+
 const pause = (lease: Lease): Step => [
   {
     ...lease,
@@ -366,6 +372,8 @@ const whileKept = (lease: Lease, event: Event, now: number, random: number): Ste
       return displaced(lease, "key_conflict", now)
     case "ServiceGone":
       return displaced(lease, "service_gone", now)
+    case "Moved":
+      return moved(lease)
     case "Pause":
       return lease.registers ? pause(lease) : [lease, []]
     default:

@@ -115,19 +115,27 @@ interface Registering {
   readonly newKey: () => string
 }
 
-/** Begins empty. `now` is in milliseconds since the epoch; `newKey` makes a key where a registration has none. */
+/** The first id of a registry that starts now is behind this: so one that has lost its memory gives none out again. */
+export const idsBefore = (now: number): number => Math.floor(now / 1_000) * 1_000
+
+/**
+ * Begins empty, and counts ids from `idsBefore` on. `now` is in milliseconds since the epoch; `newKey` makes a key where a
+ * registration has none.
+ */
 export class RegistryModel {
   private readonly services = new Map<string, ServiceRecord>()
   private readonly byName = new Map<string, ServiceRecord>()
   private readonly deadKeys: boolean
-  private lastServiceId = 0
-  private lastInstanceId = 0
+  private lastServiceId: number
+  private lastInstanceId: number
   private sweptAt = 0
   /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
   isDatabaseDown = false
 
-  constructor({ deadKeys = true }: Quirks = {}) {
+  constructor({ deadKeys = true }: Quirks = {}, idsBefore = 0) {
     this.deadKeys = deadKeys
+    this.lastServiceId = idsBefore
+    this.lastInstanceId = idsBefore
   }
 
   ensure(request: Messages.EnsureServiceRequest, now: number): Either.Either<Messages.EnsureServiceResponse, Failure> {

@@ -21,6 +21,8 @@ export interface LeaseDeps {
   readonly registry: Registry.Service
   readonly clock: Clock.Clock
   readonly settings: Settings
+  /** All that are kept. */
+  readonly entries: ReadonlySet<LeaseEntry>
   readonly dispatch: Dispatch
   readonly unsafeDispatch: UnsafeDispatch
   readonly log: ThrottledLog

@@ -13,9 +13,11 @@ import { type AioConfigError, AioLeaseStopped } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { Instance, NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
+import type { NewService } from "../../schemas/Service.js"
 import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
 import * as Wire from "../../wire/Wire.js"
 import type { Settings } from "./HeartbeatSettings.js"
+import type { Ensured } from "./ServiceIds.js"
 
 /** What this process registers, and registers again. */
 export interface SelfRecord extends Pick<NewRegistration, "service" | "ready" | "healthy"> {
@@ -54,6 +56,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   wasRegistered = false
   /** Until when the server may carry out a registration of unknown outcome. Monotonic milliseconds. */
   uncertainUntil = Number.NEGATIVE_INFINITY
+  /** The answer that `serviceId` is from. */
+  ensured: Ensured | undefined = undefined
   /** Why the last attempt failed; kept only while `settled` is, since an error retains the fiber it was made in. */
   lastError: HeartbeatError | undefined = undefined
   watchers: Set<Queue.Enqueue<LeaseNote>> | undefined = undefined
@@ -103,6 +107,17 @@ export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
 /** Another instance is listed under our key. */
 export const isForeign = (listed: Instance, { host, instance }: SelfRecord): boolean =>
   listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
+
+/** The instance belongs to this service. */
+export const isOf = ({ service }: SelfRecord, { name, project }: Pick<NewService, "project" | "name">): boolean =>
+  service.project === project && service.name === name
+
+/** It has the id of `entry`, and is of another service. */
+export const hasIdOf = ({ record, serviceId }: LeaseEntry, entry: LeaseEntry): boolean =>
+  record !== undefined &&
+  entry.record !== undefined &&
+  serviceId === entry.serviceId &&
+  !isOf(record, entry.record.service)
 
 /** For logs: `shop/orders`. */
 export const serviceName = ({ record, serviceId }: LeaseEntry): string =>

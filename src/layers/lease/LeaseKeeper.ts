@@ -24,6 +24,7 @@ import * as Probes from "./Probes.js"
 import * as RegistrationAttempts from "./RegistrationAttempts.js"
 import * as RegistrationLimiter from "./RegistrationLimiter.js"
 import * as SelfCheck from "./SelfCheck.js"
+import * as ServiceIds from "./ServiceIds.js"
 import * as Shutdown from "./Shutdown.js"
 import * as StreamPool from "./StreamPool.js"
 import * as ThrottledLog from "./ThrottledLog.js"
@@ -66,9 +67,6 @@ const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effec
 const CLOCK_INTERVAL_MILLIS = 5_000
 const CLOCK_TOLERANCE_MILLIS = 2_000
 
-/** How often the registry is asked whether it lists our own instances. */
-const SELF_CHECK_MILLIS = 90_000
-
 /** Keeps leases over `registry` until the scope closes. `localHost` is the host of an instance without one. */
 export const make = (
   registry: Registry.Service,
@@ -104,11 +102,12 @@ export const make = (
       const [next, actions] = LeaseMachine.step(former, event, now(), random.number())
       entry.lease = next
       if (event._tag === "Registered") LeaseReport.countRegistration(former)
-      timer.unsafeSchedule(entry)
       const logged =
         former.status === next.status ? undefined : LeaseReport.unsafePublish(log, entry, former.status, next.status)
       let rest: Dispatch.Rest
       for (const action of actions) rest = Dispatch.both(rest, perform(entry, action))
+      // Last: it may wake the fiber of the timer.
+      timer.unsafeSchedule(entry)
       return Dispatch.both(rest, logged)
     }
 
@@ -123,9 +122,11 @@ export const make = (
     yield* Effect.addFinalizer(() => annotated(log.flush))
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
-    const deps = { registry, clock, settings, dispatch, unsafeDispatch: step, log }
+    const deps = { registry, clock, settings, entries, dispatch, unsafeDispatch: step, log }
     const streams = StreamPool.make(deps, tokenChanges)
-    const attempt = RegistrationAttempts.make(deps, localHost, inTurn)
+    const serviceIds = ServiceIds.make(registry, clock, scope)
+    const attempt = RegistrationAttempts.make(deps, localHost, inTurn, serviceIds)
+    const selfCheck = SelfCheck.make(deps)
     const shutdown = Shutdown.make(
       deps,
       fork,
@@ -175,17 +176,19 @@ export const make = (
           "the self-check",
           whileKeeping(
             Effect.flatMap(Random.nextRange(0.9, 1), (jitter) =>
-              Effect.delay(
-                Effect.suspend(() => SelfCheck.run(deps, entries)),
-                SELF_CHECK_MILLIS * jitter
-              )
+              Effect.delay(selfCheck, Lease.selfCheckInterval(0) * jitter)
             )
           )
         ),
         keepRunning(
           "the watch for reconnects",
           Effect.zipRight(
-            Stream.runForEach(LeasePort.of(registry).reconnects, () => dispatchAll({ _tag: "Reconnected" })),
+            Stream.runForEach(LeasePort.of(registry).reconnects, () =>
+              Effect.suspend(() => {
+                serviceIds.forget()
+                return dispatchAll({ _tag: "Reconnected" })
+              })
+            ),
             Effect.never
           )
         )

@@ -10,12 +10,14 @@ import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
-import type { ServiceId } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError, LeaseEvent } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
-import type { Dispatch, LeaseDeps } from "./Dispatch.js"
+import type { LeaseDeps } from "./Dispatch.js"
+import * as Dispatch from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import type { Ensured, ServiceIds } from "./ServiceIds.js"
+import { takeOff } from "./Shutdown.js"
 
 type KeyChange = Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
 
@@ -55,48 +57,94 @@ const unsafeNoteOutcome = (
 }
 
 /**
- * One attempt, run by `inTurn`, that tells the lease its outcome. `localHost` is the host of an instance without one.
+ * One attempt, run by `inTurn`, that tells the lease its outcome. `localHost` is the host of an instance without one. The id
+ * of the service is asked for in each attempt: the registry may have another database since the last one.
  */
 export const make = (
-  { clock, dispatch, log, registry }: LeaseDeps,
+  deps: LeaseDeps,
   localHost: Effect.Effect<string, RegistryError>,
-  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>
+  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>,
+  serviceIds: ServiceIds
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
-  const timely = Effect.timeoutFail({
-    duration: REGISTER_TIMEOUT_MILLIS,
-    onTimeout: () =>
-      new AioRpcError({
-        method: "RegistryService/RegisterInstance",
-        code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
-        details: `no answer within ${Duration.format(Duration.millis(REGISTER_TIMEOUT_MILLIS))}`
-      })
-  })
+  const { clock, dispatch, entries, log, registry, unsafeDispatch } = deps
+  // Disconnected: a registry that cannot be interrupted must not hold up its lease.
+  const timely = <A>(effect: Effect.Effect<A, RegistryError>) =>
+    Effect.timeoutFail(Fibers.disconnect(effect), {
+      duration: REGISTER_TIMEOUT_MILLIS,
+      onTimeout: () =>
+        new AioRpcError({
+          method: "RegistryService/RegisterInstance",
+          code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
+          details: `no answer within ${Duration.format(Duration.millis(REGISTER_TIMEOUT_MILLIS))}`
+        })
+    })
 
-  const ensureAndRegister = (
+  // What was known of the former id says nothing about the new one; and a lease of another service that still has the new
+  // id has lost its own, though its heartbeats may renew this instance.
+  const moved = (entry: LeaseEntry.LeaseEntry, ensured: Ensured): Effect.Effect<void> => {
+    entry.maybeRegistered = false
+    entry.uncertainUntil = Number.NEGATIVE_INFINITY
+    const others = ensured.isTold ? [] : [...entries].filter((other) => LeaseEntry.hasIdOf(other, entry))
+    ensured.isTold = true
+    return Dispatch.forEach([entry, ...others], (one) =>
+      unsafeDispatch(one, { _tag: one === entry ? "Moved" : "ServiceGone" })
+    )
+  }
+
+  const ensure = (
     entry: LeaseEntry.LeaseEntry,
-    record: LeaseEntry.SelfRecord,
-    known: ServiceId | undefined
+    { service }: LeaseEntry.SelfRecord
   ): Effect.Effect<void, RegistryError> =>
-    Effect.gen(function* () {
-      const host = record.host ?? (yield* localHost)
-      record.host = host
-      const serviceId = known ?? (yield* registry.ensureService(record.service)).service.id
-      entry.serviceId = serviceId
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(serviceIds.find(service, entry.ensured)), (ensured) => {
+        const former = entry.serviceId
+        entry.ensured = ensured
+        entry.serviceId = ensured.id
+        return former === undefined || former === ensured.id ? Effect.void : moved(entry, ensured)
+      })
+    )
+
+  const send = (
+    entry: LeaseEntry.LeaseEntry,
+    { instance }: LeaseEntry.SelfRecord,
+    host: string
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.suspend(() => {
+      const { instanceKey, serviceId } = entry
+      if (serviceId === undefined) return Effect.void
       const until = Monotonic.unsafeNow(clock) + REGISTER_TIMEOUT_MILLIS
       entry.sending = true
-      yield* registry.registerInstance({ ...record.instance, host, serviceId, instanceKey: entry.instanceKey }).pipe(
-        timely,
-        Effect.onExit((exit) => Effect.sync(() => unsafeNoteOutcome(entry, exit, until)))
+      return timely(registry.registerInstance({ ...instance, host, serviceId, instanceKey })).pipe(
+        Effect.onExit((exit) => Effect.sync(() => unsafeNoteOutcome(entry, exit, until))),
+        Effect.asVoid
       )
     })
 
-  // The service may have been deleted meanwhile; the former id stays until it is ensured, for heartbeats in flight.
-  const register = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord): Effect.Effect<void, RegistryError> =>
-    Effect.catchIf(
-      Effect.suspend(() => ensureAndRegister(entry, record, entry.serviceId)),
-      (error) => isNotFound(error),
-      () => ensureAndRegister(entry, record, undefined)
-    )
+  // A registration that was sent before an outage, or repeated after it, may have met another database.
+  const confirm = (
+    entry: LeaseEntry.LeaseEntry,
+    record: LeaseEntry.SelfRecord,
+    host: string
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.gen(function* () {
+      while (entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) {
+        const former = LeaseEntry.keyOf(entry)
+        yield* ensure(entry, record)
+        if (former === undefined || former.serviceId === entry.serviceId) continue
+        yield* takeOff(deps, entry, former)
+        yield* send(entry, record, host)
+      }
+    })
+
+  const register = (
+    entry: LeaseEntry.LeaseEntry,
+    record: LeaseEntry.SelfRecord,
+    host: string
+  ): Effect.Effect<void, RegistryError> =>
+    Effect.catchIf(send(entry, record, host), isNotFound, () =>
+      // Deleted since it was ensured.
+      Effect.zipRight(ensure(entry, record), send(entry, record, host))
+    ).pipe(Effect.zipRight(confirm(entry, record, host)))
 
   // A random suffix, since a counter would cost each later start of the process one more dead key. A dead key is
   // deregistered first, which removes its stale record from the list; if that fails, so does this, and the key stays.
@@ -104,7 +152,9 @@ export const make = (
     Effect.gen(function* () {
       const from = entry.instanceKey
       const key = LeaseEntry.keyOf(entry)
-      if (reason === "dead_key" && key !== undefined) yield* timely(registry.deregisterInstance(key))
+      if (reason === "dead_key" && key !== undefined && entry.maybeRegistered) {
+        yield* timely(registry.deregisterInstance(key))
+      }
       const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
       entry.instanceKey = to
       entry.maybeRegistered = false
@@ -119,15 +169,21 @@ export const make = (
     // Stopped or paused while it waited for its turn.
     if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
     const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
-    const before = isUnderNewKey ? changeKey(entry, reason) : Effect.void
-    return Effect.matchCauseEffect(Effect.zipRight(before, register(entry, record)), {
+    const attempted = Effect.gen(function* () {
+      const host = record.host ?? (yield* localHost)
+      record.host = host
+      yield* ensure(entry, record)
+      if (isUnderNewKey) yield* changeKey(entry, reason)
+      yield* register(entry, record, host)
+    })
+    return Effect.matchCauseEffect(attempted, {
       onSuccess: () => settle(entry, { _tag: "Registered" }),
       onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
     })
   }
 
   // The outcome of an abandoned attempt says nothing about the one that followed.
-  const settle: Dispatch = (entry, event) =>
+  const settle: Dispatch.Dispatch = (entry, event) =>
     Fibers.withFiber((fiber) => {
       if (entry.attempt !== fiber) return Effect.void
       entry.attempt = undefined

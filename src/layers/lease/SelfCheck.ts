@@ -1,13 +1,17 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
+import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
 import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
+import type { ServiceWithInstances } from "../../schemas/Service.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import { takeOff } from "./Shutdown.js"
 
 interface Own {
   readonly entry: LeaseEntry.LeaseEntry
@@ -28,6 +32,10 @@ const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<Servic
   return services
 }
 
+/** Of the others the key or the id has changed since: nothing is known of the new one. */
+const unchanged = (serviceId: ServiceId, own: ReadonlyArray<Own>): ReadonlyArray<Own> =>
+  own.filter(({ entry, instanceKey }) => entry.serviceId === serviceId && entry.instanceKey === instanceKey)
+
 const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch: Dispatch): Effect.Effect<void> => {
   if (listed === undefined) return dispatch(entry, { _tag: "Absent" })
   if (!LeaseEntry.isForeign(listed, record)) return dispatch(entry, { _tag: "Listed" })
@@ -43,6 +51,7 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
 }
 
 const compare = (
+  serviceId: ServiceId,
   own: ReadonlyArray<Own>,
   instances: ReadonlyArray<Instance>,
   dispatch: Dispatch
@@ -57,29 +66,71 @@ const compare = (
     if (own !== undefined) listed.set(own, one)
     return false
   }
+  // Others may have 50,000 instances of our service.
   return Effect.zipRight(
-    // Others may have 50,000 instances of our service.
     Slices.run(step),
-    Effect.forEach(
-      own,
-      // The key has changed since: nothing is known of the new one.
-      (one) => (one.entry.instanceKey === one.instanceKey ? verdict(one, listed.get(one), dispatch) : Effect.void),
-      { discard: true }
+    Effect.suspend(() =>
+      // The key or the id may have changed between two slices: nothing is known of the new one then.
+      Effect.forEach(unchanged(serviceId, own), (one) => verdict(one, listed.get(one), dispatch), { discard: true })
     )
   )
 }
 
-/** Gets the services of all leases that are held, one after the other, and tells each lease what is listed. A failure says nothing. */
-export const run = ({ dispatch, registry }: LeaseDeps, entries: Iterable<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
-  Effect.forEach(
-    byService(entries),
-    ([serviceId, own]) =>
-      Effect.matchEffect(registry.getService(serviceId), {
-        onSuccess: ({ instances }) => compare(own, instances, dispatch),
+// The lease goes on under its own service; where our key is listed under the foreign one, it is taken off.
+const misplaced = (
+  { entry, instanceKey, record }: Own,
+  serviceId: ServiceId,
+  instances: ReadonlyArray<Instance>,
+  deps: LeaseDeps
+): Effect.Effect<void> => {
+  const isListed = instances.some(
+    (one) => one.instanceKey === instanceKey && one.env === record.instance.env && !LeaseEntry.isForeign(one, record)
+  )
+  return Effect.zipRight(
+    deps.dispatch(entry, { _tag: "ServiceGone" }),
+    Effect.suspend(() => (isListed ? takeOff(deps, entry, { serviceId, instanceKey }) : Effect.void))
+  )
+}
+
+const answered = (
+  serviceId: ServiceId,
+  own: ReadonlyArray<Own>,
+  answer: ServiceWithInstances,
+  deps: LeaseDeps
+): Effect.Effect<void> => {
+  const [others, ours] = Arr.partition(own, ({ record }) => LeaseEntry.isOf(record, answer.service))
+  return Effect.zipRight(
+    compare(serviceId, ours, answer.instances, deps.dispatch),
+    Effect.forEach(others, (one) => misplaced(one, serviceId, answer.instances, deps), { discard: true })
+  )
+}
+
+/**
+ * Gets the services of all leases that are held, one after the other, and tells each lease what is listed. A service whose
+ * answer is large is left out for some rounds. A failure says nothing.
+ */
+export const make = (deps: LeaseDeps): Effect.Effect<void> => {
+  const { clock, dispatch, entries, registry } = deps
+  let notBefore: ReadonlyMap<ServiceId, number> = new Map()
+  return Effect.suspend(() => {
+    const now = Monotonic.unsafeNow(clock)
+    const services = byService(entries)
+    const next = new Map<ServiceId, number>()
+    for (const [id, at] of notBefore) if (services.has(id) && now < at) next.set(id, at)
+    notBefore = next
+    const ask = (id: ServiceId, own: ReadonlyArray<Own>) =>
+      Effect.matchEffect(registry.getService(id), {
+        onSuccess: (answer) => {
+          next.set(id, now + Lease.selfCheckInterval(answer.instances.length) - Lease.selfCheckInterval(0))
+          return answered(id, unchanged(id, own), answer, deps)
+        },
         onFailure: (error) =>
           isNotFound(error)
-            ? Effect.forEach(own, ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), { discard: true })
+            ? Effect.forEach(unchanged(id, own), ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), {
+                discard: true
+              })
             : Logs.debug(`self-check failed: ${error.message}`)
-      }),
-    { discard: true }
-  )
+      })
+    return Effect.forEach(services, ([id, own]) => (next.has(id) ? Effect.void : ask(id, own)), { discard: true })
+  })
+}

@@ -23,6 +23,24 @@ const DEREGISTER_TIMEOUT = "2 seconds"
 /** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
+/**
+ * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
+ * fails, the TTL does the same.
+ */
+export const takeOff = (
+  { entries, registry }: Pick<LeaseDeps, "entries" | "registry">,
+  entry: LeaseEntry.LeaseEntry,
+  key: LeaseKey
+): Effect.Effect<void> => {
+  for (const other of entries) {
+    if (other !== entry && other.serviceId === key.serviceId && other.instanceKey === key.instanceKey)
+      return Effect.void
+  }
+  return Effect.catchAll(registry.deregisterInstance(key), (error) =>
+    Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
+  )
+}
+
 /** `onLeave`: a lease begins to stop. `onEnded`: it has stopped. `fork` runs what goes on when its caller is interrupted. */
 export const make = (
   { clock, dispatch, registry, settings }: LeaseDeps,
@@ -33,12 +51,14 @@ export const make = (
   const stopping = new Set<LeaseEntry.LeaseEntry>()
 
   const bounded = (effect: Effect.Effect<void>) =>
-    Effect.timeoutOption(Effect.interruptible(effect), settings.stopTimeout)
+    Effect.timeoutOption(Fibers.disconnect(Effect.interruptible(effect)), settings.stopTimeout)
 
   /** Two attempts: a registry that is unavailable must not hold up a shutdown. */
   const deregisterTwice = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
     registry.deregisterInstance(key).pipe(
       Effect.interruptible,
+      // A registry that cannot be interrupted must not hold up a stop.
+      Fibers.disconnect,
       Effect.timeout(DEREGISTER_TIMEOUT),
       Effect.retry({ times: 1 }),
       Effect.catchAll((error) =>
@@ -60,12 +80,14 @@ export const make = (
       )
     })
 
-  // Two processes may have the same fixed key: one must not deregister the other.
+  // Two processes may have the same fixed key, or the id may be that of another service since the registry lost its database,
+  // with the same key in it: one must not deregister the other.
   const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
     record.hasFixedKey && entry.instanceKey === entry.baseKey
-      ? Effect.match(Effect.timeout(registry.getService(key.serviceId), LOOK_TIMEOUT), {
+      ? Effect.match(Effect.timeout(Fibers.disconnect(registry.getService(key.serviceId)), LOOK_TIMEOUT), {
           onFailure: () => false,
-          onSuccess: ({ instances }) =>
+          onSuccess: ({ instances, service }) =>
+            !LeaseEntry.isOf(record, service) ||
             instances.some(
               (listed) =>
                 listed.instanceKey === entry.instanceKey &&
@@ -84,7 +106,9 @@ export const make = (
       const key = LeaseEntry.keyOf(entry)
       if (!entry.maybeRegistered || key === undefined) return
       if (yield* isTaken(entry, record, key)) {
-        yield* Logs.warning(`${LeaseEntry.describe(entry)} is registered by another process: not deregistered`)
+        yield* Logs.warning(
+          `${LeaseEntry.describe(entry)} is not deregistered: its key or the id of its service belongs to another one now`
+        )
         return
       }
       yield* deregisterTwice(entry, key)

@@ -41,6 +41,7 @@ const started: ReadonlyArray<At> = [
 const live: ReadonlyArray<At> = [...started, [0, "Renewed"]]
 const sent: ReadonlyArray<At> = [...live, [20_000, "Tick"]]
 const lost: ReadonlyArray<At> = [...sent, [20_001, "Refused"]]
+const absentTwice: ReadonlyArray<At> = [...live, [10_000, "Absent"], [10_001, "Renewed"], [15_000, "Absent"]]
 const paused: ReadonlyArray<At> = [...live, [5_000, "Pause"]]
 
 interface Row {
@@ -491,6 +492,20 @@ rule("A look at the list", [
     status: "Lost",
     asks: ["Register"],
     wanted: "service_gone"
+  },
+  {
+    sentence:
+      "that led to a registration under another id: the lease is lost, and an answer about the former id proves nothing",
+    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, "Renewed"]],
+    status: "Lost",
+    asks: [],
+    wakesAt: Lease.NEVER
+  },
+  {
+    sentence: "that led to a registration under another id is followed by a heartbeat under that",
+    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, "Registered"], [30_004, "Refused"]],
+    asks: ["Heartbeat"],
+    holds: ({ lease }) => assert.strictEqual(lease.refusals, 0)
   },
   { sentence: "says nothing about a lease that is being registered", events: [...lost, [20_010, "Absent"]], asks: [] },
   {

@@ -1,0 +1,284 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Layer, Logger, Random, type Scope, TestClock } from "effect"
+import { AuthMemory, Heartbeat, HeartbeatStream, type NewRegistration, type Registration } from "effect-aio"
+import * as ManualClock from "../support/manualClock.js"
+import * as ReplacedRegistry from "../support/replacedRegistry.js"
+
+const test = (
+  sentence: string,
+  database: ReplacedRegistry.Database,
+  body: (world: ReplacedRegistry.ReplacedRegistry) => Effect.Effect<void, unknown, Scope.Scope | Heartbeat>
+) =>
+  it.live(sentence, () =>
+    Effect.gen(function* () {
+      const world = yield* ReplacedRegistry.make(database)
+      const heartbeat = HeartbeatStream.layer({
+        env: "test",
+        tuning: { heartbeat: { registrationsPerSecond: 1_000, maxRegistrationsInFlight: 1_000 } }
+      })
+      yield* body(world).pipe(
+        Effect.scoped,
+        Effect.provide(
+          heartbeat.pipe(
+            Layer.provide(Layer.merge(ReplacedRegistry.layerOf(world), AuthMemory.layer())),
+            Layer.provideMerge(Logger.remove(Logger.defaultLogger))
+          )
+        )
+      )
+    }).pipe(Effect.withRandom(Random.make(sentence)), Effect.withClock(ManualClock.make().clock))
+  )
+
+const of = (name: string, instanceKey?: string, overrides: Partial<NewRegistration> = {}): NewRegistration => ({
+  service: { project: "shop", name },
+  instance: { host: "10.0.0.1", httpPort: 8080, instanceKey },
+  startup: "background",
+  ...overrides
+})
+
+const names = Array.from({ length: 10 }, (_, index) => `service-${index}`)
+
+const registerAll = (registrations: ReadonlyArray<NewRegistration>) =>
+  Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerAll(registrations))
+
+/** What the registry lists, as `name: key key`. */
+const lists = (world: ReplacedRegistry.ReplacedRegistry) =>
+  Effect.map(
+    Effect.flatMap(world.control, ({ snapshot }) => snapshot),
+    (services) =>
+      services
+        .map(
+          ({ instances, service }) =>
+            `${service.name}: ${instances
+              .map((one) => one.instanceKey)
+              .sort()
+              .join(" ")}`
+        )
+        .sort()
+  )
+
+const callsTo = (world: ReplacedRegistry.ReplacedRegistry, method: string) =>
+  Effect.map(
+    Effect.flatMap(world.control, ({ calls }) => calls),
+    (calls) => calls.filter((call) => call.method === method)
+  )
+
+const states = (registrations: ReadonlyArray<Registration>) =>
+  Effect.map(
+    Effect.forEach(registrations, ({ state }) => state),
+    (all) => [...new Set(all)]
+  )
+
+/** Our keys that are listed under another service, whenever the list is looked at in this time. */
+const strays = Effect.fnUntraced(function* (
+  world: ReplacedRegistry.ReplacedRegistry,
+  owners: ReadonlyMap<string, string>,
+  seconds: number
+) {
+  const found = new Set<string>()
+  for (let step = 0; step < seconds * 10; step++) {
+    yield* TestClock.adjust("100 millis")
+    for (const { instances, service } of yield* Effect.flatMap(world.control, ({ snapshot }) => snapshot)) {
+      for (const { instanceKey } of instances) {
+        const owner = owners.get(instanceKey)
+        if (owner !== undefined && owner !== service.name) found.add(`${instanceKey} under ${service.name}`)
+      }
+    }
+  }
+  return [...found]
+})
+
+const databases: ReadonlyArray<readonly [what: string, database: ReplacedRegistry.Database]> = [
+  ["empty", []],
+  ["with the same services under each other's ids", names.map((name) => ({ name })).reverse()],
+  ["with other services under our ids", names.map((name) => ({ name: `other-${name}` }))]
+]
+
+describe("The registry comes back with another database (scenario 42)", () => {
+  for (const [what, database] of databases) {
+    for (const isSilent of [false, true]) {
+      test(
+        `${what}${isSilent ? ", and no connection tells of it" : ""}: twenty leases of ten services are under their own service names within one heartbeat, and no list shows one elsewhere`,
+        [],
+        (world) =>
+          Effect.gen(function* () {
+            const all = yield* registerAll(names.flatMap((name) => [of(name), of(name)]))
+            yield* TestClock.adjust("30 seconds")
+            assert.deepStrictEqual(yield* states(all), ["Live"])
+            const keys = yield* Effect.forEach(all, ({ instanceKey }) => instanceKey)
+            const owners = new Map(keys.map((key, index) => [key, names[index >> 1] ?? ""]))
+            yield* world.comesBackWith(database, { isSilent })
+            assert.deepStrictEqual(yield* strays(world, owners, 21), [])
+            assert.deepStrictEqual(yield* states(all), ["Live"])
+            const listed = (yield* lists(world)).filter((line) => !line.startsWith("other-"))
+            assert.deepStrictEqual(
+              listed,
+              names.map((name, index) => `${name}: ${[keys[2 * index], keys[2 * index + 1]].sort().join(" ")}`)
+            )
+          })
+      )
+    }
+  }
+})
+
+describe("One key in two services of a process", () => {
+  test(
+    "goes on under both of them when each has the id of the other",
+    [{ name: "orders" }, { name: "payments" }],
+    (world) =>
+      Effect.gen(function* () {
+        const payments = of("payments", "pod-1")
+        const all = yield* registerAll([
+          of("orders", "pod-1"),
+          { ...payments, instance: { ...payments.instance, httpPort: 9090 } }
+        ])
+        yield* TestClock.adjust("30 seconds")
+        yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+        const shown = Effect.map(
+          Effect.flatMap(world.control, ({ snapshot }) => snapshot),
+          (services) =>
+            services.map(({ instances, service }) => [service.name, ...instances.map((one) => one.httpPort)]).sort()
+        )
+        yield* TestClock.adjust("21 seconds")
+        const right = [
+          ["orders", 8080],
+          ["payments", 9090]
+        ]
+        assert.deepStrictEqual(yield* shown, right)
+        yield* TestClock.adjust("3 minutes")
+        assert.deepStrictEqual(yield* states(all), ["Live"])
+        assert.deepStrictEqual(yield* shown, right)
+        assert.lengthOf(yield* callsTo(world, "deregisterInstance"), 0)
+        assert.deepStrictEqual(yield* Effect.forEach(all, ({ instanceKey }) => instanceKey), ["pod-1", "pod-1"])
+      })
+  )
+})
+
+describe("A thousand leases of one service", () => {
+  test(
+    "ensure it a few times, at the start and when the registry has lost its database",
+    [{ name: "orders" }],
+    (world) =>
+      Effect.gen(function* () {
+        const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(yield* states(all), ["Live"])
+        assert.isAtMost((yield* callsTo(world, "ensureService")).length, 3)
+        yield* world.comesBackWith([{ name: "payments" }])
+        yield* TestClock.adjust("25 seconds")
+        assert.deepStrictEqual(yield* states(all), ["Live"])
+        // Their heartbeats are spread over 20 seconds, and each is answered by a refusal.
+        assert.isAtMost((yield* callsTo(world, "ensureService")).length, 25)
+        assert.lengthOf(yield* callsTo(world, "registerInstance"), 1_000)
+      })
+  )
+
+  test("are not disturbed when one of them is stopped while the answer is awaited", [], (world) =>
+    Effect.gen(function* () {
+      yield* (yield* world.control).setLatency("5 seconds", "ensureService")
+      const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+      yield* TestClock.adjust("1 second")
+      // The first is the one whose attempt has made the call.
+      yield* all[0]?.stop ?? Effect.die("no lease")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* states(all.slice(1)), ["Live"])
+      assert.lengthOf(yield* callsTo(world, "ensureService"), 1)
+    })
+  )
+})
+
+describe("A registration", () => {
+  test(
+    "that reaches another database than the one that was asked for the id is taken off there, and made under the service's own id",
+    [{ name: "orders" }],
+    (world) =>
+      Effect.gen(function* () {
+        world.setLag("2 seconds")
+        const [orders] = yield* registerAll([of("orders", "orders-1")])
+        yield* TestClock.adjust("1 second")
+        yield* world.comesBackWith([{ name: "payments" }])
+        yield* TestClock.adjust("4 seconds")
+        assert.deepStrictEqual(yield* lists(world), ["orders: orders-1", "payments: "])
+        assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
+      })
+  )
+
+  test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      world.setLag("2 seconds")
+      yield* registerAll([of("orders", "orders-1")])
+      yield* TestClock.adjust("1 second")
+      yield* world.comesBackWith([], { isSilent: true })
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(yield* lists(world), ["orders: orders-1"])
+    })
+  )
+})
+
+describe("A look at our own instances finds another service under our id", () => {
+  test("the lease goes on under its own one, and our key is taken off the other", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      const [orders] = yield* registerAll([of("orders", "orders-1")])
+      yield* TestClock.adjust("30 seconds")
+      // Its heartbeats are acknowledged.
+      const ours = { instanceKey: "orders-1", host: "10.0.0.1" }
+      yield* world.comesBackWith([{ name: "payments", instances: [ours] }], { isSilent: true })
+      yield* TestClock.adjust("50 seconds")
+      assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
+      yield* TestClock.adjust("12 seconds")
+      assert.deepStrictEqual(yield* lists(world), ["orders: orders-1", "payments: "])
+      assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
+      assert.strictEqual(yield* orders?.instanceKey ?? Effect.die("no lease"), "orders-1")
+    })
+  )
+
+  test("an instance of the other that has our key is left alone", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      const all = yield* registerAll([of("orders", "pod-1")])
+      yield* TestClock.adjust("30 seconds")
+      const theirs = { instanceKey: "pod-1", host: "10.0.0.2" }
+      yield* world.comesBackWith([{ name: "payments", instances: [theirs] }], { isSilent: true })
+      // As much as the look takes: the registration is renewed by us, and then by none.
+      yield* TestClock.adjust("62 seconds")
+      assert.deepStrictEqual(yield* states(all), ["Live"])
+      assert.deepStrictEqual(yield* lists(world), ["orders: pod-1", "payments: pod-1"])
+      assert.lengthOf(yield* callsTo(world, "deregisterInstance"), 0)
+    })
+  )
+})
+
+describe("A look at our own instances", () => {
+  for (const [others, looks] of [
+    [0, 21],
+    [600, 10],
+    [3_000, 3]
+  ] as const) {
+    const instances = Array.from({ length: others }, (_, index) => ({
+      instanceKey: `other-${index}`,
+      host: "10.0.0.2",
+      ttl: Duration.hours(2)
+    }))
+    test(
+      `is made ${looks} times in half an hour where the service has ${others} other instances`,
+      [{ name: "orders", instances }],
+      (world) =>
+        Effect.gen(function* () {
+          yield* registerAll([of("orders")])
+          yield* TestClock.adjust("31 minutes")
+          assert.approximately((yield* callsTo(world, "getService")).length, looks, 1)
+        })
+    )
+  }
+})
+
+describe("A stop", () => {
+  test("leaves alone what has our key under an id that was ours", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      const [orders] = yield* registerAll([of("orders", "pod-1")])
+      yield* TestClock.adjust("5 seconds")
+      const theirs = { instanceKey: "pod-1", host: "10.0.0.1" }
+      yield* world.comesBackWith([{ name: "payments", instances: [theirs] }], { isSilent: true })
+      yield* orders?.stop ?? Effect.die("no lease")
+      assert.deepStrictEqual(yield* lists(world), ["payments: pod-1"])
+    })
+  )
+})
