@@ -68,7 +68,7 @@ module.exports = {
       from: { path: "^src/", pathNot: ["^src/wire/"] },
       to: { path: "^src/wire/", pathNot: ["^src/wire/(Wire|Messages|descriptors)\\.ts$"] }
     },
-    onlyIn("control-plane", ["@grpc/reflection", "grpc-health-check", "jose"]),
+    onlyIn("control-plane", ["@grpc/reflection", "grpc-health-check"]),
     {
       name: "src-stands-alone",
       comment: "the library knows nothing of its tests, examples and benchmarks",
