@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as RegistryModel from "../core/registry/RegistryModel.js"
 import type { Failure } from "../core/registry/ServerErrors.js"
 import type { LeaseKey } from "../schemas/Ids.js"
+import type { CheckedLimits } from "../schemas/PlaneLimits.js"
 import type * as Messages from "../wire/Messages.js"
 
 export type { Quirks } from "../core/registry/RegistryModel.js"
@@ -61,21 +62,21 @@ export interface MemoryStore extends RegistryStore {
 }
 
 /** An empty store on Effect's clock; gone with this process. Ids begin at the Unix seconds of now × 1,000. */
-export const makeMemory = (quirks?: RegistryModel.Quirks): Effect.Effect<MemoryStore> =>
+export const makeMemory = (quirks?: RegistryModel.Quirks, limits?: CheckedLimits): Effect.Effect<MemoryStore> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
-    const model = new RegistryModel.RegistryModel(quirks, RegistryModel.idsBefore(now))
+    const model = new RegistryModel.RegistryModel(quirks, RegistryModel.idsBefore(now), limits)
     const newKey = () => Crypto.randomUUID()
     return {
       ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),
       register: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.register(request, { now, newKey })),
       renew: (request) => Effect.map(Clock.currentTimeMillis, (now) => model.renew(request, now)),
-      revoke: (request) => Effect.suspend(() => model.deregister(request)),
+      revoke: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.deregister(request, now)),
       list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.list(request, now)),
       get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.get(request, now)),
       snapshot: Effect.map(Clock.currentTimeMillis, (now) => model.snapshot(now)),
       operator: {
         forceOffline: (key) => Effect.sync(() => model.endLease(key)),
-        deleteInstance: (key) => Effect.sync(() => model.deleteInstance(key)),
+        deleteInstance: (key) => Effect.map(Clock.currentTimeMillis, (now) => model.deleteInstance(key, now)),
         deleteService: (serviceId) => Effect.sync(() => model.deleteService(serviceId)),
         clear: Effect.sync(() => model.clear()),
         databaseDown: (on) =>

@@ -170,14 +170,18 @@ const endpoint = (value: JsonValue): Endpoint | undefined => {
 
 /**
  * A list of endpoints written anew with nothing but their three members, `""` where it is empty or `null`; `Left` where
- * it is malformed.
+ * it is malformed, or has more than `most`.
  */
-export const endpoints = (text: string): Either.Either<string, "malformed"> => {
+export const endpoints = (
+  text: string,
+  most = Number.POSITIVE_INFINITY
+): Either.Either<string, "malformed" | "too many"> => {
   const malformed = Either.left("malformed" as const)
   if (parse(text) === undefined) return malformed
   const parsed = parse(withoutFractions(text))
   if (parsed === null) return Either.right("")
   if (!Array.isArray(parsed)) return malformed
+  if (parsed.length > most) return Either.left("too many")
   const written: Array<string> = []
   for (const element of parsed) {
     const found = endpoint(element)

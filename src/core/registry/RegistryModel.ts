@@ -8,11 +8,14 @@
 import * as Either from "effect/Either"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import * as Limits from "../../schemas/Limits.js"
+import * as PlaneLimits from "../../schemas/PlaneLimits.js"
 import type * as Messages from "../../wire/Messages.js"
+import { DeadKeys } from "./DeadKeys.js"
 import * as GoJson from "./GoJson.js"
 import * as ServerErrors from "./ServerErrors.js"
 
 type Failure = ServerErrors.Failure
+type CheckedLimits = PlaneLimits.CheckedLimits
 
 /**
  * The quirks of the real server that can be turned off.
@@ -85,21 +88,32 @@ const withInstances = (service: ServiceRecord, env: string, now: number): Messag
 
 const registeredFields = (
   request: Messages.RegisterInstanceRequest,
-  newKey: () => string
+  newKey: () => string,
+  limits: CheckedLimits
 ): Either.Either<RegisteredFields, Failure> => {
   const { endpoint = "", endpoints_json = "", env = "", grpc_port = "0", host = "", http_port = "0" } = request
+  const { instance_key = "", meta_json = "" } = request
+  const tooLong =
+    PlaneLimits.longer("instance_key", instance_key, "instanceKeyBytes", limits) ??
+    PlaneLimits.longer("meta_json", meta_json, "jsonBytes", limits) ??
+    PlaneLimits.longer("endpoints_json", endpoints_json, "jsonBytes", limits)
+  if (tooLong !== undefined) return tooLong
   if (!isPositive(request.service_id)) return ServerErrors.invalid("service_id 不能为空")
   if (host === "") return ServerErrors.invalid("host 不能为空")
   if (endpoint === "" && endpoints_json === "") return ServerErrors.invalid("必须提供 endpoint 或 endpoints")
-  const endpoints = endpoints_json === "" ? Either.right("") : GoJson.endpoints(endpoints_json)
-  if (Either.isLeft(endpoints)) return ServerErrors.invalid("endpoints_json 格式错误")
+  const endpoints = endpoints_json === "" ? Either.right("") : GoJson.endpoints(endpoints_json, limits.endpoints)
+  if (Either.isLeft(endpoints)) {
+    return endpoints.left === "malformed"
+      ? ServerErrors.invalid("endpoints_json 格式错误")
+      : PlaneLimits.exceeded("endpoints_json has too many endpoints", "endpoints", limits)
+  }
   if (env === "") return ServerErrors.invalidWithTrace("env 不能为空")
   return Either.right({
-    instance_key: request.instance_key ? request.instance_key : newKey(),
+    instance_key: instance_key === "" ? newKey() : instance_key,
     env,
     host,
     endpoint,
-    meta_json: GoJson.object(request.meta_json ?? ""),
+    meta_json: GoJson.object(meta_json),
     ttl_seconds: isPositive(request.ttl_seconds) ? request.ttl_seconds : DEFAULT_TTL,
     endpoints_json: endpoints.right,
     http_port,
@@ -109,6 +123,14 @@ const registeredFields = (
 
 const HOUR = 60 * 60 * 1_000
 const DAY = 24 * HOUR
+// More than one, so that what is forgotten outruns what is added.
+const SWEPT_PER_REGISTRATION = 8
+
+const jsonOf = ({ request }: InstanceRecord): number => request.meta_json.length + request.endpoints_json.length
+
+// A lease counts for a day at most, though it may have been asked for a thousand years.
+const endOf = ({ lastHeartbeatAt, leasedUntil }: InstanceRecord): number =>
+  Math.max(lastHeartbeatAt, Math.min(leasedUntil, lastHeartbeatAt + DAY))
 
 interface Registering {
   readonly now: number
@@ -126,20 +148,28 @@ export class RegistryModel {
   private readonly services = new Map<string, ServiceRecord>()
   private readonly byName = new Map<string, ServiceRecord>()
   private readonly deadKeys: boolean
+  private readonly limits: CheckedLimits
+  private readonly dead = new DeadKeys()
+  private readonly sweeping = this.sweep()
+  private now = 0
+  private instances = 0
+  private json = 0
   private lastServiceId: number
   private lastInstanceId: number
-  private sweptAt = 0
   /** While `true`, every heartbeat answers 0 and every other call is `INTERNAL`. Nothing is lost. */
   isDatabaseDown = false
 
-  constructor({ deadKeys = true }: Quirks = {}, idsBefore = 0) {
+  constructor({ deadKeys = true }: Quirks = {}, idsBefore = 0, limits: CheckedLimits = PlaneLimits.standard) {
     this.deadKeys = deadKeys
+    this.limits = limits
     this.lastServiceId = idsBefore
     this.lastInstanceId = idsBefore
   }
 
   ensure(request: Messages.EnsureServiceRequest, now: number): Either.Either<Messages.EnsureServiceResponse, Failure> {
     const { project = "", name = "", owner = "", description = "", spec_json = "" } = request
+    const tooLong = PlaneLimits.longer("spec_json", spec_json, "jsonBytes", this.limits)
+    if (tooLong !== undefined) return tooLong
     if (project === "") return ServerErrors.invalid("project 不能为空")
     if (name === "") return ServerErrors.invalid("name 不能为空")
     if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
@@ -156,6 +186,12 @@ export class RegistryModel {
       [description, max.description]
     ])
     if (problem !== undefined) return ServerErrors.database(problem)
+    if (this.services.size >= this.limits.services) {
+      return PlaneLimits.exceeded("there are too many services", "services", this.limits)
+    }
+    const json = GoJson.object(spec_json)
+    const tooMuch = this.hold(json.length)
+    if (tooMuch !== undefined) return tooMuch
     const created: ServiceRecord = {
       wire: {
         id: String(++this.lastServiceId),
@@ -163,7 +199,7 @@ export class RegistryModel {
         name,
         owner,
         description,
-        spec_json: GoJson.object(spec_json),
+        spec_json: json,
         created_at: seconds(now),
         updated_at: seconds(now)
       },
@@ -179,11 +215,11 @@ export class RegistryModel {
     request: Messages.RegisterInstanceRequest,
     { newKey, now }: Registering
   ): Either.Either<Messages.RegisterInstanceResponse, Failure> {
-    const registered = registeredFields(request, newKey)
+    const registered = registeredFields(request, newKey, this.limits)
     if (Either.isLeft(registered)) return Either.left(registered.left)
     const fields = registered.right
     if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
-    this.sweep(now)
+    this.forgetSome(now, SWEPT_PER_REGISTRATION)
     const service = this.shownService(request.service_id)
     if (service === undefined) return ServerErrors.notFound()
     const { maxLength: max } = Limits
@@ -195,36 +231,64 @@ export class RegistryModel {
     ])
     if (problem !== undefined) return ServerErrors.internal(problem)
     const known = service.instances.get(fields.instance_key)
+    if (known === undefined && this.instances >= this.limits.instances) {
+      return PlaneLimits.exceeded("there are too many instances", "instances", this.limits)
+    }
+    const json = fields.meta_json.length + fields.endpoints_json.length
+    const tooMuch = this.hold(json - (known === undefined ? 0 : jsonOf(known)))
+    if (tooMuch !== undefined) return tooMuch
+    const dead = this.dead.find(nameKey(service.wire.id, fields.instance_key), now)
     const ttl = ttlMillis(fields.ttl_seconds)
+    if (known === undefined) this.instances++
     service.instances.set(fields.instance_key, {
-      id: known?.id ?? String(++this.lastInstanceId),
-      firstSeenAt: known?.firstSeenAt ?? now,
+      id: (known ?? dead)?.id ?? String(++this.lastInstanceId),
+      firstSeenAt: (known ?? dead)?.firstSeenAt ?? now,
       request: fields,
       ttlMillis: ttl,
       leasedUntil: now + ttl,
       lastHeartbeatAt: now,
       shownCreatedAt: now,
-      deleted: this.deadKeys && known?.deleted === true,
+      deleted: dead !== undefined,
       wire: undefined
     })
     return Either.right({ instance_key: fields.instance_key, expires_at: seconds(now + ttl) })
   }
 
-  // Every start of a process has a key of its own, and a server may run for months: an instance silent for a day is
-  // forgotten, unless its key is dead.
-  private sweep(now: number): void {
-    if (Math.abs(now - this.sweptAt) < HOUR) return
-    this.sweptAt = now
-    for (const { instances } of this.services.values()) {
-      for (const [key, { deleted, lastHeartbeatAt, leasedUntil }] of instances) {
-        const isDead = this.deadKeys && deleted
-        if (!isDead && now - Math.max(lastHeartbeatAt, leasedUntil) > DAY) instances.delete(key)
+  private hold(more: number): Either.Either<never, Failure> | undefined {
+    if (more > 0 && this.json + more > this.limits.totalJson) {
+      return PlaneLimits.exceeded("services and instances hold too much JSON", "totalJson", this.limits)
+    }
+    this.json += more
+    return undefined
+  }
+
+  /** Forgets, one record after the other and for ever, what ended an hour ago: a thread must not walk a million at once. */
+  private *sweep(): Generator<void, never> {
+    while (true) {
+      yield
+      for (const service of this.services.values()) {
+        for (const [key, instance] of service.instances) {
+          if (this.now - endOf(instance) > HOUR) this.forget(service, key, instance)
+          yield
+        }
       }
     }
   }
 
-  /** Never refused: what was not renewed is answered with 0, and so is a lease that ran out more than a day ago. */
+  private forgetSome(now: number, count: number): void {
+    this.now = now
+    for (let i = 0; i < count; i++) this.sweeping.next()
+  }
+
+  private forget(service: ServiceRecord, key: string, instance: InstanceRecord): void {
+    service.instances.delete(key)
+    this.instances--
+    this.json -= jsonOf(instance)
+  }
+
+  /** Never refused: what was not renewed is answered with 0, and so is a lease that ended more than an hour ago. */
   renew(request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse {
+    this.forgetSome(now, 1)
     const instance = this.instance(request.service_id, request.instance_key)
     if (instance === undefined || instance.deleted || this.isDatabaseDown) return { expires_at: "0" }
     instance.leasedUntil = now + instance.ttlMillis
@@ -234,12 +298,17 @@ export class RegistryModel {
     return { expires_at: seconds(instance.leasedUntil) }
   }
 
-  deregister(request: Messages.DeregisterInstanceRequest): Either.Either<Messages.DeregisterInstanceResponse, Failure> {
+  deregister(
+    request: Messages.DeregisterInstanceRequest,
+    now: number
+  ): Either.Either<Messages.DeregisterInstanceResponse, Failure> {
     const { instance_key: instanceKey = "", service_id: serviceId } = request
+    const tooLong = PlaneLimits.longer("instance_key", instanceKey, "instanceKeyBytes", this.limits)
+    if (tooLong !== undefined) return tooLong
     if (!isPositive(serviceId)) return ServerErrors.invalid("service_id 不能为空")
     if (instanceKey === "") return ServerErrors.invalid("instance_key 不能为空")
     if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
-    this.deleteInstance({ serviceId, instanceKey })
+    this.deleteInstance({ serviceId, instanceKey }, now)
     return Either.right({ success: true, message: "实例已下线" })
   }
 
@@ -283,11 +352,12 @@ export class RegistryModel {
   }
 
   /** Deletes an instance's record: its heartbeats answer 0, and with `deadKeys` no registration changes that. */
-  deleteInstance(key: { readonly serviceId: string; readonly instanceKey: string }): void {
-    const instance = this.instance(key.serviceId, key.instanceKey)
-    if (instance === undefined) return
-    instance.leasedUntil = 0
-    instance.deleted = true
+  deleteInstance(key: { readonly serviceId: string; readonly instanceKey: string }, now: number): void {
+    const service = this.services.get(key.serviceId)
+    const instance = service?.instances.get(key.instanceKey)
+    if (service === undefined || instance === undefined) return
+    this.forget(service, key.instanceKey, instance)
+    if (this.deadKeys) this.dead.add(nameKey(key.serviceId, key.instanceKey), instance, now)
   }
 
   /**
@@ -303,5 +373,8 @@ export class RegistryModel {
   clear(): void {
     this.services.clear()
     this.byName.clear()
+    this.dead.clear()
+    this.instances = 0
+    this.json = 0
   }
 }

@@ -39,7 +39,8 @@ export const notFound = () => withTrace(StatusCode.NOT_FOUND, "查询记录失�
 export const misfit = (columns: ReadonlyArray<readonly [text: string, max: number]>): string | undefined => {
   for (const [text, max] of columns) {
     if (text.includes("\u0000")) return 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
-    if (text.length > max && Limits.characters(text) > max) {
+    // A character is two UTF-16 units at most: what is much too long is not counted.
+    if (text.length > 2 * max || (text.length > max && Limits.characters(text) > max)) {
       return `ERROR: value too long for type character varying(${max}) (SQLSTATE 22001)`
     }
   }

@@ -1,45 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Either } from "effect"
 import * as GoJson from "../../../src/core/registry/GoJson.js"
-import * as RegistryModel from "../../../src/core/registry/RegistryModel.js"
-import { type LeaseKey, ServiceId } from "../../../src/schemas/Ids.js"
-import type * as Messages from "../../../src/wire/Messages.js"
-
-const T = 1_795_361_365_250
-const newKey = () => "generated"
-
-const answer = <A>(result: Either.Either<A, { readonly code: number; readonly details: string }>): A =>
-  Either.getOrThrowWith(result, ({ code, details }) => new Error(`${code} ${details}`))
-
-const refusal = (result: Either.Either<unknown, { readonly code: number; readonly details: string }>) =>
-  Either.match(result, {
-    onLeft: ({ code, details }) => `${code} ${details.split("\n", 1)[0]}`,
-    onRight: () => "accepted"
-  })
-
-const instance = (changes: Messages.RegisterInstanceRequest = {}): Messages.RegisterInstanceRequest => ({
-  service_id: "1",
-  instance_key: "a",
-  env: "dev",
-  host: "10.0.0.1",
-  endpoint: "10.0.0.1:80",
-  ttl_seconds: "60",
-  ...changes
-})
-
-const key = (instanceKey: string, serviceId = "1"): LeaseKey => ({ serviceId: ServiceId.make(serviceId), instanceKey })
-
-const withService = (quirks?: RegistryModel.Quirks): RegistryModel.RegistryModel => {
-  const model = new RegistryModel.RegistryModel(quirks)
-  answer(model.ensure({ project: "shop", name: "orders" }, T))
-  return model
-}
-
-const listed = (model: RegistryModel.RegistryModel, now: number, filter: Messages.ListServicesRequest = {}) =>
-  answer(model.list(filter, now)).services.flatMap(({ instances }) => instances.map((found) => found.instance_key))
-
-const heartbeat = (model: RegistryModel.RegistryModel, instanceKey: string, now: number, serviceId = "1") =>
-  model.renew({ service_id: serviceId, instance_key: instanceKey }, now).expires_at
+import type * as RegistryModel from "../../../src/core/registry/RegistryModel.js"
+import {
+  answer,
+  heartbeat,
+  instance,
+  key,
+  listed,
+  newKey,
+  refusal,
+  T,
+  withService
+} from "../../support/registryModel.js"
 
 describe("RegistryModel: leases", () => {
   it("lists an instance until ttl milliseconds after its last heartbeat, to the millisecond", () => {
@@ -62,8 +35,8 @@ describe("RegistryModel: leases", () => {
 
   it("never revives a deleted key: registered again it is listed for one ttl, and every heartbeat answers 0", () => {
     for (const end of [
-      (model: RegistryModel.RegistryModel) => model.deleteInstance(key("a")),
-      (model: RegistryModel.RegistryModel) => answer(model.deregister({ service_id: "1", instance_key: "a" }))
+      (model: RegistryModel.RegistryModel) => model.deleteInstance(key("a"), T),
+      (model: RegistryModel.RegistryModel) => answer(model.deregister({ service_id: "1", instance_key: "a" }, T))
     ]) {
       const model = withService()
       answer(model.register(instance(), { now: T, newKey }))
@@ -75,7 +48,7 @@ describe("RegistryModel: leases", () => {
       assert.strictEqual(heartbeat(model, "a", T + 30_000), "0")
       assert.deepStrictEqual(listed(model, T + 60_000), [])
       answer(model.register(instance(), { now: T, newKey }))
-      answer(model.deregister({ service_id: "1", instance_key: "a" }))
+      answer(model.deregister({ service_id: "1", instance_key: "a" }, T))
       assert.deepStrictEqual(listed(model, T), [])
     }
   })
@@ -83,7 +56,7 @@ describe("RegistryModel: leases", () => {
   it("revives a deleted key where the quirk is off", () => {
     const model = withService({ deadKeys: false })
     answer(model.register(instance(), { now: T, newKey }))
-    model.deleteInstance(key("a"))
+    model.deleteInstance(key("a"), T)
     answer(model.register(instance(), { now: T, newKey }))
     assert.notStrictEqual(heartbeat(model, "a", T), "0")
   })
@@ -181,7 +154,7 @@ describe("RegistryModel: records", () => {
       { env: "e".repeat(33) },
       "13 ERROR: value too long for type character varying(32) (SQLSTATE 22001)"
     ],
-    ["counted in characters", { instance_key: "😀".repeat(128) }, "accepted"]
+    ["counted in characters", { host: "😀".repeat(128) }, "accepted"]
   ])("checks a registration in the server's order: %s", (_, changes, expected) => {
     assert.strictEqual(refusal(withService().register(instance(changes), { now: T, newKey })), expected)
   })
@@ -207,24 +180,6 @@ describe("RegistryModel: records", () => {
       answer(withService().register(instance({ instance_key: "" }), { now: T, newKey })).instance_key,
       "generated"
     )
-  })
-
-  it("forgets what has not been heard of for a day, but not which keys are dead", () => {
-    const model = withService()
-    const register = (instance_key: string, now: number) =>
-      answer(model.register(instance({ instance_key }), { now, newKey }))
-    for (const each of ["silent", "dead", "late"]) register(each, T)
-    model.deleteInstance(key("dead"))
-    const hour = 60 * 60 * 1_000
-    register("other", T + 23 * hour)
-    assert.notStrictEqual(heartbeat(model, "late", T + 23 * hour), "0")
-    register("other", T + 25 * hour)
-    assert.strictEqual(heartbeat(model, "silent", T + 25 * hour), "0")
-    assert.notStrictEqual(heartbeat(model, "late", T + 25 * hour), "0")
-    register("silent", T + 25 * hour)
-    assert.notStrictEqual(heartbeat(model, "silent", T + 25 * hour), "0")
-    register("dead", T + 25 * hour)
-    assert.strictEqual(heartbeat(model, "dead", T + 25 * hour), "0")
   })
 
   it("holds fifty thousand instances and lists them within seconds", () => {
