@@ -29,7 +29,7 @@ export interface Around {
   /** Default: nothing. */
   readonly rpcs?: AroundService<typeof Methods.auth & typeof Methods.registry> | undefined
   /** Around the check of a client's secret. */
-  readonly authenticate: <A>(clientKey: string, check: Effect.Effect<A>) => Effect.Effect<A>
+  readonly authenticate: <A, E>(clientKey: string, check: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Around the check of a token, which gives the id of its client; `keyOf` finds the client's key. */
   readonly verify: (
     check: Effect.Effect<Option.Option<number>>,

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { auth } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/server/ServerHost.js"
+import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type * as Messages from "../wire/Messages.js"
 import type { AroundService, Handlers } from "./Around.js"
@@ -13,6 +14,7 @@ export interface Options {
   readonly clients: Clients.Clients
   readonly tokens: Tokens
   readonly isDatabaseDown: Effect.Effect<boolean>
+  readonly limits: PlaneLimits.CheckedLimits
 }
 
 const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>({ code, details })
@@ -21,6 +23,10 @@ const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, de
 
 const authenticate = Effect.fnUntraced(function* (options: Options, request: Messages.AuthenticateClientRequest) {
   const { client_key = "", client_secret = "" } = request
+  const tooLong =
+    PlaneLimits.longer("client_key", client_key, "clientKeyBytes", options.limits) ??
+    PlaneLimits.longer("client_secret", client_secret, "clientSecretBytes", options.limits)
+  if (tooLong !== undefined) return yield* tooLong
   if (client_key === "" || client_secret === "") {
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }

@@ -4,6 +4,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import type { Failure } from "../store/RegistryStore.js"
+import * as Hashing from "./Hashing.js"
 
 /**
  * A key with its secret.
@@ -47,8 +49,11 @@ export interface Client {
 export interface Clients {
   /** Adds a client, or replaces the one of the same key. Gives its credentials. */
   readonly add: (client: NewClient) => Effect.Effect<Credentials>
-  /** The client of this key and secret, if it is enabled and has not expired. Takes as long for an unknown key. */
-  readonly authenticate: (clientKey: string, clientSecret: string) => Effect.Effect<Option.Option<Client>>
+  /**
+   * The client of this key and secret, if it is enabled and has not expired. Takes as long for an unknown key. Refused
+   * while too many secrets wait to be hashed.
+   */
+  readonly authenticate: (clientKey: string, clientSecret: string) => Effect.Effect<Option.Option<Client>, Failure>
   readonly find: (id: number) => Effect.Effect<Option.Option<Client>>
   readonly setEnabled: (clientKey: string, enabled: boolean) => Effect.Effect<void>
   readonly expire: (clientKey: string) => Effect.Effect<void>
@@ -60,58 +65,52 @@ interface Kept extends Client {
   readonly hash: Buffer
 }
 
-const KEY_LENGTH = 32
-
-const hashOf = (secret: string, salt: Buffer): Effect.Effect<Buffer> =>
-  Effect.async<Buffer>((resume) => {
-    Crypto.scrypt(secret, salt, KEY_LENGTH, (error, hash) =>
-      resume(error === null ? Effect.succeed(hash) : Effect.die(error))
-    )
-  })
-
 const generated = (prefix: string, bytes: number): string => `${prefix}_${Crypto.randomBytes(bytes).toString("hex")}`
 
 /** Whether a client is enabled and has not expired. */
 export const isActive = (client: Client): Effect.Effect<boolean> =>
   Effect.map(Clock.currentTimeMillis, (now) => client.enabled && now < client.expiresAt)
 
-export const make: Effect.Effect<Clients> = Effect.sync(() => {
-  const byKey = new Map<string, Kept>()
-  const unknown = { salt: Crypto.randomBytes(16), hash: Buffer.alloc(KEY_LENGTH) }
-  let lastId = 0
+export const make = (limits: Hashing.Limits): Effect.Effect<Clients> =>
+  Effect.sync(() => {
+    const hashOf = Hashing.make(limits)
+    const byKey = new Map<string, Kept>()
+    const unknown = { salt: Crypto.randomBytes(16), hash: Buffer.alloc(Hashing.LENGTH) }
+    let lastId = 0
 
-  const change = (clientKey: string, changed: Partial<Client>) =>
-    Effect.sync(() => {
-      const client = byKey.get(clientKey)
-      if (client !== undefined) byKey.set(clientKey, { ...client, ...changed })
-    })
-
-  return {
-    add: Effect.fnUntraced(function* (client) {
-      const clientKey = client.clientKey ?? generated("ck", 8)
-      const clientSecret = client.clientSecret ?? Redacted.make(generated("cs", 16))
-      const salt = Crypto.randomBytes(16)
-      const hash = yield* hashOf(Redacted.value(clientSecret), salt)
-      const id = ++lastId
-      const enabled = client.enabled ?? true
-      byKey.set(clientKey, { id, clientKey, enabled, expiresAt: client.expiresAt ?? Infinity, salt, hash })
-      return { clientKey, clientSecret }
-    }),
-    authenticate: Effect.fnUntraced(function* (clientKey, clientSecret) {
-      const { hash, salt } = byKey.get(clientKey) ?? unknown
-      const given = yield* hashOf(clientSecret, salt)
-      // Looked up again: the client may have been removed or disabled while the secret was hashed.
-      const client = byKey.get(clientKey)
-      const matches = Crypto.timingSafeEqual(given, hash) && client?.hash === hash
-      return matches && client !== undefined && (yield* isActive(client)) ? Option.some(client) : Option.none()
-    }),
-    find: (id) =>
+    const change = (clientKey: string, changed: Partial<Client>) =>
       Effect.sync(() => {
-        for (const client of byKey.values()) if (client.id === id) return Option.some(client)
-        return Option.none()
+        const client = byKey.get(clientKey)
+        if (client !== undefined) byKey.set(clientKey, { ...client, ...changed })
+      })
+
+    return {
+      add: Effect.fnUntraced(function* (client) {
+        const clientKey = client.clientKey ?? generated("ck", 8)
+        const clientSecret = client.clientSecret ?? Redacted.make(generated("cs", 16))
+        const salt = Crypto.randomBytes(16)
+        // The operator does not wait behind those who come from outside.
+        const hash = yield* Effect.async<Buffer>((resume) => Hashing.scrypt(Redacted.value(clientSecret), salt, resume))
+        const id = ++lastId
+        const enabled = client.enabled ?? true
+        byKey.set(clientKey, { id, clientKey, enabled, expiresAt: client.expiresAt ?? Infinity, salt, hash })
+        return { clientKey, clientSecret }
       }),
-    setEnabled: (clientKey, enabled) => change(clientKey, { enabled }),
-    expire: (clientKey) => Effect.flatMap(Clock.currentTimeMillis, (now) => change(clientKey, { expiresAt: now })),
-    remove: (clientKey) => Effect.sync(() => void byKey.delete(clientKey))
-  }
-})
+      authenticate: Effect.fnUntraced(function* (clientKey, clientSecret) {
+        const { hash, salt } = byKey.get(clientKey) ?? unknown
+        const given = yield* hashOf(clientSecret, salt)
+        // Looked up again: the client may have been removed or disabled while the secret was hashed.
+        const client = byKey.get(clientKey)
+        const matches = Crypto.timingSafeEqual(given, hash) && client?.hash === hash
+        return matches && client !== undefined && (yield* isActive(client)) ? Option.some(client) : Option.none()
+      }),
+      find: (id) =>
+        Effect.sync(() => {
+          for (const client of byKey.values()) if (client.id === id) return Option.some(client)
+          return Option.none()
+        }),
+      setEnabled: (clientKey, enabled) => change(clientKey, { enabled }),
+      expire: (clientKey) => Effect.flatMap(Clock.currentTimeMillis, (now) => change(clientKey, { expiresAt: now })),
+      remove: (clientKey) => Effect.sync(() => void byKey.delete(clientKey))
+    }
+  })

@@ -18,6 +18,7 @@ import * as Clocks from "../internal/clocks.js"
 import type * as Aio from "../layers/Aio.js"
 import type { ServerTls, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
+import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import * as RegistryStore from "../store/RegistryStore.js"
 import * as Around from "./Around.js"
 import * as AuthService from "./AuthService.js"
@@ -27,6 +28,7 @@ import * as Tokens from "./Tokens.js"
 import { withClient } from "./withClient.js"
 
 export type { AroundRpc } from "../grpc/server/ServerHost.js"
+export type { PlaneLimits } from "../schemas/PlaneLimits.js"
 /** How a store refuses: a status of gRPC. */
 export type { Failure as Refusal, Operator, Quirks, RegistryStore } from "../store/RegistryStore.js"
 /** The messages of the wire, in which a store is written. */
@@ -102,6 +104,8 @@ export interface Options {
   readonly quirks?: RegistryStore.Quirks | undefined
   /** Where services and leases are kept. Default: in memory, with `quirks`. */
   readonly store?: RegistryStore.RegistryStore | undefined
+  /** What clients may ask for, and how long they may take. */
+  readonly limits?: PlaneLimits.PlaneLimits | undefined
   /** What is put around the rpcs and the token check. Default: nothing. */
   readonly around?: Around.Around | undefined
   /** gRPC server reflection, v1 and v1alpha (the latter without a token). Default `true`. */
@@ -144,8 +148,9 @@ export const make = Effect.fnUntraced(function* (
   yield* checkSecrets(options)
   const around = options.around ?? Around.identity
   const clock = around.clock ?? (yield* Effect.clock)
-  const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks))
-  const kept = yield* Clients.make
+  const limits = yield* PlaneLimits.check(options.limits)
+  const store = options.store ?? (yield* RegistryStore.makeMemory(options.quirks, limits))
+  const kept = yield* Clients.make(limits)
   const clients: Clients.Clients = {
     ...kept,
     authenticate: (clientKey, secret) =>
@@ -168,7 +173,7 @@ export const make = Effect.fnUntraced(function* (
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [
-      ...Object.values(AuthService.handlers({ clients, tokens, isDatabaseDown }, around.rpcs)),
+      ...Object.values(AuthService.handlers({ clients, tokens, isDatabaseDown, limits }, around.rpcs)),
       ...Object.values(RegistryService.handlers(store, around.rpcs))
     ],
     guard: AuthService.guard(tokens),

@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import type * as Aio from "../layers/Aio.js"
 import type { Tls } from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
+import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import * as PlaneFaults from "../simulator/PlaneFaults.js"
 import * as StoreFaults from "../simulator/StoreFaults.js"
 import * as RegistryStore from "../store/RegistryStore.js"
@@ -69,7 +70,9 @@ export const make = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Simulator.Service, AioConfigError, Scope.Scope> {
   const { around, switches } = yield* PlaneFaults.make
   const faults = StoreFaults.make()
-  const store = faults.around(options.store ?? (yield* RegistryStore.makeMemory(options.quirks)))
+  const store = faults.around(
+    options.store ?? (yield* RegistryStore.makeMemory(options.quirks, yield* PlaneLimits.check(options.limits)))
+  )
   const plane = yield* ControlPlane.make({ ...options, store, around })
   return { ...plane, control: { ...plane.control, ...faults.switches, ...switches } }
 })

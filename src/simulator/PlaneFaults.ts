@@ -251,7 +251,7 @@ export const make = Effect.map(Effect.clock, (base) => {
     around: {
       clock: calls.shifted(base),
       rpcs,
-      authenticate: <A>(clientKey: string, check: Effect.Effect<A>): Effect.Effect<A> =>
+      authenticate: <A, E>(clientKey: string, check: Effect.Effect<A, E>): Effect.Effect<A, E> =>
         served.isFrom(clientKey).pipe(Effect.zipRight(wait), Effect.zipRight(check)),
       verify: Effect.fnUntraced(function* (
         check: Effect.Effect<Option.Option<number>>,

@@ -23,9 +23,9 @@ export const make = Effect.fnUntraced(function* (
   const counts = { finished: 0, abandoned: 0, waiting: 0 }
   let pace = Duration.decode(options.pace ?? "100 millis")
 
-  const authenticate = <A>(_clientKey: string, check: Effect.Effect<A>): Effect.Effect<A> =>
+  const authenticate = <A, E>(_clientKey: string, check: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.gen(function* () {
-      const answer = yield* Deferred.make<A>()
+      const answer = yield* Deferred.make<A, E>()
       let isLeft = false
       const job = Effect.suspend(() => Effect.sleep(pace)).pipe(
         Effect.zipRight(Effect.exit(check)),
