@@ -2,20 +2,18 @@
 import type * as Clock from "effect/Clock"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
-import type * as Methods from "../grpc/Methods.js"
-import type { AroundRpc, Handler } from "../grpc/server/ServerHost.js"
+import type { AroundRpc } from "../grpc/server/ServerHost.js"
+import type * as Messages from "../wire/Messages.js"
+
+type Rpcs = Messages.ClientAuthService & Messages.RegistryService
 
 /**
- * Around every rpc of a service.
+ * Around each rpc, by its name on the wire.
  *
  * @since 0.1.0
  * @category models
  */
-export type AroundService<Service> = {
-  readonly [Name in keyof Service]: Service[Name] extends Methods.Rpc<infer Request, infer _>
-    ? AroundRpc<Request>
-    : never
-}
+export type AroundRpcs = <Name extends keyof Rpcs>(rpc: Name) => AroundRpc<Rpcs[Name]["request"]>
 
 /**
  * Around everything that a control plane answers.
@@ -27,7 +25,7 @@ export interface Around {
   /** What the control plane takes the time to be. Default: Effect's clock. */
   readonly clock?: Clock.Clock | undefined
   /** Default: nothing. */
-  readonly rpcs?: AroundService<typeof Methods.auth & typeof Methods.registry> | undefined
+  readonly rpcs?: AroundRpcs | undefined
   /** Around the check of a client's secret. */
   readonly authenticate: <A, E>(clientKey: string, check: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Around the check of a token, which gives the id of its client; `keyOf` finds the client's key. */
@@ -38,5 +36,3 @@ export interface Around {
 }
 
 export const identity: Around = { authenticate: (_, check) => check, verify: (check) => check }
-
-export type Handlers<Service> = { readonly [Name in keyof Service]: Handler }

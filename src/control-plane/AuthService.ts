@@ -6,7 +6,7 @@ import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import { StatusCode } from "../schemas/StatusCode.js"
 import type * as Messages from "../wire/Messages.js"
-import type { AroundService, Handlers } from "./Around.js"
+import type { AroundRpcs } from "./Around.js"
 import * as Clients from "./Clients.js"
 import type { Tokens } from "./Tokens.js"
 
@@ -50,16 +50,14 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
   return yield* options.tokens.issue(client.value)
 })
 
-type Service = typeof auth
-
-export const handlers = (options: Options, around?: AroundService<Service>): Handlers<Service> => ({
-  authenticateClient: ServerHost.unary(
+export const handlers = (options: Options, around?: AroundRpcs): ReadonlyArray<ServerHost.Handler> => [
+  ServerHost.unary(
     auth.authenticateClient,
     (request) => authenticate(options, request),
-    around?.authenticateClient
+    around?.("authenticateClient")
   ),
-  renewToken: ServerHost.unary(auth.renewToken, (_, headers) => renew(options, headers), around?.renewToken)
-})
+  ServerHost.unary(auth.renewToken, (_, headers) => renew(options, headers), around?.("renewToken"))
+]
 
 // `authorization` first, then `token`; with or without "Bearer ", in any case. Of several values the first counts.
 const tokenIn = (headers: ServerHost.Headers): string => {

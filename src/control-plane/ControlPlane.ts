@@ -33,7 +33,7 @@ export type { PlaneLimits } from "../schemas/PlaneLimits.js"
 export type { Failure as Refusal, Operator, Quirks, RegistryStore } from "../store/RegistryStore.js"
 /** The messages of the wire, in which a store is written. */
 export type * as Messages from "../wire/Messages.js"
-export type { Around, AroundService } from "./Around.js"
+export type { Around, AroundRpcs } from "./Around.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
 
 /**
@@ -173,8 +173,8 @@ export const make = Effect.fnUntraced(function* (
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [
-      ...Object.values(AuthService.handlers({ clients, tokens, isDatabaseDown, limits }, around.rpcs)),
-      ...Object.values(RegistryService.handlers(store, around.rpcs))
+      ...AuthService.handlers({ clients, tokens, isDatabaseDown, limits }, around.rpcs),
+      ...RegistryService.handlers(store, around.rpcs)
     ],
     guard: AuthService.guard(tokens),
     extensions: options.reflection === false ? [] : [reflection],

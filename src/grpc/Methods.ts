@@ -22,6 +22,7 @@ export interface RpcDefinition<Request, Response> {
 
 /** An rpc of the wire, with what a server needs as well. */
 export interface Rpc<Request, Response> extends Method<Request, Response> {
+  readonly isStream: boolean
   readonly server: {
     readonly serialize: (response: Response) => Buffer
     readonly deserialize: (bytes: Buffer) => Request
@@ -49,13 +50,11 @@ export const serviceDefinition = (fullName: string): ProtoLoader.ServiceDefiniti
   return found
 }
 
-type RpcsOf<Service> = {
-  readonly [Name in keyof Service]: Service[Name] extends {
-    readonly request: infer Request
-    readonly response: infer Response
-  }
-    ? Rpc<Request, Response>
-    : never
+/** What a generated type says of a service: the messages of each rpc. */
+type Typed<Service> = { readonly [Name in keyof Service]: { readonly request: unknown; readonly response: unknown } }
+
+type RpcsOf<Service extends Typed<Service>> = {
+  readonly [Name in keyof Service]: Rpc<Service[Name]["request"], Service[Name]["response"]>
 }
 
 /** The name of an rpc in errors. */
@@ -72,12 +71,13 @@ export const of = <Request, Response>(definition: RpcDefinition<Request, Respons
 })
 
 // proto-loader types every message as `object`: which one it is, only the generated types know.
-const rpcs = <Service>(fullName: string): RpcsOf<Service> =>
+const rpcs = <Service extends Typed<Service>>(fullName: string): RpcsOf<Service> =>
   Object.fromEntries(
     Object.entries(serviceDefinition(fullName)).map(([name, definition]) => [
       `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
       {
         ...of(definition),
+        isStream: definition.requestStream,
         server: { serialize: definition.responseSerialize, deserialize: definition.requestDeserialize }
       }
     ])

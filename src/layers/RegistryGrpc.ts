@@ -8,16 +8,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Backoff from "../core/Backoff.js"
 import type * as BidiCall from "../grpc/client/BidiCall.js"
 import { Connection } from "../grpc/client/Connection.js"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as Methods from "../grpc/Methods.js"
 import type * as Configs from "../internal/configs.js"
-import * as Metric from "../internal/metric.js"
 import * as Pulls from "../internal/pulls.js"
 import * as Slices from "../internal/slices.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
@@ -36,17 +34,13 @@ import {
   Registry,
   type RegistryError
 } from "../services/Registry.js"
-import * as Annotations from "../telemetry/Annotations.js"
-import * as Labels from "../telemetry/Labels.js"
-import * as Metrics from "../telemetry/Metrics.js"
 import type { HeartbeatResponse } from "../wire/Messages.js"
 import * as Wire from "../wire/Wire.js"
 import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
-import * as LeasePort from "./lease/LeasePort.js"
+import * as RegistryCalls from "./RegistryCalls.js"
 import * as Schedules from "./schedules.js"
-import * as ViewPort from "./view/ViewPort.js"
 
 /**
  * @since 0.1.0
@@ -64,26 +58,6 @@ export interface Options {
 
 const checkDeadline = Rules.check("", { deadline: AioConfig.environment.deadline })
 
-const reportSkips = (skips: Wire.Skips): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    for (const { count, field, protoMessage } of skips.fields) {
-      Metric.unsafeUpdate(Metrics.decodeSkips, count, Labels.decodeSkips(protoMessage, field))
-    }
-    return Effect.logDebug(`left out what did not decode, first of ${skips.total}: ${skips.first?.message}`).pipe(
-      Annotations.from("RegistryGrpc")
-    )
-  })
-
-const decoded = <A>(result: Either.Either<Wire.Decoded<A>, AioWireError>): Effect.Effect<A, AioWireError> => {
-  if (Either.isLeft(result)) return Effect.fail(result.left)
-  const { skipped, value } = result.right
-  return skipped.total === 0 ? Effect.succeed(value) : Effect.as(reportSkips(skipped), value)
-}
-
-// Their answers hold all instances, megabytes of a large registry: decoded from bytes.
-const listServices = Methods.inBytes(Methods.registry.listServices)
-const getServiceByID = Methods.inBytes(Methods.registry.getServiceByID)
-
 /** From this size on the first slice waits a turn: joining the chunks has taken grpc-js some milliseconds already. */
 const LARGE_BYTES = 1024 * 1024
 
@@ -97,7 +71,7 @@ const readInSlices =
         Effect.zipRight(Slices.run(reading.step, () => Deadline.isOver(deadline))),
         Effect.flatMap(
           (isRead): Effect.Effect<A, AioRpcError | AioWireError> =>
-            isRead ? decoded(reading.result()) : Effect.fail(unread(method, bytes))
+            isRead ? RegistryCalls.decoded(reading.result()) : Effect.fail(unread(method, bytes))
         )
       )
     })
@@ -108,9 +82,6 @@ const unread = (method: string, { length }: Buffer): AioRpcError =>
     code: StatusCode.DEADLINE_EXCEEDED,
     details: `the answer of ${length} bytes was not read before the deadline of the call`
   })
-
-const answeredList = readInSlices(Wire.readListServices)
-const answeredService = readInSlices(Wire.readGetServiceByID)
 
 /** What follows an answer. */
 type Answered<Response, A> = TokenReplay.Handlers<Response, never, A, RegistryError>["answered"]
@@ -131,16 +102,26 @@ const backoffOf = ({ delayMillis, factor }: RetryPolicy.RetrySettings): Backoff.
  * deleted by an operator, or differs from another only in case: no repetition helps.
  */
 const ensured = (
+  { ensureService, listServices }: Pick<Registry.Service, "ensureService" | "listServices">,
   service: NewService,
-  ensure: Effect.Effect<EnsuredService, RegistryError>,
-  list: Effect.Effect<ReadonlyArray<ServiceWithInstances>, RegistryError>,
   policy: RetryPolicy.RetrySettings
 ): Effect.Effect<EnsuredService, RegistryError> =>
-  Effect.retry(ensure, {
-    schedule: Schedules.ofBackoff(backoffOf(policy)),
-    times: policy.times,
-    while: isInternal
-  }).pipe(Effect.catchIf(isInternal, (error) => findEnsured(service, list, error)))
+  Effect.retry(
+    Effect.suspend(() => ensureService(service)),
+    {
+      schedule: Schedules.ofBackoff(backoffOf(policy)),
+      times: policy.times,
+      while: isInternal
+    }
+  ).pipe(
+    Effect.catchIf(isInternal, (error) =>
+      findEnsured(
+        service,
+        Effect.suspend(() => listServices({ project: service.project })),
+        error
+      )
+    )
+  )
 
 const findEnsured = Effect.fnUntraced(function* (
   service: NewService,
@@ -183,11 +164,9 @@ const caller =
   <Request, Response, A>(
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
-    request: Either.Either<Request, AioConfigError>,
+    message: Request,
     answered: Answered<Response, A>
   ): Effect.Effect<A, RegistryError> => {
-    if (Either.isLeft(request)) return Effect.fail(request.left)
-    const message = request.right
     const state = { deadline, method: method.name }
     const route = {}
     const attempt = (repetition: number): Effect.Effect<A, RegistryError> =>
@@ -224,17 +203,19 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
   Effect.gen(function* () {
     const connection = yield* Connection
     const auth = TokenPort.of(yield* Auth)
-    const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline ?? connection.deadlineMillis })
     const policy = yield* RetryPolicy.check(options.tuning?.retries)
-    const callBefore = caller(connection, auth, policy)
+    const send = caller(connection, auth, policy)
 
-    const call = <Request, Response, A>(
-      method: Methods.Method<Request, Response>,
-      request: Either.Either<Request, AioConfigError>,
-      answered: Answered<Response, A>
-    ): Effect.Effect<A, RegistryError> =>
-      CallDeadline.within(deadlineMillis, (deadline) => callBefore(deadline, method, request, answered))
+    const sendBefore =
+      (deadline: Deadline.Deadline): RegistryCalls.Run =>
+      (rpc, request, { decode, read }) => {
+        if (Either.isLeft(request)) return Effect.fail(request.left)
+        const method = Methods.registry[rpc]
+        return read === undefined
+          ? send(deadline, method, request.right, (response) => RegistryCalls.decoded(decode(response)))
+          : send(deadline, Methods.inBytes(method), request.right, readInSlices(read))
+      }
 
     const openHeartbeats =
       (options: HeartbeatOptions | undefined) =>
@@ -247,38 +228,20 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
           toAcks
         )
 
+    const calls = RegistryCalls.calls((rpc, request, reader) =>
+      CallDeadline.within(deadlineMillis, (deadline) => sendBefore(deadline)(rpc, request, reader))
+    )
     const registry: Registry.Service = {
+      ...calls,
       // One deadline for all that it takes.
       ensureService: (service) =>
         CallDeadline.within(deadlineMillis, (deadline) =>
-          ensured(
-            service,
-            Effect.suspend(() =>
-              callBefore(deadline, Methods.registry.ensureService, Wire.encodeEnsureService(service), (response) =>
-                decoded(Wire.decodeEnsureService(response))
-              )
-            ),
-            Effect.suspend(() =>
-              callBefore(deadline, listServices, Wire.encodeListServices({ project: service.project }), answeredList)
-            ),
-            policy
-          )
-        ),
-      listServices: (filter = {}) => call(listServices, Wire.encodeListServices(filter), answeredList),
-      getService: (id) => call(getServiceByID, Wire.encodeServiceId("id", id), answeredService),
-      registerInstance: (instance) =>
-        call(Methods.registry.registerInstance, Wire.encodeRegisterInstance(instance), (response) =>
-          Wire.decodeRegisterInstance(response, instance)
-        ),
-      deregisterInstance: (key) =>
-        call(Methods.registry.deregisterInstance, Wire.encodeLeaseKey(key), () =>
-          Effect.asVoid(PubSub.publish(deregistered, key))
+          ensured(RegistryCalls.calls(sendBefore(deadline)), service, policy)
         ),
       heartbeats: (keys, options) => TokenReplay.stream(auth, keys, openHeartbeats(options))
     }
     const { localHost, reconnects } = connection
-    const deregistrations = Stream.fromPubSub(deregistered)
-    return LeasePort.attach(ViewPort.attach(registry, { deregistrations }), { localHost, reconnects })
+    return yield* RegistryCalls.make(registry, { localHost, reconnects })
   })
 
 /**

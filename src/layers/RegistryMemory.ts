@@ -10,13 +10,11 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
-import * as Record from "effect/Record"
 import * as Stream from "effect/Stream"
-import * as String from "effect/String"
-import type * as Methods from "../grpc/Methods.js"
+import * as Methods from "../grpc/Methods.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
-import { AioRpcError, type AioWireError, isUnavailable } from "../schemas/AioError.js"
+import { AioRpcError, isUnavailable } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
 import type { ServiceWithInstances } from "../schemas/Service.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -26,8 +24,7 @@ import * as Journal from "../simulator/Journal.js"
 import * as StoreFaults from "../simulator/StoreFaults.js"
 import * as RegistryStore from "../store/RegistryStore.js"
 import * as Wire from "../wire/Wire.js"
-import * as LeasePort from "./lease/LeasePort.js"
-import * as ViewPort from "./view/ViewPort.js"
+import * as RegistryCalls from "./RegistryCalls.js"
 
 export type { CallSwitches } from "../simulator/CallFaults.js"
 export type { JournalSwitches, NotedCall } from "../simulator/Journal.js"
@@ -92,22 +89,12 @@ export interface Options {
   readonly deadline?: Duration.DurationInput | undefined
 }
 
-/** The method of the client for each rpc. */
-const clientMethods = {
-  ensureService: "ensureService",
-  listServices: "listServices",
-  getServiceByID: "getService",
-  registerInstance: "registerInstance",
-  deregisterInstance: "deregisterInstance",
-  heartbeatStream: "heartbeats"
-} as const satisfies Record<keyof typeof Methods.registry, RegistryMemory.Method>
+type Rpc = keyof typeof Methods.registry
 
-const rpcNames = new Map(
-  Record.toEntries(clientMethods).map(([rpc, method]) => [method, `RegistryService/${String.capitalize(rpc)}`] as const)
-)
+const methodOf = (rpc: Rpc): RegistryMemory.Method => (Journal.isRenamed(rpc) ? Journal.renamed[rpc] : rpc)
 
-const rpcError = (method: RegistryMemory.Method, code: number, details: string) =>
-  new AioRpcError({ method: rpcNames.get(method) ?? method, code, details: details.split("\n", 1)[0] ?? "" })
+const rpcError = (rpc: Rpc, { code, details }: RegistryStore.Failure) =>
+  new AioRpcError({ method: Methods.registry[rpc].name, code, details: details.split("\n", 1)[0] ?? "" })
 
 /** What a connection would tell: that it was made again, and that the server drains. */
 const makeConnection = Effect.map(PubSub.unbounded<void>(), (reconnects) => {
@@ -138,18 +125,19 @@ const makeLine = Effect.fnUntraced(function* (options: Options) {
   const journal = Journal.make<RegistryMemory.Call>()
   const calls = CallFaults.make<RegistryMemory.Method, RegistryError>("heartbeats", options.latency)
   const { drain, leaver, reconnects, setFailure } = yield* makeConnection
-  const note = (method: RegistryMemory.Method, subject: Journal.Subject) =>
+  const note = (rpc: Rpc, subject: Journal.Subject) =>
     Effect.clockWith((clock) =>
-      Effect.sync(() => journal.add({ method, ...subject, at: clock.unsafeCurrentTimeMillis() }))
+      Effect.sync(() => journal.add({ method: methodOf(rpc), ...subject, at: clock.unsafeCurrentTimeMillis() }))
     )
   // A timeout costs a sleeper that TestClock never forgets, and so there is one only where it may be needed.
-  const delay = (method: RegistryMemory.Method): Effect.Effect<void, RegistryError> =>
+  const delay = (rpc: Rpc): Effect.Effect<void, RegistryError> =>
     Effect.suspend(() => {
+      const method = methodOf(rpc)
       if (calls.latency(method) < Duration.toMillis(deadline)) return calls.delay(method)
       const details = `no answer within ${Duration.format(deadline)}`
       return Effect.timeoutFail(calls.delay(method), {
         duration: deadline,
-        onTimeout: () => rpcError(method, StatusCode.DEADLINE_EXCEEDED, details)
+        onTimeout: () => rpcError(rpc, { code: StatusCode.DEADLINE_EXCEEDED, details })
       })
     })
   return {
@@ -162,8 +150,8 @@ const makeLine = Effect.fnUntraced(function* (options: Options) {
         leaver(onLeave),
         Effect.acquireRelease(calls.open, (broken) => Effect.sync(() => calls.close(broken)))
       ),
-    call: (method: RegistryMemory.Method, subject: Journal.Subject): Effect.Effect<void, RegistryError> =>
-      note(method, subject).pipe(Effect.zipRight(delay(method)), Effect.zipRight(calls.fail(method))),
+    call: (rpc: Rpc, subject: Journal.Subject): Effect.Effect<void, RegistryError> =>
+      note(rpc, subject).pipe(Effect.zipRight(delay(rpc)), Effect.zipRight(calls.fail(methodOf(rpc)))),
     switches: {
       ...journal.switches,
       ...calls.switches,
@@ -185,7 +173,7 @@ const makeHeartbeats =
     const sent = Stream.mapEffect(heartbeats, (key) =>
       Effect.clockWith((clock) =>
         Effect.flatMap(Wire.encodeLeaseKey(key), (request) =>
-          Effect.as(line.note("heartbeats", Journal.aboutLease(key)), {
+          Effect.as(line.note("heartbeatStream", Journal.subjectOf(request)), {
             key,
             request,
             sentAt: Monotonic.unsafeNow(clock)
@@ -194,14 +182,14 @@ const makeHeartbeats =
       )
     )
     return Stream.unwrapScoped(
-      Effect.map(Effect.zipRight(line.call("heartbeats", Journal.noSubject), line.stream(onLeave)), (broken) =>
+      Effect.map(Effect.zipRight(line.call("heartbeatStream", Journal.noSubject), line.stream(onLeave)), (broken) =>
         sent.pipe(
           // Heartbeats are taken as fast as they come, and served one after the other.
           Stream.buffer({ capacity: "unbounded" }),
           Stream.mapEffect(({ key, request, sentAt }) =>
             Effect.zipRight(
               line.delayHeartbeat,
-              Effect.flatMap(line.onOwnClock(store.renew(request)), (response) =>
+              Effect.flatMap(line.onOwnClock(store.heartbeatStream(request)), (response) =>
                 Effect.clockWith((clock) =>
                   Either.map(Wire.decodeHeartbeat(response), (expiresAt) => ({
                     key,
@@ -219,65 +207,22 @@ const makeHeartbeats =
     )
   }
 
+// Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
 const makeRegistry = (
   store: RegistryStore.RegistryStore,
   line: Line,
-  deregistered: PubSub.PubSub<LeaseKey>
-): Registry.Service => {
-  // Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
-  const call = <Request, Response, A>(
-    method: RegistryMemory.Method,
-    subject: Journal.Subject,
-    request: Either.Either<Request, RegistryError>,
-    answer: (request: Request) => Effect.Effect<Response, RegistryStore.Failure>,
-    decode: (response: Response) => Either.Either<A, AioWireError>
-  ): Effect.Effect<A, RegistryError> =>
-    Effect.flatMap(request, (message) =>
-      line
-        .call(method, subject)
-        .pipe(
-          Effect.zipRight(
-            Effect.mapError(line.onOwnClock(answer(message)), ({ code, details }) => rpcError(method, code, details))
-          ),
-          Effect.flatMap(decode)
-        )
-    )
-  const value = <A>(decoded: Either.Either<Wire.Decoded<A>, AioWireError>) => Either.map(decoded, ({ value }) => value)
-  const { noSubject } = Journal
-  const registry: Registry.Service = {
-    ensureService: (service) =>
-      call("ensureService", noSubject, Wire.encodeEnsureService(service), store.ensure, (response) =>
-        value(Wire.decodeEnsureService(response))
-      ),
-    listServices: (filter = {}) =>
-      call("listServices", noSubject, Wire.encodeListServices(filter), store.list, (response) =>
-        value(Wire.decodeListServices(response))
-      ),
-    getService: (id) =>
-      call("getService", Journal.aboutService(id), Wire.encodeServiceId("id", id), store.get, (response) =>
-        value(Wire.decodeGetServiceByID(response))
-      ),
-    registerInstance: (instance) =>
-      call(
-        "registerInstance",
-        Journal.aboutLease({ serviceId: instance.serviceId, instanceKey: instance.instanceKey }),
-        Wire.encodeRegisterInstance(instance),
-        store.register,
-        (response) => Wire.decodeRegisterInstance(response, instance)
-      ),
-    deregisterInstance: (key) =>
-      Effect.zipRight(
-        call("deregisterInstance", Journal.aboutLease(key), Wire.encodeLeaseKey(key), store.revoke, () => Either.void),
-        Effect.asVoid(PubSub.publish(deregistered, key))
-      ),
-    heartbeats: makeHeartbeats(store, line)
-  }
-  const deregistrations = Stream.fromPubSub(deregistered)
-  return LeasePort.attach(ViewPort.attach(registry, { deregistrations }), {
-    localHost: Effect.succeed("127.0.0.1"),
-    reconnects: line.reconnects
-  })
-}
+  rpcs: RegistryStore.RpcsOfStore = store
+): Registry.Service => ({
+  ...RegistryCalls.calls((rpc, request, { decode }) =>
+    Effect.flatMap(request, (message) => {
+      return line.call(rpc, Journal.subjectOf(message)).pipe(
+        Effect.zipRight(Effect.mapError(line.onOwnClock(rpcs[rpc](message)), (failure) => rpcError(rpc, failure))),
+        Effect.flatMap((response) => RegistryCalls.decoded(decode(response)))
+      )
+    })
+  ),
+  heartbeats: makeHeartbeats(store, line)
+})
 
 /**
  * An empty registry of its own, on Effect's clock. Nothing in it leaves the JavaScript thread, so `TestClock` never
@@ -290,15 +235,18 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<{ readonly registry: Registry.Service; readonly control: RegistryMemory.Control }> =>
   Effect.gen(function* () {
-    const deregistered = yield* PubSub.unbounded<LeaseKey>()
     const store = yield* RegistryStore.makeMemory(options.quirks)
     const line = yield* makeLine(options)
     const faults = StoreFaults.make()
     const held = Effect.flatMap(line.onOwnClock(store.snapshot), (response) =>
       Effect.orDie(Wire.decodeListServices(response))
     )
+    const registry = yield* RegistryCalls.make(makeRegistry(faults.around(store), line), {
+      localHost: Effect.succeed("127.0.0.1"),
+      reconnects: line.reconnects
+    })
     return {
-      registry: makeRegistry(faults.around(store), line, deregistered),
+      registry,
       control: {
         ...store.operator,
         ...faults.switches,

@@ -37,28 +37,33 @@ export interface JournalSwitches<Call> {
   readonly clearJournal: Effect.Effect<void>
 }
 
+/** Where this library's name of an rpc is not that of the wire. */
+export const renamed = { getServiceByID: "getService", heartbeatStream: "heartbeats" } as const
+
+type Renamed = typeof renamed
+
+/** The name that the services of this library have for an rpc. */
+export type MethodOf<Rpc> = Exclude<Rpc, keyof Renamed> | Renamed[keyof Renamed]
+
+export const isRenamed = (rpc: string): rpc is keyof Renamed => rpc in renamed
+
 const isServiceId = Schema.is(ServiceId)
 
 export const noSubject: Subject = { key: Option.none(), serviceId: Option.none() }
 
-export const aboutService = (id: string | undefined): Subject => ({
-  key: Option.none(),
-  serviceId: Option.liftPredicate(isServiceId)(id)
-})
-
-export const aboutLease = (key: LeaseKey): Subject => ({
-  key: Option.some(key),
-  serviceId: Option.some(key.serviceId)
-})
-
-/** Of a request as it came over the wire: an id that cannot exist is noted as none. */
-export const aboutRequest = (request: {
+interface Named {
+  readonly id?: string | undefined
   readonly service_id?: string | undefined
   readonly instance_key?: string | undefined
-}): Subject =>
-  isServiceId(request.service_id)
-    ? aboutLease({ serviceId: request.service_id, instanceKey: request.instance_key ?? "" })
-    : noSubject
+}
+
+/** Of any request as it comes over the wire: an id that cannot exist is noted as none. */
+export const subjectOf = (request: object): Subject => {
+  const { id, instance_key: instanceKey = "", service_id: serviceId }: Named = request
+  return isServiceId(serviceId)
+    ? { key: Option.some({ serviceId, instanceKey }), serviceId: Option.some(serviceId) }
+    : { key: Option.none(), serviceId: Option.liftPredicate(isServiceId)(id) }
+}
 
 // A development server runs for months, and a test may run months of TestClock.
 const KEPT = 50_000

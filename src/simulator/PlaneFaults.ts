@@ -15,12 +15,7 @@ import * as CallFaults from "./CallFaults.js"
 import * as Journal from "./Journal.js"
 
 type Rpcs = Messages.ClientAuthService & Messages.RegistryService
-
-/** Where this library's name of an rpc is not that of the wire. */
-interface Renamed {
-  readonly getServiceByID: "getService"
-  readonly heartbeatStream: "heartbeats"
-}
+type Rpc = keyof Rpcs
 
 /**
  * The rpcs, by the names that the services of this library have for them.
@@ -28,7 +23,9 @@ interface Renamed {
  * @since 0.1.0
  * @category models
  */
-export type Method = { readonly [Rpc in keyof Rpcs]: Rpc extends keyof Renamed ? Renamed[Rpc] : Rpc }[keyof Rpcs]
+export type Method = Journal.MethodOf<Rpc>
+
+const methodOf = (rpc: Rpc): Method => (Journal.isRenamed(rpc) ? Journal.renamed[rpc] : rpc)
 
 /**
  * A call that reached the control plane. Reflection is not noted.
@@ -156,10 +153,15 @@ const makeServed = (clock: Clock.Clock) => {
 type CallsOfPlane = ReturnType<typeof CallFaults.make<Method, PlaneFailure>>
 type ServedCalls = ReturnType<typeof makeServed>
 
+interface FaultyRpc {
+  readonly arrive: (check: Answer<void>) => Answer<void>
+  readonly answer: <A>(request: object, answer: Answer<A>) => Answer<A>
+}
+
 const makeUnary =
   (calls: CallsOfPlane, served: ServedCalls) =>
-  <Request>(method: Method, subjectOf: (request: Request) => Journal.Subject = () => Journal.noSubject) => ({
-    arrive: (check: Answer<void>): Answer<void> =>
+  (method: Method): FaultyRpc => ({
+    arrive: (check) =>
       Effect.suspend(() => {
         const entry = served.begin(method)
         return served.set({ entry, broken: undefined }).pipe(
@@ -169,15 +171,15 @@ const makeUnary =
           Effect.onExit((exit) => Effect.sync(() => Exit.isFailure(exit) && noteExit(entry, exit)))
         )
       }),
-    answer: <A>(request: Request, answer: Answer<A>): Answer<A> =>
+    answer: (request, answer) =>
       Effect.flatMap(served.get, (call) => {
         if (call === undefined) return answer
-        note(call.entry, subjectOf(request))
+        note(call.entry, Journal.subjectOf(request))
         return Effect.onExit(answer, (exit) => Effect.sync(() => noteExit(call.entry, exit)))
       })
   })
 
-const makeStream = (calls: CallsOfPlane, served: ServedCalls, arrive: (check: Answer<void>) => Answer<void>) => {
+const makeStream = (calls: CallsOfPlane, served: ServedCalls, { arrive }: FaultyRpc): FaultyRpc => {
   // The fiber that serves a stream ends together with the stream.
   const open = Effect.flatMap(Effect.all([calls.open, served.get]), ([broken, call]) =>
     Fibers.withFiber<void, Failure>((fiber) => {
@@ -197,13 +199,13 @@ const makeStream = (calls: CallsOfPlane, served: ServedCalls, arrive: (check: An
       return Effect.raceFirst(Effect.zipRight(calls.delayHeartbeat, answer), end)
     })
   return {
-    arrive: (check: Answer<void>): Answer<void> => Effect.zipRight(arrive(check), open),
-    answer: <A>(request: Messages.HeartbeatRequest, answer: Answer<A>): Answer<A> =>
+    arrive: (check) => Effect.zipRight(arrive(check), open),
+    answer: (request, answer) =>
       Effect.flatMap(served.get, (stream) => {
         if (stream?.broken === undefined) return answer
         const entry = served.begin("heartbeats")
         entry.clientKey = stream.entry.clientKey
-        note(entry, Journal.aboutRequest(request))
+        note(entry, Journal.subjectOf(request))
         return Effect.onExit(orBroken(stream.broken, answer), (exit) =>
           Effect.sync(() => {
             noteExit(entry, exit)
@@ -215,11 +217,6 @@ const makeStream = (calls: CallsOfPlane, served: ServedCalls, arrive: (check: An
   }
 }
 
-interface FaultyRpc<Request> {
-  readonly arrive: (check: Answer<void>) => Answer<void>
-  readonly answer: <A>(request: Request, answer: Answer<A>) => Answer<A>
-}
-
 /** Nothing fails until a switch is set. Waits go by Effect's clock. */
 export const make = Effect.map(Effect.clock, (base) => {
   const served = makeServed(base)
@@ -227,15 +224,9 @@ export const make = Effect.map(Effect.clock, (base) => {
   const { authenticationsPerSecond, wait } = makePace(base)
   const unary = makeUnary(calls, served)
   let refusing = false
-  const rpcs: { readonly [Rpc in keyof Rpcs]: FaultyRpc<Rpcs[Rpc]["request"]> } = {
-    authenticateClient: unary("authenticateClient"),
-    renewToken: unary("renewToken"),
-    ensureService: unary("ensureService"),
-    listServices: unary("listServices"),
-    getServiceByID: unary("getService", ({ id }) => Journal.aboutService(id)),
-    registerInstance: unary("registerInstance", Journal.aboutRequest),
-    deregisterInstance: unary("deregisterInstance", Journal.aboutRequest),
-    heartbeatStream: makeStream(calls, served, unary("heartbeats").arrive)
+  const rpcs = (rpc: Rpc): FaultyRpc => {
+    const faulty = unary(methodOf(rpc))
+    return rpc === "heartbeatStream" ? makeStream(calls, served, faulty) : faulty
   }
   const switches: PlaneSwitches = {
     ...calls.switches,

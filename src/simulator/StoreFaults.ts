@@ -90,15 +90,21 @@ export const make = () => {
     get,
     switches,
     // Each by name: a new one is to be thought of here.
-    around: ({ ensure, operator, register, revoke, ...store }: RegistryStore): RegistryStore => ({
-      ensure,
+    around: ({
+      deregisterInstance,
+      ensureService,
       operator,
-      register,
-      revoke,
-      renew: (request) =>
-        Effect.suspend(() => (state.zero ? Effect.succeed({ expires_at: "0" }) : store.renew(request))),
-      list: (request) => Effect.map(store.list(request), list),
-      get: (request) => Effect.map(store.get(request), get)
+      registerInstance,
+      ...store
+    }: RegistryStore): RegistryStore => ({
+      deregisterInstance,
+      ensureService,
+      operator,
+      registerInstance,
+      heartbeatStream: (request) =>
+        Effect.suspend(() => (state.zero ? Effect.succeed({ expires_at: "0" }) : store.heartbeatStream(request))),
+      listServices: (request) => Effect.map(store.listServices(request), list),
+      getServiceByID: (request) => Effect.map(store.getServiceByID(request), get)
     })
   }
 }

@@ -14,25 +14,22 @@ import type * as Messages from "../wire/Messages.js"
 export type { Quirks } from "../core/registry/RegistryModel.js"
 export type { Failure } from "../core/registry/ServerErrors.js"
 
+type Rpcs = Messages.RegistryService
+
+/** What an rpc needs of a store: one method by its name, in the messages of the wire. */
+export type RpcsOfStore = {
+  readonly [Rpc in keyof Rpcs]: (request: Rpcs[Rpc]["request"]) => Effect.Effect<Rpcs[Rpc]["response"], Failure>
+}
+
 /**
- * What the registry's rpcs need of a store, one method each, in the messages of the wire.
+ * Where the registry's services and leases are: one method for each rpc, in the messages of the wire.
  *
  * @since 0.1.0
  * @category models
  */
-export interface RegistryStore {
-  readonly ensure: (request: Messages.EnsureServiceRequest) => Effect.Effect<Messages.EnsureServiceResponse, Failure>
-  readonly register: (
-    request: Messages.RegisterInstanceRequest
-  ) => Effect.Effect<Messages.RegisterInstanceResponse, Failure>
+export interface RegistryStore extends RpcsOfStore {
   /** Never fails: a lease that was not renewed is answered with 0. */
-  readonly renew: (request: Messages.HeartbeatRequest) => Effect.Effect<Messages.HeartbeatResponse>
-  /** Ends a lease for good. Succeeds for a lease that does not exist. */
-  readonly revoke: (
-    request: Messages.DeregisterInstanceRequest
-  ) => Effect.Effect<Messages.DeregisterInstanceResponse, Failure>
-  readonly list: (request: Messages.ListServicesRequest) => Effect.Effect<Messages.ListServicesResponse, Failure>
-  readonly get: (request: Messages.GetServiceByIDRequest) => Effect.Effect<Messages.GetServiceByIDResponse, Failure>
+  readonly heartbeatStream: (request: Messages.HeartbeatRequest) => Effect.Effect<Messages.HeartbeatResponse>
   readonly operator: Operator
 }
 
@@ -67,12 +64,13 @@ export const makeMemory = (quirks?: RegistryModel.Quirks, limits?: CheckedLimits
     const model = new RegistryModel.RegistryModel(quirks, RegistryModel.idsBefore(now), limits)
     const newKey = () => Crypto.randomUUID()
     return {
-      ensure: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),
-      register: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.register(request, { now, newKey })),
-      renew: (request) => Effect.map(Clock.currentTimeMillis, (now) => model.renew(request, now)),
-      revoke: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.deregister(request, now)),
-      list: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.list(request, now)),
-      get: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.get(request, now)),
+      ensureService: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.ensure(request, now)),
+      registerInstance: (request) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => model.register(request, { now, newKey })),
+      heartbeatStream: (request) => Effect.map(Clock.currentTimeMillis, (now) => model.renew(request, now)),
+      deregisterInstance: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.deregister(request, now)),
+      listServices: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.list(request, now)),
+      getServiceByID: (request) => Effect.flatMap(Clock.currentTimeMillis, (now) => model.get(request, now)),
       snapshot: Effect.map(Clock.currentTimeMillis, (now) => model.snapshot(now)),
       operator: {
         forceOffline: (key) => Effect.sync(() => model.endLease(key)),

@@ -19,6 +19,13 @@ export interface Decoded<A> {
   readonly skipped: Skips
 }
 
+const none = new Skips()
+
+const whole = <A>(value: A): Decoded<A> => ({ value, skipped: none })
+
+/** Of an answer that says nothing but that the call succeeded. */
+export const nothing: Either.Either<Decoded<void>> = Either.right(whole(undefined))
+
 const collecting = <A>(
   protoMessage: string,
   decode: (skips: Skips) => Either.Either<A, AioWireError>
@@ -64,12 +71,14 @@ const decodeLease_ = Schemas.decoder(WireLease)
 export const decodeRegisterInstance = (
   raw: Messages.RegisterInstanceResponse,
   request: Pick<NewInstance, "serviceId" | "ttl">
-): Either.Either<Lease, AioWireError> =>
-  Either.map(hard("RegisterInstanceResponse", decodeLease_(raw), raw), (wire) => ({
-    key: { serviceId: request.serviceId, instanceKey: wire.instance_key },
-    ttl: Duration.decode(request.ttl ?? Limits.defaultTtl),
-    expiresAt: millis(wire.expires_at)
-  }))
+): Either.Either<Decoded<Lease>, AioWireError> =>
+  Either.map(hard("RegisterInstanceResponse", decodeLease_(raw), raw), (wire) =>
+    whole({
+      key: { serviceId: request.serviceId, instanceKey: wire.instance_key },
+      ttl: Duration.decode(request.ttl ?? Limits.defaultTtl),
+      expiresAt: millis(wire.expires_at)
+    })
+  )
 
 const decodeHeartbeat_ = Schemas.decoder(Schema.Struct({ expires_at: Seconds }))
 

@@ -112,7 +112,11 @@ describe("ControlPlane: a store of one's own", () => {
   it.scopedLive("is answered for with UNAVAILABLE where it is interrupted from within", () =>
     Effect.gen(function* () {
       const memory = yield* RegistryStore.makeMemory()
-      const store = { ...memory, list: () => Effect.interrupt, renew: () => Effect.interrupt }
+      const store: RegistryStore.RegistryStore = {
+        ...memory,
+        listServices: () => Effect.interrupt,
+        heartbeatStream: () => Effect.interrupt
+      }
       const plane = yield* ControlPlane.make({ store })
       const client = yield* RawClient.make(plane.address)
       const { token } = yield* tokenOf(client, plane.credentials)

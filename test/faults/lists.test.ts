@@ -263,10 +263,10 @@ const crowded = (instancesEach: number) =>
     Effect.gen(function* () {
       const store = yield* RegistryStore.makeMemory()
       for (let index = 0; index < SERVICES; index++) {
-        const { service } = yield* store.ensure({ project: "shop", name: `service-${index}`, owner: "team-a" })
+        const { service } = yield* store.ensureService({ project: "shop", name: `service-${index}`, owner: "team-a" })
         for (let one = 0; one < instancesEach; one++) {
           const host = `10.${index >> 8}.${index & 255}.${one}`
-          yield* store.register({
+          yield* store.registerInstance({
             service_id: service?.id ?? "",
             instance_key: `service-${index}-7f9c4d-${one}-1735689600-k3x9`,
             env: "test",

@@ -18,9 +18,9 @@ const storeOf = Effect.fnUntraced(function* (services: Database) {
   // A store counts from its start. That of this one is the same each time, so that its ids collide.
   const store = yield* Effect.withClock(RegistryStore.makeMemory(), ManualClock.make().clock)
   for (const { instanceKeys = [], name, project } of services) {
-    const { service } = yield* store.ensure({ project, name })
+    const { service } = yield* store.ensureService({ project, name })
     for (const instance_key of instanceKeys) {
-      yield* store.register({
+      yield* store.registerInstance({
         service_id: service?.id ?? "",
         instance_key,
         env: ENV,

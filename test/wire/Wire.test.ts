@@ -299,12 +299,12 @@ describe("decoding a service", () => {
 describe("decoding a lease", () => {
   it("has the server's expiry in milliseconds, and the ttl that was asked for", () => {
     const raw = { instance_key: "orders-1", expires_at: "1795361425" }
-    assert.deepStrictEqual(right(Wire.decodeRegisterInstance(raw, { serviceId, ttl: "30 seconds" })), {
+    assert.deepStrictEqual(right(Wire.decodeRegisterInstance(raw, { serviceId, ttl: "30 seconds" })).value, {
       key: { serviceId, instanceKey: "orders-1" },
       ttl: Duration.seconds(30),
       expiresAt: 1_795_361_425_000
     })
-    assert.deepStrictEqual(right(Wire.decodeRegisterInstance(raw, { serviceId })).ttl, Duration.seconds(60))
+    assert.deepStrictEqual(right(Wire.decodeRegisterInstance(raw, { serviceId })).value.ttl, Duration.seconds(60))
   })
 
   const bad: ReadonlyArray<readonly [raw: unknown, field: string, actual: string]> = [

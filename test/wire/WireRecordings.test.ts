@@ -473,10 +473,13 @@ const meanings: Record<string, (answer: Buffer, recorded: Recorded, exchange: Ex
     })
   }),
   RegisterInstance: (answer, recorded, { request }) => ({
-    decoded: Wire.decodeRegisterInstance(registry.registerInstance.deserialize(answer), {
-      serviceId: idOf(request?.service_id),
-      ttl: "90 seconds"
-    }),
+    decoded: Either.map(
+      Wire.decodeRegisterInstance(registry.registerInstance.deserialize(answer), {
+        serviceId: idOf(request?.service_id),
+        ttl: "90 seconds"
+      }),
+      ({ value }) => value
+    ),
     expected: Either.right({
       key: { serviceId: request?.service_id, instanceKey: recorded.instance_key },
       ttl: Duration.seconds(90),
