@@ -30,15 +30,28 @@ import { withClient } from "./withClient.js"
 export type { AroundRpc } from "../grpc/server/ServerHost.js"
 export type { PlaneLimits } from "../schemas/PlaneLimits.js"
 /** How a store refuses: a status of gRPC. */
-export type { Failure as Refusal, Operator, Quirks, RegistryStore } from "../store/RegistryStore.js"
+export type { Failure as Refusal, Operator, RegistryStore } from "../store/RegistryStore.js"
 /** The messages of the wire, in which a store is written. */
 export type * as Messages from "../wire/Messages.js"
 export type { Around, AroundRpcs } from "./Around.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
 
 /**
- * A control plane that is listening. It stops when its layer's scope closes: the port is closed, calls in flight get
- * `shutdownGrace`, then every connection is cut.
+ * The quirks of the real server.
+ *
+ * - `endlessDrain` (default `false`): after `control.drain` open streams are served for ever, as by the real one after
+ *   SIGTERM, so that its clients do not move. Closing the scope ends them all the same.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Quirks extends RegistryStore.Quirks {
+  readonly endlessDrain?: boolean | undefined
+}
+
+/**
+ * A control plane that is listening. It stops when its layer's scope closes: the port is closed, calls in flight and
+ * streams get `shutdownGrace`, then they end `UNAVAILABLE`, so that clients move.
  *
  * Time is Effect's `Clock`, so that a test may move it. The network is real: do not wait for a call under `TestClock`
  * with a timeout on it.
@@ -82,7 +95,7 @@ export declare namespace ControlPlane {
     readonly deleteClient: (clientKey: string) => Effect.Effect<void>
     /** Refuses, from now on, every token issued so far. Default: a generated secret. */
     readonly rotateSigningSecret: (secret?: Redacted.Redacted) => Effect.Effect<void>
-    /** Closes the port and asks clients to leave; open streams are served for ever, as by the real one after SIGTERM. */
+    /** Closes the port and asks clients to leave. What is in flight ends `UNAVAILABLE` after `shutdownGrace`. */
     readonly drain: Effect.Effect<void>
   }
 }
@@ -100,8 +113,8 @@ export interface Options {
   readonly tokenTtl?: Duration.DurationInput | undefined
   /** What tokens are signed with. Default: generated. */
   readonly signingSecret?: Redacted.Redacted | undefined
-  /** The real server's quirks, all on by default. */
-  readonly quirks?: RegistryStore.Quirks | undefined
+  /** The real server's quirks. */
+  readonly quirks?: Quirks | undefined
   /** Where services and leases are kept. Default: in memory, with `quirks`. */
   readonly store?: RegistryStore.RegistryStore | undefined
   /** What clients may ask for, and how long they may take. */
@@ -112,7 +125,7 @@ export interface Options {
   readonly reflection?: boolean | undefined
   /** Default: plaintext, as the real one. With `ca`, clients must present a certificate. */
   readonly tls?: ServerTls | undefined
-  /** How long calls in flight may go on when the control plane stops. Default 2 seconds. */
+  /** How long calls in flight and streams may go on when the control plane drains or stops. Default 5 seconds. */
   readonly shutdownGrace?: Duration.DurationInput | undefined
 }
 
@@ -179,7 +192,8 @@ export const make = Effect.fnUntraced(function* (
     guard: AuthService.guard(tokens),
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
-    shutdownGrace: options.shutdownGrace
+    shutdownGrace: options.shutdownGrace,
+    endlessDrain: options.quirks?.endlessDrain
   }).pipe(Clocks.withClock(clock))
   return {
     address,

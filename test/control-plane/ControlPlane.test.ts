@@ -33,6 +33,9 @@ const tokenOf = (client: RawClient.RawClient, { clientKey, clientSecret }: Contr
 
 const codeOf = (call: Effect.Effect<RawClient.Outcome>) => Effect.map(call, ({ code }) => code)
 
+const codeAndDetails = (call: Effect.Effect<RawClient.Outcome>) =>
+  Effect.map(call, ({ code, details }) => [code, details])
+
 describe("ControlPlane: starting and stopping", () => {
   it.scopedLive("starts and stops again and again, and leaves its port", () =>
     Effect.gen(function* () {
@@ -74,7 +77,7 @@ describe("ControlPlane: starting and stopping", () => {
     })
   )
 
-  it.scopedLive("stops within its grace though a stream of heartbeats is open, and ends that", () =>
+  it.scopedLive("stops within its grace though a stream of heartbeats is open, and ends that UNAVAILABLE", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const plane = yield* Scope.extend(ControlPlane.make({ shutdownGrace: "200 millis" }), scope)
@@ -85,25 +88,62 @@ describe("ControlPlane: starting and stopping", () => {
       yield* stream.next
       // It would go on for as long as the client likes: that it ends at all is the control plane's doing.
       yield* Scope.close(scope, Exit.void)
-      assert.notStrictEqual((yield* stream.status).code, 0)
+      assert.deepStrictEqual(yield* codeAndDetails(stream.status), [14, "the call was interrupted on the server"])
     })
   )
 
-  it.scopedLive("closes its port when it drains, and serves its open streams on", () =>
+  const drained = Effect.fnUntraced(function* (quirks: ControlPlane.Quirks) {
+    const plane = yield* ControlPlane.make({ quirks, shutdownGrace: "300 millis" })
+    const client = yield* RawClient.make(plane.address)
+    const { token } = yield* tokenOf(client, plane.credentials)
+    const stream = yield* client.bidi(heartbeats.path, bearer(token))
+    const heartbeat = Effect.zipRight(
+      stream.send(heartbeats.serialize({ service_id: "1", instance_key: "a" })),
+      stream.next
+    )
+    yield* heartbeat
+    yield* plane.control.drain
+    const late = yield* RawClient.make(plane.address)
+    assert.strictEqual((yield* tokenOf(late, plane.credentials)).code, 14)
+    return { stream, heartbeat }
+  })
+
+  it.scopedLive("closes its port when it drains, and ends its open streams after its grace", () =>
     Effect.gen(function* () {
-      const plane = yield* ControlPlane.make({ shutdownGrace: "100 millis" })
+      const { stream } = yield* drained({})
+      assert.deepStrictEqual(yield* codeAndDetails(stream.status), [14, "the call was interrupted on the server"])
+    })
+  )
+
+  it.scopedLive("serves its open streams for ever after a drain, with the quirk of the real one", () =>
+    Effect.gen(function* () {
+      const { heartbeat } = yield* drained({ endlessDrain: true })
+      yield* Effect.sleep("600 millis")
+      assert.deepStrictEqual(yield* heartbeat, { expires_at: "0" })
+    })
+  )
+
+  it.scopedLive("lets a call in flight end while it drains", () =>
+    Effect.gen(function* () {
+      const memory = yield* RegistryStore.makeMemory()
+      const listing = yield* Deferred.make<void>()
+      const answered = yield* Deferred.make<void>()
+      const store: RegistryStore.RegistryStore = {
+        ...memory,
+        listServices: (request) =>
+          Deferred.succeed(listing, undefined).pipe(
+            Effect.zipRight(Deferred.await(answered)),
+            Effect.zipRight(memory.listServices(request))
+          )
+      }
+      const plane = yield* ControlPlane.make({ store })
       const client = yield* RawClient.make(plane.address)
       const { token } = yield* tokenOf(client, plane.credentials)
-      const stream = yield* client.bidi(heartbeats.path, bearer(token))
-      const heartbeat = Effect.zipRight(
-        stream.send(heartbeats.serialize({ service_id: "1", instance_key: "a" })),
-        stream.next
-      )
-      yield* heartbeat
+      const call = yield* Effect.fork(client.unary(list.path, list.serialize({}), bearer(token)))
+      yield* Deferred.await(listing)
       yield* plane.control.drain
-      assert.deepStrictEqual(yield* heartbeat, { expires_at: "0" })
-      const late = yield* RawClient.make(plane.address)
-      assert.strictEqual((yield* tokenOf(late, plane.credentials)).code, 14)
+      yield* Deferred.succeed(answered, undefined)
+      assert.strictEqual((yield* Fiber.join(call)).code, 0)
     })
   )
 })

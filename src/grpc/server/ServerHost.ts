@@ -15,6 +15,7 @@ import * as Annotations from "../../telemetry/Annotations.js"
 import type { Rpc } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Listener from "./Listener.js"
+import * as Shutdown from "./Shutdown.js"
 import { failUnknownMethods } from "./UnknownMethods.js"
 
 /** What a call is answered with instead of a response. */
@@ -67,15 +68,17 @@ export interface Options {
   readonly extensions?: ReadonlyArray<Extension> | undefined
   /** Default: plaintext. */
   readonly tls?: ServerTls | undefined
-  /** How long calls in flight may go on after the scope closes. Real time; default 2 seconds. */
+  /** How long calls in flight and streams may go on after a drain, and after the scope closes. Real time; default 5 seconds. */
   readonly shutdownGrace?: Duration.DurationInput | undefined
+  /** After a drain they go on without a limit. Default `false`. */
+  readonly endlessDrain?: boolean | undefined
 }
 
 export interface Bound {
   readonly port: number
   /** `host:port` for a client on this machine. */
   readonly address: string
-  /** Closes the port and asks clients to leave; calls in flight and open streams go on without a limit. */
+  /** Closes the port and asks clients to leave. What is in flight ends `UNAVAILABLE` after the grace. */
   readonly drain: Effect.Effect<void>
 }
 
@@ -250,29 +253,16 @@ const guarded = (
   }
 })
 
-// Real time, not Effect's clock: a server that closes under TestClock must close all the same. And never tryShutdown
-// alone: with an open stream it calls back only when the client ends that.
-const shutdown = (server: Grpc.Server, grace: Duration.DurationInput): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    const done = () => {
-      clearTimeout(timer)
-      resume(Effect.void)
-    }
-    const timer = setTimeout(() => {
-      server.forceShutdown()
-      done()
-    }, Duration.toMillis(grace))
-    server.tryShutdown(done)
-  })
-
 /**
- * Starts a server, and stops it when the scope closes: calls in flight have `shutdownGrace`, then they are cut. Fails if it
- * cannot listen.
+ * Starts a server, and stops it when the scope closes: calls in flight have `shutdownGrace`, then they end `UNAVAILABLE`.
+ * Fails if it cannot listen.
  */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<Bound, AioConfigError, Scope.Scope> {
-  const run = yield* FiberSet.makeRuntime<never>()
+  const scope = yield* Effect.scope
+  const fibers = yield* FiberSet.make()
+  const run = yield* FiberSet.runtime(fibers)<never>()
   const server = new Grpc.Server()
   for (const handler of options.handlers) handler.register(server, run, options.guard)
   const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
@@ -281,9 +271,14 @@ export const make = Effect.fnUntraced(function* (
   failUnknownMethods(server, services)
   const credentials =
     options.tls === undefined ? Grpc.ServerCredentials.createInsecure() : yield* Tls.server(options.tls)
-  const grace = options.shutdownGrace ?? Duration.seconds(2)
-  const bound = yield* Effect.acquireRelease(Listener.bind(server, options.listen, credentials), () =>
-    shutdown(server, grace)
+  const { drain, end, stop } = Shutdown.make(
+    server,
+    Duration.toMillis(options.shutdownGrace ?? Duration.seconds(5)),
+    Effect.sync(() => {
+      for (const fiber of fibers) Fibers.unsafeInterrupt(fiber)
+    })
   )
-  return { ...bound, drain: Effect.sync(() => server.tryShutdown(() => {})) }
+  const bound = yield* Effect.acquireRelease(Listener.bind(server, options.listen, credentials), () => stop)
+  const endLater = options.endlessDrain === true ? Effect.void : Effect.forkIn(end, scope)
+  return { ...bound, drain: Effect.asVoid(Effect.zipRight(drain, endLater)) }
 })
