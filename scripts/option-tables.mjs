@@ -13,6 +13,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { runInNewContext } from "node:vm"
 import * as Duration from "effect/Duration"
+import * as Schedule from "effect/Schedule"
 import ts from "typescript"
 import * as AioConfig from "../src/schemas/AioConfig.js"
 import * as Options from "../src/schemas/Options.js"
@@ -45,13 +46,15 @@ const numberText = (value) => {
   return value.toLocaleString("en-US")
 }
 
-const defaultText = ({ default: value }) => {
+/** A schedule is described by its option's doc comment. */
+const defaultText = ({ default: value }, described) => {
+  if (Schedule.isSchedule(value)) return described
   if (typeof value === "boolean") return `\`${value}\``
   return typeof value === "number" ? numberText(value) : durationText(Duration.toMillis(value))
 }
 
 const rangeText = (rule) => {
-  if (typeof rule.default === "boolean") return ""
+  if (typeof rule.default === "boolean" || Schedule.isSchedule(rule.default)) return ""
   if ("max" in rule) return `${numberText(rule.min)} to ${numberText(rule.max)}`
   return rule.min === 1 ? "up to 1 day" : `${durationText(rule.min)} to 1 day`
 }
@@ -81,7 +84,7 @@ const groupsOf = (source) => {
         groups.push({
           name: path.text.replace(/\.$/, ""),
           type: interfaces.get(of),
-          rules: runInNewContext(code, { [namespace]: Options })
+          rules: runInNewContext(code, { [namespace]: Options, Schedule })
         })
       }
     }
@@ -124,12 +127,12 @@ const rowsOf = (path, { rules, type }, prefix = "") =>
   type.members.flatMap((member) => {
     const name = member.name.getText()
     const [doc, rule] = [docOf(member), rules[name]]
-    const [, otherwise = ""] = /Default:? ([^.;]+)/.exec(doc) ?? []
+    const [, otherwise = ""] = /Default:? ((?:[^.;]|\.(?=\d))+)/.exec(doc) ?? []
     const required = member.questionToken === undefined
     return [
       {
         Option: `\`${prefix}${name}\``,
-        Default: required ? "required" : rule === undefined ? otherwise : defaultText(rule),
+        Default: required ? "required" : rule === undefined ? otherwise : defaultText(rule, otherwise),
         Range: rule === undefined ? "" : rangeText(rule),
         Meaning: meaningOf(`${path}.${name}`, doc)
       },

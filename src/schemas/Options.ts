@@ -6,8 +6,9 @@
 import type * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
 import * as Configs from "../internal/configs.js"
-import type { AioConfigError } from "./AioError.js"
+import { AioConfigError } from "./AioError.js"
 import * as Limits from "./Limits.js"
 
 /** `min` milliseconds to 1 day. */
@@ -27,16 +28,23 @@ export interface SwitchRule {
   readonly default: boolean
 }
 
+/** The waits between attempts, for ever: one that ends begins again. */
+export interface ScheduleRule {
+  readonly default: Schedule.Schedule<unknown>
+}
+
 export type RuleFor<A> = [Duration.DurationInput] extends [A]
   ? DurationRule
   : [A] extends [boolean]
     ? SwitchRule
-    : NumberRule
+    : [A] extends [Schedule.Schedule<unknown>]
+      ? ScheduleRule
+      : NumberRule
 
 /** A rule for each option of `T`: `{ … } satisfies Rules<TokenPolicy>`. */
 export type Rules<T> = { readonly [K in keyof T]-?: RuleFor<NonNullable<T[K]>> }
 
-type AnyRule = DurationRule | NumberRule | SwitchRule
+type AnyRule = DurationRule | NumberRule | SwitchRule | ScheduleRule
 
 export type AnyRules = Readonly<Record<string, AnyRule>>
 
@@ -52,7 +60,11 @@ export type Given<R extends AnyRules> = {
 export type Checked<R extends AnyRules, Suffix extends string = "Millis"> = {
   readonly [K in keyof R & string as R[K]["default"] extends Duration.Duration
     ? `${K}${Suffix}`
-    : K]: R[K]["default"] extends boolean ? boolean : number
+    : K]: R[K]["default"] extends boolean
+    ? boolean
+    : R[K]["default"] extends Schedule.Schedule<unknown>
+      ? Schedule.Schedule<unknown>
+      : number
 }
 
 /** One option of milliseconds or more, at most 1 day. */
@@ -72,9 +84,19 @@ export const fraction = (value: number): NumberRule => number(value, 0, 1)
 
 export const toggle = (value: boolean): SwitchRule => ({ default: value })
 
+export const schedule = (value: Schedule.Schedule<unknown>): ScheduleRule => ({ default: value })
+
+const checkSchedule = (field: string, value: unknown): Either.Either<unknown, AioConfigError> =>
+  Schedule.isSchedule(value)
+    ? Either.right(value)
+    : Either.left(
+        new AioConfigError({ field, problem: "is no Schedule", expected: "a Schedule of the package effect" })
+      )
+
 const checkOne = (field: string, rule: AnyRule, value: unknown): Either.Either<unknown, AioConfigError> => {
   if (typeof rule.default === "boolean") return Either.right(value)
-  return "max" in rule ? Limits.number(field, value, rule) : Limits.durationMillis(field, value, rule.min)
+  if ("max" in rule) return Limits.number(field, value, rule)
+  return "min" in rule ? Limits.durationMillis(field, value, rule.min) : checkSchedule(field, value)
 }
 
 /** Fills in the defaults and checks all, in the order of the rules. */

@@ -1,6 +1,7 @@
 /** The numbers by which a token is acquired, renewed, retried and given up. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
 import { AioConfigError } from "./AioError.js"
 import * as Options from "./Options.js"
 
@@ -31,6 +32,12 @@ export interface TokenPolicy {
   /** The most of a token's life that `grace` may take. Default 0.05. */
   readonly graceFraction?: number | undefined
   /**
+   * The waits before a renewal that failed is tried again while the token is still valid. The schedule begins again with the
+   * next token, and where it ends. Without a valid token there is no choice: see the pauses of the registry's protection.
+   * Default: 1 second, doubled up to 30 seconds, with full jitter.
+   */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /**
    * How long refused credentials are not tried again, unless they change: doubled each time, up to 5 minutes.
    * Default 30 seconds.
    */
@@ -44,6 +51,12 @@ export interface TokenPolicy {
   readonly youngDelay?: Duration.DurationInput | undefined
 }
 
+// Full jitter: a fleet must not come back in step.
+const RETRY = Schedule.exponential("1 second").pipe(
+  Schedule.union(Schedule.spaced("30 seconds")),
+  Schedule.jitteredWith({ min: 0, max: 1 })
+)
+
 const rules = {
   acquireDeadline: Options.duration("30 seconds"),
   refreshWindow: Options.duration("5 minutes"),
@@ -51,6 +64,7 @@ const rules = {
   refreshSpread: Options.fraction(0.2),
   grace: Options.duration("10 seconds"),
   graceFraction: Options.fraction(0.05),
+  retry: Options.schedule(RETRY),
   rejectionMemory: Options.duration("30 seconds"),
   youngAge: Options.duration("5 seconds", 0),
   youngDelay: Options.duration("1100 millis")

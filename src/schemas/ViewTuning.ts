@@ -1,6 +1,7 @@
 /** The numbers by which a view of the registry is fetched, doubted and dropped. */
 import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
 import * as Options from "./Options.js"
 
 /**
@@ -10,6 +11,11 @@ import * as Options from "./Options.js"
  * @category models
  */
 export interface ViewTuning {
+  /**
+   * The waits before a view is fetched again after a fetch failed. Each view begins the schedule again with the first fetch
+   * that succeeds, and where it ends. Default: 1 second, doubled up to 60 seconds, with jitter (0.8 to 1).
+   */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
    * How long one fetch may take. It ends a `Registry` that never answers, so it is longer than the deadline that
    * `RegistryGrpc` gives its calls. Default 60 seconds; 1 second to 1 day.
@@ -42,7 +48,13 @@ export interface ViewTuning {
   readonly maxHold?: Duration.DurationInput | undefined
 }
 
+const RETRY = Schedule.exponential("1 second").pipe(
+  Schedule.union(Schedule.spaced("60 seconds")),
+  Schedule.jitteredWith({ min: 0.8, max: 1 })
+)
+
 const rules = {
+  retry: Options.schedule(RETRY),
   maxSingleFetches: Options.whole(4, 0, 1_000),
   listInterval: Options.duration("5 minutes", 1_000),
   maxStale: Options.duration("1 day", 1_000),

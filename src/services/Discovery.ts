@@ -7,6 +7,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
@@ -148,6 +149,11 @@ export interface ReadyOptions {
   readonly timeout?: Duration.DurationInput | undefined
   /** Then `fail` with the registry's last error, or log a warning and `continue`. Default `fail`. */
   readonly otherwise?: "fail" | "continue" | undefined
+  /**
+   * When it asks again after a failure; where the schedule ends, no more, as after `timeout`. Default: after 1 second, doubled
+   * up to 10 seconds (±20 %).
+   */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
 export type { Explanation, InstanceExplanation } from "../schemas/Explanation.js"

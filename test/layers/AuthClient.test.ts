@@ -15,6 +15,7 @@ import {
   Option,
   Random,
   Redacted,
+  Schedule,
   Scope,
   Stream,
   TestClock
@@ -256,6 +257,35 @@ describe("AuthClient", () => {
       assert.strictEqual((yield* auth.token).generation, 2)
       assert.strictEqual(server.count("AuthenticateClient"), 1)
     }))
+
+  test(
+    "rule 3: renewals that fail are tried again by the schedule of the app, which begins again with the next token",
+    (server, auth) =>
+      Effect.gen(function* () {
+        for (const generation of [1, 2]) {
+          yield* auth.token
+          yield* TestClock.adjust("56 minutes")
+          const before = server.count("RenewToken")
+          server.renew = rpcError(UNAVAILABLE)
+          assert.strictEqual((yield* auth.token).generation, generation)
+          // At once, then after 10, 20 and 40 seconds.
+          for (const [seconds, renewals] of [
+            [9, 1],
+            [2, 2],
+            [18, 2],
+            [2, 3],
+            [38, 3],
+            [2, 4]
+          ] as const) {
+            yield* TestClock.adjust(`${seconds} seconds`)
+            assert.strictEqual(server.count("RenewToken") - before, renewals)
+          }
+          server.renew = undefined
+          yield* TestClock.adjust("80 seconds")
+        }
+      }),
+    { tuning: { token: { retry: Schedule.exponential("10 seconds") } } }
+  )
 
   test("rule 2: in the last ten seconds callers wait for the renewal", (server, auth) =>
     Effect.gen(function* () {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Scope, TestClock } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope, TestClock } from "effect"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import { AioCredentialsRejected } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
@@ -43,6 +43,23 @@ describe("awaitReady", () => {
       yield* TestClock.adjust("15 seconds")
       const discovery = yield* Fiber.join(built)
       assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), ["a"])
+    })
+  )
+
+  it.scoped("asks again by the schedule of the app, and no more where that ends", () =>
+    Effect.gen(function* () {
+      const retry = Schedule.intersect(Schedule.spaced("3 seconds"), Schedule.recurs(2))
+      const { registry, start } = yield* building({ services: [orders], retry })
+      registry.fails()
+      const built = yield* start
+      yield* TestClock.adjust("1 second")
+      for (const calls of [1, 2]) {
+        assert.lengthOf(registry.calls(), calls)
+        assert.isTrue(Option.isNone(yield* Fiber.poll(built)))
+        yield* TestClock.adjust("3 seconds")
+      }
+      assert.strictEqual(yield* Effect.flip(Fiber.join(built)), unavailable)
+      assert.lengthOf(registry.calls(), 3)
     })
   )
 

@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Metric, MetricLabel, TestClock } from "effect"
+import { Cause, Effect, Exit, Fiber, Metric, MetricLabel, Schedule, TestClock } from "effect"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
@@ -295,6 +295,34 @@ describe("refresh", () => {
       assert.strictEqual(yield* tagOf(discovery.refresh({ project: "", name: "x" })), "AioConfigError")
       assert.deepStrictEqual(keys(yield* discovery.refresh(orders)), [])
     })
+  )
+})
+
+describe("a refresh that fails", () => {
+  given(
+    "is tried again by the schedule of the app, which begins again after a success",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        for (const round of [1, 2]) {
+          registry.answers(aService("orders", ["a"]))
+          yield* discovery.refresh(orders)
+          registry.fails()
+          yield* TestClock.adjust("1 second")
+          yield* Effect.exit(discovery.refresh(orders))
+          const before = registry.calls().length
+          // After 5 and 10 seconds.
+          for (const [seconds, calls] of [
+            [4, 0],
+            [2, 1],
+            [8, 1],
+            [2, 2]
+          ] as const) {
+            yield* TestClock.adjust(`${seconds} seconds`)
+            assert.strictEqual(registry.calls().length - before, calls, `in round ${round}`)
+          }
+        }
+      }),
+    { tuning: { view: { retry: Schedule.exponential("5 seconds") } } }
   )
 })
 

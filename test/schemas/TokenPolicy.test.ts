@@ -13,6 +13,7 @@ describe("a token policy", () => {
         refreshSpread: 0.2,
         graceMillis: 10_000,
         graceFraction: 0.05,
+        retry: TokenPolicy.defaults.retry,
         rejectionMemoryMillis: 30_000,
         youngAgeMillis: 5_000,
         youngDelayMillis: 1_100

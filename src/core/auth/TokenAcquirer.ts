@@ -42,8 +42,8 @@ export interface TokenAcquirer {
   /** The last answer to an authentication, if it was a failure that cost the server work. */
   readonly failure?: RegistryError | undefined
   readonly rejection?: Rejection | undefined
-  /** The renewal that runs in the background: of which generation, and how often it has failed. */
-  readonly renewal?: { readonly generation: number; readonly failures: number } | undefined
+  /** The renewal that runs in the background: of which generation. */
+  readonly renewal?: { readonly generation: number } | undefined
 }
 
 interface Rejection {
@@ -73,7 +73,7 @@ export type Event =
   /** The token is in its refresh window. */
   | { readonly _tag: "RenewalDue" }
   | { readonly _tag: "RetryDue" }
-  | { readonly _tag: "BackgroundFailed"; readonly random: number }
+  | { readonly _tag: "BackgroundFailed"; readonly retryInMillis: number }
   | { readonly _tag: "BackgroundEnded" }
 
 export interface AuthenticationFailed {
@@ -287,15 +287,8 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
     case "RenewalDue":
     case "RetryDue":
       return renewInBackground(state, event._tag === "RetryDue", now)
-    case "BackgroundFailed": {
-      const { renewal } = state
-      if (renewal === undefined) return [state, undefined]
-      const millis = TokenLife.retryDelayMillis(renewal.failures, event.random)
-      return [
-        { ...state, renewal: { ...renewal, failures: renewal.failures + 1 } },
-        { _tag: "WaitFor", millis }
-      ]
-    }
+    case "BackgroundFailed":
+      return [state, state.renewal && { _tag: "WaitFor", millis: event.retryInMillis }]
     case "BackgroundEnded":
       return [{ ...state, renewal: undefined }, undefined]
   }
@@ -307,5 +300,5 @@ const renewInBackground = (state: TokenAcquirer, isRetry: boolean, now: number):
   if (generation === undefined || state.renewal?.generation !== (isRetry ? generation : undefined)) {
     return [state, undefined]
   }
-  return [{ ...state, renewal: state.renewal ?? { generation, failures: 0 } }, { _tag: "RenewInBackground" }]
+  return [{ ...state, renewal: { generation } }, { _tag: "RenewInBackground" }]
 }

@@ -10,7 +10,6 @@ import * as Schema from "effect/Schema"
 import * as Schemas from "../../internal/schemas.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
-import * as Backoff from "../Backoff.js"
 
 export interface TokenLife {
   readonly token: AccessToken
@@ -56,15 +55,6 @@ export const decide = (life: TokenLife | undefined, now: number): Decision =>
 /** Not expired: it can be renewed, and is used until another one is there. */
 export const isAlive = (life: TokenLife | undefined, now: number): life is TokenLife =>
   life !== undefined && now < life.expiresAt
-
-const retries: Backoff.Backoff = { base: 1_000, factor: 2, cap: 30_000 }
-
-/**
- * The wait after so many failed background renewals in a row before this one: up to 1, 2, 4 … 30 s, with full jitter, so
- * that a fleet does not come back in step.
- */
-export const retryDelayMillis = (failures: number, random: number): number =>
-  Backoff.delayMillis(retries, failures, random)
 
 /**
  * How long to wait before a refused token is tried once more: a replica whose clock is behind the issuer's refuses it (`nbf`)

@@ -8,7 +8,6 @@
  */
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { ViewSettings } from "../../schemas/ViewTuning.js"
-import * as Backoff from "../Backoff.js"
 import * as View from "./View.js"
 
 /** The list of the whole project, or single services by their ids. */
@@ -56,6 +55,7 @@ export type Event =
   /** A service was not found under its id. */
   | { readonly _tag: "ListWanted" }
   | { readonly _tag: "Fetched"; readonly random: number }
+  /** The schedule says when the next fetch is due; a caller that is patient may bring it about sooner. */
   | { readonly _tag: "FetchFailed"; readonly retryInMillis: number }
 
 export type Action =
@@ -73,12 +73,6 @@ export type Step = readonly [RefreshLoop, Action | undefined]
 
 /** Between the beginnings of two fetches of one view there is at least this much: 1 second. */
 const floorMillis = 1_000
-
-const backoff: Backoff.Backoff = { base: floorMillis, factor: 2, cap: 60_000, jitter: [0.8, 1] }
-
-/** What the next fetch waits for when one more has failed: 1 s, 2 s, 4 s … 60 s, U[0.8, 1]. */
-export const retryInMillis = ({ failures }: RefreshLoop, random: number): number =>
-  Backoff.delayMillis(backoff, failures, random)
 
 // Of the interval: the consumers of a fleet that started together do not ask together.
 const MIN_JITTER = 0.9

@@ -11,6 +11,7 @@ import * as Background from "../../internal/background.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as SingleFlight from "../../internal/singleFlight.js"
+import * as Waits from "../../internal/waits.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import { AioRpcError, type RegistryError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -142,13 +143,14 @@ export const make = (
   })
 
 /**
- * Begins a renewal that no caller waits for, unless one runs: repeated, with backoff, until it succeeds or the token is at
- * its end.
+ * Begins a renewal that no caller waits for, unless one runs: repeated, after the waits of a schedule, until it succeeds or
+ * the token is at its end.
  */
 export const makeUnsafeRenew = (
   acquire: Effect.Effect<AccessToken, RegistryError>,
   cell: TokenCell
 ): Effect.Effect<() => void, never, Scope.Scope> => {
+  const waits = Waits.make(cell.unsafeState().policy.retry, "tuning.token.retry")
   const perform = (action: TokenAcquirer.Action | undefined): Effect.Effect<void> =>
     action?._tag === "RenewInBackground"
       ? renew
@@ -159,10 +161,13 @@ export const makeUnsafeRenew = (
   const renew = Effect.catchAllCause(Effect.asVoid(acquire), (cause) =>
     Effect.zipRight(
       Effect.logDebug("the token could not be renewed yet", cause),
-      Effect.flatMap(Random.next, (random) => step({ _tag: "BackgroundFailed", random }))
+      Effect.flatMap(waits.next, (retryInMillis) => step({ _tag: "BackgroundFailed", retryInMillis }))
     )
   )
-  const ended = Effect.sync(() => cell.unsafeStep({ _tag: "BackgroundEnded" }))
+  const ended = Effect.sync(() => {
+    waits.unsafeReset()
+    cell.unsafeStep({ _tag: "BackgroundEnded" })
+  })
   return Effect.map(Background.makeUnsafeFork, (unsafeFork) => () => {
     if (cell.unsafeState().renewal !== undefined) return
     unsafeFork(

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as RefreshLoop from "../../core/view/RefreshLoop.js"
+import type * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import * as Metric from "../../internal/metric.js"
@@ -204,14 +204,13 @@ const end = (
   entry: ProjectView.ProjectView,
   plan: RefreshLoop.FetchPlan,
   exit: ProjectView.FetchExit,
-  random: number,
+  event: RefreshLoop.Event,
   deps: FetcherDeps
 ): Effect.Effect<void> => {
   const now = Monotonic.unsafeNow(deps.clock)
   const { failures } = entry.loop
   const isSuccess = Exit.isSuccess(exit)
-  const retryInMillis = RefreshLoop.retryInMillis(entry.loop, random)
-  ProjectView.step(entry, isSuccess ? { _tag: "Fetched", random } : { _tag: "FetchFailed", retryInMillis }, now)
+  ProjectView.step(entry, event, now)
   entry.lastExit = Exit.isInterrupted(exit) ? ProjectView.closed : exit
   const labels = Labels.viewRefreshes[plan === "List" ? "list" : "single"]
   Metric.unsafeUpdate(Metrics.viewRefreshes, 1, isSuccess ? labels.success : labels.failure)
@@ -245,7 +244,18 @@ export const begin = (
   return Effect.raceFirst(answer, meanwhile).pipe(
     // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
     Effect.exit,
-    Effect.zip(Random.next),
-    Effect.flatMap(([exit, random]) => end(entry, plan, exit, random, deps))
+    Effect.flatMap((exit) => Effect.flatMap(followUp(entry, exit), (event) => end(entry, plan, exit, event, deps)))
   )
+}
+
+/** When the next fetch is due: after the interval, or when the schedule of failures says. */
+const followUp = (
+  { waits }: ProjectView.ProjectView,
+  exit: ProjectView.FetchExit
+): Effect.Effect<RefreshLoop.Event> => {
+  if (Exit.isFailure(exit)) {
+    return Effect.map(waits.next, (retryInMillis) => ({ _tag: "FetchFailed", retryInMillis }))
+  }
+  waits.unsafeReset()
+  return Effect.map(Random.next, (random) => ({ _tag: "Fetched", random }))
 }

@@ -5,6 +5,7 @@ import * as FiberId from "effect/FiberId"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import type * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
+import * as Waits from "../../internal/waits.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
@@ -16,6 +17,8 @@ export interface ProjectView<B = unknown> {
   view: View.View
   /** Changed by {@link step} alone. */
   loop: RefreshLoop.RefreshLoop
+  /** How long the loop waits after fetches that failed. */
+  readonly waits: Waits.Waits
   /** By service name. Kept here so that a pick needs no second look-up. Dropped with the view. */
   readonly balancers: Map<string, B>
   /** The services that callers were answered for lately, and when a caller last was. */
@@ -88,6 +91,7 @@ export const make = <B>(
 ): ProjectView<B> => ({
   view: View.add(View.empty(project, env), given.statics),
   loop: RefreshLoop.make(settings),
+  waits: Waits.make(settings.retry, "tuning.view.retry"),
   balancers: new Map(),
   uses: new Map(),
   usedAt: now,

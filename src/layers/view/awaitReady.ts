@@ -3,13 +3,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { Discovery, ReadyRef } from "../../services/Discovery.js"
 import type { RegistryError } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
-import * as Schedules from "../schedules.js"
 
 const checkRef = ({ env = "", name = "", project }: ReadyRef, i: number) => {
   const { maxLength } = Limits
@@ -23,7 +23,10 @@ const checkRef = ({ env = "", name = "", project }: ReadyRef, i: number) => {
 const DEFAULT_TIMEOUT = Duration.seconds(30)
 
 // Attempts of a fleet that starts together; discovery itself asks once a second at most.
-const schedule = Schedules.ofBackoff({ base: 1_000, factor: 2, cap: 10_000, jitter: [0.8, 1.2] })
+const defaultRetry = Schedule.exponential("1 second").pipe(
+  Schedule.union(Schedule.spaced("10 seconds")),
+  Schedule.jitteredWith({ min: 0.8, max: 1.2 })
+)
 
 const isWorthTrying = ({ _tag }: RegistryError): boolean =>
   _tag !== "AioConfigError" && _tag !== "AioCredentialsRejected"
@@ -47,7 +50,7 @@ export const awaitReady =
             last = error
           })
         ),
-        Effect.retry({ schedule, while: isWorthTrying }),
+        Effect.retry({ schedule: options.retry ?? defaultRetry, while: isWorthTrying }),
         Effect.timeoutOption(limit),
         Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Effect.fail(last)))
       )

@@ -52,7 +52,7 @@ const late = (generation: number): TokenAcquirer.Event => ({ _tag: "Authenticate
 const refused = (generation: number): TokenAcquirer.Event => ({ _tag: "Refused", generation })
 const accepted = (generation: number): TokenAcquirer.Event => ({ _tag: "Accepted", generation })
 const renewalFailed = (code: number): TokenAcquirer.Event => ({ _tag: "RenewalFailed", error: rpcError(code) })
-const backgroundFailed: TokenAcquirer.Event = { _tag: "BackgroundFailed", random: 1 }
+const backgroundFailed = (retryInMillis: number): TokenAcquirer.Event => ({ _tag: "BackgroundFailed", retryInMillis })
 
 const describeAction = (action: TokenAcquirer.Action | undefined): string => {
   if (action === undefined) return "nothing"
@@ -144,14 +144,14 @@ describe("rule 3: a renewal that fails while the token is valid", () => {
     "is retried after 1, 2, 4 … 30 seconds at most",
     ...first,
     [55 * minute, { _tag: "RenewalDue" }, "RenewInBackground"],
-    [55 * minute, backgroundFailed, "WaitFor 1000"],
+    [55 * minute, backgroundFailed(1000), "WaitFor 1000"],
     [55 * minute + 1 * second, { _tag: "RetryDue" }, "RenewInBackground"],
-    [55 * minute + 1 * second, backgroundFailed, "WaitFor 2000"],
-    [55 * minute + 3 * second, backgroundFailed, "WaitFor 4000"],
-    [55 * minute + 7 * second, backgroundFailed, "WaitFor 8000"],
-    [55 * minute + 15 * second, backgroundFailed, "WaitFor 16000"],
-    [55 * minute + 31 * second, backgroundFailed, "WaitFor 30000"],
-    [56 * minute + 1 * second, backgroundFailed, "WaitFor 30000"],
+    [55 * minute + 1 * second, backgroundFailed(2000), "WaitFor 2000"],
+    [55 * minute + 3 * second, backgroundFailed(4000), "WaitFor 4000"],
+    [55 * minute + 7 * second, backgroundFailed(8000), "WaitFor 8000"],
+    [55 * minute + 15 * second, backgroundFailed(16000), "WaitFor 16000"],
+    [55 * minute + 31 * second, backgroundFailed(30000), "WaitFor 30000"],
+    [56 * minute + 1 * second, backgroundFailed(30000), "WaitFor 30000"],
     [56 * minute + 31 * second, { _tag: "RetryDue" }, "RenewInBackground"]
   )
 
@@ -159,7 +159,7 @@ describe("rule 3: a renewal that fails while the token is valid", () => {
     "is not retried past the token's end",
     ...first,
     [55 * minute, { _tag: "RenewalDue" }, "RenewInBackground"],
-    [55 * minute, backgroundFailed, "WaitFor 1000"],
+    [55 * minute, backgroundFailed(1000), "WaitFor 1000"],
     [hour, { _tag: "RetryDue" }, "nothing"]
   )
 
@@ -167,7 +167,7 @@ describe("rule 3: a renewal that fails while the token is valid", () => {
     "is not retried for a token that was replaced",
     ...first,
     [55 * minute, { _tag: "RenewalDue" }, "RenewInBackground"],
-    [55 * minute, backgroundFailed, "WaitFor 1000"],
+    [55 * minute, backgroundFailed(1000), "WaitFor 1000"],
     [55 * minute + 500, wanted, "Renew 1"],
     [55 * minute + 600, { _tag: "Renewed", life: life(2, 55 * minute + 500) }, "Answer 2"],
     [55 * minute + second, { _tag: "RetryDue" }, "nothing"]
@@ -538,7 +538,7 @@ describe("whatever happens, in whatever order", () => {
         case "background":
           return [
             { _tag: "RenewalDue" },
-            { _tag: "BackgroundFailed", random },
+            { _tag: "BackgroundFailed", retryInMillis: 30_000 * random },
             { _tag: choice === 0 ? "BackgroundEnded" : "RetryDue" }
           ]
       }

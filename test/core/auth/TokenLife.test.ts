@@ -130,24 +130,6 @@ describe("a token that was just refused", () => {
   })
 })
 
-describe("the delay after a failed renewal", () => {
-  it.each([
-    [0, 1_000],
-    [1, 2_000],
-    [2, 4_000],
-    [3, 8_000],
-    [4, 16_000],
-    [5, 30_000],
-    [6, 30_000],
-    [1_000, 30_000],
-    [5_000, 30_000]
-  ])("is after %d failures %d ms at most", (failures, most) => {
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 1), most)
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0.5), most / 2)
-    assert.strictEqual(TokenLife.retryDelayMillis(failures, 0), 0)
-  })
-})
-
 const base64url = (text: string) => Buffer.from(text).toString("base64url")
 const jwt = (payload: unknown) => `${base64url('{"alg":"HS256"}')}.${base64url(JSON.stringify(payload))}.signature`
 
