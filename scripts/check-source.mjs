@@ -3,6 +3,7 @@
  *
  * - what `exports` of package.json reaches says `@since`, and nothing else does (nor `@category`, nor `@internal`);
  * - effects are run only where foreign callbacks come in: in grpc/ and control-plane/;
+ * - log lines go through internal/logs, which escapes what others wrote;
  * - metrics, their labels and the annotations of log lines are declared in telemetry/;
  * - what differs between Effect 3 and 4 stands behind the seams of internal/;
  * - no word that the field does not use, in names, texts or comments;
@@ -149,6 +150,9 @@ const checkFile = (name) => {
       if (seam !== undefined) report(node, `${member} differs on Effect 4: use ${seam}`)
       if (!isTelemetry && !isSeam && /^(Metric\.(labels|counter|gauge|histogram)|Effect\.annotateLogs)$/.test(member)) {
         report(node, `${member} belongs in telemetry/ only`)
+      }
+      if (!isSeam && /^Effect\.log([A-Z]|$)/.test(member)) {
+        report(node, `${member} does not escape foreign text, and a logger may throw: use Logs of internal/logs`)
       }
       if (!mayRun && /^(Effect|Runtime|ManagedRuntime)\.run[A-Z]/.test(member)) {
         report(node, `${member} belongs in grpc/ or control-plane/ only`)

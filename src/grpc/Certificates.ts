@@ -7,6 +7,7 @@ import * as Equal from "effect/Equal"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Background from "../internal/background.js"
+import * as Logs from "../internal/logs.js"
 import type { Pem, Tls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as Limits from "../schemas/Limits.js"
@@ -166,16 +167,16 @@ export const load = <A>(
         if (!Equal.equals(texts, inUse)) {
           use(yield* build(texts))
           inUse = texts
-          yield* Effect.logInfo("the changed certificates are in use")
+          yield* Logs.info("the changed certificates are in use")
         }
         warned.clear()
       }).pipe(
         Effect.catchAll((error) => {
           if (warned.has(error.message)) return Effect.void
           warned.add(error.message)
-          return Effect.logWarning(`the changed certificates cannot be used, the former stay in use: ${error.message}`)
+          return Logs.warning(`the changed certificates cannot be used, the former stay in use: ${error.message}`)
         }),
-        Effect.catchAllCause((cause) => Effect.logWarning("the certificates could not be read again", cause))
+        Effect.catchAllCause((cause) => Logs.warning("the certificates could not be read again", cause))
       )
 
     const follow: Watched<A>["follow"] = (use) =>

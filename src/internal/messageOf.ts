@@ -1,9 +1,14 @@
 import * as Cause from "effect/Cause"
 
 /**
- * What the most important of the errors in a cause says, whatever was failed or thrown with. It may have several lines.
+ * What the most important of the errors in a cause says, whatever was failed or thrown with. It may have several lines. Never
+ * throws, as `String` does of an object without a prototype.
  */
 export const messageOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
+  try {
+    const error = Cause.squash(cause)
+    return String(error instanceof Error ? error.message : error)
+  } catch {
+    return "an error that cannot be shown"
+  }
 }

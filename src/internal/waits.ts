@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
+import * as Logs from "./logs.js"
 
 export interface Waits {
   /** The next wait, in milliseconds. */
@@ -27,7 +28,7 @@ export const make = (schedule: Schedule.Schedule<unknown>, whose: string): Waits
   const warn = Effect.suspend(() => {
     if (hasWarned) return Effect.void
     hasWarned = true
-    return Effect.logWarning(`the schedule of ${whose} has ended or failed, and begins again`)
+    return Logs.warning(`the schedule of ${whose} has ended or failed, and begins again`)
   })
   const step: Effect.Effect<number | undefined> = Effect.clockWith(
     (clock) =>

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import * as Logs from "../internal/logs.js"
 import * as Metric from "../internal/metric.js"
 import type { AioConfigError, AioWireError } from "../schemas/AioError.js"
 import type { LeaseKey } from "../schemas/Ids.js"
@@ -35,7 +36,7 @@ const reportSkips = (skips: Wire.Skips): Effect.Effect<void> =>
     for (const { count, field, protoMessage } of skips.fields) {
       Metric.unsafeUpdate(Metrics.decodeSkips, count, Labels.decodeSkips(protoMessage, field))
     }
-    return Effect.logDebug(`left out what did not decode, first of ${skips.total}: ${skips.first?.message}`).pipe(
+    return Logs.debug(`left out what did not decode, first of ${skips.total}: ${skips.first?.message}`).pipe(
       Annotations.from("Registry")
     )
   })

@@ -1,11 +1,13 @@
 /**
  * Everything that can go wrong, as one family of errors: one `TypeId`, told apart by `_tag`, each with a message
- * computed from its fields. None of them ever holds a secret or a token.
+ * computed from its fields, in one line: of foreign text, what would move or hide the rest is escaped. None of them ever holds
+ * a secret or a token.
  *
  * @since 0.1.0
  */
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import * as ForeignText from "../internal/foreignText.js"
 import * as StatusCode from "./StatusCode.js"
 
 /**
@@ -42,7 +44,7 @@ export class AioConfigError extends Schema.TaggedError<AioConfigError>("effect-a
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `${this.field} ${this.problem}; expected ${this.expected}`
+    return ForeignText.shown(`${this.field} ${this.problem}; expected ${this.expected}`)
   }
 }
 
@@ -65,7 +67,9 @@ export class AioCredentialsRejected extends Schema.TaggedError<AioCredentialsRej
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `the registry refused the client key or secret (${StatusCode.name(this.code)}: ${this.details}); check both, and that the client is enabled`
+    return ForeignText.shown(
+      `the registry refused the client key or secret (${StatusCode.name(this.code)}: ${this.details}); check both, and that the client is enabled`
+    )
   }
 }
 
@@ -96,7 +100,7 @@ export class AioRpcError extends Schema.TaggedError<AioRpcError>("effect-aio/Aio
   }
   /** @since 0.1.0 */
   override get message(): string {
-    return `${this.method}: ${StatusCode.name(this.code)}: ${this.details}`
+    return ForeignText.shown(`${this.method}: ${StatusCode.name(this.code)}: ${this.details}`)
   }
 }
 
@@ -118,7 +122,7 @@ export class AioWireError extends Schema.TaggedError<AioWireError>("effect-aio/A
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `${this.protoMessage}.${this.field}: ${this.problem} (got ${this.actual})`
+    return ForeignText.shown(`${this.protoMessage}.${this.field}: ${this.problem} (got ${this.actual})`)
   }
 }
 
@@ -136,7 +140,7 @@ export class AioServiceNotFound extends Schema.TaggedError<AioServiceNotFound>("
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   override get message(): string {
-    return `the registry knows no service ${this.project}/${this.serviceName}`
+    return ForeignText.shown(`the registry knows no service ${this.project}/${this.serviceName}`)
   }
 }
 
@@ -160,9 +164,11 @@ export class AioNoInstances extends Schema.TaggedError<AioNoInstances>("effect-a
   /** @since 0.1.0 */
   override get message(): string {
     const { env, listed = 0, project, serviceName } = this
-    return listed === 0
-      ? `${project}/${serviceName} has no instance in env ${env}`
-      : `none of the ${listed} instances of ${project}/${serviceName} in env ${env} has an address and fits what was asked for`
+    return ForeignText.shown(
+      listed === 0
+        ? `${project}/${serviceName} has no instance in env ${env}`
+        : `none of the ${listed} instances of ${project}/${serviceName} in env ${env} has an address and fits what was asked for`
+    )
   }
 }
 
@@ -188,7 +194,7 @@ export class AioLeaseStopped extends Schema.TaggedError<AioLeaseStopped>("effect
   /** @since 0.1.0 */
   override get message(): string {
     const service = this.project === undefined ? `service ${this.serviceName}` : `${this.project}/${this.serviceName}`
-    return `the lease of ${service} under key ${this.instanceKey} is stopped: ${this.reason}`
+    return ForeignText.shown(`the lease of ${service} under key ${this.instanceKey} is stopped: ${this.reason}`)
   }
 }
 

@@ -1,4 +1,5 @@
 /** Why each instance of a service is chosen, or is not. */
+import * as ForeignText from "../internal/foreignText.js"
 import type { Instance } from "./Instance.js"
 
 /** What ejected an instance: no connection, failures in a row, too high a share of failures, or a failed probe. */
@@ -145,7 +146,7 @@ export const render = (explanation: Explanation): string => {
   const { ageMillis, env, instances, isPanicking, isStatic, name, project, source, strategy } = explanation
   const chosen = instances.filter(({ isChosen }) => isChosen).length
   const view = isStatic ? "static" : `${source}, ${seconds(ageMillis)} old`
-  return [
+  const lines = [
     `${project}/${name} in env ${env} (${view}): ${strategy} among ${chosen} of ${instances.length} instances`,
     ...(isPanicking ? ["  panic: too few are available, so that some are chosen in spite of their obstacles"] : []),
     ...columns(
@@ -154,5 +155,6 @@ export const render = (explanation: Explanation): string => {
           [instance.isChosen ? "chosen" : "-", instance.instance.instanceKey, detailsOf(instance).join(", ")] as const
       )
     )
-  ].join("\n")
+  ]
+  return lines.map(ForeignText.shown).join("\n")
 }

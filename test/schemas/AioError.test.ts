@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Either, Schema } from "effect"
+import * as ForeignText from "../../src/internal/foreignText.js"
 import * as AioError from "../../src/schemas/AioError.js"
 
 const {
@@ -68,6 +69,17 @@ describe("the family of errors", () => {
     assert.include(String(error), message)
     assert.include(Cause.pretty(Cause.fail(error)), message)
     assert.instanceOf(error, Error)
+  })
+
+  it.each(errors)("%s says it in one line, whatever its fields hold", (_, error) => {
+    const sent: unknown = JSON.parse(
+      JSON.stringify(Schema.encodeSync(AioError.AioError)(error), (key, value: unknown) =>
+        typeof value === "string" && key !== "_tag" ? "a\n\u001b[31m\u2028\u202eb" : value
+      )
+    )
+    const { message } = Schema.decodeUnknownSync(AioError.AioError)(sent)
+    assert.include(message, "a\\u000a\\u001b[31m\\u2028\\u202eb")
+    assert.strictEqual(ForeignText.shown(message), message)
   })
 
   it.each(errors)("%s carries the mark of the family", (_, error) => {

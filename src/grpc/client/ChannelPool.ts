@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import * as Address from "../../schemas/Address.js"
 import * as Annotations from "../../telemetry/Annotations.js"
@@ -80,11 +81,11 @@ export const make = (
         Metric.unsafeUpdate(Metrics.channelReplacements, 1, Labels.channelReplacements[reason])
         const message = `the channel to ${address} was replaced: ${reason}`
         // Certificates are changed on purpose.
-        log(reason === "certificates" ? Effect.logDebug(message) : Effect.logWarning(message))
+        log(reason === "certificates" ? Logs.debug(message) : Logs.warning(message))
       },
       kept: () =>
         log(
-          Effect.logWarning(
+          Logs.warning(
             `no connection to ${address} with the new certificates yet: the former one stays in use while it lasts`
           )
         )

@@ -11,6 +11,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Logs from "../../internal/logs.js"
 import * as Address from "../../schemas/Address.js"
 import * as AioConfig from "../../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
@@ -190,7 +191,7 @@ export const fromChannel = (
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
     const pool = ChannelPool.fixed(channel, clock, () =>
       runFork(
-        Effect.logWarning("calls on the given channel end at their deadline, and nothing is received").pipe(
+        Logs.warning("calls on the given channel end at their deadline, and nothing is received").pipe(
           Annotations.from("Connection")
         )
       )

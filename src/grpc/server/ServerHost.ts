@@ -8,6 +8,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Fibers from "../../internal/fibers.js"
+import * as Logs from "../../internal/logs.js"
 import type { ServerTls } from "../../schemas/AioConfig.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -94,7 +95,7 @@ const headersOf =
 const answering = <A>(path: string, effect: Answer<A>): Answer<A> =>
   effect.pipe(
     Effect.catchAllDefect((defect) =>
-      Effect.zipRight(Effect.logError("a handler failed with a defect", Cause.die(defect)), Effect.fail(internalError))
+      Effect.zipRight(Logs.error("a handler failed with a defect", Cause.die(defect)), Effect.fail(internalError))
     ),
     Annotations.from("ServerHost", { path })
   )

@@ -160,7 +160,7 @@ export const makeUnsafeRenew = (
   const step = (event: TokenAcquirer.Event) => Effect.suspend(() => perform(cell.unsafeStep(event)))
   const renew = Effect.catchAllCause(Effect.asVoid(acquire), (cause) =>
     Effect.zipRight(
-      Effect.logDebug("the token could not be renewed yet", cause),
+      Logs.debug("the token could not be renewed yet", cause),
       Effect.flatMap(waits.next, (retryInMillis) => step({ _tag: "BackgroundFailed", retryInMillis }))
     )
   )
@@ -172,7 +172,7 @@ export const makeUnsafeRenew = (
     if (cell.unsafeState().renewal !== undefined) return
     unsafeFork(
       perform(cell.unsafeStep({ _tag: "RenewalDue" })).pipe(
-        Effect.catchAllCause((cause) => Effect.logWarning("renewing the token failed unexpectedly", cause)),
+        Effect.catchAllCause((cause) => Logs.warning("renewing the token failed unexpectedly", cause)),
         Effect.ensuring(ended),
         Annotations.from("AuthClient")
       )

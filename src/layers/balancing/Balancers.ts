@@ -1,4 +1,5 @@
 /** The balancers of all services in the views of a `DiscoveryCached`: picks instances, and takes the reports about them. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
@@ -7,6 +8,7 @@ import * as Balancer from "../../core/balancing/Balancer.js"
 import { explain } from "../../core/balancing/explain.js"
 import * as Members from "../../core/balancing/Members.js"
 import * as Background from "../../internal/background.js"
+import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
 import * as Address from "../../schemas/Address.js"
@@ -92,9 +94,9 @@ const noteStrategyFailures = (deps: Deps, service: ServiceBalancer.ServiceBalanc
   service.strategyFailed = true
   const { project, name, balancer } = service
   deps.background(
-    Effect.logWarning(
+    Logs.warning(
       `the balancing strategy ${balancer.options.strategy.name} fails for ${project}/${name}: round robin picks instead`,
-      failures.first
+      Cause.die(failures.first)
     )
   )
 }

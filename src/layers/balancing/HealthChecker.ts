@@ -9,6 +9,7 @@ import * as Health from "../../core/balancing/Health.js"
 import * as Members from "../../core/balancing/Members.js"
 import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Fibers from "../../internal/fibers.js"
+import * as Logs from "../../internal/logs.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
@@ -43,9 +44,9 @@ const ask = (settings: Settings, target: Target): Effect.Effect<Exit.Exit<unknow
 const logChange = (service: ServiceBalancer.ServiceBalancer, key: string, from: Health.Health, to: Health.Health) => {
   const of = `instance ${key} of ${service.project}/${service.name}`
   if (to.state === "Unhealthy") {
-    return Effect.logWarning(`${of} is unhealthy, and gets no calls: ${service.healthProblems.get(key)}`)
+    return Logs.warning(`${of} is unhealthy, and gets no calls: ${service.healthProblems.get(key)}`)
   }
-  return from.state === "Unhealthy" ? Effect.logInfo(`${of} is healthy again`) : Effect.void
+  return from.state === "Unhealthy" ? Logs.info(`${of} is healthy again`) : Effect.void
 }
 
 /** Checks one instance until it is interrupted. */

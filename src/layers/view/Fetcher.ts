@@ -11,6 +11,7 @@ import * as Random from "effect/Random"
 import type * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
+import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
@@ -62,7 +63,7 @@ const shrunk = (entry: ProjectView.ProjectView, next: View.View): ReadonlyArray<
 const logShrunk = (entry: ProjectView.ProjectView, found: ReadonlyArray<string>): Effect.Effect<void> => {
   if (found.length === 0) return Effect.void
   const more = found.length > MAX_NAMED ? ` and ${found.length - MAX_NAMED} more` : ""
-  return Effect.logWarning(
+  return Logs.warning(
     `the registry lists far fewer instances of ${describe(entry)} than before; the missing ones are kept until two more lists agree: ${found.slice(0, MAX_NAMED).join(", ")}${more}`
   )
 }
@@ -147,7 +148,7 @@ const recall = (entry: ProjectView.ProjectView, { clock, settings }: FetcherDeps
   entry.view = View.add(entry.view, known)
   entry.onView(now, new Set(known.map(({ service }) => service.name)))
   const age = known.reduce((oldest, service) => Math.max(oldest, ServiceView.ageMillis(service, now)), 0)
-  return Effect.logWarning(
+  return Logs.warning(
     `the registry does not answer: the instances of ${describe(entry)} come from the snapshot, up to ${Duration.format(Duration.seconds(Math.round(age / 1_000)))} old`
   )
 }
@@ -177,7 +178,7 @@ const logTurn = (
   if (Exit.isFailure(exit)) {
     return failuresBefore > 0
       ? Effect.void
-      : Effect.logWarning(
+      : Logs.warning(
           entry.view.listedAt === undefined
             ? `the instances of ${describe(entry)} cannot be fetched: ${reason(exit)}`
             : `the instances of ${describe(entry)} cannot be refreshed, the known ones are served meanwhile: ${reason(exit)}`
@@ -185,7 +186,7 @@ const logTurn = (
   }
   return failuresBefore === 0
     ? Effect.void
-    : Effect.logInfo(`the instances of ${describe(entry)} are fetched again, after ${failuresBefore} failed attempts`)
+    : Logs.info(`the instances of ${describe(entry)} are fetched again, after ${failuresBefore} failed attempts`)
 }
 
 /** Forgets what was not confirmed for too long. Gives the line to log. */
@@ -195,7 +196,7 @@ const expire = (entry: ProjectView.ProjectView, now: number, { settings }: Fetch
   entry.view = view
   if (gone.size === 0) return Effect.void
   entry.onView(now, gone)
-  return Effect.logWarning(
+  return Logs.warning(
     `${gone.size} services of ${describe(entry)} are forgotten: the registry has not answered for ${Duration.format(Duration.millis(settings.maxStaleMillis))}`
   )
 }

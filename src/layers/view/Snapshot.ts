@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import * as ServiceView from "../../core/view/ServiceView.js"
 import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
+import * as Logs from "../../internal/logs.js"
 import { messageOf } from "../../internal/messageOf.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Schemas from "../../internal/schemas.js"
@@ -211,12 +212,12 @@ const read = ({ key, store }: SnapshotSettings): Effect.Effect<ReadonlyArray<Kno
           onSome: (text) =>
             Effect.tap(
               decode(text, () => Monotonic.unsafeNow(clock) >= end),
-              (decoded) => Effect.forEach(warnings(decoded), (line) => Effect.logWarning(line), { discard: true })
+              (decoded) => Effect.forEach(warnings(decoded), (line) => Logs.warning(line), { discard: true })
             ).pipe(Effect.map(({ services }) => services))
         })
       ),
       Effect.catchAllCause((cause) =>
-        Effect.as(Effect.logWarning(`the snapshot of discovery is not used: ${reasonOf(cause)}`), [])
+        Effect.as(Logs.warning(`the snapshot of discovery is not used: ${reasonOf(cause)}`), [])
       )
     )
   })
@@ -266,7 +267,7 @@ const makeWrite = ({ key, store }: SnapshotSettings) => {
       Effect.catchAllCause((cause) => {
         if (hasFailed || Cause.isInterruptedOnly(cause)) return Effect.succeed(false)
         hasFailed = true
-        return Effect.as(Effect.logWarning(`the snapshot of discovery cannot be written: ${reasonOf(cause)}`), false)
+        return Effect.as(Logs.warning(`the snapshot of discovery cannot be written: ${reasonOf(cause)}`), false)
       })
     )
 }

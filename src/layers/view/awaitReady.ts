@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Logs from "../../internal/logs.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
@@ -56,7 +57,7 @@ export const awaitReady =
       )
       yield* options.otherwise === "continue"
         ? Effect.catchAll(answered, (error) =>
-            Effect.logWarning(`discovery begins without the registry's answer: ${error.message}`)
+            Logs.warning(`discovery begins without the registry's answer: ${error.message}`)
           )
         : answered
     }).pipe(Annotations.from("DiscoveryCached"))

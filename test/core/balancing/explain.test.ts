@@ -3,6 +3,8 @@ import * as Balancer from "../../../src/core/balancing/Balancer.js"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
 import { explain } from "../../../src/core/balancing/explain.js"
 import * as Members from "../../../src/core/balancing/Members.js"
+import * as ForeignText from "../../../src/internal/foreignText.js"
+import { Discovery } from "../../../src/services/Discovery.js"
 import { balancerAmong } from "../../support/balancer.js"
 import { anInstance } from "../../support/scriptedRegistry.js"
 
@@ -86,6 +88,15 @@ describe("Explanation", () => {
     assert.deepStrictEqual(warmth(1_000), [1, 0.1])
     assert.deepStrictEqual(warmth(16_000), [1, 0.5])
     assert.deepStrictEqual(warmth(31_000), [1, 1])
+  })
+
+  it("is rendered as one line for each instance, whatever their keys and hosts hold", () => {
+    const world = balancerAmong(["a\nb", anInstance("\u202ec\u2028", { host: "h\u001b[2J" })])
+    const lines = Discovery.renderExplanation(explained(world.balancer, 0)).split("\n")
+    assert.lengthOf(lines, 3)
+    for (const line of lines) assert.strictEqual(ForeignText.shown(line), line)
+    assert.include(lines[1], "a\\u000ab")
+    assert.include(lines[2], "\\u202ec\\u2028")
   })
 
   it("survives a score that throws", () => {
