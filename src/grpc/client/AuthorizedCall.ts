@@ -5,11 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type { AccessToken } from "../../schemas/AccessToken.js"
-import { type AioError, AioRpcError, isAioError } from "../../schemas/AioError.js"
+import { type AioError, AioRpcError, type AioWireError, isAioError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
-import type { Status } from "./ServerStatus.js"
+import * as ServerStatus from "./ServerStatus.js"
 
 /**
  * How a call is run with the token: fetches it within the deadline, runs `attempt` with it, and again with another one when
@@ -17,7 +18,7 @@ import type { Status } from "./ServerStatus.js"
  */
 export type Runner = <A>(
   call: { readonly method: string; readonly deadline: Deadline.Deadline; readonly isRepeatable: boolean },
-  attempt: (token: AccessToken) => Effect.Effect<A, AioRpcError>
+  attempt: (token: AccessToken) => Effect.Effect<A, AioRpcError | AioWireError>
 ) => Effect.Effect<A, AioError>
 
 type Intercepted = ReturnType<grpc.NextCall>
@@ -27,7 +28,7 @@ type MessageContext = Parameters<Intercepted["sendMessageWithContext"]>[0]
 /**
  * Why there is no token, as a status, in codes that grpc-js passes on: it turns others into `INTERNAL`.
  */
-export const toStatus = (cause: Cause.Cause<AioError>): Status => {
+export const toStatus = (cause: Cause.Cause<AioError>): ServerStatus.Status => {
   const error = Cause.squash(cause)
   // A defect may quote a secret.
   if (!isAioError(error)) return { code: StatusCode.UNAVAILABLE, details: "the call could not be made" }
@@ -36,6 +37,12 @@ export const toStatus = (cause: Cause.Cause<AioError>): Status => {
   const isLate = error._tag === "AioRpcError" && error.code === StatusCode.DEADLINE_EXCEEDED
   return { code: isLate ? StatusCode.DEADLINE_EXCEEDED : StatusCode.UNAVAILABLE, details }
 }
+
+const thrown = (): grpc.StatusObject => ({
+  code: StatusCode.INTERNAL,
+  details: ServerStatus.THROWN,
+  metadata: new grpc.Metadata()
+})
 
 /**
  * Keeps what is sent before there is a token, and what may have to be sent again; holds the answer of a repeatable call until
@@ -51,6 +58,7 @@ class AuthorizedCall implements Intercepted {
   private wantsToRead = false
   private isAnswered = false
   private held: { metadata?: grpc.Metadata; message?: unknown } = {}
+  private headers: grpc.Metadata | undefined
   /** How the last attempt failed. */
   private failed: { readonly error: AioRpcError; readonly status: grpc.StatusObject } | undefined
   private interrupt: (() => void) | undefined
@@ -60,7 +68,8 @@ class AuthorizedCall implements Intercepted {
     private readonly options: grpc.InterceptorOptions,
     private readonly nextCall: grpc.NextCall,
     private readonly run: Runner,
-    private readonly runtime: Runtime.Runtime<never>
+    private readonly runtime: Runtime.Runtime<never>,
+    private readonly report: Callbacks.Catch
   ) {}
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
@@ -73,18 +82,15 @@ class AuthorizedCall implements Intercepted {
     }
     this.interrupt = Runtime.runCallback(this.runtime)(
       this.run(call, (token) => this.attempt(token)),
-      {
-        onExit: Exit.match({
-          onSuccess: (status) => this.endSoon(status),
-          onFailure: (cause) =>
-            this.endSoon(
-              this.failed !== undefined && Cause.squash(cause) === this.failed.error
-                ? this.failed.status
-                : { ...toStatus(cause), metadata: new grpc.Metadata() }
-            )
-        })
-      }
+      { onExit: (exit) => this.endSoon(this.statusOf(exit)) }
     )
+  }
+
+  private statusOf(exit: Exit.Exit<grpc.StatusObject, AioError>): grpc.StatusObject {
+    if (Exit.isSuccess(exit)) return exit.value
+    return this.failed !== undefined && Cause.squash(exit.cause) === this.failed.error
+      ? this.failed.status
+      : { ...toStatus(exit.cause), metadata: new grpc.Metadata() }
   }
 
   /** A stream of requests has no bound, and is not kept. */
@@ -92,37 +98,78 @@ class AuthorizedCall implements Intercepted {
     return !this.options.method_definition.requestStream
   }
 
-  private attempt(token: AccessToken): Effect.Effect<grpc.StatusObject, AioRpcError> {
-    return Effect.async((resume) => {
-      const call = this.nextCall(this.options)
-      const isHeld = !this.options.method_definition.responseStream
-      this.held = {}
-      this.current = call
-      call.start(Channel.authorized(this.metadata, token.value), {
-        onReceiveMetadata: (metadata) => {
-          if (isHeld) this.held.metadata = metadata
-          else this.listener.onReceiveMetadata?.(metadata)
-        },
-        onReceiveMessage: (message) => {
-          if (isHeld) {
-            this.held.message = message
-            return
-          }
-          this.isAnswered = true
-          this.wantsToRead = false
-          this.listener.onReceiveMessage?.(message)
-        },
-        onReceiveStatus: (status) => {
-          this.current = undefined
-          resume(this.outcome(status))
-        }
-      })
-      for (const { context, message } of this.sent) call.sendMessageWithContext(context, message)
-      if (!this.isRepeatable()) this.sent.length = 0
-      if (this.isHalfClosed) call.halfClose()
-      if (this.wantsToRead) call.startRead()
-      return Effect.sync(() => call.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
+  private attempt(token: AccessToken): Effect.Effect<grpc.StatusObject, AioRpcError | AioWireError> {
+    // Without the cause: grpc-js quotes the token.
+    const metadata = Effect.try({
+      try: () => Channel.authorized(this.metadata, token.value),
+      catch: () => ServerStatus.unsendable("token")
     })
+    return Effect.flatMap(metadata, (authorized) => this.send(authorized))
+  }
+
+  private send(metadata: grpc.Metadata): Effect.Effect<grpc.StatusObject, AioRpcError> {
+    return Effect.async((resume) => {
+      let call: Intercepted | undefined
+      // An interceptor of the user's, here or further in.
+      const threw: Callbacks.Catch = (cause) => {
+        this.current = undefined
+        resume(Effect.succeed(thrown()))
+        this.report(cause)
+        call?.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
+      }
+      Callbacks.run(() => {
+        call = this.nextCall(this.options)
+        this.begin(call, metadata, (status) => resume(this.outcome(status)), threw)
+      }, threw)
+      return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
+    })
+  }
+
+  private begin(
+    call: Intercepted,
+    metadata: grpc.Metadata,
+    ended: (status: grpc.StatusObject) => void,
+    threw: Callbacks.Catch
+  ): void {
+    const isHeld = !this.options.method_definition.responseStream
+    this.held = {}
+    this.headers = undefined
+    this.current = call
+    const listener: grpc.InterceptingListener = {
+      onReceiveMetadata: (headers) => {
+        this.headers = headers
+        if (isHeld) this.held.metadata = headers
+        else this.listener.onReceiveMetadata?.(headers)
+      },
+      onReceiveMessage: (message) => {
+        if (isHeld) {
+          this.hold(call, message)
+          return
+        }
+        this.isAnswered = true
+        this.wantsToRead = false
+        this.listener.onReceiveMessage?.(message)
+      },
+      onReceiveStatus: (received) => {
+        this.current = undefined
+        ended(ServerStatus.ofPlain(received, this.headers))
+      }
+    }
+    call.start(metadata, Callbacks.listener(listener, threw))
+    for (const { context, message } of this.sent) call.sendMessageWithContext(context, message)
+    if (!this.isRepeatable()) this.sent.length = 0
+    if (this.isHalfClosed) call.halfClose()
+    if (this.wantsToRead) call.startRead()
+  }
+
+  private hold(call: Intercepted, message: unknown): void {
+    if (this.held.message !== undefined) {
+      call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.TOO_MANY)
+      return
+    }
+    this.held.message = message
+    // Unread, a second message would keep the status from coming. `null` stands for none, and comes with the status.
+    if (message !== null) call.startRead()
   }
 
   // What a stream has answered cannot be taken back.
@@ -134,7 +181,7 @@ class AuthorizedCall implements Intercepted {
     return Effect.fail(error)
   }
 
-  // The listener is foreign and may throw: not within the turn of a fiber, which would fail others.
+  // The listener is foreign: not within the turn of a fiber, which would fail others.
   private endSoon(status: grpc.StatusObject): void {
     queueMicrotask(() => this.end(status))
   }
@@ -143,9 +190,18 @@ class AuthorizedCall implements Intercepted {
     if (this.isOver) return
     this.isOver = true
     const { message, metadata } = this.held
-    if (metadata !== undefined) this.listener.onReceiveMetadata?.(metadata)
-    if (message !== undefined) this.listener.onReceiveMessage?.(message)
-    this.listener.onReceiveStatus?.(status)
+    let ended = status
+    Callbacks.run(
+      () => {
+        if (metadata !== undefined) this.listener.onReceiveMetadata?.(metadata)
+        if (message !== undefined) this.listener.onReceiveMessage?.(message)
+      },
+      (cause) => {
+        ended = thrown()
+        this.report(cause)
+      }
+    )
+    Callbacks.run(() => this.listener.onReceiveStatus?.(ended), this.report)
   }
 
   cancelWithStatus(code: grpc.status, details: string): void {
@@ -189,9 +245,8 @@ class AuthorizedCall implements Intercepted {
 }
 
 export const interceptor = (run: Runner): Effect.Effect<grpc.Interceptor> =>
-  Effect.map(
-    Effect.runtime<never>(),
-    (runtime): grpc.Interceptor =>
-      (options, nextCall) =>
-        new grpc.InterceptingCall(new AuthorizedCall(options, nextCall, run, runtime))
-  )
+  Effect.gen(function* () {
+    const runtime = yield* Effect.runtime<never>()
+    const report = yield* Callbacks.report("AuthorizedCall", "an interceptor of a plain client's call threw")
+    return (options, nextCall) => new grpc.InterceptingCall(new AuthorizedCall(options, nextCall, run, runtime, report))
+  })

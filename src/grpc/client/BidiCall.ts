@@ -8,10 +8,12 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Fibers from "../../internal/fibers.js"
 import * as Pulls from "../../internal/pulls.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Callbacks from "../Callbacks.js"
 import type { Method } from "../Methods.js"
 import * as Channel from "./Channel.js"
 import * as ChannelWatch from "./ChannelWatch.js"
@@ -51,6 +53,8 @@ const MAX_BATCH = 16
 // counts from a moment earlier.
 const OVERDUE_MILLIS = 900
 
+const THREW = "a callback of a stream threw, and the stream was ended"
+
 const ENDED_EARLY: ServerStatus.Status = {
   code: StatusCode.UNAVAILABLE,
   details: "the server ended the call before the last request"
@@ -60,7 +64,7 @@ const ENDED_EARLY: ServerStatus.Status = {
  * The rpc itself, between grpc-js's callbacks and two effects, `send` and `take`. Plain mutable fields: every callback
  * runs to its end before the next, so that nothing here needs a lock.
  */
-class OpenBidiCall<A, Request, Response> {
+class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   private readonly outstanding: Array<Sent<A>> = []
   private answered: Array<Answered<A, Response>> = []
   private end: Option.Option<CallError> | undefined = undefined
@@ -69,19 +73,33 @@ class OpenBidiCall<A, Request, Response> {
   private reading = true
   private halfClosed = false
   private connected = false
+  private headers: grpc.Metadata | undefined = undefined
 
   constructor(
     private readonly managed: ManagedChannel,
     private readonly call: ReturnType<Channel.Channel["createCall"]>,
     private readonly method: Method<Request, Response>,
-    token: Redacted.Redacted
-  ) {
-    call.start(Channel.metadata({ token }), {
-      onReceiveMetadata: () => managed.received(),
-      onReceiveMessage: (bytes: Buffer) => this.onMessage(bytes),
-      onReceiveStatus: (status) => this.onStatus(status)
-    })
-    call.startRead()
+    private readonly token: Redacted.Redacted,
+    private readonly report: Callbacks.Catch
+  ) {}
+
+  /** Of the callbacks: what one throws ends the call. */
+  private readonly threw: Callbacks.Catch = (cause) => {
+    this.finish(Option.some(ServerStatus.thrown(this.method.name)))
+    this.report(cause)
+    this.cancel()
+  }
+
+  start(metadata: grpc.Metadata): void {
+    Callbacks.run(() => {
+      this.call.start(metadata, Callbacks.listener(this, this.threw))
+      this.call.startRead()
+    }, this.threw)
+  }
+
+  onReceiveMetadata(headers: grpc.Metadata): void {
+    this.headers = headers
+    this.managed.received()
   }
 
   private finish(end: Option.Option<CallError>): void {
@@ -103,7 +121,7 @@ class OpenBidiCall<A, Request, Response> {
     )
   }
 
-  private onMessage(bytes: Buffer): void {
+  onReceiveMessage(bytes: Buffer): void {
     this.managed.received()
     const sent = this.outstanding.shift()
     if (sent === undefined) {
@@ -123,10 +141,14 @@ class OpenBidiCall<A, Request, Response> {
     this.wakeConsumer?.()
   }
 
-  private onStatus(status: ServerStatus.Status): void {
-    if (status.code !== grpc.status.OK) this.finish(Option.some(ServerStatus.toError(this.method.name, status)))
-    else if (this.halfClosed && this.outstanding.length === 0) this.finish(Option.none())
-    else this.finish(Option.some(ServerStatus.toError(this.method.name, ENDED_EARLY)))
+  onReceiveStatus(received: grpc.StatusObject): void {
+    const status = ServerStatus.of(received, this.headers)
+    if (status.code === grpc.status.OK && this.halfClosed && this.outstanding.length === 0) {
+      this.finish(Option.none())
+      return
+    }
+    const ended = status.code === grpc.status.OK ? ENDED_EARLY : status
+    this.finish(Option.some(ServerStatus.toError(this.method.name, ended, { secrets: [this.token] })))
   }
 
   /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */
@@ -161,10 +183,10 @@ class OpenBidiCall<A, Request, Response> {
         this.wakeProducer = undefined
         resume(Effect.void)
       }
-      const taken = () => {
+      const taken = Callbacks.of(() => {
         this.connected = true
         sendSome()
-      }
+      }, this.threw)
       const sendSome = () => {
         if (this.end !== undefined || next >= requests.length) return done()
         // grpc-js keeps one request only before a call is connected.
@@ -177,7 +199,7 @@ class OpenBidiCall<A, Request, Response> {
         })
       }
       this.wakeProducer = done
-      sendSome()
+      Callbacks.run(sendSome, this.threw)
     })
   }
 
@@ -206,7 +228,7 @@ class OpenBidiCall<A, Request, Response> {
     let soon: NodeJS.Immediate | undefined
     this.wakeConsumer = () => {
       this.wakeConsumer = undefined
-      soon = setImmediate(attempt)
+      soon = setImmediate(() => Callbacks.run(attempt, this.threw))
     }
     return Effect.sync(() => {
       this.wakeConsumer = undefined
@@ -220,21 +242,29 @@ const open = <A, Request, Response>(
   channel: Channel.Channel,
   method: Method<Request, Response>,
   token: Redacted.Redacted
-): Effect.Effect<OpenBidiCall<A, Request, Response>, AioRpcError, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.try({
-      try: () =>
-        new OpenBidiCall<A, Request, Response>(
-          managed,
-          channel.createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
-          method,
-          token
-        ),
-      // Without the cause: grpc-js quotes metadata, and the token is part of it.
+): Effect.Effect<OpenBidiCall<A, Request, Response>, CallError, Scope.Scope> =>
+  Fibers.withFiber((fiber) => {
+    // Without the cause: grpc-js quotes metadata, and the token is part of it.
+    const metadata = Effect.try({
+      try: () => Channel.metadata({ token }),
+      catch: () => ServerStatus.unsendable(method.name)
+    })
+    const created = Effect.try({
+      try: () => channel.createCall(method.path, Number.POSITIVE_INFINITY, undefined, null, undefined),
       catch: () => ServerStatus.layerClosed(method.name)
-    }),
-    (call) => Effect.sync(() => call.leave())
-  )
+    })
+    const report: Callbacks.Catch = (cause) => Callbacks.reportOf(fiber, "BidiCall", THREW)(cause)
+    return Effect.flatMap(metadata, (headers) =>
+      Effect.acquireRelease(
+        Effect.map(created, (raw) => {
+          const call = new OpenBidiCall<A, Request, Response>(managed, raw, method, token, report)
+          call.start(headers)
+          return call
+        }),
+        (call) => Effect.sync(() => call.leave())
+      )
+    )
+  })
 
 /**
  * Sends each request when the transport takes it, and gives each answer with the request it belongs to. Half-closes when

@@ -143,10 +143,10 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forStreams.reopen(changed)
     })
     // Acquired after the channels: calls end before these are closed.
-    const openCalls = yield* PlainClient.openCalls
+    const plainCalls = yield* PlainClient.scopedCalls
     return over({
       deadlineMillis,
-      openCalls,
+      plainCalls,
       forCalls,
       forStreams,
       explain: Tls.explain(isEncrypted),
@@ -155,17 +155,17 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
   })
 
 interface Parts extends Pick<Connection.Service, "deadlineMillis" | "localHost"> {
-  readonly openCalls: PlainClient.OpenCalls
+  readonly plainCalls: PlainClient.PlainCalls
   readonly forCalls: ChannelPool.ChannelPool
   readonly forStreams: ChannelPool.ChannelPool
   readonly explain: (error: AioRpcError) => AioRpcError
 }
 
-const over = ({ deadlineMillis, explain, forCalls, forStreams, localHost, openCalls }: Parts): Connection.Service => ({
+const over = ({ deadlineMillis, explain, forCalls, forStreams, localHost, plainCalls }: Parts): Connection.Service => ({
   localHost,
   deadlineMillis,
   addresses: forCalls.channels.length,
-  channel: PlainClient.sharedChannel(forCalls, openCalls),
+  channel: PlainClient.sharedChannel(forCalls, plainCalls),
   unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
   bidiCall: (method, token, requests, encode, options) =>
     Stream.mapError(BidiCall.bidiCall(forStreams.next, method, token, requests, encode, options), (error) =>
@@ -199,7 +199,7 @@ export const fromChannel = (
     // Whether the channel is encrypted is not known.
     return over({
       deadlineMillis,
-      openCalls: new Set(),
+      plainCalls: yield* PlainClient.calls,
       forCalls: pool,
       forStreams: pool,
       explain: (error) => error,

@@ -1,11 +1,13 @@
 /** What a plain grpc-js client takes to share this library's connection and token. */
 import * as grpc from "@grpc/grpc-js"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type { AioError } from "../../schemas/AioError.js"
+import * as Callbacks from "../Callbacks.js"
 import * as AuthorizedCall from "./AuthorizedCall.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
@@ -18,35 +20,49 @@ import * as ServerStatus from "./ServerStatus.js"
  * channel over TLS only; those of a single call it sends in clear on an insecure channel.
  */
 export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Effect.Effect<grpc.CallCredentials> =>
-  Effect.map(Effect.runtime<never>(), (runtime) => {
-    const run = Runtime.runCallback(runtime)
+  Effect.gen(function* () {
+    const run = Runtime.runCallback(yield* Effect.runtime<never>())
+    const report = yield* Callbacks.report("PlainClient", THREW)
+    const metadata = Effect.flatMap(token, ({ value }) =>
+      // Without the cause: grpc-js quotes the token.
+      Effect.try({ try: () => Channel.metadata({ token: value }), catch: () => ServerStatus.unsendable("token") })
+    )
     return grpc.credentials.createFromMetadataGenerator((_, callback) => {
-      run(token, {
-        onExit: Exit.match({
-          onSuccess: ({ value }) => callback(null, Channel.metadata({ token: value })),
-          onFailure: (cause) => {
-            const { code, details } = AuthorizedCall.toStatus(cause)
-            callback(Object.assign(new Error(details), { code }))
-          }
-        })
-      })
+      const onSuccess = (ready: grpc.Metadata) => callback(null, ready)
+      const onFailure = (cause: Cause.Cause<AioError>) => {
+        const { code, details } = AuthorizedCall.toStatus(cause)
+        callback(Object.assign(new Error(details), { code }))
+      }
+      const answer = Callbacks.of(Exit.match({ onFailure, onSuccess }), report)
+      // Not within the turn of a fiber: what is called may be foreign.
+      run(metadata, { onExit: (exit) => queueMicrotask(() => answer(exit)) })
     })
   })
 
 type Call = ReturnType<Channel.Channel["createCall"]>
 
-/** The calls of plain clients that are in flight. */
-export type OpenCalls = Set<Call>
+const THREW = "a callback of a plain client's call threw"
+
+/** The calls of plain clients. */
+export interface PlainCalls {
+  /** In flight. */
+  readonly open: Set<Call>
+  /** Logs what their callbacks threw. */
+  readonly report: Callbacks.Catch
+}
+
+export const calls: Effect.Effect<PlainCalls> = Effect.map(Callbacks.report("PlainClient", THREW), (report) => ({
+  report,
+  open: new Set()
+}))
 
 /** Calls that end with the scope: closing a channel ends none that is under way, and a stream may last for ever. */
-export const openCalls: Effect.Effect<OpenCalls, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync((): OpenCalls => new Set()),
-  (open) =>
-    Effect.sync(() => {
-      for (const call of [...open]) {
-        call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED)
-      }
-    })
+export const scopedCalls: Effect.Effect<PlainCalls, never, Scope.Scope> = Effect.acquireRelease(calls, ({ open }) =>
+  Effect.sync(() => {
+    for (const call of [...open]) {
+      call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED)
+    }
+  })
 )
 
 // Reports a plain client's call to the watch over its connection, as ours are. grpc-js offers no other way to look on.
@@ -54,46 +70,61 @@ const watched = (
   call: Call,
   managed: ManagedChannel.ManagedChannel,
   deadline: Deadline.Deadline,
-  open: OpenCalls
+  { open, report }: PlainCalls
 ): Call => {
   const start = call.start.bind(call)
+  // An interceptor, or what waits for the answer: the call ends with a status if it has not.
+  const threw: Callbacks.Catch = (cause) => {
+    call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
+    report(cause)
+  }
   call.start = (metadata, listener) => {
     const ended = ManagedChannel.watch(managed, deadline)
+    let headers: grpc.Metadata | undefined
     open.add(call)
-    start(metadata, {
-      onReceiveMetadata: (received) => {
-        managed.received()
-        listener.onReceiveMetadata(received)
-      },
-      onReceiveMessage: (message) => {
-        managed.received()
-        listener.onReceiveMessage(message)
-      },
-      onReceiveStatus: (status) => {
-        open.delete(call)
-        ended(status)
-        listener.onReceiveStatus(status)
-      }
-    })
+    start(
+      metadata,
+      Callbacks.listener(
+        {
+          onReceiveMetadata: (received) => {
+            headers = received
+            managed.received()
+            listener.onReceiveMetadata(received)
+          },
+          onReceiveMessage: (message) => {
+            managed.received()
+            listener.onReceiveMessage(message)
+          },
+          onReceiveStatus: (received) => {
+            open.delete(call)
+            const status = ServerStatus.ofPlain(received, headers)
+            Callbacks.run(() => ended(status), report)
+            listener.onReceiveStatus(status)
+          }
+        },
+        threw
+      )
+    )
   }
   return call
 }
 
 /**
- * The channels of a pool as one channel: each call goes where a call of ours would go, and is in `open` until it ends.
- * Closing it does nothing, since its life is the layer's.
+ * The channels of a pool as one channel: each call goes where a call of ours would go, and is among the open `calls` until it
+ * ends. Closing it does nothing, since its life is the layer's.
  */
-export const sharedChannel = (pool: ChannelPool, open: OpenCalls): Channel.Channel => {
+export const sharedChannel = (pool: ChannelPool, plain: PlainCalls): Channel.Channel => {
   const current = (): Channel.Channel => pool.next().channel()
   return {
     close: () => {},
     getTarget: () => current().getTarget(),
     getConnectivityState: (tryToConnect) => current().getConnectivityState(tryToConnect),
-    watchConnectivityState: (state, deadline, callback) => current().watchConnectivityState(state, deadline, callback),
+    watchConnectivityState: (state, deadline, callback) =>
+      current().watchConnectivityState(state, deadline, Callbacks.of(callback, plain.report)),
     getChannelzRef: () => current().getChannelzRef(),
     createCall: (method, deadline, ...more) => {
       const managed = pool.next()
-      return watched(managed.channel().createCall(method, deadline, ...more), managed, Deadline.of(deadline), open)
+      return watched(managed.channel().createCall(method, deadline, ...more), managed, Deadline.of(deadline), plain)
     }
   }
 }

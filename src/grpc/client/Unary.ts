@@ -6,6 +6,7 @@ import * as FiberId from "effect/FiberId"
 import { identity } from "effect/Function"
 import type * as Redacted from "effect/Redacted"
 import { type AioRpcError, AioWireError } from "../../schemas/AioError.js"
+import * as Callbacks from "../Callbacks.js"
 import type { Method } from "../Methods.js"
 import * as CallSpan from "./CallSpan.js"
 import * as Channel from "./Channel.js"
@@ -22,6 +23,8 @@ export interface Route {
 export interface Options {
   readonly deadline: Deadline.Deadline
   readonly token?: Redacted.Redacted | undefined
+  /** What else the request tells the server, and no error may show. */
+  readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
   /** Of the attempts of one call: each prefers another address than the one before. */
   readonly route?: Route | undefined
   /** Sent beside the token. */
@@ -40,14 +43,6 @@ const garbage = (method: string, message: string, cause: unknown): AioWireError 
     actual: "bytes that are no such message",
     problem: message,
     cause
-  })
-
-const unsendable = (method: string): AioWireError =>
-  new AioWireError({
-    protoMessage: method,
-    field: "(request)",
-    actual: "a request or metadata of another form, not shown",
-    problem: "it cannot be put on the wire"
   })
 
 const decode = <Request, Response>(
@@ -70,6 +65,67 @@ const channelFor = (next: Next, route: Route | undefined): ManagedChannel.Manage
   return managed
 }
 
+type Ended<Response> = Exit.Exit<Response, AioRpcError | AioWireError>
+
+/** A call that has a channel. */
+class OpenCall<Request, Response> implements grpc.InterceptingListener {
+  private readonly ended: (status: ServerStatus.Status) => void
+  private headers: grpc.Metadata | undefined = undefined
+  private answer: Buffer | undefined = undefined
+
+  constructor(
+    managed: ManagedChannel.ManagedChannel,
+    private readonly call: ReturnType<Channel.Channel["createCall"]>,
+    private readonly method: Method<Request, Response>,
+    private readonly bytes: Buffer,
+    private readonly options: Options,
+    private readonly explain: Explain,
+    private readonly end: (exit: Ended<Response>) => void
+  ) {
+    this.ended = ManagedChannel.watch(managed, options.deadline)
+  }
+
+  send(metadata: grpc.Metadata, report: Callbacks.Catch): void {
+    const fault = (cause: unknown) => {
+      this.end(Exit.fail(ServerStatus.thrown(this.method.name)))
+      report(cause)
+      this.call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
+    }
+    Callbacks.run(() => {
+      this.call.start(metadata, Callbacks.listener(this, fault))
+      this.call.sendMessageWithContext({}, this.bytes)
+      this.call.halfClose()
+      this.call.startRead()
+    }, fault)
+  }
+
+  onReceiveMetadata(headers: grpc.Metadata): void {
+    this.headers = headers
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    if (this.answer !== undefined) {
+      this.call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.TOO_MANY)
+      return
+    }
+    this.answer = message
+    // Unread, a second message would keep the status from coming.
+    this.call.startRead()
+  }
+
+  onReceiveStatus(received: grpc.StatusObject): void {
+    const status = ServerStatus.of(received, this.headers)
+    this.end(status.code === grpc.status.OK ? decode(this.method, this.answer) : Exit.fail(this.error(status)))
+    this.ended(status)
+  }
+
+  private error(status: ServerStatus.Status): AioRpcError {
+    const { secrets = [], token } = this.options
+    const sent = { bytes: this.bytes.length, secrets: [token, ...secrets] }
+    return this.explain(ServerStatus.toError(this.method.name, status, sent))
+  }
+}
+
 const send = <Request, Response>(
   next: Next,
   method: Method<Request, Response>,
@@ -79,27 +135,24 @@ const send = <Request, Response>(
   span: CallSpan.CallSpan
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
-    const end = (exit: Exit.Exit<Response, AioRpcError | AioWireError>): void => {
-      span.end(exit, managed?.address())
-      resume(exit)
-    }
     let managed: ManagedChannel.ManagedChannel | undefined
-    let call: ReturnType<Channel.Channel["createCall"]>
+    // The caller first: what observes a call may be foreign.
+    const end = (exit: Ended<Response>): void => {
+      resume(exit)
+      span.end(exit, managed)
+    }
     let metadata: grpc.Metadata
     let bytes: Buffer
     try {
-      metadata = Channel.metadata({
-        token: options.token,
-        traceparent: span.traceparent,
-        more: options.metadata
-      })
+      metadata = Channel.metadata({ token: options.token, traceparent: span.traceparent, more: options.metadata })
       bytes = method.serialize(request)
     } catch {
       // Without cause and value: grpc-js quotes metadata, and the token is part of it.
-      end(Exit.fail(unsendable(method.name)))
+      end(Exit.fail(ServerStatus.unsendable(method.name)))
       return
     }
     managed = channelFor(next, options.route)
+    let call: ReturnType<Channel.Channel["createCall"]>
     try {
       // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
       // without a listener ends the process.
@@ -108,28 +161,10 @@ const send = <Request, Response>(
       end(Exit.fail(ServerStatus.layerClosed(method.name, cause)))
       return
     }
-    const ended = ManagedChannel.watch(managed, options.deadline)
-    let answer: Buffer | undefined
-    call.start(metadata, {
-      onReceiveMetadata() {},
-      onReceiveMessage(message: Buffer) {
-        answer = message
-      },
-      onReceiveStatus(status) {
-        ended(status)
-        end(
-          status.code === grpc.status.OK
-            ? decode(method, answer)
-            : Exit.fail(explain(ServerStatus.toError(method.name, status, bytes.length)))
-        )
-      }
-    })
-    call.sendMessageWithContext({}, bytes)
-    call.halfClose()
-    call.startRead()
+    new OpenCall(managed, call, method, bytes, options, explain, end).send(metadata, span.report)
     return Effect.sync(() => {
       call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
-      span.end(Exit.interrupt(FiberId.none), managed?.address())
+      span.end(Exit.interrupt(FiberId.none), managed)
     })
   })
 

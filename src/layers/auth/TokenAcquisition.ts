@@ -148,7 +148,7 @@ export const make = (options: Options, connection: Connection.Service) => {
     kind: keyof typeof Labels.tokenRefreshes,
     method: Methods.Method<Message, Messages.AuthenticateClientResponse>,
     message: Message,
-    { millis, token }: { readonly millis: number; readonly token?: Redacted.Redacted }
+    { millis, ...told }: { readonly millis: number } & Pick<Unary.Options, "token" | "secrets">
   ): Request => {
     const route: Unary.Route = {}
     let sentAt = 0
@@ -156,7 +156,7 @@ export const make = (options: Options, connection: Connection.Service) => {
       const now = Monotonic.unsafeNow(clock)
       sentAt = now
       return Effect.flatMap(
-        connection.unary(method, message, { deadline: Deadline.after(millis), token, route, root: true }),
+        connection.unary(method, message, { deadline: Deadline.after(millis), ...told, route, root: true }),
         (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, now)
       )
     })
@@ -189,7 +189,11 @@ export const make = (options: Options, connection: Connection.Service) => {
   const authenticate = ({ clientKey, clientSecret }: TokenAcquirer.Credentials): Request => {
     const message = { client_key: clientKey, client_secret: Redacted.value(clientSecret) }
     const millis = options.policy.acquireDeadlineMillis + TokenAcquirer.LATE_MILLIS
-    const { overdue, send } = request("authenticate", Methods.auth.authenticateClient, message, { millis })
+    const { overdue, send } = request("authenticate", Methods.auth.authenticateClient, message, {
+      millis,
+      // Where the two were swapped, the key is the secret.
+      secrets: [clientSecret, Redacted.make(clientKey)]
+    })
     return {
       send: Effect.catchIf(
         send,

@@ -76,6 +76,6 @@ describe("rule 3: what the server's own shutdown does to a call counts as UNAVAI
     [DEADLINE_EXCEEDED, "Deadline exceeded after 1s", DEADLINE_EXCEEDED]
   ]
   it.each(rows)("%d (%s) means %d", (code, details, meaning) => {
-    assert.strictEqual(ServerStatus.meaning(code, details), meaning)
+    assert.strictEqual(ServerStatus.toError("Some/Rpc", ServerStatus.of({ code, details })).code, meaning)
   })
 })
