@@ -20,10 +20,11 @@ export function* diff(
   const changes: Array<InstanceChange> = []
   let i = 0
   let j = 0
-  for (;;) {
+  // Not `i + j`, which passes by every multiple of the step once one list is ahead by an odd number.
+  for (let compared = 0; ; compared++) {
     const old = before[i]
     const current = after[j]
-    if ((i + j) % INSTANCES_PER_STEP === 0 || (old && current && old.meta !== current.meta)) yield
+    if (compared % INSTANCES_PER_STEP === 0 || (old && current && old.meta !== current.meta)) yield
     if (old !== undefined && (current === undefined || byKey(old, current) < 0)) {
       changes.push({ _tag: "Removed", instance: old })
       i++

@@ -501,6 +501,23 @@ describe("View", () => {
       )
     })
 
+    it("compares 256 instances a step for a watch, whether or not one of the lists is ahead", () => {
+      const meta = {}
+      const list = (count: number) => Array.from({ length: count }, (_, i) => anInstance(`${100_000 + i}`, { meta }))
+      const newcomer = anInstance("0", { meta })
+      for (const [before, after] of [
+        [list(10_000), list(10_000)],
+        [list(10_000), [newcomer, ...list(10_000)]],
+        [[newcomer, ...list(10_000)], list(10_000)],
+        [list(10_001), list(10_000).slice(1)]
+      ]) {
+        const steps = InstanceDiff.diff(before ?? [], after ?? [])
+        let count = 0
+        while (steps.next().done !== true) count++
+        assert.isAtLeast(count, 10_000 / 256)
+      }
+    })
+
     it("loses what has left a large service between two slices, in slices as well", () => {
       const [full] = merged(nothing, ofKeys(many))
       const [held] = View.merge(full, [ofKeys([])], 30_000)
