@@ -749,6 +749,17 @@ describe("AuthClient", () => {
       }))
   }
 
+  test("scenario 51: a renewal that fails in the last moment of a token is not the answer for the calls after it", (server, auth) =>
+    Effect.gen(function* () {
+      yield* auth.token
+      server.renew = rpcError(INTERNAL)
+      yield* TestClock.adjust("3599700 millis")
+      assert.strictEqual((yield* auth.token).generation, 1)
+      yield* TestClock.adjust("300 millis")
+      assert.strictEqual((yield* auth.token).generation, 2)
+      assert.deepStrictEqual([server.count("RenewToken"), server.count("AuthenticateClient")], [1, 2])
+    }))
+
   test("rule 8: a token refused within its second is replaced a second after that was noticed", (server, auth) =>
     Effect.gen(function* () {
       const first = yield* auth.token

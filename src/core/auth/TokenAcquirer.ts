@@ -29,6 +29,8 @@ export interface TokenAcquirer {
   /** When the last acquisition began, and whether it failed. */
   readonly askedAt: number
   readonly hasFailed: boolean
+  /** It has failed to renew, and did not authenticate. */
+  readonly hasOnlyRenewed: boolean
   /** As it was acquired, whether or not it has expired. `undefined` once it was refused. */
   readonly life: TokenLife.TokenLife | undefined
   /** Generations: of the newest token, and of the newest one that was refused. */
@@ -103,6 +105,7 @@ export const make = (policy: TokenPolicy.TokenSettings): TokenAcquirer => ({
   phase: "Idle",
   askedAt: Number.NEGATIVE_INFINITY,
   hasFailed: false,
+  hasOnlyRenewed: false,
   life: undefined,
   newest: 0,
   refused: 0,
@@ -134,11 +137,13 @@ const MAX_REJECTION_MEMORY_MILLIS = 300_000
 
 /**
  * In how many milliseconds the next acquisition may begin: one a second. `undefined` if the answer of the last one is to be
- * given again: for its second, a failure too. If that is a token that was refused since, the next begins a second from now.
+ * given again: for its second, a failure too. If that is a token that was refused since, the next begins a second from now. A
+ * renewal that failed says nothing of an authentication, which may begin at once when the token has ended since.
  */
 export const pace = (state: TokenAcquirer, now: number): number | undefined => {
   if (now - state.askedAt >= INTERVAL_MILLIS) return 0
-  return state.hasFailed || state.refused < state.newest ? undefined : INTERVAL_MILLIS
+  if (state.hasFailed) return state.hasOnlyRenewed && alive(state, now) === undefined ? 0 : undefined
+  return state.refused < state.newest ? undefined : INTERVAL_MILLIS
 }
 
 /** The token as long as it has not expired. */
@@ -152,7 +157,7 @@ const isOf = (rejection: Rejection | undefined, { clientKey, clientSecret }: Cre
   rejection?.of.clientKey === clientKey && Redacted.value(rejection.of.clientSecret) === Redacted.value(clientSecret)
 
 const fail = (state: TokenAcquirer, error: RegistryError): Step => [
-  { ...state, phase: "Idle", hasFailed: true },
+  { ...state, phase: "Idle", hasFailed: true, hasOnlyRenewed: state.phase === "Renewing" },
   { _tag: "FailWith", error }
 ]
 
@@ -271,7 +276,12 @@ export const step = (state: TokenAcquirer, event: Event, now: number): Step => {
       return [{ ...issued, life, newest: life.token.generation }, undefined]
     }
     case "Broken":
-      return [state.phase === "Idle" ? state : { ...state, phase: "Idle", hasFailed: true }, undefined]
+      return [
+        state.phase === "Idle"
+          ? state
+          : { ...state, phase: "Idle", hasFailed: true, hasOnlyRenewed: state.phase === "Renewing" },
+        undefined
+      ]
     case "Accepted":
       return event.generation <= state.refused
         ? [state, undefined]

@@ -92,6 +92,13 @@ const first: ReadonlyArray<Row> = [
   [100, authenticated(1, 0), "Answer 1"]
 ]
 
+/** 300 ms before the end of the first token. */
+const notRenewed: ReadonlyArray<Row> = [
+  ...first,
+  [hour - 300, wanted, "Renew 1"],
+  [hour - 300, renewalFailed(StatusCode.INTERNAL), "FailWith AioRpcError"]
+]
+
 describe("rule 1: one acquisition a second", () => {
   it.each([
     ["before the first one, the next may begin at once", [], 0, 0],
@@ -110,7 +117,15 @@ describe("rule 1: one acquisition a second", () => {
       undefined
     ],
     ["a defect is, too", [...first.slice(0, 2), [100, { _tag: "Broken" }, "nothing"]], 999, undefined],
-    ["and no longer", [...first.slice(0, 2), [100, failed("Harmless"), "FailWith AioRpcError"]], second, 0]
+    ["and no longer", [...first.slice(0, 2), [100, failed("Harmless"), "FailWith AioRpcError"]], second, 0],
+    ["a renewal that failed is the answer for its second, while its token lives", notRenewed, hour - 1, undefined],
+    ["and not beyond: an authentication may begin at once when the token has ended", notRenewed, hour, 0],
+    [
+      "or was refused",
+      [...notRenewed, [hour - 200, refused(1), "nothing"]],
+      hour - 100,
+      0
+    ]
   ] satisfies ReadonlyArray<readonly [string, ReadonlyArray<Row>, number, number | undefined]>)(
     "%s",
     (_, steps, at, expected) => {
@@ -512,7 +527,10 @@ describe("whatever happens, in whatever order", () => {
           const wait = TokenAcquirer.pace(state, now)
           if (wait === undefined) return []
           now += wait
-          assert.isAtLeast(now - (begun.at(-1) ?? Number.NEGATIVE_INFINITY), TokenAcquirer.INTERVAL_MILLIS)
+          // An authentication after a renewal that failed; not after that.
+          const mayBegin = state.hasFailed && state.hasOnlyRenewed && TokenAcquirer.alive(state, now) === undefined
+          const last = mayBegin ? begun.at(-2) : begun.at(-1)
+          assert.isAtLeast(now - (last ?? Number.NEGATIVE_INFINITY), TokenAcquirer.INTERVAL_MILLIS)
           begun.push(now)
           return [wanted]
         }
