@@ -1,6 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, Random, type Scope, TestClock } from "effect"
-import { AuthMemory, Heartbeat, HeartbeatStream, type NewRegistration, type Registration } from "effect-aio"
+import { Duration, Effect, Layer, Logger, Option, Random, type Scope, TestClock } from "effect"
+import {
+  AioRpcError,
+  AuthMemory,
+  Heartbeat,
+  HeartbeatStream,
+  type NewRegistration,
+  type Registration
+} from "effect-aio"
 import * as ManualClock from "../support/manualClock.js"
 import * as ReplacedRegistry from "../support/replacedRegistry.js"
 
@@ -170,6 +177,26 @@ describe("A thousand leases of one service", () => {
         assert.isAtMost((yield* callsTo(world, "ensureService")).length, 25)
         assert.lengthOf(yield* callsTo(world, "registerInstance"), 1_000)
       })
+  )
+
+  test("ask for it together while that fails, and are live soon after it succeeds again", [], (world) =>
+    Effect.gen(function* () {
+      const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(yield* states(all), ["Live"])
+      yield* world.comesBackWith([])
+      const control = yield* world.control
+      const internal = new AioRpcError({ method: "RegistryService/EnsureService", code: 13, details: "database" })
+      yield* control.setFailure(Option.some(internal), "ensureService")
+      yield* TestClock.adjust("1 minute")
+      const asked = (yield* callsTo(world, "ensureService")).length
+      assert.isAtLeast(asked, 20)
+      // About one a second; each of them for itself would be 3,900.
+      assert.isAtMost(asked, 240)
+      yield* control.setFailure(Option.none(), "ensureService")
+      yield* TestClock.adjust("35 seconds")
+      assert.deepStrictEqual(yield* states(all), ["Live"])
+    })
   )
 
   test("are not disturbed when one of them is stopped while the answer is awaited", [], (world) =>

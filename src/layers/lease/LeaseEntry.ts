@@ -17,7 +17,7 @@ import type { NewService } from "../../schemas/Service.js"
 import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
 import * as Wire from "../../wire/Wire.js"
 import type { Settings } from "./HeartbeatSettings.js"
-import type { Ensured } from "./ServiceIds.js"
+import type { Ensured, Question } from "./ServiceIds.js"
 
 /** What this process registers, and registers again. */
 export interface SelfRecord extends Pick<NewRegistration, "service" | "ready" | "healthy"> {
@@ -58,6 +58,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   uncertainUntil = Number.NEGATIVE_INFINITY
   /** The answer that `serviceId` is from. */
   ensured: Ensured | undefined = undefined
+  /** Whose answer it had last. */
+  question: Question | undefined = undefined
   /** Why the last attempt failed; kept only while `settled` is, since an error retains the fiber it was made in. */
   lastError: HeartbeatError | undefined = undefined
   watchers: Set<Queue.Enqueue<LeaseNote>> | undefined = undefined

@@ -96,7 +96,7 @@ export const make = (
     { service }: LeaseEntry.SelfRecord
   ): Effect.Effect<void, RegistryError> =>
     Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(restore(serviceIds.find(service, entry.ensured)), (ensured) => {
+      Effect.flatMap(restore(serviceIds.find(service, entry)), (ensured) => {
         const former = entry.serviceId
         entry.ensured = ensured
         entry.serviceId = ensured.id

@@ -120,12 +120,7 @@ describe("rule 1: one acquisition a second", () => {
     ["and no longer", [...first.slice(0, 2), [100, failed("Harmless"), "FailWith AioRpcError"]], second, 0],
     ["a renewal that failed is the answer for its second, while its token lives", notRenewed, hour - 1, undefined],
     ["and not beyond: an authentication may begin at once when the token has ended", notRenewed, hour, 0],
-    [
-      "or was refused",
-      [...notRenewed, [hour - 200, refused(1), "nothing"]],
-      hour - 100,
-      0
-    ]
+    ["or was refused", [...notRenewed, [hour - 200, refused(1), "nothing"]], hour - 100, 0]
   ] satisfies ReadonlyArray<readonly [string, ReadonlyArray<Row>, number, number | undefined]>)(
     "%s",
     (_, steps, at, expected) => {
