@@ -1,5 +1,4 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
@@ -32,6 +31,8 @@ const byService = (entries: Iterable<LeaseEntry.LeaseEntry>): ReadonlyMap<Servic
   return services
 }
 
+const nameOf = ({ instanceKey, record }: Own): string => `${record.instance.env}\u0000${instanceKey}`
+
 /** Of the others the key or the id has changed since: nothing is known of the new one. */
 const unchanged = (serviceId: ServiceId, own: ReadonlyArray<Own>): ReadonlyArray<Own> =>
   own.filter(({ entry, instanceKey }) => entry.serviceId === serviceId && entry.instanceKey === instanceKey)
@@ -50,58 +51,50 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
   )
 }
 
-const compare = (
-  serviceId: ServiceId,
-  own: ReadonlyArray<Own>,
-  instances: ReadonlyArray<Instance>,
-  dispatch: Dispatch
-): Effect.Effect<void> => {
-  const wanted = new Map(own.map((one) => [`${one.record.instance.env}\u0000${one.instanceKey}`, one]))
-  const listed = new Map<Own, Instance>()
-  let next = 0
-  const step = (): boolean => {
-    const one = instances[next++]
-    if (one === undefined) return true
-    const own = wanted.get(`${one.env}\u0000${one.instanceKey}`)
-    if (own !== undefined) listed.set(own, one)
-    return false
-  }
-  // Others may have 50,000 instances of our service.
-  return Effect.zipRight(
-    Slices.run(step),
-    Effect.suspend(() =>
-      // The key or the id may have changed between two slices: nothing is known of the new one then.
-      Effect.forEach(unchanged(serviceId, own), (one) => verdict(one, listed.get(one), dispatch), { discard: true })
-    )
-  )
-}
-
 // The lease goes on under its own service; where our key is listed under the foreign one, it is taken off.
 const misplaced = (
   { entry, instanceKey, record }: Own,
   serviceId: ServiceId,
-  instances: ReadonlyArray<Instance>,
+  listed: Instance | undefined,
   deps: LeaseDeps
 ): Effect.Effect<void> => {
-  const isListed = instances.some(
-    (one) => one.instanceKey === instanceKey && one.env === record.instance.env && !LeaseEntry.isForeign(one, record)
-  )
+  const isOurs = listed !== undefined && !LeaseEntry.isForeign(listed, record)
   return Effect.zipRight(
     deps.dispatch(entry, { _tag: "ServiceGone" }),
-    Effect.suspend(() => (isListed ? takeOff(deps, entry, { serviceId, instanceKey }) : Effect.void))
+    Effect.suspend(() => (isOurs ? takeOff(deps, entry, { serviceId, instanceKey }) : Effect.void))
   )
 }
 
 const answered = (
   serviceId: ServiceId,
   own: ReadonlyArray<Own>,
-  answer: ServiceWithInstances,
+  { instances, service }: ServiceWithInstances,
   deps: LeaseDeps
 ): Effect.Effect<void> => {
-  const [others, ours] = Arr.partition(own, ({ record }) => LeaseEntry.isOf(record, answer.service))
+  const wanted = new Set(own.map(nameOf))
+  const listed = new Map<string, Instance>()
+  let next = 0
+  const step = (): boolean => {
+    const one = instances[next++]
+    if (one === undefined) return true
+    const name = `${one.env}\u0000${one.instanceKey}`
+    if (wanted.has(name)) listed.set(name, one)
+    return false
+  }
+  // The service may have 50,000 instances, of others.
   return Effect.zipRight(
-    compare(serviceId, ours, answer.instances, deps.dispatch),
-    Effect.forEach(others, (one) => misplaced(one, serviceId, answer.instances, deps), { discard: true })
+    Slices.run(step),
+    Effect.suspend(() =>
+      // The key or the id may have changed between two slices: nothing is known of the new one then.
+      Effect.forEach(
+        unchanged(serviceId, own),
+        (one) =>
+          LeaseEntry.isOf(one.record, service)
+            ? verdict(one, listed.get(nameOf(one)), deps.dispatch)
+            : misplaced(one, serviceId, listed.get(nameOf(one)), deps),
+        { discard: true }
+      )
+    )
   )
 }
 

@@ -23,6 +23,9 @@ const DEREGISTER_TIMEOUT = "2 seconds"
 /** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
+/** With its cache hung the registry needs 6 s. */
+const TAKE_OFF_TIMEOUT = "7 seconds"
+
 /**
  * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
  * fails, the TTL does the same.
@@ -36,7 +39,9 @@ export const takeOff = (
     if (other !== entry && other.serviceId === key.serviceId && other.instanceKey === key.instanceKey)
       return Effect.void
   }
-  return Effect.catchAll(registry.deregisterInstance(key), (error) =>
+  // A registry of the user's may have no deadline, nor let itself be interrupted.
+  const attempt = Effect.timeout(Fibers.disconnect(registry.deregisterInstance(key)), TAKE_OFF_TIMEOUT)
+  return Effect.catchAll(attempt, (error) =>
     Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
   )
 }

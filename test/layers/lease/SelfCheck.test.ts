@@ -1,0 +1,113 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Either, Fiber, Stream, TestClock } from "effect"
+import * as Lease from "../../../src/core/lease/Lease.js"
+import type { LeaseDeps } from "../../../src/layers/lease/Dispatch.js"
+import * as HeartbeatSettings from "../../../src/layers/lease/HeartbeatSettings.js"
+import * as LeaseEntry from "../../../src/layers/lease/LeaseEntry.js"
+import * as SelfCheck from "../../../src/layers/lease/SelfCheck.js"
+import * as ThrottledLog from "../../../src/layers/lease/ThrottledLog.js"
+import { ServiceId } from "../../../src/schemas/Ids.js"
+import type { Instance } from "../../../src/schemas/Instance.js"
+import type { Registry } from "../../../src/services/Registry.js"
+import { anInstance, aService } from "../../support/scriptedRegistry.js"
+
+const id = ServiceId.make("7")
+
+const entryOf = (name: string, instanceKey: string): LeaseEntry.LeaseEntry => {
+  const record = {
+    service: { project: "shop", name },
+    instance: { env: "test", ttl: Duration.minutes(1) },
+    hasFixedKey: true,
+    drainDelay: 0,
+    host: "10.0.0.1",
+    ready: undefined,
+    healthy: undefined
+  }
+  const lease: Lease.Lease = { ...Lease.make({ ttl: 60_000 }), status: "Live" }
+  return new LeaseEntry.LeaseEntry(record, instanceKey, id, lease, undefined)
+}
+
+/** What a look at `instances` of service `orders` tells the leases, as `key event`, and what it deregisters. */
+const look = Effect.fnUntraced(function* (
+  entries: ReadonlyArray<LeaseEntry.LeaseEntry>,
+  instances: ReadonlyArray<Instance>,
+  deregister: Registry.Service["deregisterInstance"] = () => Effect.void
+) {
+  const told: Array<string> = []
+  const deregistered: Array<string> = []
+  const unused = () => Effect.dieMessage("not scripted")
+  const registry: Registry.Service = {
+    getService: () => Effect.succeed(aService("orders", instances, { id })),
+    deregisterInstance: (key) =>
+      Effect.suspend(() => {
+        deregistered.push(key.instanceKey)
+        return deregister(key)
+      }),
+    ensureService: unused,
+    listServices: unused,
+    registerInstance: unused,
+    heartbeats: () => Stream.die("not scripted")
+  }
+  const deps: LeaseDeps = {
+    registry,
+    log: yield* ThrottledLog.make,
+    unsafeDispatch: () => undefined,
+    clock: yield* Effect.clock,
+    settings: Either.getOrThrow(HeartbeatSettings.make({ env: "test" })),
+    entries: new Set(entries),
+    dispatch: (entry, { _tag }) => Effect.sync(() => void told.push(`${entry.instanceKey} ${_tag}`))
+  }
+  yield* SelfCheck.make(deps)
+  return { told, deregistered }
+})
+
+const many = (count: number, name: string) => Array.from({ length: count }, (_, i) => `${name}-${100_000 + i}`)
+
+describe("a look at our own instances", () => {
+  it.effect("reads each instance of the service a few times, however many leases are there or have strayed", () =>
+    Effect.gen(function* () {
+      let reads = 0
+      const counted = (instanceKey: string): Instance =>
+        Object.defineProperty({ ...anInstance(instanceKey) }, "instanceKey", {
+          get: () => {
+            reads++
+            return instanceKey
+          }
+        })
+      const listed = [...many(4_800, "other"), ...many(100, "orders"), ...many(100, "payments")].map(counted)
+      for (const name of ["orders", "payments"]) {
+        reads = 0
+        const entries = many(100, name).map((key) => entryOf(name, key))
+        const { deregistered, told } = yield* look(entries, listed)
+        const event = name === "orders" ? "Listed" : "ServiceGone"
+        assert.deepStrictEqual(
+          told,
+          many(100, name).map((key) => `${key} ${event}`)
+        )
+        assert.lengthOf(deregistered, name === "orders" ? 0 : 100)
+        assert.isAtMost(reads, 2 * listed.length)
+      }
+    })
+  )
+
+  it.effect("tells two leases of one key apart, of which one has strayed", () =>
+    Effect.gen(function* () {
+      const entries = [entryOf("orders", "pod-1"), entryOf("payments", "pod-1")]
+      const { deregistered, told } = yield* look(entries, [anInstance("pod-1")])
+      assert.deepStrictEqual(told, ["pod-1 Listed", "pod-1 ServiceGone"])
+      assert.isEmpty(deregistered)
+    })
+  )
+
+  it.effect("ends though a key that has strayed cannot be deregistered, nor its call be interrupted", () =>
+    Effect.gen(function* () {
+      const entries = [entryOf("payments", "a"), entryOf("payments", "b")]
+      const looking = yield* Effect.fork(
+        look(entries, [anInstance("a"), anInstance("b")], () => Effect.uninterruptible(Effect.never))
+      )
+      yield* TestClock.adjust("7 seconds")
+      yield* TestClock.adjust("7 seconds")
+      assert.deepStrictEqual((yield* Fiber.join(looking)).deregistered, ["a", "b"])
+    })
+  )
+})
