@@ -1,4 +1,5 @@
 /** `ClientAuthService`: credentials become a token, a token becomes a later one. And which calls need a token. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { auth } from "../grpc/Methods.js"
@@ -9,19 +10,25 @@ import type * as Messages from "../wire/Messages.js"
 import type { AroundRpcs } from "./Around.js"
 import * as Clients from "./Clients.js"
 import type { Tokens } from "./Tokens.js"
+import type { WrongSecrets } from "./WrongSecrets.js"
 
 export interface Options {
   readonly clients: Clients.Clients
   readonly tokens: Tokens
   readonly isDatabaseDown: Effect.Effect<boolean>
   readonly limits: PlaneLimits.CheckedLimits
+  readonly wrongSecrets: WrongSecrets
 }
 
 const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>({ code, details })
 
 const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, details)
 
-const authenticate = Effect.fnUntraced(function* (options: Options, request: Messages.AuthenticateClientRequest) {
+const authenticate = Effect.fnUntraced(function* (
+  options: Options,
+  request: Messages.AuthenticateClientRequest,
+  { address }: ServerHost.Caller
+) {
   const { client_key = "", client_secret = "" } = request
   const tooLong =
     PlaneLimits.longer("client_key", client_key, "clientKeyBytes", options.limits) ??
@@ -31,12 +38,19 @@ const authenticate = Effect.fnUntraced(function* (options: Options, request: Mes
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }
   if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "认证失败")
+  const wait = options.wrongSecrets.wait(client_key, address, yield* Clock.currentTimeMillis)
+  if (wait > 0) yield* Effect.sleep(wait)
   const client = yield* options.clients.authenticate(client_key, client_secret)
-  return Option.isNone(client) ? yield* unauthenticated("客户端凭证无效") : yield* options.tokens.issue(client.value)
+  if (Option.isNone(client)) {
+    options.wrongSecrets.refused(client_key, address, yield* Clock.currentTimeMillis)
+    return yield* unauthenticated("客户端凭证无效")
+  }
+  options.wrongSecrets.accepted(client_key, address)
+  return yield* options.tokens.issue(client.value)
 })
 
 // The real handler reads the header a second time, and more strictly than the check before it.
-const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost.Headers) {
+const renew = Effect.fnUntraced(function* (options: Options, { headers }: ServerHost.Caller) {
   const value = headers("authorization")[0] ?? ""
   if (value === "") return yield* unauthenticated("缺少 authorization header")
   const clientId = yield* options.tokens.verify(value.replace(/^Bearer /, ""))
@@ -53,10 +67,10 @@ const renew = Effect.fnUntraced(function* (options: Options, headers: ServerHost
 export const handlers = (options: Options, around?: AroundRpcs): ReadonlyArray<ServerHost.Handler> => [
   ServerHost.unary(
     auth.authenticateClient,
-    (request) => authenticate(options, request),
+    (request, caller) => authenticate(options, request, caller),
     around?.("authenticateClient")
   ),
-  ServerHost.unary(auth.renewToken, (_, headers) => renew(options, headers), around?.("renewToken"))
+  ServerHost.unary(auth.renewToken, (_, caller) => renew(options, caller), around?.("renewToken"))
 ]
 
 // `authorization` first, then `token`; with or without "Bearer ", in any case. Of several values the first counts.

@@ -25,6 +25,7 @@ import * as AuthService from "./AuthService.js"
 import * as Clients from "./Clients.js"
 import * as RegistryService from "./RegistryService.js"
 import * as Tokens from "./Tokens.js"
+import { WrongSecrets } from "./WrongSecrets.js"
 import { withClient } from "./withClient.js"
 
 export type { AroundRpc } from "../grpc/server/ServerHost.js"
@@ -183,10 +184,11 @@ export const make = Effect.fnUntraced(function* (
   const credentials = yield* clients.add(first)
   const more = yield* Effect.forEach(others, clients.add)
   const { isDatabaseDown } = store.operator
+  const wrongSecrets = new WrongSecrets()
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [
-      ...AuthService.handlers({ clients, tokens, isDatabaseDown, limits }, around.rpcs),
+      ...AuthService.handlers({ clients, tokens, isDatabaseDown, limits, wrongSecrets }, around.rpcs),
       ...RegistryService.handlers(store, around.rpcs)
     ],
     guard: AuthService.guard(tokens),

@@ -28,6 +28,13 @@ export interface Failure {
 /** The call's metadata: all text values of a name (in lower case), in the order sent. */
 export type Headers = (name: string) => ReadonlyArray<string>
 
+/** Who calls: the client, or a proxy before it. */
+export interface Caller {
+  readonly headers: Headers
+  /** Without the port. */
+  readonly address: string
+}
+
 type Run = <A, E>(effect: Effect.Effect<A, E>) => Parameters<typeof Fibers.unsafeInterrupt>[0]
 
 /** An rpc with its handler: see {@link unary} and {@link bidi}. */
@@ -91,6 +98,8 @@ const headersOf =
   (name) =>
     metadata.get(name).map(String)
 
+const addressOf = (call: { readonly getPeer: () => string }): string => call.getPeer().replace(/:\d+$/, "")
+
 // A defect is shown in the log only.
 const answering = <A>(path: string, effect: Answer<A>): Answer<A> =>
   effect.pipe(
@@ -139,7 +148,7 @@ const answer = <A>(
  */
 export const unary = <Request, Response>(
   method: Rpc<Request, Response>,
-  handle: (request: Request, headers: Headers) => Answer<Response>,
+  handle: (request: Request, caller: Caller) => Answer<Response>,
   around: AroundRpc<Request> = nothing
 ): Handler => ({
   path: method.path,
@@ -148,7 +157,7 @@ export const unary = <Request, Response>(
       const headers = headersOf(call.metadata)
       const checked = Effect.zipRight(
         Effect.suspend(() => around.arrive(guard(method.path, headers))),
-        Effect.suspend(() => around.answer(call.request, handle(call.request, headers)))
+        Effect.suspend(() => around.answer(call.request, handle(call.request, { headers, address: addressOf(call) })))
       )
       answer(run, method.path, call, checked, {
         onFailure: (failure) => callback(failure, null),

@@ -1,0 +1,52 @@
+/** Slows down who guesses a secret: how long an answer to a client key waits at an address. Time is handed in. */
+
+const FREE = 5
+const MINUTE = 60_000
+const FIRST_WAIT = 1_000
+const LONGEST_WAIT = 30_000
+// Each costs a hash: so many are not refused within a minute.
+const MOST = 10_000
+
+interface Refusals {
+  count: number
+  /** From then on they are forgotten. */
+  until: number
+  /** The answers that have waited. */
+  waited: number
+}
+
+/**
+ * After 5 refusals within a minute each further answer waits, 1 second doubling to 30, until a minute has passed without a
+ * refusal, or the secret is right. Other keys from the same address do not wait: a proxy may stand before many clients.
+ */
+export class WrongSecrets {
+  // Refused last, last.
+  private readonly pairs = new Map<string, Refusals>()
+
+  /** Milliseconds that the next answer waits. */
+  wait(clientKey: string, address: string, now: number): number {
+    const refusals = this.find(clientKey, address, now)
+    return refusals.count < FREE ? 0 : Math.min(FIRST_WAIT * 2 ** refusals.waited++, LONGEST_WAIT)
+  }
+
+  refused(clientKey: string, address: string, now: number): void {
+    const refusals = this.find(clientKey, address, now)
+    refusals.count++
+    if (refusals.count === 1 || refusals.count >= FREE) refusals.until = now + MINUTE
+    this.accepted(clientKey, address)
+    this.pairs.set(pairOf(clientKey, address), refusals)
+    const [oldest] = this.pairs.size > MOST ? this.pairs.keys() : []
+    if (oldest !== undefined) this.pairs.delete(oldest)
+  }
+
+  accepted(clientKey: string, address: string): void {
+    this.pairs.delete(pairOf(clientKey, address))
+  }
+
+  private find(clientKey: string, address: string, now: number): Refusals {
+    const known = this.pairs.get(pairOf(clientKey, address))
+    return known !== undefined && now < known.until ? known : { count: 0, until: now, waited: 0 }
+  }
+}
+
+const pairOf = (clientKey: string, address: string): string => `${address} ${clientKey}`
