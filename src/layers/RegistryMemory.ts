@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,6 +13,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import * as Methods from "../grpc/Methods.js"
+import * as Logs from "../internal/logs.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
 import { AioRpcError, isUnavailable } from "../schemas/AioError.js"
@@ -115,7 +117,15 @@ const makeConnection = Effect.map(PubSub.unbounded<void>(), (reconnects) => {
         isAway = Option.exists(error, isUnavailable)
         return wasAway && !isAway ? PubSub.publish(reconnects, undefined) : Effect.void
       }),
-    drain: Effect.suspend(() => Effect.forEach([...leavers], (onLeave) => onLeave, { discard: true }))
+    drain: Effect.suspend(() =>
+      Effect.forEach(
+        [...leavers],
+        Effect.catchAllDefect((defect) =>
+          Logs.error("what a stream does when asked to leave failed", Cause.die(defect))
+        ),
+        { discard: true }
+      )
+    )
   }
 })
 

@@ -81,7 +81,7 @@ const makeDelays = <Method>(initialLatency: Duration.DurationInput) => {
 
 const makeFailures = <Method, Failure extends {}>(streaming: Method) => {
   const streams = new Set<Deferred.Deferred<never, Failure>>()
-  const next: Array<{ readonly failure: Failure; readonly method: Method | undefined }> = []
+  const next: Array<{ readonly failure: Failure; readonly method: Method | undefined; left: number }> = []
   const standing = perMethod<Method, Option.Option<Failure>>(Option.none())
   const breakStreams = (failure: Failure): Effect.Effect<void> =>
     Effect.suspend(() => Effect.forEach([...streams], (open) => Deferred.fail(open, failure), { discard: true }))
@@ -92,13 +92,16 @@ const makeFailures = <Method, Failure extends {}>(streaming: Method) => {
     fail: (method: Method): Effect.Effect<void, Failure> =>
       Effect.suspend(() => {
         const index = next.findIndex((order) => order.method === undefined || order.method === method)
-        const [order] = index < 0 ? [] : next.splice(index, 1)
+        const order = next[index]
+        if (order !== undefined && --order.left < 1) next.splice(index, 1)
         const failure = order === undefined ? standing.get(method) : Option.some(order.failure)
         return Option.isSome(failure) ? Effect.fail(failure.value) : Effect.void
       }),
     switches: {
       failNext: (failure: Failure, count = 1, method?: Method): Effect.Effect<void> =>
-        Effect.sync(() => void next.push(...Array.from({ length: count }, () => ({ failure, method })))),
+        Effect.sync(() => {
+          if (count >= 1) next.push({ failure, method, left: count })
+        }),
       setFailure: (failure: Option.Option<Failure>, method?: Method): Effect.Effect<void> =>
         Effect.suspend(() => {
           standing.set(failure, method)

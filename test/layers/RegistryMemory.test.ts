@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Chunk, Effect, Exit, Fiber, Option, Stream, TestClock } from "effect"
+import { Cause, Chunk, Effect, Exit, Fiber, Logger, Option, Stream, TestClock } from "effect"
 import { AioRpcError, type LeaseKey, Registry, RegistryMemory } from "effect-aio"
 import { RegistryMemory as Control } from "../../src/layers/RegistryMemory.js"
 
@@ -75,6 +75,44 @@ describe("RegistryMemory", () => {
       assert.strictEqual(yield* Effect.flip(registry.listServices()), unavailable)
       yield* registry.listServices()
     }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("fails as many calls as it is told, however many these are", () =>
+    Effect.gen(function* () {
+      const { control, registry } = yield* setUp
+      for (const count of [1e9, Number.POSITIVE_INFINITY]) {
+        yield* control.failNext(unavailable, count, "listServices")
+        for (let call = 0; call < 3; call++) {
+          assert.strictEqual(yield* Effect.flip(registry.listServices()), unavailable)
+        }
+      }
+      for (const count of [0, -1, Number.NaN]) {
+        yield* control.failNext(unavailable, count, "getService")
+      }
+      yield* control.failNext(unavailable, 1.5, "ensureService")
+      const ensure = registry.ensureService({ project: "shop", name: "orders" })
+      assert.strictEqual(yield* Effect.flip(ensure), unavailable)
+      yield* registry.getService((yield* ensure).service.id)
+    }).pipe(Effect.provide(memory))
+  )
+
+  it.effect("asks every stream to leave, though one of them dies of it", () =>
+    Effect.gen(function* () {
+      const { control, key, registry } = yield* setUp
+      const left: Array<string> = []
+      const open = (name: string, onLeave: Effect.Effect<void>) =>
+        Effect.fork(
+          Stream.runDrain(registry.heartbeats(Stream.concat(Stream.make(key(name)), Stream.never), { onLeave }))
+        )
+      yield* open("a", Effect.die(new Error("a bug")))
+      yield* open(
+        "b",
+        Effect.sync(() => void left.push("b"))
+      )
+      yield* TestClock.adjust("1 seconds")
+      yield* control.drain
+      assert.deepStrictEqual(left, ["b"])
+    }).pipe(Effect.provide(memory), Effect.provide(Logger.remove(Logger.defaultLogger)))
   )
 
   it.effect("fails everything while a failure stands, and ends the streams that are open", () =>
