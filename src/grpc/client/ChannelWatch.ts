@@ -2,22 +2,56 @@
 import * as grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as Callbacks from "../Callbacks.js"
 import type * as Channel from "./Channel.js"
 import type { ManagedChannel } from "./ManagedChannel.js"
 
 const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
 
-/** A watch without a deadline cannot be taken back, and the channel may have been replaced by then. */
+/** The channel may have been replaced by then, of which it says nothing. */
 const LOOK_MILLIS = 5_000
 
 /** How long an address that left has to show whether it can be reached, before the next stream takes its turn. */
 const SETTLE_MILLIS = 1_000
 
-/** Done when the state is another, or after a while; on the real clock, as grpc-js takes it. */
+type Waiting = Set<() => void>
+
+/** One watch of grpc-js for each state that is waited on: it cannot be taken back, and its deadline would be a timer. */
+const watched = new WeakMap<Channel.Channel, Map<grpc.connectivityState, Waiting>>()
+
+const waitingFor = (channel: Channel.Channel, state: grpc.connectivityState): Waiting => {
+  const states = watched.get(channel) ?? new Map<grpc.connectivityState, Waiting>()
+  watched.set(channel, states)
+  const known = states.get(state)
+  if (known !== undefined) return known
+  const waiting: Waiting = new Set()
+  const changed = Callbacks.of(
+    () => {
+      states.delete(state)
+      for (const wake of waiting) wake()
+    },
+    () => {}
+  )
+  channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, changed)
+  states.set(state, waiting)
+  return waiting
+}
+
+/** Done when the state is another, or after a while; on the real clock, as grpc-js is. */
 const change = (channel: Channel.Channel, state: grpc.connectivityState, millis: number): Effect.Effect<void> =>
   Effect.async((resume) => {
-    // @effect-diagnostics-next-line globalDate:off
-    channel.watchConnectivityState(state, new Date(Date.now() + millis), () => resume(Effect.void))
+    const waiting = waitingFor(channel, state)
+    const stop = () => {
+      clearTimeout(timer)
+      waiting.delete(wake)
+    }
+    const wake = () => {
+      stop()
+      resume(Effect.void)
+    }
+    const timer = setTimeout(wake, millis)
+    waiting.add(wake)
+    return Effect.sync(stop)
   })
 
 const until = (channel: Channel.Channel, passes: (state: grpc.connectivityState) => boolean): Effect.Effect<void> =>
