@@ -3,6 +3,7 @@
  *
  * - what `exports` of package.json reaches says `@since`, and nothing else does (nor `@category`, nor `@internal`);
  * - effects are run only where foreign callbacks come in: in grpc/ and control-plane/;
+ * - what grpc-js calls goes through grpc/Callbacks, which catches what it throws;
  * - log lines go through internal/logs, which escapes what others wrote;
  * - metrics, their labels and the annotations of log lines are declared in telemetry/;
  * - what differs between Effect 3 and 4 stands behind the seams of internal/;
@@ -47,6 +48,19 @@ const struckWords = new Set(
   "anybody beat beaten beats heed heeds ill lest nobody sick somebody thrice whoever whom whomever".split(" ")
 )
 const wordsIn = (text) => text.matchAll(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g)
+
+// The functions of grpc-js and of Node that take a callback, and which argument it is: nothing catches what it throws.
+const callbackAt = new Map([
+  ["addListener", 1],
+  ["bindAsync", 2],
+  ["createFromMetadataGenerator", 0],
+  ["on", 1],
+  ["once", 1],
+  ["register", 1],
+  ["start", 1],
+  ["tryShutdown", 0],
+  ["watchConnectivityState", 2]
+])
 
 const names = readdirSync(`${root}src`, { recursive: true })
   .map((entry) => entry.replaceAll("\\", "/"))
@@ -138,6 +152,19 @@ const checkFile = (name) => {
     }
   }
 
+  const isGuarded = (node) => {
+    if (ts.isCallExpression(node)) return /^Callbacks\.[a-z]+$/i.test(node.expression.getText())
+    const declaration = ts.isIdentifier(node) ? checker.getSymbolAtLocation(node)?.valueDeclaration : undefined
+    const initializer = declaration !== undefined && ts.isVariableDeclaration(declaration) && declaration.initializer
+    return initializer ? isGuarded(initializer) : false
+  }
+  const checkCallbacks = (node) => {
+    const callee = node.expression
+    const method = ts.isPropertyAccessExpression(callee) ? callee.name.text : undefined
+    const argument = node.arguments[callbackAt.get(method)]
+    if (argument !== undefined && !isGuarded(argument)) report(argument, `goes to ${method} unguarded: use Callbacks`)
+  }
+
   const checkNode = (node) => {
     if (ts.isImportDeclaration(node) && !isSeam) {
       const module = /^effect\/(.*)$/.exec(node.moduleSpecifier.text)?.[1]
@@ -158,6 +185,7 @@ const checkFile = (name) => {
         report(node, `${member} belongs in grpc/ or control-plane/ only`)
       }
     }
+    if (name.startsWith("grpc/") && ts.isCallExpression(node)) checkCallbacks(node)
     ts.forEachChild(node, checkNode)
   }
 

@@ -40,6 +40,16 @@ export const of =
     }
   }
 
+/** A callback that goes on with a fiber: what it throws is a defect there. */
+export const resuming = <Args extends ReadonlyArray<unknown>, A, E>(
+  resume: (effect: Effect.Effect<A, E>) => void,
+  body: (...args: Args) => Effect.Effect<A, E>
+): ((...args: Args) => void) =>
+  of(
+    (...args) => resume(body(...args)),
+    (cause) => resume(Effect.die(cause))
+  )
+
 /** The listener of a call. */
 export const listener = (inner: grpc.InterceptingListener, onThrow: Catch): grpc.InterceptingListener => ({
   onReceiveMetadata: of((metadata) => inner.onReceiveMetadata(metadata), onThrow),

@@ -18,6 +18,7 @@ import * as Address from "../../schemas/Address.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
 import * as ManagedChannel from "./ManagedChannel.js"
 
@@ -76,7 +77,12 @@ export const make = (
     const clock = yield* Effect.clock
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
     const log = (message: Effect.Effect<void>) => void runFork(Annotations.from("ChannelPool")(message))
+    const threw = yield* Callbacks.report(
+      "ChannelPool",
+      "the watch over a channel threw, and goes on with the next call"
+    )
     const report = (address: string): ManagedChannel.Report => ({
+      threw,
       replaced: (reason) => {
         Metric.unsafeUpdate(Metrics.channelReplacements, 1, Labels.channelReplacements[reason])
         const message = `the channel to ${address} was replaced: ${reason}`

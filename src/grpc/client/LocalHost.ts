@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { type Address, format } from "../../schemas/Address.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Callbacks from "../Callbacks.js"
 
 /** No rpc is called. */
 const METHOD = "the way to the registry"
@@ -24,8 +25,14 @@ const over = (type: SocketType, address: Address): Effect.Effect<string, AioRpcE
     Effect.sync(() => createSocket(type)),
     (socket) =>
       Effect.async<string, AioRpcError>((resume) => {
-        socket.on("error", (cause) => resume(Effect.fail(unknown(address, cause))))
-        socket.once("connect", () => resume(Effect.succeed(socket.address().address)))
+        socket.on(
+          "error",
+          Callbacks.resuming(resume, (cause: Error) => Effect.fail(unknown(address, cause)))
+        )
+        socket.once(
+          "connect",
+          Callbacks.resuming(resume, () => Effect.succeed(socket.address().address))
+        )
         socket.connect(address.port, address.host)
       }),
     (socket) => Effect.sync(() => socket.close())

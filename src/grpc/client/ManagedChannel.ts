@@ -3,6 +3,7 @@ import * as grpc from "@grpc/grpc-js"
 import type * as Clock from "effect/Clock"
 import * as Monotonic from "../../internal/monotonic.js"
 import type { Address } from "../../schemas/Address.js"
+import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
 import * as ServerStatus from "./ServerStatus.js"
@@ -106,6 +107,8 @@ export interface Report {
   readonly replaced: (reason: Reason) => void
   /** There are other certificates, and no connection with them: calls go on over the one there is. */
   readonly kept: () => void
+  /** A callback of its watch threw. */
+  readonly threw: Callbacks.Catch
 }
 
 export class ReplacingChannel implements ManagedChannel {
@@ -203,7 +206,8 @@ export class ReplacingChannel implements ManagedChannel {
     }
     const isKept = state === TRANSIENT_FAILURE
     if (isKept && !isKeptReported) this.report.kept()
-    successor.watchConnectivityState(state, soon(), () => this.whenReady(successor, isKept || isKeptReported))
+    const again = () => this.whenReady(successor, isKept || isKeptReported)
+    successor.watchConnectivityState(state, soon(), Callbacks.of(again, this.report.threw))
   }
 
   // Forgotten first: closing it calls its watch at once, and a closed channel that is asked to connect lives for ever.
@@ -243,7 +247,8 @@ export class ReplacingChannel implements ManagedChannel {
       this.dismiss(former)
       return
     }
-    successor.watchConnectivityState(state, soon(), () => this.retire(former, successor, until))
+    const again = () => this.retire(former, successor, until)
+    successor.watchConnectivityState(state, soon(), Callbacks.of(again, this.report.threw))
   }
 
   private dismiss(former: Channel.Channel): void {

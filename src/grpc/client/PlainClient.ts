@@ -27,7 +27,8 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
       // Without the cause: grpc-js quotes the token.
       Effect.try({ try: () => Channel.metadata({ token: value }), catch: () => ServerStatus.unsendable("token") })
     )
-    return grpc.credentials.createFromMetadataGenerator((_, callback) => {
+    type Generator = Parameters<typeof grpc.credentials.createFromMetadataGenerator>[0]
+    const generator = Callbacks.of<Parameters<Generator>>((_, callback) => {
       const onSuccess = (ready: grpc.Metadata) => callback(null, ready)
       const onFailure = (cause: Cause.Cause<AioError>) => {
         const { code, details } = AuthorizedCall.toStatus(cause)
@@ -36,7 +37,8 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
       const answer = Callbacks.of(Exit.match({ onFailure, onSuccess }), report)
       // Not within the turn of a fiber: what is called may be foreign.
       run(metadata, { onExit: (exit) => queueMicrotask(() => answer(exit)) })
-    })
+    }, report)
+    return grpc.credentials.createFromMetadataGenerator(generator)
   })
 
 type Call = ReturnType<Channel.Channel["createCall"]>

@@ -3,6 +3,7 @@ import * as Net from "node:net"
 import type * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import { AioConfigError } from "../../schemas/AioError.js"
+import * as Callbacks from "../Callbacks.js"
 
 const EXPECTED = "host:port, such as 127.0.0.1:50051, or port 0 for any free port"
 
@@ -27,10 +28,11 @@ const reasons: Record<string, string> = {
 const probe = (listen: string, host: string, port: number): Effect.Effect<void, AioConfigError> =>
   Effect.async<void, AioConfigError>((resume) => {
     const socket = Net.createServer()
-    socket.once("error", (error: NodeJS.ErrnoException) => {
+    const failed = Callbacks.resuming(resume, (error: NodeJS.ErrnoException) => {
       const reason = reasons[error.code ?? ""] ?? `cannot be listened on (${error.message})`
-      resume(Effect.fail(refuse(`${listen} ${reason}`, "an address that is free, or port 0 for any free port")))
+      return Effect.fail(refuse(`${listen} ${reason}`, "an address that is free, or port 0 for any free port"))
     })
+    socket.once("error", failed)
     socket.listen({ port, host: host.replace(/^\[|\]$/g, ""), exclusive: true }, () =>
       socket.close(() => resume(Effect.void))
     )
@@ -45,9 +47,10 @@ export const bind = Effect.fnUntraced(function* (
   const { host, port: wanted } = yield* parse(listen)
   yield* probe(listen, host, wanted)
   const port = yield* Effect.async<number, AioConfigError>((resume) => {
-    server.bindAsync(`${host}:${wanted}`, credentials, (error, boundPort) =>
-      resume(error === null ? Effect.succeed(boundPort) : Effect.fail(refuse(`${listen}: ${error.message}`)))
+    const isBound = Callbacks.resuming(resume, (error: Error | null, boundPort: number) =>
+      error === null ? Effect.succeed(boundPort) : Effect.fail(refuse(`${listen}: ${error.message}`))
     )
+    server.bindAsync(`${host}:${wanted}`, credentials, isBound)
   })
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "[::]" ? "[::1]" : host
   return { port, address: `${reachable}:${port}` }

@@ -13,6 +13,7 @@ import type { ServerTls } from "../../schemas/AioConfig.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Annotations from "../../telemetry/Annotations.js"
+import * as Callbacks from "../Callbacks.js"
 import type { Rpc } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Listener from "./Listener.js"
@@ -37,10 +38,17 @@ export interface Caller {
 
 type Run = <A, E>(effect: Effect.Effect<A, E>) => Parameters<typeof Fibers.unsafeInterrupt>[0]
 
+interface Host {
+  readonly run: Run
+  readonly guard: Guard
+  /** Logs what a callback of grpc-js threw. */
+  readonly report: Callbacks.Catch
+}
+
 /** An rpc with its handler: see {@link unary} and {@link bidi}. */
 export interface Handler {
   readonly path: string
-  readonly register: (server: Grpc.Server, run: Run, guard: Guard) => void
+  readonly addTo: (server: Grpc.Server, host: Host) => void
 }
 
 type Answer<A> = Effect.Effect<A, Failure>
@@ -116,30 +124,47 @@ interface Cancellable {
   readonly on: (event: "cancelled", listener: () => void) => unknown
 }
 
+/** How a client is told. */
+interface Tell<A> {
+  readonly onSuccess: (response: A) => void
+  readonly onFailure: (failure: Failure) => void
+}
+
 /**
  * Runs the answer to a call, and tells the client how it ended: a handler may be interrupted from within. Interrupted when the
- * client cancels.
+ * client cancels. What telling throws, as an extension's handler does, is logged, and the client is told that instead.
  */
 const answer = <A>(
-  run: Run,
+  { report, run }: Host,
   path: string,
   call: Cancellable,
   effect: Answer<A>,
-  tell: { readonly onSuccess: (response: A) => void; readonly onFailure: (failure: Failure) => void }
+  { onFailure, onSuccess }: Tell<A>
 ): void => {
-  const fiber = run(
+  const fails = (failure: Failure) => Callbacks.run(() => call.cancelled || onFailure(failure), report)
+  const threw: Callbacks.Catch = (cause) => {
+    fails(internalError)
+    report(cause)
+  }
+  let fiber: ReturnType<Run> | undefined
+  const cancel = () => {
+    if (fiber !== undefined) Fibers.unsafeInterrupt(fiber)
+  }
+  // Before the fiber begins: a handler may end its own call.
+  call.on("cancelled", Callbacks.of(cancel, report))
+  fiber = run(
     answering(path, effect).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
-          if (Exit.isSuccess(exit)) tell.onSuccess(exit.value)
-          else if (!call.cancelled) tell.onFailure(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
+          if (Exit.isSuccess(exit)) Callbacks.run(() => onSuccess(exit.value), threw)
+          else fails(Option.getOrElse(Cause.failureOption(exit.cause), () => interrupted))
         })
       ),
       // The client has its answer; a fiber that fails would be logged as unhandled.
       Effect.ignore
     )
   )
-  call.on("cancelled", () => Fibers.unsafeInterrupt(fiber))
+  if (call.cancelled) cancel()
 }
 
 /**
@@ -152,18 +177,18 @@ export const unary = <Request, Response>(
   around: AroundRpc<Request> = nothing
 ): Handler => ({
   path: method.path,
-  register: (server, run, guard) => {
-    const respond: Grpc.handleUnaryCall<Request, Response> = (call, callback) => {
+  addTo: (server, host) => {
+    const respond = Callbacks.of<Parameters<Grpc.handleUnaryCall<Request, Response>>>((call, callback) => {
       const headers = headersOf(call.metadata)
       const checked = Effect.zipRight(
-        Effect.suspend(() => around.arrive(guard(method.path, headers))),
+        Effect.suspend(() => around.arrive(host.guard(method.path, headers))),
         Effect.suspend(() => around.answer(call.request, handle(call.request, { headers, address: addressOf(call) })))
       )
-      answer(run, method.path, call, checked, {
+      answer(host, method.path, call, checked, {
         onFailure: (failure) => callback(failure, null),
         onSuccess: (response) => callback(null, response)
       })
-    }
+    }, host.report)
     server.register(method.path, respond, method.server.serialize, method.server.deserialize, "unary")
   }
 })
@@ -182,12 +207,15 @@ const nextMessage = <Request, Response>(call: Duplex<Request, Response>): Effect
     const ready = read(call)
     if (ready !== undefined) return Effect.succeed(ready)
     return Effect.async<Option.Option<Request>>((resume) => {
-      const onChange = () => {
-        const message = read(call)
-        if (message === undefined) return
-        stopListening()
-        resume(Effect.succeed(message))
-      }
+      const onChange = Callbacks.of(
+        () => {
+          const message = read(call)
+          if (message === undefined) return
+          stopListening()
+          resume(Effect.succeed(message))
+        },
+        (cause) => resume(Effect.die(cause))
+      )
       const stopListening = () => {
         call.off("readable", onChange)
         call.off("end", onChange)
@@ -203,7 +231,7 @@ const send = <Request, Response>(call: Duplex<Request, Response>, response: Resp
     call.write(response)
       ? Effect.void
       : Effect.async<void>((resume) => {
-          const onDrain = () => resume(Effect.void)
+          const onDrain = Callbacks.resuming(resume, () => Effect.void)
           call.once("drain", onDrain)
           return Effect.sync(() => void call.off("drain", onDrain))
         })
@@ -219,44 +247,42 @@ export const bidi = <Request, Response>(
   around: AroundRpc<Request> = nothing
 ): Handler => ({
   path: method.path,
-  register: (server, run, guard) => {
+  addTo: (server, host) => {
     const serve = Effect.fnUntraced(function* (call: Duplex<Request, Response>) {
-      yield* around.arrive(guard(method.path, headersOf(call.metadata)))
+      yield* around.arrive(host.guard(method.path, headersOf(call.metadata)))
       let request = yield* nextMessage(call)
       while (Option.isSome(request)) {
         yield* send(call, yield* around.answer(request.value, handle(request.value)))
         request = yield* nextMessage(call)
       }
     })
-    const respond: Grpc.handleBidiStreamingCall<Request, Response> = (call) =>
-      answer(
-        run,
-        method.path,
-        call,
-        Effect.suspend(() => serve(call)),
-        { onFailure: (failure) => void call.emit("error", failure), onSuccess: () => void call.end() }
-      )
+    const respond = Callbacks.of(
+      (call: Duplex<Request, Response>) =>
+        answer(
+          host,
+          method.path,
+          call,
+          Effect.suspend(() => serve(call)),
+          { onFailure: (failure) => void call.emit("error", failure), onSuccess: () => void call.end() }
+        ),
+      host.report
+    )
     server.register(method.path, respond, method.server.serialize, method.server.deserialize, "bidi")
   }
 })
 
 // An extension's implementation is plain grpc-js: it runs once the guard has passed the call.
-const guarded = (
-  server: Grpc.Server,
-  run: Run,
-  guard: Guard,
-  services: Set<string>
-): Pick<Grpc.Server, "addService"> => ({
+const guarded = (server: Grpc.Server, host: Host, services: Set<string>): Pick<Grpc.Server, "addService"> => ({
   addService: (definition, implementation) => {
     for (const { path } of Object.values(definition)) services.add(serviceOf(path))
     const held = Object.entries(implementation).map(([name, handle]) => {
-      const respond: Grpc.handleBidiStreamingCall<unknown, unknown> = (call) => {
+      const respond = Callbacks.of((call: Duplex<unknown, unknown>) => {
         const path = call.getPath()
-        answer(run, path, call, guard(path, headersOf(call.metadata)), {
+        answer(host, path, call, host.guard(path, headersOf(call.metadata)), {
           onFailure: (failure) => void call.emit("error", failure),
           onSuccess: () => Reflect.apply(handle, implementation, [call])
         })
-      }
+      }, host.report)
       return [name, respond] as const
     })
     server.addService(definition, Object.fromEntries(held))
@@ -274,9 +300,14 @@ export const make = Effect.fnUntraced(function* (
   const fibers = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(fibers)<never>()
   const server = new Grpc.Server()
-  for (const handler of options.handlers) handler.register(server, run, options.guard)
+  const host: Host = {
+    run,
+    guard: options.guard,
+    report: yield* Callbacks.report("ServerHost", "a callback of a call threw")
+  }
+  for (const handler of options.handlers) handler.addTo(server, host)
   const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
-  const extended = guarded(server, run, options.guard, services)
+  const extended = guarded(server, host, services)
   for (const extension of options.extensions ?? []) extension.addToServer(extended)
   failUnknownMethods(server, services)
   const credentials =

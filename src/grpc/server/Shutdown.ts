@@ -2,6 +2,7 @@
 import type * as Grpc from "@grpc/grpc-js"
 import * as Effect from "effect/Effect"
 import * as Wakes from "../../internal/wakes.js"
+import * as Callbacks from "../Callbacks.js"
 
 export interface Shutdown {
   /** Closes the port and asks clients to leave. What is in flight goes on. */
@@ -29,7 +30,12 @@ export const make = (server: Grpc.Server, graceMillis: number, interrupt: Effect
   const drain = Effect.sync(() => {
     if (isDraining) return
     isDraining = true
-    server.tryShutdown(() => Wakes.unsafeDone(closed, Effect.void))
+    server.tryShutdown(
+      Callbacks.resuming(
+        (done) => Wakes.unsafeDone(closed, done),
+        () => Effect.void
+      )
+    )
   })
   const closedWithin = (millis: number) => Effect.interruptible(Effect.raceFirst(Wakes.awaiting(closed), sleep(millis)))
   const end = drain.pipe(Effect.zipRight(closedWithin(graceMillis)), Effect.zipRight(interrupt))
