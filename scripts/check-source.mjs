@@ -56,6 +56,7 @@ const callbackAt = new Map([
   ["createFromMetadataGenerator", 0],
   ["on", 1],
   ["once", 1],
+  ["prependListener", 1],
   ["register", 1],
   ["start", 1],
   ["tryShutdown", 0],

@@ -27,7 +27,7 @@ const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, de
 const authenticate = Effect.fnUntraced(function* (
   options: Options,
   request: Messages.AuthenticateClientRequest,
-  { address }: ServerHost.Caller
+  { address, known }: ServerHost.Caller
 ) {
   const { client_key = "", client_secret = "" } = request
   const tooLong =
@@ -46,6 +46,7 @@ const authenticate = Effect.fnUntraced(function* (
     return yield* unauthenticated("客户端凭证无效")
   }
   options.wrongSecrets.accepted(client_key, address)
+  known()
   return yield* options.tokens.issue(client.value)
 })
 
@@ -93,3 +94,24 @@ export const guard =
       Option.isSome(clientId) ? Effect.void : unauthenticated("无效的认证令牌")
     )
   }
+
+// Beside JSON a request has some names and addresses.
+const OTHER_BYTES = 64 * 1_024
+
+/** What clients may hold: next to nothing until a token was good. */
+export const connections = (tokens: Tokens, limits: PlaneLimits.CheckedLimits): ServerHost.Options["connections"] => {
+  const messageBytes = 2 * limits.jsonBytes + OTHER_BYTES
+  const credentialBytes = limits.clientKeyBytes + limits.clientSecretBytes + 64
+  const credentials = PlaneLimits.refusal("client_key or client_secret is too long", "clientKeyBytes", limits)
+  const request = PlaneLimits.refusal("the request is too long", "jsonBytes", limits)
+  const stranger = { code: StatusCode.UNAUTHENTICATED, details: "无效的认证令牌" }
+  return {
+    limits,
+    messageBytes,
+    requestBytes: (path, isKnown) => {
+      if (path === auth.authenticateClient.path) return [credentialBytes, credentials]
+      return isKnown ? [messageBytes, request] : [credentialBytes, stranger]
+    },
+    recognise: (headers) => Effect.map(tokens.verify(tokenIn(headers)), Option.isSome)
+  }
+}

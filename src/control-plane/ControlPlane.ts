@@ -192,6 +192,7 @@ export const make = Effect.fnUntraced(function* (
       ...RegistryService.handlers(store, around.rpcs)
     ],
     guard: AuthService.guard(tokens),
+    connections: AuthService.connections(signed, limits),
     extensions: options.reflection === false ? [] : [reflection],
     tls: options.tls,
     shutdownGrace: options.shutdownGrace,

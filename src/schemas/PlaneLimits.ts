@@ -1,11 +1,13 @@
 /** What clients may ask of a control plane before it refuses. */
+import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Options from "./Options.js"
 import { StatusCode } from "./StatusCode.js"
 
 /**
  * The limits of a control plane. What exceeds one is answered `RESOURCE_EXHAUSTED` with the name of the limit; the real
- * server has none of them. Bytes are those of UTF-8.
+ * server has none of them. Bytes are those of UTF-8. Durations are more than 0 and at most 1 day, in
+ * real time.
  *
  * @since 0.1.0
  * @category models
@@ -29,6 +31,16 @@ export interface PlaneLimits {
   readonly totalJson?: number | undefined
   /** The most secrets that wait to be checked; two are checked at a time. Default 256. */
   readonly waitingAuthentications?: number | undefined
+  /** The most connections; what comes beyond is closed at once, without an answer. Default 10,000. */
+  readonly connections?: number | undefined
+  /** The most calls and streams of a connection at a time; a client is told, and lets its further calls wait. Default 1,000. */
+  readonly streams?: number | undefined
+  /** How long a request may take to arrive. Default 10 seconds. */
+  readonly requestTime?: Duration.DurationInput | undefined
+  /** How long a connection may live on which no token was issued or accepted. Default 30 seconds. */
+  readonly authenticationTime?: Duration.DurationInput | undefined
+  /** How long a connection may live without a call or a stream. Default 5 minutes. */
+  readonly idleTime?: Duration.DurationInput | undefined
 }
 
 const MOST = 2 ** 31 - 1
@@ -42,7 +54,12 @@ const rules = {
   services: Options.whole(10_000, 1, MOST),
   instances: Options.whole(1_000_000, 1, MOST),
   totalJson: Options.whole(256 * 1_024 * 1_024, 1, MOST),
-  waitingAuthentications: Options.whole(256, 1, MOST)
+  waitingAuthentications: Options.whole(256, 1, MOST),
+  connections: Options.whole(10_000, 1, MOST),
+  streams: Options.whole(1_000, 1, MOST),
+  requestTime: Options.duration("10 seconds"),
+  authenticationTime: Options.duration("30 seconds"),
+  idleTime: Options.duration("5 minutes")
 } satisfies Options.Rules<PlaneLimits>
 
 /** Limits that were checked. */
@@ -55,15 +72,14 @@ export const check = Options.check("limits.", rules)
 export const standard: CheckedLimits = Either.getOrThrow(check())
 
 /** A status that names the limit as the options do. */
-export const exceeded = <Limit extends keyof CheckedLimits>(
+export const refusal = <Limit extends keyof CheckedLimits>(
   problem: string,
   limit: Limit,
   limits: Pick<CheckedLimits, NoInfer<Limit>>
-) =>
-  Either.left({
-    code: StatusCode.RESOURCE_EXHAUSTED,
-    details: `${problem}: limit ${limit} is ${limits[limit]}`
-  } as const)
+) => ({ code: StatusCode.RESOURCE_EXHAUSTED, details: `${problem}: limit ${limit} is ${limits[limit]}` })
+
+export const exceeded = <Limit extends keyof CheckedLimits>(...refused: Parameters<typeof refusal<Limit>>) =>
+  Either.left(refusal(...refused))
 
 /** Refuses a text of more bytes than a limit. */
 export const longer = <Limit extends keyof CheckedLimits>(

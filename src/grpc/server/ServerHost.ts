@@ -16,24 +16,21 @@ import * as Annotations from "../../telemetry/Annotations.js"
 import * as Callbacks from "../Callbacks.js"
 import type { Rpc } from "../Methods.js"
 import * as Tls from "../Tls.js"
+import type { Failure, Headers } from "./Call.js"
+import * as Connections from "./Connections.js"
 import * as Listener from "./Listener.js"
 import * as Shutdown from "./Shutdown.js"
 import { failUnknownMethods } from "./UnknownMethods.js"
 
-/** What a call is answered with instead of a response. */
-export interface Failure {
-  readonly code: number
-  readonly details: string
-}
-
-/** The call's metadata: all text values of a name (in lower case), in the order sent. */
-export type Headers = (name: string) => ReadonlyArray<string>
+export type { Failure, Headers } from "./Call.js"
 
 /** Who calls: the client, or a proxy before it. */
 export interface Caller {
   readonly headers: Headers
   /** Without the port. */
   readonly address: string
+  /** The caller has a token now: its connection may stay. */
+  readonly known: () => void
 }
 
 type Run = <A, E>(effect: Effect.Effect<A, E>) => Parameters<typeof Fibers.unsafeInterrupt>[0]
@@ -43,15 +40,21 @@ interface Host {
   readonly guard: Guard
   /** Logs what a callback of grpc-js threw. */
   readonly report: Callbacks.Catch
+  /** The connection of this peer has a token. */
+  readonly known: (peer: string) => void
 }
 
 /** An rpc with its handler: see {@link unary} and {@link bidi}. */
 export interface Handler {
   readonly path: string
+  readonly isStream: boolean
   readonly addTo: (server: Grpc.Server, host: Host) => void
 }
 
 type Answer<A> = Effect.Effect<A, Failure>
+
+/** Whether these headers show a good token. */
+export type Recognise = (headers: Headers) => Effect.Effect<boolean>
 
 /** Runs before every call: fails for one that may not be made. */
 export type Guard = (path: string, headers: Headers) => Answer<void>
@@ -81,6 +84,8 @@ export interface Options {
   readonly listen: string
   readonly handlers: ReadonlyArray<Handler>
   readonly guard: Guard
+  /** What clients may hold. Default: what grpc-js lets them. */
+  readonly connections?: (Connections.Options & { readonly recognise: Recognise }) | undefined
   readonly extensions?: ReadonlyArray<Extension> | undefined
   /** Default: plaintext. */
   readonly tls?: ServerTls | undefined
@@ -105,8 +110,6 @@ const headersOf =
   (metadata: Grpc.Metadata): Headers =>
   (name) =>
     metadata.get(name).map(String)
-
-const addressOf = (call: { readonly getPeer: () => string }): string => call.getPeer().replace(/:\d+$/, "")
 
 // A defect is shown in the log only.
 const answering = <A>(path: string, effect: Answer<A>): Answer<A> =>
@@ -177,12 +180,18 @@ export const unary = <Request, Response>(
   around: AroundRpc<Request> = nothing
 ): Handler => ({
   path: method.path,
+  isStream: false,
   addTo: (server, host) => {
     const respond = Callbacks.of<Parameters<Grpc.handleUnaryCall<Request, Response>>>((call, callback) => {
       const headers = headersOf(call.metadata)
+      const handled = () => {
+        const peer = call.getPeer()
+        const caller = { headers, address: peer.replace(/:\d+$/, ""), known: () => host.known(peer) }
+        return around.answer(call.request, handle(call.request, caller))
+      }
       const checked = Effect.zipRight(
         Effect.suspend(() => around.arrive(host.guard(method.path, headers))),
-        Effect.suspend(() => around.answer(call.request, handle(call.request, { headers, address: addressOf(call) })))
+        Effect.suspend(handled)
       )
       answer(host, method.path, call, checked, {
         onFailure: (failure) => callback(failure, null),
@@ -247,6 +256,7 @@ export const bidi = <Request, Response>(
   around: AroundRpc<Request> = nothing
 ): Handler => ({
   path: method.path,
+  isStream: true,
   addTo: (server, host) => {
     const serve = Effect.fnUntraced(function* (call: Duplex<Request, Response>) {
       yield* around.arrive(host.guard(method.path, headersOf(call.metadata)))
@@ -289,6 +299,22 @@ const guarded = (server: Grpc.Server, host: Host, services: Set<string>): Pick<G
   }
 })
 
+const limited = (
+  options: NonNullable<Options["connections"]>,
+  handlers: Options["handlers"],
+  run: Run,
+  report: Callbacks.Catch
+) => {
+  const unary = new Set(handlers.filter(({ isStream }) => !isStream).map(({ path }) => path))
+  return new Connections.Connections(
+    options,
+    (path) => unary.has(path),
+    // A token is verified without waiting, so that the answer is there before the request.
+    (headers, found) => void run(Effect.map(options.recognise(headers), (isGood) => isGood && found())),
+    report
+  )
+}
+
 /**
  * Starts a server, and stops it when the scope closes: calls in flight have `shutdownGrace`, then they end `UNAVAILABLE`.
  * Fails if it cannot listen.
@@ -299,12 +325,10 @@ export const make = Effect.fnUntraced(function* (
   const scope = yield* Effect.scope
   const fibers = yield* FiberSet.make()
   const run = yield* FiberSet.runtime(fibers)<never>()
-  const server = new Grpc.Server()
-  const host: Host = {
-    run,
-    guard: options.guard,
-    report: yield* Callbacks.report("ServerHost", "a callback of a call threw")
-  }
+  const report = yield* Callbacks.report("ServerHost", "a callback of a call threw")
+  const connections = options.connections && limited(options.connections, options.handlers, run, report)
+  const server = new Grpc.Server(connections?.serverOptions)
+  const host: Host = { run, report, guard: options.guard, known: (peer) => connections?.known(peer) }
   for (const handler of options.handlers) handler.addTo(server, host)
   const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
   const extended = guarded(server, host, services)
@@ -320,6 +344,7 @@ export const make = Effect.fnUntraced(function* (
     })
   )
   const bound = yield* Effect.acquireRelease(Listener.bind(server, options.listen, credentials), () => stop)
+  connections?.watch(server)
   const endLater = options.endlessDrain === true ? Effect.void : Effect.forkIn(end, scope)
   return { ...bound, drain: Effect.asVoid(Effect.zipRight(drain, endLater)) }
 })
