@@ -5,6 +5,7 @@
 import type * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type * as Fibers from "../internal/fibers.js"
 import * as Logs from "../internal/logs.js"
@@ -50,12 +51,34 @@ export const resuming = <Args extends ReadonlyArray<unknown>, A, E>(
     (cause) => resume(Effect.die(cause))
   )
 
+// Not `of`: grpc-js tells the listener of a call from that of an interceptor by the number of parameters.
+const one =
+  <A>(body: (value: A) => void, onThrow: Catch): ((value: A) => void) =>
+  (value) => {
+    try {
+      body(value)
+    } catch (cause) {
+      caught(onThrow, cause)
+    }
+  }
+
 /** The listener of a call. */
 export const listener = (inner: grpc.InterceptingListener, onThrow: Catch): grpc.InterceptingListener => ({
-  onReceiveMetadata: of((metadata) => inner.onReceiveMetadata(metadata), onThrow),
-  onReceiveMessage: of((message) => inner.onReceiveMessage(message), onThrow),
-  onReceiveStatus: of((status) => inner.onReceiveStatus(status), onThrow)
+  onReceiveMetadata: one((metadata) => inner.onReceiveMetadata(metadata), onThrow),
+  onReceiveMessage: one((message) => inner.onReceiveMessage(message), onThrow),
+  onReceiveStatus: one((status) => inner.onReceiveStatus(status), onThrow)
 })
+
+/**
+ * Runs an effect, and tells how it ended: in a turn of its own, since what hears of it is foreign. The fiber itself succeeds:
+ * Effect logs one that fails and has no observer, and a logger that throws there ends the process. Gives its interruption.
+ */
+export const runThen =
+  (runtime: Runtime.Runtime<never>, onThrow: Catch) =>
+  <A, E>(effect: Effect.Effect<A, E>, then: (exit: Exit.Exit<A, E>) => void): (() => void) =>
+    Runtime.runCallback(runtime)(Effect.exit(effect), {
+      onExit: (exit) => queueMicrotask(() => of(then, onThrow)(Exit.flatten(exit)))
+    })
 
 const log = (runtime: Runtime.Runtime<never>, module: string, message: string): Catch => {
   const runFork = Runtime.runFork(runtime)

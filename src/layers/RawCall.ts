@@ -100,6 +100,8 @@ export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> =
   PlainClient.callCredentials(token)
 )
 
+const interceptors = Effect.flatMap(Auth, (auth) => AuthorizedCall.interceptors(runner(TokenPort.of(auth))))
+
 /**
  * An interceptor for a grpc-js client of your own: adds the token, which it fetches within the call's deadline. If the token
  * is refused, the call is sent once more with another one. A call that sends a stream fails instead, since what it sent is
@@ -111,9 +113,7 @@ export const callCredentials: Effect.Effect<grpc.CallCredentials, never, Auth> =
  * @since 0.1.0
  * @category plain clients
  */
-export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.flatMap(Auth, (auth) =>
-  AuthorizedCall.interceptor(runner(TokenPort.of(auth)))
-)
+export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.map(interceptors, ({ ours }) => ours)
 
 /**
  * Options that make a generated grpc-js client share this library's channel and token:
@@ -131,18 +131,25 @@ export const interceptor: Effect.Effect<grpc.Interceptor, never, Auth> = Effect.
  */
 export const clientOptions: Effect.Effect<grpc.ClientOptions, never, Connection | Auth> = Effect.gen(function* () {
   const { channel, deadlineMillis } = yield* Connection
-  const ours = yield* interceptor
+  const { guarded, ours } = yield* interceptors
+  const provided =
+    (provider: grpc.InterceptorProvider): grpc.InterceptorProvider =>
+    (method) => {
+      const theirs = provider(method)
+      // One that has none for this method gives nothing.
+      return theirs && guarded(theirs)
+    }
   return {
     channelOverride: channel,
     // Runs for every call, also for those that bring interceptors of their own.
     callInvocationTransformer: (call) => {
       const { callOptions, methodDefinition } = call
-      const { interceptor_providers: providers = [], interceptors = [] } = callOptions
+      const { interceptor_providers: providers = [], interceptors: theirs = [] } = callOptions
       // grpc-js takes the one list or the other.
       const all =
         providers.length === 0
-          ? { interceptors: [ours, ...interceptors] }
-          : { interceptor_providers: [() => ours, ...providers] }
+          ? { interceptors: [ours, ...theirs.map(guarded)] }
+          : { interceptor_providers: [() => ours, ...providers.map(provided)] }
       // A stream may last.
       const mayLast = methodDefinition.requestStream || methodDefinition.responseStream
       const deadline = callOptions.deadline ?? (mayLast ? undefined : Deadline.after(deadlineMillis))

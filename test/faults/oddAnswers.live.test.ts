@@ -1,20 +1,12 @@
 import { assert, layer } from "@effect/vitest"
-import * as grpc from "@grpc/grpc-js"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Stream } from "effect"
-import { Aio, type AioError, type Auth, Registry, ServiceId, StatusCode } from "effect-aio"
-import { Connection } from "../../src/grpc/client/Connection.js"
-import * as HealthProbe from "../../src/grpc/client/HealthProbe.js"
-import * as Methods from "../../src/grpc/Methods.js"
-import * as TokenAcquisition from "../../src/layers/auth/TokenAcquisition.js"
-import * as TokenPolicy from "../../src/schemas/TokenPolicy.js"
+import { Context, Effect, Fiber, Layer, Logger, Option } from "effect"
+import { Aio } from "effect-aio"
 import * as FaultProxy from "../support/faultProxy.js"
 import * as Odd from "../support/oddServer.js"
+import * as Surfaces from "../support/surfaces.js"
 import { expectNothingUncaught } from "../support/uncaught.js"
 
 expectNothingUncaught()
-
-// Long enough that no busy machine reaches it, so that DEADLINE_EXCEEDED in the table says that a call did not end.
-const DEADLINE = Duration.seconds(4)
 
 /** How calls of each kind end: with a status, or an error by its tag. What is left out is as the one before it. */
 interface Row {
@@ -126,135 +118,13 @@ const rows: ReadonlyArray<Row> = [
   }))
 ]
 
-type Kind = Exclude<keyof Row, "name" | "answer">
-
-const wanted = ({ bidi, heartbeats, ours, plain = ours, stream = plain }: Row, kind: Kind): string => {
+const wanted = ({ bidi, heartbeats, ours, plain = ours, stream = plain }: Row, kind: Surfaces.Kind): string => {
   const all = { ours, plain, stream, bidi: bidi ?? stream, heartbeats: heartbeats ?? bidi ?? stream }
   return all[kind]
 }
 
-interface Surface {
-  readonly name: string
-  readonly path: string
-  readonly kind: Kind
-  readonly call: Effect.Effect<string>
-}
-
-const nameOf = (exit: Exit.Exit<unknown, AioError>): string =>
-  Exit.match(exit, {
-    onSuccess: () => "OK",
-    onFailure: (cause) => {
-      const error = cause._tag === "Fail" ? cause.error : undefined
-      if (error === undefined) return String(cause)
-      return error._tag === "AioRpcError" || error._tag === "AioCredentialsRejected"
-        ? StatusCode.name(error.code)
-        : error._tag
-    }
-  })
-
-const ended = <A>(effect: Effect.Effect<A, AioError>): Effect.Effect<string> =>
-  Effect.map(Effect.timeoutOption(Effect.exit(effect), DEADLINE), (exit) =>
-    Option.match(exit, { onNone: () => "open", onSome: nameOf })
-  )
-
-const identity = (value: Buffer): Buffer => value
-
-const methodOf = (path: string, requestStream: boolean, responseStream: boolean) => ({
-  path,
-  requestStream,
-  responseStream,
-  requestSerialize: identity,
-  responseDeserialize: identity
-})
-
-const plainKinds: ReadonlyArray<readonly [name: string, kind: Kind, requestStream: boolean, responseStream: boolean]> =
-  [
-    ["unary", "plain", false, false],
-    ["client stream", "plain", true, false],
-    ["server stream", "stream", false, true],
-    ["bidi", "bidi", true, true]
-  ]
-
-/** A call of a plain client, of any kind. */
-const plainCall = (
-  client: grpc.Client,
-  { path, requestStream, responseStream }: ReturnType<typeof methodOf>,
-  options: grpc.CallOptions = {}
-): Effect.Effect<string> =>
-  Effect.async((resume) => {
-    const metadata = new grpc.Metadata()
-    const settle = (code: number) => resume(Effect.succeed(StatusCode.name(code)))
-    const answered = (error: grpc.ServiceError | null) => settle(error === null ? 0 : error.code)
-    const all = { deadline: Date.now() + Duration.toMillis(DEADLINE), ...options }
-    if (!responseStream) {
-      if (requestStream) client.makeClientStreamRequest(path, identity, identity, metadata, all, answered).end(nothing)
-      else client.makeUnaryRequest(path, identity, identity, nothing, metadata, all, answered)
-      return
-    }
-    const listen = (call: grpc.ClientReadableStream<Buffer> | grpc.ClientDuplexStream<Buffer, Buffer>) => {
-      call.on("data", () => {})
-      call.on("error", () => {})
-      call.on("status", ({ code }) => settle(code))
-    }
-    if (requestStream) {
-      const call = client.makeBidiStreamRequest(path, identity, identity, metadata, all)
-      listen(call)
-      call.write(nothing)
-    } else listen(client.makeServerStreamRequest(path, identity, identity, nothing, metadata, all))
-  })
-
-const plainSurfaces = (of: string, client: grpc.Client, options?: grpc.CallOptions): ReadonlyArray<Surface> =>
-  plainKinds.map(([name, kind, requestStream, responseStream]) => {
-    const path = `/test.${of}/${name.replace(" ", "")}`
-    const method = methodOf(path, requestStream, responseStream)
-    return { name: `${of} ${name}`, path, kind, call: Effect.suspend(() => plainCall(client, method, options)) }
-  })
-
-const plainClient = (address: string, options: grpc.ClientOptions) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const all = { "grpc.use_local_subchannel_pool": 1, ...options }
-      return new grpc.Client(address, grpc.credentials.createInsecure(), all)
-    }),
-    (client) => Effect.sync(() => client.close())
-  )
-
-const { authenticateClient, renewToken } = Methods.auth
-const { heartbeatStream, listServices } = Methods.registry
-const key = { serviceId: ServiceId.make("1"), instanceKey: "k" }
-const check = "/grpc.health.v1.Health/Check"
-
-const ourSurfaces = (address: string) =>
-  Effect.gen(function* () {
-    const connection = yield* Connection
-    const registry = yield* Registry
-    const aio = yield* Effect.context<Connection | Auth>()
-    const credentials = { clientKey: "key", clientSecret: Redacted.make("secret") }
-    const policy = yield* TokenPolicy.check({ acquireDeadline: DEADLINE })
-    const tokens = TokenAcquisition.make({ ...credentials, policy }, connection)
-    const token = { value: Redacted.make("token"), expiresAt: 0, acquiredAt: 0, generation: 0 }
-    const heartbeats = registry.heartbeats(Stream.concat(Stream.make(key), Stream.never))
-    const raw = methodOf("/test.Raw/unary", false, false)
-    const calls: ReadonlyArray<readonly [name: string, path: string, call: Effect.Effect<unknown, AioError>]> = [
-      ["Registry", listServices.path, registry.listServices()],
-      ["Auth, authenticating", authenticateClient.path, tokens.authenticate(credentials).send],
-      ["Auth, renewing", renewToken.path, tokens.renew(token, Duration.toMillis(DEADLINE))],
-      ["Aio.unary", raw.path, Effect.provide(Aio.unary(raw)(nothing), aio)],
-      ["health probe", check, HealthProbe.check(address, { service: "", tls: false })],
-      ["heartbeats", heartbeatStream.path, Stream.runDrain(heartbeats)]
-    ]
-    return calls.map(
-      ([name, path, call]): Surface => ({
-        name,
-        path,
-        kind: name === "heartbeats" ? name : "ours",
-        call: ended(call)
-      })
-    )
-  })
-
-const steady = methodOf("/test.Steady/unary", false, false)
-const steadyStream = methodOf("/test.Steady/stream", true, true)
+const steady = Surfaces.methodOf("/test.Steady/unary", false, false)
+const steadyStream = Surfaces.methodOf("/test.Steady/stream", true, true)
 
 class World extends Context.Tag("World")<World, Effect.Effect.Success<typeof makeWorld>>() {}
 
@@ -267,28 +137,30 @@ const makeWorld = Effect.gen(function* () {
       address: proxy.address,
       auth: "disabled",
       env: "test",
-      deadline: DEADLINE,
+      deadline: Surfaces.DEADLINE,
       tuning: { retries: { times: 0 } }
     })
   )
   const provided = Effect.provide(aio)
-  const shared = yield* plainClient("shared", yield* provided(Aio.clientOptions))
-  const intercepted = yield* plainClient(server.address, { interceptors: [yield* provided(Aio.interceptor)] })
-  const bare = yield* plainClient(server.address, {})
+  const shared = yield* Surfaces.plainClient("shared", yield* provided(Aio.clientOptions))
+  const intercepted = yield* Surfaces.plainClient(server.address, { interceptors: [yield* provided(Aio.interceptor)] })
+  const bare = yield* Surfaces.plainClient(server.address, {})
   const callCredentials = yield* provided(Aio.callCredentials)
-  const stream = yield* Effect.forkScoped(plainCall(shared, steadyStream, { deadline: Number.POSITIVE_INFINITY }))
+  const stream = yield* Effect.forkScoped(
+    Surfaces.plainCall(shared, steadyStream, { deadline: Number.POSITIVE_INFINITY })
+  )
   return {
     server,
     proxy,
     /** Calls that are ended by this library, each over the connection of one layer or one of its own. */
     surfaces: [
-      ...(yield* provided(ourSurfaces(server.address))),
-      ...plainSurfaces("clientOptions", shared),
-      ...plainSurfaces("interceptor", intercepted)
+      ...(yield* provided(Surfaces.ourSurfaces(server.address))),
+      ...Surfaces.plainSurfaces("clientOptions", shared),
+      ...Surfaces.plainSurfaces("interceptor", intercepted)
     ],
     /** Calls that grpc-js ends by itself: this library gives them a token. */
-    foreign: plainSurfaces("callCredentials", bare, { credentials: callCredentials }),
-    steady: ended(provided(Aio.unary(steady)(nothing))),
+    foreign: Surfaces.plainSurfaces("callCredentials", bare, { credentials: callCredentials }),
+    steady: Surfaces.ended(provided(Aio.unary(steady)(nothing))),
     stream
   }
 })
@@ -300,7 +172,7 @@ layer(world, { excludeTestServices: true })("scenario 41: one odd answer", (it) 
     it.effect(`ends every call that it meets, typed and in time: ${row.name}`, () =>
       Effect.gen(function* () {
         const { foreign, server, steady, surfaces } = yield* World
-        const cell = ({ call, path }: Surface) => Effect.zipRight(server.answers(row.answer, path), call)
+        const cell = ({ call, path }: Surfaces.Surface) => Effect.zipRight(server.answers(row.answer, path), call)
         const [results] = yield* Effect.all(
           [
             Effect.forEach(surfaces, cell, { concurrency: "unbounded" }),

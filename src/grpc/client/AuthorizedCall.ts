@@ -3,7 +3,7 @@ import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Runtime from "effect/Runtime"
+import type * as Runtime from "effect/Runtime"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import { type AioError, AioRpcError, type AioWireError, isAioError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -59,6 +59,8 @@ class AuthorizedCall implements Intercepted {
   private isAnswered = false
   private held: { metadata?: grpc.Metadata; message?: unknown } = {}
   private headers: grpc.Metadata | undefined
+  /** Of the call that is on the wire: ends it. */
+  private threw: Callbacks.Catch
   /** How the last attempt failed. */
   private failed: { readonly error: AioRpcError; readonly status: grpc.StatusObject } | undefined
   private interrupt: (() => void) | undefined
@@ -70,7 +72,9 @@ class AuthorizedCall implements Intercepted {
     private readonly run: Runner,
     private readonly runtime: Runtime.Runtime<never>,
     private readonly report: Callbacks.Catch
-  ) {}
+  ) {
+    this.threw = report
+  }
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
     this.metadata = metadata
@@ -80,9 +84,10 @@ class AuthorizedCall implements Intercepted {
       deadline: Deadline.of(this.options.deadline),
       isRepeatable: this.isRepeatable()
     }
-    this.interrupt = Runtime.runCallback(this.runtime)(
+    const run = Callbacks.runThen(this.runtime, this.report)
+    this.interrupt = run(
       this.run(call, (token) => this.attempt(token)),
-      { onExit: (exit) => this.endSoon(this.statusOf(exit)) }
+      (exit) => this.end(this.statusOf(exit))
     )
   }
 
@@ -110,8 +115,7 @@ class AuthorizedCall implements Intercepted {
   private send(metadata: grpc.Metadata): Effect.Effect<grpc.StatusObject, AioRpcError> {
     return Effect.async((resume) => {
       let call: Intercepted | undefined
-      // An interceptor of the user's, here or further in.
-      const threw: Callbacks.Catch = (cause) => {
+      this.threw = (cause) => {
         this.current = undefined
         resume(Effect.succeed(thrown()))
         this.report(cause)
@@ -119,18 +123,13 @@ class AuthorizedCall implements Intercepted {
       }
       Callbacks.run(() => {
         call = this.nextCall(this.options)
-        this.begin(call, metadata, (status) => resume(this.outcome(status)), threw)
-      }, threw)
+        this.begin(call, metadata, (status) => resume(this.outcome(status)))
+      }, this.threw)
       return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
     })
   }
 
-  private begin(
-    call: Intercepted,
-    metadata: grpc.Metadata,
-    ended: (status: grpc.StatusObject) => void,
-    threw: Callbacks.Catch
-  ): void {
+  private begin(call: Intercepted, metadata: grpc.Metadata, ended: (status: grpc.StatusObject) => void): void {
     const isHeld = !this.options.method_definition.responseStream
     this.held = {}
     this.headers = undefined
@@ -155,7 +154,7 @@ class AuthorizedCall implements Intercepted {
         ended(ServerStatus.ofPlain(received, this.headers))
       }
     }
-    call.start(metadata, Callbacks.listener(listener, threw))
+    call.start(metadata, Callbacks.listener(listener, this.threw))
     for (const { context, message } of this.sent) call.sendMessageWithContext(context, message)
     if (!this.isRepeatable()) this.sent.length = 0
     if (this.isHalfClosed) call.halfClose()
@@ -181,11 +180,6 @@ class AuthorizedCall implements Intercepted {
     return Effect.fail(error)
   }
 
-  // The listener is foreign: not within the turn of a fiber, which would fail others.
-  private endSoon(status: grpc.StatusObject): void {
-    queueMicrotask(() => this.end(status))
-  }
-
   private end(status: grpc.StatusObject): void {
     if (this.isOver) return
     this.isOver = true
@@ -204,9 +198,15 @@ class AuthorizedCall implements Intercepted {
     Callbacks.run(() => this.listener.onReceiveStatus?.(ended), this.report)
   }
 
+  // Interceptors of the user's come first there.
+  private toCurrent(run: (call: Intercepted) => void): void {
+    const call = this.current
+    if (call !== undefined) Callbacks.run(() => run(call), this.threw)
+  }
+
   cancelWithStatus(code: grpc.status, details: string): void {
     if (this.current !== undefined) {
-      this.current.cancelWithStatus(code, details)
+      this.toCurrent((call) => call.cancelWithStatus(code, details))
       return
     }
     this.end({ code, details, metadata: new grpc.Metadata() })
@@ -217,7 +217,7 @@ class AuthorizedCall implements Intercepted {
     const isKept = this.isRepeatable()
     // The caller hears of the first write only.
     if (isKept) this.sent.push({ context: context.flags === undefined ? {} : { flags: context.flags }, message })
-    if (this.current !== undefined) this.current.sendMessageWithContext(context, message)
+    if (this.current !== undefined) this.toCurrent((call) => call.sendMessageWithContext(context, message))
     else if (!isKept) this.sent.push({ context, message })
   }
 
@@ -227,12 +227,12 @@ class AuthorizedCall implements Intercepted {
 
   halfClose(): void {
     this.isHalfClosed = true
-    this.current?.halfClose()
+    this.toCurrent((call) => call.halfClose())
   }
 
   startRead(): void {
     this.wantsToRead = true
-    this.current?.startRead()
+    this.toCurrent((call) => call.startRead())
   }
 
   getPeer(): string {
@@ -244,9 +244,48 @@ class AuthorizedCall implements Intercepted {
   }
 }
 
-export const interceptor = (run: Runner): Effect.Effect<grpc.Interceptor> =>
+/** The interceptor that adds the token, and what must stand around interceptors after it. */
+export interface Interceptors {
+  readonly ours: grpc.Interceptor
+  /**
+   * What its listener throws ends the call. grpc-js would keep every status back behind the message or metadata that was
+   * under way.
+   */
+  readonly guarded: (theirs: grpc.Interceptor) => grpc.Interceptor
+}
+
+const guarded =
+  (report: Callbacks.Catch): Interceptors["guarded"] =>
+  (theirs) =>
+  (options, nextCall) => {
+    let before: grpc.InterceptingListener | undefined
+    const threw: Callbacks.Catch = (cause) => {
+      before?.onReceiveStatus(thrown())
+      report(cause)
+      call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
+    }
+    const call = theirs(
+      options,
+      (inner) =>
+        new grpc.InterceptingCall(nextCall(inner), {
+          start: (metadata, listener, next) => next(metadata, Callbacks.listener(listener, threw))
+        })
+    )
+    return new grpc.InterceptingCall(call, {
+      start: (metadata, listener, next) => {
+        before = listener
+        next(metadata, listener)
+      }
+    })
+  }
+
+export const interceptors = (run: Runner): Effect.Effect<Interceptors> =>
   Effect.gen(function* () {
     const runtime = yield* Effect.runtime<never>()
     const report = yield* Callbacks.report("AuthorizedCall", "an interceptor of a plain client's call threw")
-    return (options, nextCall) => new grpc.InterceptingCall(new AuthorizedCall(options, nextCall, run, runtime, report))
+    return {
+      ours: (options, nextCall) =>
+        new grpc.InterceptingCall(new AuthorizedCall(options, nextCall, run, runtime, report)),
+      guarded: guarded(report)
+    }
   })

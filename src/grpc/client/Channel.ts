@@ -13,7 +13,7 @@ export interface Options extends Transport.TransportSettings {
 }
 
 /** The parts of grpc-js that users meet. */
-export type { CallCredentials, ClientOptions, Interceptor } from "@grpc/grpc-js"
+export type { CallCredentials, ClientOptions, Interceptor, InterceptorProvider } from "@grpc/grpc-js"
 
 /** The options of every channel, and why. */
 export const channelOptions = (options: Options): grpc.ChannelOptions => ({

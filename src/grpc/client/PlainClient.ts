@@ -3,7 +3,6 @@ import * as grpc from "@grpc/grpc-js"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type { AioError } from "../../schemas/AioError.js"
@@ -21,8 +20,8 @@ import * as ServerStatus from "./ServerStatus.js"
  */
 export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Effect.Effect<grpc.CallCredentials> =>
   Effect.gen(function* () {
-    const run = Runtime.runCallback(yield* Effect.runtime<never>())
     const report = yield* Callbacks.report("PlainClient", THREW)
+    const runThen = Callbacks.runThen(yield* Effect.runtime<never>(), report)
     const metadata = Effect.flatMap(token, ({ value }) =>
       // Without the cause: grpc-js quotes the token.
       Effect.try({ try: () => Channel.metadata({ token: value }), catch: () => ServerStatus.unsendable("token") })
@@ -34,9 +33,7 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
         const { code, details } = AuthorizedCall.toStatus(cause)
         callback(Object.assign(new Error(details), { code }))
       }
-      const answer = Callbacks.of(Exit.match({ onFailure, onSuccess }), report)
-      // Not within the turn of a fiber: what is called may be foreign.
-      run(metadata, { onExit: (exit) => queueMicrotask(() => answer(exit)) })
+      runThen(metadata, Exit.match({ onFailure, onSuccess }))
     }, report)
     return grpc.credentials.createFromMetadataGenerator(generator)
   })
