@@ -335,6 +335,22 @@ describe("a plain grpc-js client", () => {
     }).pipe(Effect.provide(withClient))
   )
 
+  it.scopedLive("sends nothing when its deadline has passed", () =>
+    Effect.gen(function* () {
+      const { control } = yield* Simulator
+      const client = yield* plainClient("ignored", yield* Aio.clientOptions)
+      yield* callPlain(client)
+      for (const deadline of [0, Date.now() - 1, new Date(Number.NaN)]) {
+        assert.strictEqual((yield* callPlain(client, { deadline })).code, grpc.status.DEADLINE_EXCEEDED)
+      }
+      yield* callPlain(client)
+      assert.lengthOf(
+        (yield* control.calls).filter(({ method }) => method === "listServices"),
+        2
+      )
+    }).pipe(Effect.provide(withClient))
+  )
+
   it.scopedLive("keeps its deadline while it waits for a token that does not come", () =>
     Effect.gen(function* () {
       const { address } = yield* Simulator

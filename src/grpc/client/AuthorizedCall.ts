@@ -3,11 +3,14 @@ import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Redacted from "effect/Redacted"
 import type * as Runtime from "effect/Runtime"
+import * as ForeignText from "../../internal/foreignText.js"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import { type AioError, AioRpcError, type AioWireError, isAioError } from "../../schemas/AioError.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Callbacks from "../Callbacks.js"
+import * as Methods from "../Methods.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
 import * as ServerStatus from "./ServerStatus.js"
@@ -86,7 +89,9 @@ class AuthorizedCall implements Intercepted {
     }
     const run = Callbacks.runThen(this.runtime, this.report)
     this.interrupt = run(
-      this.run(call, (token) => this.attempt(token)),
+      Deadline.isOver(call.deadline)
+        ? Effect.fail(ServerStatus.tooLate(Methods.nameOf(call.method)))
+        : this.run(call, (token) => this.attempt(token)),
       (exit) => this.end(this.statusOf(exit))
     )
   }
@@ -109,10 +114,10 @@ class AuthorizedCall implements Intercepted {
       try: () => Channel.authorized(this.metadata, token.value),
       catch: () => ServerStatus.unsendable("token")
     })
-    return Effect.flatMap(metadata, (authorized) => this.send(authorized))
+    return Effect.flatMap(metadata, (authorized) => this.send(authorized, token.value))
   }
 
-  private send(metadata: grpc.Metadata): Effect.Effect<grpc.StatusObject, AioRpcError> {
+  private send(metadata: grpc.Metadata, token: Redacted.Redacted): Effect.Effect<grpc.StatusObject, AioRpcError> {
     return Effect.async((resume) => {
       let call: Intercepted | undefined
       this.threw = (cause) => {
@@ -123,7 +128,9 @@ class AuthorizedCall implements Intercepted {
       }
       Callbacks.run(() => {
         call = this.nextCall(this.options)
-        this.begin(call, metadata, (status) => resume(this.outcome(status)))
+        this.begin(call, metadata, ({ details, ...status }) =>
+          resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
+        )
       }, this.threw)
       return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
     })

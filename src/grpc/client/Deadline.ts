@@ -13,8 +13,8 @@ export const after = (millis: number): Deadline => Date.now() + millis
 export const of = (deadline: Date | number | undefined): Deadline =>
   deadline instanceof Date ? deadline.getTime() : (deadline ?? Number.POSITIVE_INFINITY)
 
-/** True if it has passed. */
-export const isOver = (deadline: Deadline): boolean => after(0) >= deadline
+/** True if it has passed, or is no instant. */
+export const isOver = (deadline: Deadline): boolean => !(after(0) < deadline)
 
 /** Limits what precedes a call, such as acquiring the token, by the call's deadline: then fails with `DEADLINE_EXCEEDED`. */
 export const before = <A, E, R>(

@@ -161,6 +161,14 @@ const UNSENT = /No connection established|Name resolution failed/
 /** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
 export const saysUnsent = (text: string): boolean => UNSENT.test(text)
 
+/** The error of a call that is not made. */
+export const tooLate = (method: string): AioRpcError =>
+  new AioRpcError({
+    method,
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `${LOCAL_DEADLINE} no time: it had passed before the call`
+  })
+
 /** The error of a call that is given up after `millis`, before its deadline; it may still be answered if it `wasSent`. */
 export const overdue = (method: string, wasSent: boolean, millis: number): AioRpcError => {
   const time = Duration.format(Duration.millis(millis))

@@ -11,7 +11,7 @@ import type { Method } from "../Methods.js"
 import * as CallSpan from "./CallSpan.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
-import type * as Deadline from "./Deadline.js"
+import * as Deadline from "./Deadline.js"
 import * as ManagedChannel from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
@@ -149,6 +149,10 @@ const send = <Request, Response>(
     } catch {
       // Without cause and value: grpc-js quotes metadata, and the token is part of it.
       end(Exit.fail(ServerStatus.unsendable(method.name)))
+      return
+    }
+    if (Deadline.isOver(options.deadline)) {
+      end(Exit.fail(ServerStatus.tooLate(method.name)))
       return
     }
     managed = channelFor(next, options.route)

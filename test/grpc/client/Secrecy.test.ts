@@ -1,5 +1,6 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
 import { Cause, Effect, Either, Exit, Layer, Logger, LogLevel, Metric, Redacted, Stream } from "effect"
 import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
 import * as Connection from "../../../src/grpc/client/Connection.js"
@@ -28,7 +29,10 @@ const responseBytes = (path: string, message: object): Buffer => {
 const { auth, registry } = Methods
 const answer = (path: string, message: object) => (_: UnaryCall, reply: Reply) =>
   reply(null, responseBytes(path, message))
-const fails = (code: number) => (_: UnaryCall, reply: Reply) => reply({ code, details: "Err: no\n  trace" })
+const fails =
+  (code: number, quoted: ReadonlyArray<string> = [token]) =>
+  (_: UnaryCall, reply: Reply) =>
+    reply({ code, details: `Err: no ${quoted.join(" ")}\n  trace ${quoted.join(" ")}` })
 const inAnHour = () => String(Math.floor(Date.now() / 1_000) + 3_600)
 
 const service = { id: "1", project: "shop", name: "orders", spec_json: "{" }
@@ -63,7 +67,7 @@ const wellBehaved = (): { readonly handlers: Required<Handlers>; readonly receiv
           received.push(String(call.metadata.get("authorization")))
           call.once("data", () => {
             call.write(responseBytes(heartbeatStream.path, { expires_at: "1" }))
-            call.emit("error", { code: 13, details: "enough" })
+            call.emit("error", { code: 13, details: `enough of ${token}` })
           })
         }
       }
@@ -151,6 +155,26 @@ describe("key, secret and token", () => {
     assert.deepStrictEqual(status, { code: 14, details: "the call could not be made" })
   })
 
+  it.scopedLive("show in no status of a plain client whose server quotes them", () =>
+    Effect.gen(function* () {
+      const { path } = registry.listServices
+      const server = yield* grpcServer({ unary: { [path]: fails(3) } })
+      const held = { value: Redacted.make(token), expiresAt: 0, acquiredAt: 0, generation: 1 }
+      const { ours } = yield* AuthorizedCall.interceptors((_, attempt) => attempt(held))
+      const client = new grpc.Client(server.address, grpc.credentials.createInsecure())
+      const identity = (bytes: Buffer) => bytes
+      const error = yield* Effect.async<unknown>((resume) => {
+        const options = { interceptors: [ours] }
+        client.makeUnaryRequest(path, identity, identity, Buffer.alloc(0), new grpc.Metadata(), options, (failure) =>
+          resume(Effect.succeed(failure))
+        )
+      })
+      client.close()
+      assert.include(String(error), "Err: no <redacted>")
+      assert.notInclude(inspect(error, { depth: 20, showHidden: true }), token)
+    })
+  )
+
   it.scopedLive("show in no error of a stream whose token cannot be sent", () =>
     Effect.gen(function* () {
       const connection = yield* Connection.make({ address: "127.0.0.1:1" })
@@ -194,8 +218,8 @@ describe("key, secret and token", () => {
   const refusals: ReadonlyArray<
     readonly [what: string, handler: (call: UnaryCall, reply: Reply) => void, tag: string]
   > = [
-    ["are refused", fails(16), "AioCredentialsRejected"],
-    ["cannot be checked", fails(13), "AioRpcError"],
+    ["are refused, and quoted", fails(16, [clientKey, secret]), "AioCredentialsRejected"],
+    ["cannot be checked, and are quoted", fails(13, [clientKey, secret]), "AioRpcError"],
     ["are answered with bytes that are no protobuf", (_, reply) => reply(null, Buffer.from([0xff])), "AioWireError"],
     [
       "are answered with an expired token",

@@ -106,12 +106,27 @@ describe("a unary call", () => {
     })
   )
 
-  it.scopedLive("whose deadline has passed fails with DEADLINE_EXCEEDED", () =>
-    Effect.gen(function* () {
-      const server = yield* grpcServer({ unary: { [echo.path]: (call, reply) => reply(null, call.request) } })
-      const error = yield* Effect.flip(callTo(server, { deadline: Deadline.after(-1) }))
-      assert.strictEqual(rpcError(error).code, StatusCode.DEADLINE_EXCEEDED)
-    })
+  it.scopedLive.each([0, -1, -60_000, Number.NaN])(
+    "with %d ms left fails with DEADLINE_EXCEEDED, and sends nothing",
+    (millis) =>
+      Effect.gen(function* () {
+        let calls = 0
+        const server = yield* grpcServer({
+          unary: {
+            [echo.path]: (call, reply) => {
+              calls++
+              reply(null, call.request)
+            }
+          }
+        })
+        const connection = yield* connectTo(server)
+        const call = (deadline: number) => Effect.suspend(() => connection.unary(echo, hello, { deadline }))
+        yield* call(Deadline.after(5_000))
+        const error = yield* Effect.flip(call(Deadline.after(millis)))
+        assert.strictEqual(rpcError(error).code, StatusCode.DEADLINE_EXCEEDED)
+        yield* call(Deadline.after(5_000))
+        assert.strictEqual(calls, 2)
+      })
   )
 
   it.scopedLive("to a port without a listener fails with UNAVAILABLE long before its deadline", () =>
