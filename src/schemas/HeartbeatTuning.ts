@@ -1,6 +1,7 @@
 /** The numbers by which leases are registered, renewed and ended. */
 import type * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
 import * as Options from "./Options.js"
 
 /**
@@ -14,6 +15,12 @@ export interface HeartbeatTuning {
   readonly heartbeatsPerTtl?: number | undefined
   /** How much sooner than its turn a heartbeat may come, as a part of the interval. Default 0.1; 0 to 0.5. */
   readonly heartbeatJitter?: number | undefined
+  /**
+   * The waits before a heartbeat stream is opened again after one broke or fell silent: one schedule for all streams of the
+   * layer. It begins again with the first heartbeat that a new stream answers, and where it ends. While a lease is held, a
+   * wait is at most a sixth of its TTL or 5 seconds. Default: 0.5 seconds, × 1.6 up to 30 seconds, with full jitter.
+   */
+  readonly reconnect?: Schedule.Schedule<unknown> | undefined
   /**
    * The wait before the second attempt to register, doubled for each further one up to 30 seconds. With full jitter.
    * Default 1 second.
@@ -30,9 +37,15 @@ export interface HeartbeatTuning {
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 
+const RECONNECT = Schedule.exponential("500 millis", 1.6).pipe(
+  Schedule.union(Schedule.spaced("30 seconds")),
+  Schedule.jitteredWith({ min: 0, max: 1 })
+)
+
 const rules = {
   heartbeatsPerTtl: Options.number(3, 2, 10),
   heartbeatJitter: Options.number(0.1, 0, 0.5),
+  reconnect: Options.schedule(RECONNECT),
   registerDelay: Options.duration("1 second"),
   // 10,000 leases take about a minute.
   registrationsPerSecond: Options.number(200, 1, 10_000),

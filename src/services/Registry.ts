@@ -76,6 +76,11 @@ export interface HeartbeatOptions {
    * answers its open streams, and ends only after they do.
    */
   readonly onLeave?: Effect.Effect<void> | undefined
+  /**
+   * Called when the stream is opened, with a question to be asked when an answer is overdue: has nothing at all come on its
+   * connection since that heartbeat was sent? If so, the next stream is opened on another connection, beside this one.
+   */
+  readonly onOpen?: ((isSilent: () => boolean) => void) | undefined
 }
 
 /**

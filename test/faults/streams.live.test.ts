@@ -4,21 +4,19 @@ import {
   ExecutionStrategy,
   Exit,
   Fiber,
-  Layer,
   Logger,
+  LogLevel,
   Option,
-  Random,
   Redacted,
   Schedule,
   Scope,
   Stream
 } from "effect"
-import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registration, Registry, RegistryMemory } from "effect-aio"
+import { Aio, type Heartbeat, type Registration } from "effect-aio"
 import * as Simulator from "effect-aio/Simulator"
-import type { Registry as RegistryService } from "../../src/services/Registry.js"
 import * as RegistryStore from "../../src/store/RegistryStore.js"
 import * as FaultProxy from "../support/faultProxy.js"
-import * as ManualClock from "../support/manualClock.js"
+import { captureLogs } from "../support/leaseWorld.js"
 
 const quiet = Logger.remove(Logger.defaultLogger)
 
@@ -137,67 +135,39 @@ describe("Heartbeat, scenario 9", () => {
   )
 })
 
-describe("Heartbeat, scenario 34", () => {
-  it.live(
-    "every beat takes 3 s, register 6 s, for two minutes, 200 leases: none lost, no pile-up, nothing registered twice",
-    () =>
-      Effect.gen(function* () {
-        const clock = ManualClock.make()
-        const { control, registry } = yield* RegistryMemory.make()
-        const open = { now: 0, most: 0 }
-        const counted: RegistryService.Service = {
-          ...registry,
-          heartbeats: (beats, options) =>
-            Stream.acquireRelease(
-              Effect.sync(() => {
-                open.now++
-                open.most = Math.max(open.most, open.now)
-              }),
-              () => Effect.sync(() => open.now--)
-            ).pipe(Stream.flatMap(() => registry.heartbeats(beats, options)))
-        }
-        const layer = HeartbeatStream.layer({ env: "test" }).pipe(
-          Layer.provide(Layer.succeed(Registry, counted)),
-          Layer.provide(AuthMemory.layer())
-        )
-        const body = Effect.gen(function* () {
-          const registering = yield* Effect.fork(register(yield* Heartbeat, 200, "60 seconds"))
-          yield* clock.advance("10 seconds")
-          const registrations = yield* Fiber.join(registering)
-          yield* clock.advance("20 seconds")
-          assert.strictEqual(open.now, 16)
-          const lost = yield* enters(registrations, ["Lost"])
-
-          yield* control.setLatency("3 seconds", "heartbeats")
-          yield* control.setLatency("6 seconds", "registerInstance")
-          yield* control.clearJournal
-          yield* clock.advance("2 minutes")
-          assert.isTrue(Option.isNone(yield* Fiber.poll(lost)))
-          assert.deepStrictEqual(yield* states(registrations), ["Live"])
-          assert.isAbove(open.most, 32)
-          assert.isAtMost(open.most, 64)
-          const calls = yield* control.calls
-          const beats = calls.filter(({ key, method }) => method === "heartbeats" && Option.isSome(key)).length
-          // Every lease in each of its six intervals, and hardly more: nothing was sent again that had only to wait.
-          assert.isAtLeast(beats, 200 * 5)
-          assert.isAtMost(beats, 200 * 7.5)
-          assert.notInclude(
-            calls.map(({ method }) => method),
-            "registerInstance"
-          )
-
-          yield* control.setLatency(0)
-          yield* clock.advance("3 minutes")
-          assert.strictEqual(open.now, 16)
-          assert.deepStrictEqual(yield* states(registrations), ["Live"])
+describe("Heartbeat, scenario 53", () => {
+  it.scopedLive(
+    "the only replica drains: all heartbeats stay on its streams, no lease changes its state, and one line says so at most",
+    () => {
+      const logs = captureLogs()
+      return Effect.gen(function* () {
+        const plane = yield* Simulator.make({
+          clients: [credentials],
+          quirks: { endlessDrain: true },
+          shutdownGrace: "50 millis"
         })
-        yield* body.pipe(
-          Effect.scoped,
-          Effect.provide(layer),
-          Effect.withClock(clock.clock),
-          Effect.withRandom(Random.make("34"))
+        const aio = yield* Aio.make({ address: plane.address, ...credentials, env: "test" })
+        const registrations = yield* aio.heartbeat.registerAll(
+          Array.from({ length: 20 }, () => ({
+            service: { project: "shop", name: "orders" },
+            instance: { host: "127.0.0.1", httpPort: 80 },
+            ttl: "9 seconds"
+          }))
         )
-      }).pipe(Effect.provide(quiet)),
+        const changed = yield* enters(registrations, ["Suspect", "Lost"])
+        yield* Effect.sleep("1 second")
+        logs.lines.length = 0
+        yield* plane.control.clearJournal
+        yield* plane.control.drain
+        // A minute of leases of 60 s.
+        yield* Effect.sleep("9 seconds")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(changed)))
+        assert.deepStrictEqual(yield* states(registrations), ["Live"])
+        assert.isAtMost(logs.lines.length, 1, logs.lines.join("\n"))
+        const calls = yield* plane.control.calls
+        assert.isAtLeast(calls.filter(({ key, method }) => method === "heartbeats" && Option.isSome(key)).length, 40)
+      }).pipe(Effect.provide(logs.layer), Logger.withMinimumLogLevel(LogLevel.Info))
+    },
     40_000
   )
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, Option, PubSub, Random, type Scope, Stream, TestClock } from "effect"
+import { Effect, Fiber, Layer, Logger, Option, PubSub, Random, Schedule, type Scope, Stream, TestClock } from "effect"
 import {
   type AccessToken,
   AioRpcError,
@@ -217,6 +217,47 @@ describe("HeartbeatStream's streams", () => {
       assert.deepStrictEqual(yield* states(registrations), ["Live"])
       assert.lengthOf(yield* callsTo(memory, "registerInstance"), 40)
     }))
+
+  test(
+    "are opened again by the schedule of the app: one for all of them, from its beginning after an acknowledged heartbeat",
+    ({ memory, streams }) =>
+      Effect.gen(function* () {
+        yield* register(40)
+        const opened = (outage: number) =>
+          Effect.gen(function* () {
+            yield* memory.setFailure(Option.some(unavailable))
+            const before = streams.length
+            yield* TestClock.adjust(outage)
+            yield* memory.setFailure(Option.none())
+            yield* TestClock.adjust("1 minute")
+            return streams.slice(before).map(({ opened }) => opened)
+          })
+        const waits = (instants: ReadonlyArray<number>) => instants.slice(1).map((at, i) => at - (instants[i] ?? 0))
+        yield* TestClock.adjust("1 minute")
+        // As long as the schedule says, and no longer than leases of 60 s that are held allow.
+        assert.deepStrictEqual(waits(yield* opened(24_000)).slice(0, 4), [2_000, 4_000, 5_000, 5_000])
+        assert.deepStrictEqual(waits(yield* opened(30_000)).slice(0, 3), [2_000, 4_000, 5_000])
+      }),
+    { options: { tuning: { heartbeat: { reconnect: Schedule.exponential("1 second") } } } }
+  )
+
+  test(
+    "are opened again within two seconds when a registration shows that the registry is back, whatever the schedule says",
+    ({ memory }) =>
+      Effect.gen(function* () {
+        const registrations = yield* register(20)
+        yield* memory.setFailure(Option.some(unavailable))
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual(yield* states(registrations), ["Lost"])
+        yield* memory.setFailure(Option.none())
+        yield* memory.clearJournal
+        const isBack = Effect.map(callsTo(memory, "registerInstance"), ({ length }) => length > 0)
+        while (!(yield* isBack)) yield* TestClock.adjust("100 millis")
+        yield* TestClock.adjust("4 seconds")
+        assert.deepStrictEqual(yield* states(registrations), ["Live"])
+      }),
+    { options: { tuning: { heartbeat: { reconnect: Schedule.exponential("1 second") } } } }
+  )
 
   test("end with the last lease, and none is opened without one", ({ memory, streams }) =>
     Effect.gen(function* () {

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Either, Random, type Schedule } from "effect"
 import * as Waits from "../../src/internal/waits.js"
+import * as HeartbeatTuning from "../../src/schemas/HeartbeatTuning.js"
 import * as TokenPolicy from "../../src/schemas/TokenPolicy.js"
 import * as ViewTuning from "../../src/schemas/ViewTuning.js"
 
+const streams = HeartbeatTuning.standard.reconnect
 const tokens = TokenPolicy.defaults.retry
 const views = ViewTuning.standard.retry
 
@@ -15,6 +17,13 @@ const waits = (schedule: Schedule.Schedule<unknown>, random: number) => {
 }
 
 const rows: ReadonlyArray<readonly [string, Schedule.Schedule<unknown>, random: number, ReadonlyArray<number>]> = [
+  [
+    "a stream is opened again after 0.5, 0.8 … s at most",
+    streams,
+    1,
+    [0.5, 0.8, 1.28, 2.048, 3.277, 5.243, 8.389, 13.422]
+  ],
+  ["a stream is opened again with full jitter", streams, 0, [0, 0, 0, 0, 0, 0, 0, 0]],
   ["a renewal is tried again after 1, 2, 4 … 30 s at most", tokens, 1, [1, 2, 4, 8, 16, 30, 30, 30]],
   ["a renewal is tried again with full jitter", tokens, 0, [0, 0, 0, 0, 0, 0, 0, 0]],
   ["a view is fetched again after 1, 2, 4 … 60 s at most", views, 1, [1, 2, 4, 8, 16, 32, 60, 60]],

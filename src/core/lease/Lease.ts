@@ -41,14 +41,16 @@ export interface Lease {
   readonly nextHeartbeatAt: number
   /** A heartbeat was sent, or waits for a stream. */
   readonly heartbeatInFlight: boolean
-  /** When that heartbeat counts as missed; `Infinity` if none is in flight. */
-  readonly missedAt: number
+  /** By when its answer is needed: where streams are slow, the lease that needs it first is first. `Infinity` if none is in flight. */
+  readonly neededBy: number
+  /** When a second heartbeat is sent, though the first may still be answered; `Infinity` if that is done, or none is in flight. */
+  readonly resendAt: number
   /** That heartbeat was sent out of turn: the next one goes back to its phase. */
   readonly outOfTurn: boolean
-  /** Its answer proves nothing: the key was abandoned since, or the machine was suspended. */
-  readonly outdated: boolean
-  /** Unanswered heartbeats in a row. */
-  readonly failures: number
+  /** Answers to heartbeats sent before prove nothing: the key was abandoned since, or the machine was suspended. */
+  readonly provesFrom: number
+  /** The last heartbeat will not be answered. */
+  readonly isRetry: boolean
   /** A registration is in flight. */
   readonly registering: boolean
   /** When the next registration is due; `Infinity` if none is. */
@@ -59,8 +61,11 @@ export interface Lease {
   readonly keyAbandoned: boolean
   /** Failed registrations and refused heartbeats since the last acknowledged heartbeat. */
   readonly setbacks: number
-  /** A registration has succeeded since a heartbeat was acknowledged or another failed: a refusal speaks against the key. */
-  readonly registeredSince: boolean
+  /**
+   * When a registration succeeded, with no heartbeat acknowledged and no registration failed since: the refusal of a later
+   * heartbeat speaks against the key, that of an earlier one says nothing. `Infinity` if there is none.
+   */
+  readonly registeredAt: number
   /** Heartbeats refused right after a registration, with no failed one in between. */
   readonly refusals: number
   /** Self-checks in a row that did not find the instance listed. */
@@ -77,6 +82,13 @@ export interface Lease {
   readonly resuming: boolean
 }
 
+export interface Answer {
+  /** When the heartbeat was handed to the transport. */
+  readonly sentAt: number
+  /** Another heartbeat of the lease is in flight. */
+  readonly another?: boolean | undefined
+}
+
 /** What happened. */
 export type Event =
   /** Time has passed. */
@@ -85,12 +97,14 @@ export type Event =
   | { readonly _tag: "Ready" }
   | { readonly _tag: "Registered" }
   | { readonly _tag: "RegisterFailed" }
-  /** A heartbeat was acknowledged; `sentAt` is when it was handed to the transport. */
-  | { readonly _tag: "Renewed"; readonly sentAt: number }
+  /** A heartbeat was acknowledged. */
+  | ({ readonly _tag: "Renewed" } & Answer)
   /** A heartbeat was answered with `expires_at = 0`. */
-  | { readonly _tag: "Refused" }
-  /** The heartbeat in flight will not be answered. */
-  | { readonly _tag: "HeartbeatLost" }
+  | ({ readonly _tag: "Refused" } & Answer)
+  /** The answer to a heartbeat is overdue. It may still come, and counts. */
+  | { readonly _tag: "HeartbeatOverdue" }
+  /** No heartbeat is in flight any more, and none was answered. */
+  | { readonly _tag: "HeartbeatLost"; readonly retryInMillis: number }
   /** A heartbeat before its time is of use: to try a new stream, say. */
   | { readonly _tag: "HeartbeatWanted" }
   /** The registry can be reached again. */
@@ -138,10 +152,6 @@ const MAX_ANSWER_MILLIS = 10_000
 /** The longest wait before a registration. */
 const MAX_REGISTER_DELAY_MILLIS = 30_000
 
-const RETRY_DELAY_MILLIS = 500
-const RETRY_FACTOR = 1.6
-const MAX_RETRY_DELAY_MILLIS = 5_000
-
 const SELF_CHECK_MILLIS = 90_000
 const MAX_SELF_CHECK_MILLIS = 15 * 60_000
 
@@ -159,9 +169,18 @@ export const selfCheckInterval = (instances: number): number =>
 export const interval = (ttl: number, timing: HeartbeatSettings = HeartbeatTuning.standard): number =>
   Math.max(MIN_INTERVAL_MILLIS, ttl / timing.heartbeatsPerTtl)
 
-/** When an answer is overdue: after half an interval, 1 to 10 s. */
-export const answerTime = (ttl: number, timing: HeartbeatSettings = HeartbeatTuning.standard): number =>
-  Math.min(MAX_ANSWER_MILLIS, Math.max(MIN_ANSWER_MILLIS, interval(ttl, timing) / 2))
+/**
+ * When an answer is overdue: after half an interval, 1 to 10 s; later where answers took more than half of that of late; after
+ * half of the TTL at most.
+ */
+export const answerTime = (
+  ttl: number,
+  timing: HeartbeatSettings = HeartbeatTuning.standard,
+  recentMillis = 0
+): number => {
+  const usual = Math.min(MAX_ANSWER_MILLIS, Math.max(MIN_ANSWER_MILLIS, interval(ttl, timing) / 2))
+  return Math.min(ttl / 2, Math.max(usual, 2 * recentMillis))
+}
 
 /** The wait before the next registration: up to 1, 2, 4 … 30 s, with full jitter, for ever. */
 export const registerDelay = (
@@ -170,12 +189,6 @@ export const registerDelay = (
   timing: HeartbeatSettings = HeartbeatTuning.standard
 ): number =>
   Backoff.delayMillis({ base: timing.registerDelay, factor: 2, cap: MAX_REGISTER_DELAY_MILLIS }, setbacks, random)
-
-/** The wait after an unanswered heartbeat: up to 0.5, 0.8, 1.3 … s, at most a sixth of the TTL or 5 s, with full jitter. */
-export const heartbeatRetryDelay = (ttl: number, failures: number, random: number): number => {
-  const cap = Math.min(ttl / 6, MAX_RETRY_DELAY_MILLIS)
-  return Backoff.delayMillis({ base: RETRY_DELAY_MILLIS, factor: RETRY_FACTOR, cap }, failures, random)
-}
 
 /** A lease that waits for `Ready`. `registers: false`: the caller registers it. */
 export const make = ({
@@ -192,16 +205,17 @@ export const make = ({
   deadline: Number.NEGATIVE_INFINITY,
   nextHeartbeatAt: NEVER,
   heartbeatInFlight: false,
-  missedAt: NEVER,
+  neededBy: NEVER,
+  resendAt: NEVER,
   outOfTurn: true,
-  outdated: false,
-  failures: 0,
+  provesFrom: Number.NEGATIVE_INFINITY,
+  isRetry: false,
   registering: false,
   nextRegisterAt: NEVER,
   wanted: undefined,
   keyAbandoned: false,
   setbacks: 0,
-  registeredSince: false,
+  registeredAt: NEVER,
   refusals: 0,
   absences: 0,
   ready: false,
@@ -218,12 +232,40 @@ export const isHeld = (lease: Lease): boolean => lease.status === "Live" || leas
 export const isKept = (lease: Lease): boolean =>
   lease.status !== "Paused" && lease.status !== "Draining" && lease.status !== "Stopped"
 
+/** A registration is in flight or due. */
+export const awaitsRegistration = (lease: Lease): boolean => lease.registering || lease.nextRegisterAt < NEVER
+
+/** No heartbeat is sent before a registration has succeeded, which one follows. */
+export const heartbeatsLater = (lease: Lease): boolean => awaitsRegistration(lease) && !isHeld(lease)
+
+/** It was renewed by a late answer while it was to be registered again. */
+export const isRenewed = ({ status, wanted }: Lease): boolean =>
+  status === "Live" && (wanted === "expired" || wanted === "refused")
+
+/** A lease whose heartbeat is not answered sends a second one when so much of its TTL is left, and no third. */
+const LAST_PART = 1 / 4
+
+/** A heartbeat is in flight. One that is not held needs its answer within a TTL: it may be live again by it until then. */
+export const inFlight = (lease: Lease, now: number): Lease => {
+  const neededBy = isHeld(lease) ? lease.deadline : now + lease.ttl
+  // No second one before the first is overdue.
+  const resendAt = Math.max(neededBy - lease.ttl * LAST_PART, now + answerTime(lease.ttl, lease.timing))
+  return { ...lease, heartbeatInFlight: true, neededBy, resendAt }
+}
+
+/** What is in flight is none of the lease's any more. */
+export const forget = (lease: Lease): Lease => ({
+  ...lease,
+  heartbeatInFlight: false,
+  neededBy: NEVER,
+  resendAt: NEVER
+})
+
 /** When the next `Tick` is due; `Infinity` if it waits for an answer only. */
 export const wakeAt = (lease: Lease): number => {
   if (!isKept(lease)) return NEVER
   const deadline = isHeld(lease) ? lease.deadline : NEVER
-  const missedAt = lease.status === "Live" ? lease.missedAt : NEVER
-  return Math.min(lease.nextHeartbeatAt, lease.nextRegisterAt, deadline, missedAt)
+  return Math.min(lease.nextHeartbeatAt, lease.nextRegisterAt, deadline, lease.resendAt)
 }
 
 /** The status at this moment: after a pause of the process the deadline may have passed before a tick notices. */

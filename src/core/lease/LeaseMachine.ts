@@ -4,13 +4,14 @@
  *
  * A lease is lost (`lose`) when its deadline passes without an acknowledged heartbeat (`tick`, `renewed`, `healthy`), when
  * a heartbeat is refused (`refused`), and when the registry lists another instance under its key, or another service or none
- * under its id (`displaced`, `moved`). A missed heartbeat or a suspended machine makes it suspect only.
+ * under its id (`displaced`, `moved`). An overdue answer or a suspended machine makes it suspect only, and an answer that is
+ * late renews it as long as its heartbeat was sent less than a TTL ago: the registry writes its database before it answers.
  *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  *
  * ```
  * Registering ──first heartbeat acknowledged──▶ Live ◀──acknowledged── Suspect
- *      ▲ ▲                                      │ └──heartbeat missed────▲ │
+ *      ▲ ▲                                      │ └──answer overdue──────▲ │
  *      │ └─────────── (never back)              └──deadline, refused──▶ Lost ──acknowledged──▶ Live
  *      │ any but Draining and Stopped ──Pause──▶ Paused
  *      └──────────────Resume───────────────────────┘
@@ -18,12 +19,15 @@
  * ```
  */
 import {
-  answerTime,
+  awaitsRegistration,
   type Event,
-  heartbeatRetryDelay,
+  forget,
+  heartbeatsLater,
+  inFlight,
   interval,
   isHeld,
   isKept,
+  isRenewed,
   type Lease,
   NEVER,
   type RegisterReason,
@@ -33,9 +37,6 @@ import {
 
 /** Unhealthy for over half a TTL: heartbeats and registrations are suspended. */
 const isSuspended = (lease: Lease, now: number): boolean => now - lease.unhealthySince > lease.ttl / 2
-
-/** A registration is in flight or due: a heartbeat follows it. */
-const awaitsRegistration = (lease: Lease): boolean => lease.registering || lease.nextRegisterAt < NEVER
 
 const suspect = (lease: Lease): Lease => (lease.status === "Live" ? { ...lease, status: "Suspect" } : lease)
 
@@ -57,11 +58,12 @@ const register = (lease: Lease, wanted: RegisterReason, now: number): Step => {
   ]
 }
 
-/** The answer to a heartbeat in flight is about the abandoned key, not about the next. */
-const abandonKey = (lease: Lease): Lease => ({
-  ...lease,
+/** The answer to a heartbeat in flight proves nothing: it is about another key, or about the time before a suspension. */
+const disown = (lease: Lease, now: number): Lease => ({ ...forget(lease), provesFrom: now })
+
+const abandonKey = (lease: Lease, now: number): Lease => ({
+  ...disown(lease, now),
   keyAbandoned: true,
-  outdated: lease.heartbeatInFlight,
   refusals: 0
 })
 
@@ -70,10 +72,12 @@ const heartbeat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
   if (lease.heartbeatInFlight) return [due, []]
   // A heartbeat that is suspended counts as missed.
   if (isSuspended(lease, now)) return [{ ...suspect(due), withheld: true }, []]
-  return [
-    { ...due, heartbeatInFlight: true, outOfTurn, missedAt: now + answerTime(lease.ttl, lease.timing) },
-    ["Heartbeat"]
-  ]
+  return [inFlight({ ...due, outOfTurn }, now), ["Heartbeat"]]
+}
+
+const resend = (lease: Lease, now: number): Step => {
+  const done = { ...suspect(lease), resendAt: NEVER }
+  return isSuspended(lease, now) ? [done, []] : [done, ["Heartbeat"]]
 }
 
 /** A heartbeat sent later than this, as a part of the interval, is out of turn. */
@@ -81,13 +85,15 @@ const LATE = 0.1
 
 const tick = (lease: Lease, now: number): Step => {
   const expired = isHeld(lease) && now >= lease.deadline
-  const current = expired ? lose(lease) : now >= lease.missedAt ? suspect(lease) : lease
+  const ended = expired ? lose(lease) : lease
+  const current = expired && lease.heartbeatInFlight ? inFlight(ended, now) : ended
   if (expired && current.registering) return [{ ...current, nextHeartbeatAt: NEVER }, []]
   if (expired && current.registers) return register(current, "expired", now)
   if (now >= current.nextRegisterAt) return register(current, current.wanted ?? "expired", now)
+  if (now >= current.resendAt) return resend(current, now)
   if (now < current.nextHeartbeatAt) return [current, []]
   const isLate = now - current.nextHeartbeatAt > interval(lease.ttl, lease.timing) * LATE
-  return heartbeat(current, now, isLate || current.failures > 0)
+  return heartbeat(current, now, isLate || current.isRetry)
 }
 
 /** The heartbeat after one out of turn brings the lease back to its phase. */
@@ -105,24 +111,33 @@ const together = (at: number, lease: Lease): number => {
   return Math.floor(at / step) * step
 }
 
+const plan = (lease: Lease, sentAt: number, random: number): Lease => ({
+  ...lease,
+  nextHeartbeatAt: together(sentAt + delayAfter(lease, random), lease)
+})
+
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
-  const deadline = Math.max(lease.deadline, sentAt + lease.ttl)
-  const held: Lease = { ...lease, failures: 0, setbacks: 0, registeredSince: false, refusals: 0 }
+  const deadline = sentAt + lease.ttl
+  // A heartbeat that was sent later is acknowledged already.
+  if (isHeld(lease) && deadline < lease.deadline) {
+    const isPlanned = lease.heartbeatInFlight || lease.nextHeartbeatAt < NEVER
+    return [isPlanned ? lease : plan(lease, lease.deadline - lease.ttl, random), []]
+  }
+  const held: Lease = { ...lease, isRetry: false, setbacks: 0, registeredAt: NEVER, refusals: 0 }
   // The answer took longer than the lease runs: it proves nothing.
   if (now >= deadline) return awaitsRegistration(held) ? [lose(held), []] : heartbeat(lose(held), now, true)
   // A registration wanted because the lease was lost is not needed any more; one wanted by the list still is.
   const wanted = held.wanted === "absent" || held.registering ? held.wanted : undefined
-  return [
-    {
-      ...held,
-      status: "Live",
-      deadline,
-      wanted,
-      nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt,
-      nextHeartbeatAt: together(sentAt + delayAfter(held, random), held)
-    },
-    []
-  ]
+  const live: Lease = {
+    ...held,
+    status: "Live",
+    deadline,
+    wanted,
+    nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt
+  }
+  // The next one follows the answer to that in flight.
+  if (held.heartbeatInFlight) return [{ ...inFlight(live, now), nextHeartbeatAt: NEVER }, []]
+  return [plan(live, sentAt, random), []]
 }
 
 /**
@@ -135,14 +150,16 @@ const refused = (lease: Lease, now: number, random: number): Step => {
   const lost: Lease = {
     ...lose(lease),
     nextHeartbeatAt: NEVER,
-    failures: 0,
+    isRetry: false,
     setbacks: lease.setbacks + 1,
-    refusals: lease.registeredSince ? lease.refusals + 1 : lease.refusals
+    // Once for each registration.
+    refusals: lease.registeredAt < NEVER ? lease.refusals + 1 : lease.refusals,
+    registeredAt: NEVER
   }
   if (lost.registering) return [lost, []]
   if (!lost.registers)
     return [{ ...lost, nextHeartbeatAt: now + registerDelay(lease.setbacks, random, lease.timing) }, []]
-  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(abandonKey(lost), "dead_key", now)
+  if (lost.refusals >= REFUSALS_OF_A_DEAD_KEY) return register(abandonKey(lost, now), "dead_key", now)
   // The first rounds at once, so that the instance is listed again within moments; later ones after a backoff.
   return lost.setbacks <= REFUSALS_OF_A_DEAD_KEY
     ? register(lost, "refused", now)
@@ -156,17 +173,14 @@ const refused = (lease: Lease, now: number, random: number): Step => {
       ]
 }
 
-const heartbeatLost = (lease: Lease, now: number, random: number): Step => {
-  const delay = heartbeatRetryDelay(lease.ttl, lease.failures, random)
-  return [
-    {
-      ...suspect(lease),
-      failures: lease.failures + 1,
-      nextHeartbeatAt: awaitsRegistration(lease) && !isHeld(lease) ? NEVER : now + delay
-    },
-    []
-  ]
-}
+const heartbeatLost = (lease: Lease, now: number, retryInMillis: number): Step => [
+  {
+    ...suspect(lease),
+    isRetry: true,
+    nextHeartbeatAt: heartbeatsLater(lease) ? NEVER : now + retryInMillis
+  },
+  []
+]
 
 const onAnswer = (
   lease: Lease,
@@ -174,25 +188,23 @@ const onAnswer = (
   now: number,
   random: number
 ): Step => {
-  const landed: Lease = { ...lease, heartbeatInFlight: false, missedAt: NEVER, outdated: false }
+  const isInFlight = event._tag !== "HeartbeatLost" && event.another === true
+  const landed = isInFlight ? lease : forget(lease)
   if (!isKept(lease)) return [landed, []]
-  if (lease.outdated) {
-    return awaitsRegistration(landed) && !isHeld(landed) ? [landed, []] : heartbeat(landed, now, true)
+  if (event._tag === "HeartbeatLost") return heartbeatLost(landed, now, event.retryInMillis)
+  // The refusal of a heartbeat sent before the last registration came too late.
+  const isStale = event._tag === "Refused" && lease.registeredAt < NEVER && event.sentAt < lease.registeredAt
+  if (isStale || event.sentAt < lease.provesFrom) {
+    const isPlanned = landed.nextHeartbeatAt < NEVER || heartbeatsLater(landed)
+    return isPlanned ? [landed, []] : heartbeat(landed, now, true)
   }
-  switch (event._tag) {
-    case "Renewed":
-      return renewed(landed, event.sentAt, now, random)
-    case "Refused":
-      return refused(landed, now, random)
-    case "HeartbeatLost":
-      return heartbeatLost(landed, now, random)
-  }
+  return event._tag === "Renewed" ? renewed(landed, event.sentAt, now, random) : refused(landed, now, random)
 }
 
 const registered = (lease: Lease, now: number): Step => {
   const done: Lease = { ...lease, registering: false }
   return isKept(lease)
-    ? heartbeat({ ...done, wanted: undefined, nextRegisterAt: NEVER, registeredSince: true, absences: 0 }, now, true)
+    ? heartbeat({ ...done, wanted: undefined, nextRegisterAt: NEVER, registeredAt: now, absences: 0 }, now, true)
     : [done, []]
 }
 
@@ -200,15 +212,13 @@ const registerFailed = (lease: Lease, now: number, random: number): Step => {
   const failed: Lease = { ...lease, registering: false }
   if (!isKept(lease)) return [failed, []]
   // Acknowledged meanwhile: the lease was not lost.
-  if (failed.status === "Live" && (failed.wanted === "expired" || failed.wanted === "refused")) {
-    return [{ ...failed, wanted: undefined }, []]
-  }
+  if (isRenewed(failed)) return [{ ...failed, wanted: undefined }, []]
   return [
     {
       ...failed,
       setbacks: lease.setbacks + 1,
       // The server cannot register: its refusals say nothing against the key.
-      registeredSince: false,
+      registeredAt: NEVER,
       refusals: 0,
       nextRegisterAt: now + registerDelay(lease.setbacks, random, lease.timing)
     },
@@ -228,7 +238,7 @@ const RECONNECT_DELAY_MILLIS = 2_000
 
 const reconnected = (lease: Lease, now: number, random: number): Step => {
   const sooner = (at: number) => (at === NEVER ? NEVER : Math.min(at, now + RECONNECT_DELAY_MILLIS * random))
-  const isRetry = lease.failures > 0 || !isHeld(lease)
+  const isRetry = lease.isRetry || !isHeld(lease)
   return [
     {
       ...lease,
@@ -241,10 +251,8 @@ const reconnected = (lease: Lease, now: number, random: number): Step => {
 
 // The server's clock ran on while ours stood still: only the answer to a heartbeat sent from now on tells whether the
 // lease is still held.
-const suspended = (lease: Lease, now: number): Step => {
-  const doubted: Lease = { ...suspect(lease), outdated: lease.heartbeatInFlight }
-  return isHeld(lease) ? heartbeat(doubted, now, true) : [doubted, []]
-}
+const suspended = (lease: Lease, now: number): Step =>
+  isHeld(lease) ? heartbeat(disown(suspect(lease), now), now, true) : [{ ...lease, provesFrom: now }, []]
 
 const healthy = (lease: Lease, now: number): Step => {
   const healthyNow: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
@@ -272,13 +280,13 @@ const absent = (lease: Lease, now: number): Step => {
 
 const displaced = (lease: Lease, reason: "key_conflict" | "service_gone", now: number): Step => {
   if (!isComparable(lease)) return [lease, []]
-  const lost: Lease = { ...lose(lease), outdated: lease.heartbeatInFlight, absences: 0 }
-  return register(reason === "key_conflict" ? abandonKey(lost) : lost, reason, now)
+  const lost: Lease = { ...disown(lose(lease), now), absences: 0 }
+  return register(reason === "key_conflict" ? abandonKey(lost, now) : lost, reason, now)
 }
 
 // The answer to a heartbeat in flight is about the former id, and so are the refusals.
-const moved = (lease: Lease): Step => [
-  { ...lose(lease), nextHeartbeatAt: NEVER, outdated: lease.heartbeatInFlight, refusals: 0 },
+const moved = (lease: Lease, now: number): Step => [
+  { ...disown(lose(lease), now), nextHeartbeatAt: NEVER, refusals: 0 },
   []
 ]
 
@@ -289,7 +297,7 @@ const pause = (lease: Lease): Step => [
     deadline: Number.NEGATIVE_INFINITY,
     nextHeartbeatAt: NEVER,
     nextRegisterAt: NEVER,
-    missedAt: NEVER,
+    resendAt: NEVER,
     withheld: false,
     deregistering: true,
     resuming: false
@@ -299,13 +307,13 @@ const pause = (lease: Lease): Step => [
 
 const revive = (lease: Lease, now: number): Step => {
   const back: Lease = {
-    ...abandonKey(lease),
+    ...abandonKey(lease, now),
     status: "Registering",
     wanted: "resumed",
     registering: false,
-    registeredSince: false,
+    registeredAt: NEVER,
     setbacks: 0,
-    failures: 0,
+    isRetry: false,
     absences: 0,
     resuming: false
   }
@@ -358,6 +366,8 @@ const whileKept = (lease: Lease, event: Event, now: number, random: number): Ste
   switch (event._tag) {
     case "Tick":
       return tick(lease, now)
+    case "HeartbeatOverdue":
+      return [suspect(lease), []]
     case "HeartbeatWanted":
       return lease.nextHeartbeatAt === NEVER ? [lease, []] : heartbeat(lease, now, true)
     case "Reconnected":
@@ -373,7 +383,7 @@ const whileKept = (lease: Lease, event: Event, now: number, random: number): Ste
     case "ServiceGone":
       return displaced(lease, "service_gone", now)
     case "Moved":
-      return moved(lease)
+      return moved(lease, now)
     case "Pause":
       return lease.registers ? pause(lease) : [lease, []]
     default:

@@ -3,11 +3,12 @@
  * outstanding on one, and when a stream is replaced.
  *
  * No lease belongs to a stream. A heartbeat takes the stream with the fewest outstanding, so that a lease that joins or
- * leaves moves no other, and a stalled stream is passed by.
+ * leaves moves no other, and a stalled stream is passed by. Where answers are slow a stream takes one heartbeat at a time,
+ * and the lease that needs its answer first is first: a registry whose cache hangs answers about 8 heartbeats a second in
+ * all, however many streams there are, which keeps about 300 leases of 60 s.
  *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  */
-import * as Backoff from "../Backoff.js"
 import * as Lease from "./Lease.js"
 
 /** What the streams have to carry. */
@@ -28,16 +29,19 @@ const MAX_STREAMS = 16
 /** While heartbeats are answered slowly: these carry 800 leases of 60 s at 3 s a heartbeat. */
 const MAX_STREAMS_WHEN_SLOW = 64
 
+/** A lease has two heartbeats under way at most. */
+const MAX_STREAMS_PER_LEASE = 2
+
 /**
  * How many streams there should be: one for every 8 leases, up to 16; so many that no stream is busy for more than half an
- * interval, up to 64. None without leases.
+ * interval, up to 64 and to 2 for each lease. None without leases.
  */
 export const wanted = ({ heartbeatsPerMilli, leases, millisPerHeartbeat }: StreamLoad): number => {
   if (leases === 0) return 0
   const usual = Math.min(MAX_STREAMS, Math.ceil(leases / LEASES_PER_STREAM))
   // Less a hair: a rounding error must not ask for one more.
   const busy = Math.ceil((heartbeatsPerMilli * millisPerHeartbeat) / MAX_UTILISATION - 1e-9)
-  return Math.max(usual, Math.min(MAX_STREAMS_WHEN_SLOW, busy))
+  return Math.max(usual, Math.min(MAX_STREAMS_WHEN_SLOW, leases * MAX_STREAMS_PER_LEASE, busy))
 }
 
 /** What this lease adds to the load. */
@@ -57,8 +61,12 @@ export interface StreamState {
   readonly outstanding: number
   /** When the first of them reached the head of the queue; `Infinity` if there is none. */
   readonly headSince: number
+  /** It takes heartbeats: its connection is there. */
+  readonly isOpen: boolean
   /** It has answered a heartbeat. */
   readonly isProven: boolean
+  /** It is to be replaced: it takes what no other can. */
+  readonly isLeaving: boolean
 }
 
 /** The limit of a fast stream: a heartbeat given to it cannot be taken back. */
@@ -66,15 +74,32 @@ const MAX_OUTSTANDING = 32
 
 /** An answer that takes longer makes a stream slow. */
 const SLOW_ANSWER_MILLIS = 100
-const MAX_OUTSTANDING_WHEN_SLOW = 4
+
+/** What waits behind another on its stream cannot be given to the lease that needs it more. */
+const MAX_OUTSTANDING_WHEN_SLOW = 1
 
 /** A new stream gets one heartbeat, to prove that it works. */
 const MAX_OUTSTANDING_UNPROVEN = 1
 
+const isSlow = (millisPerHeartbeat: number): boolean => millisPerHeartbeat > SLOW_ANSWER_MILLIS
+
 const mostOutstanding = (stream: StreamState, millisPerHeartbeat: number, now: number): number => {
+  if (!stream.isOpen) return 0
   if (!stream.isProven) return MAX_OUTSTANDING_UNPROVEN
-  const isSlow = millisPerHeartbeat > SLOW_ANSWER_MILLIS || now - stream.headSince > SLOW_ANSWER_MILLIS
-  return isSlow ? MAX_OUTSTANDING_WHEN_SLOW : MAX_OUTSTANDING
+  return isSlow(millisPerHeartbeat) || isSlow(now - stream.headSince) ? MAX_OUTSTANDING_WHEN_SLOW : MAX_OUTSTANDING
+}
+
+/** Of the leases whose heartbeats wait for a stream, the next: in turn, or where answers are slow, by need. */
+export const nextWaiting = <A extends { readonly lease: Pick<Lease.Lease, "neededBy"> }>(
+  waiting: Iterable<A>,
+  millisPerHeartbeat: number
+): A | undefined => {
+  let next: A | undefined
+  for (const entry of waiting) {
+    if (next === undefined || entry.lease.neededBy < next.lease.neededBy) next = entry
+    if (!isSlow(millisPerHeartbeat)) return next
+  }
+  return next
 }
 
 /** Heartbeats due together take one stream: sixteen on one cost a fraction of one on each of sixteen. */
@@ -99,13 +124,19 @@ export const choose = (
     if (stream === undefined) continue
     const { outstanding } = stream
     const most = mostOutstanding(stream, millisPerHeartbeat, now)
-    const before = most < BATCH ? outstanding : Math.floor(outstanding / BATCH)
+    const before =
+      (most < BATCH ? outstanding : Math.floor(outstanding / BATCH)) + (stream.isLeaving ? MAX_OUTSTANDING : 0)
     if (outstanding >= most || before >= fewest) continue
     chosen = index
     fewest = before
   }
   return chosen
 }
+
+const LONGEST_OPEN_MILLIS = 10_000
+
+/** How long a lease lets a new stream take to connect. */
+export const openTime = ({ ttl }: Pick<Lease.Lease, "ttl">): number => Math.min(ttl / 2, LONGEST_OPEN_MILLIS)
 
 /** Streams are replaced, so that load spreads over the replicas again. */
 const STREAM_LIFE_MILLIS = 20 * 60_000
@@ -121,49 +152,41 @@ export const surplus = (streams: number, wanted: number, surplusSince: number, n
   wanted === 0 ? streams : now - surplusSince >= SURPLUS_MILLIS ? Math.max(0, streams - wanted) : 0
 
 /**
- * When the next stream may be opened. After streams have broken, one at a time is tried until one has answered: a registry
- * that comes back is not met by all at once.
+ * When the next stream may be opened. After streams have broken or fallen silent, one at a time is tried until one has
+ * answered: a registry that comes back is not met by all at once.
  */
 export interface StreamBackoff {
-  /** Failed rounds in a row since a new stream last answered. */
-  readonly failures: number
+  /** No new stream has answered since the last failure: an answer ends the backoff, time does not. */
+  readonly isFailing: boolean
   readonly notBefore: number
 }
 
-/** Nothing has failed since a new stream answered: success ends the backoff, time does not. */
-export const open: StreamBackoff = { failures: 0, notBefore: Number.NEGATIVE_INFINITY }
+export const open: StreamBackoff = { isFailing: false, notBefore: Number.NEGATIVE_INFINITY }
 
-const FIRST_DELAY = 500
-const DELAY_FACTOR = 1.6
+const LONGEST_WAIT_WHILE_HELD = 5_000
 
-/** The longest wait before the next stream if no lease is held. */
-export const LONGEST_DELAY = 30_000
+/** The longest wait for a stream that a lease allows: a sixth of its TTL, at most 5 s, while it is held. */
+export const longestWait = (lease: Lease.Lease): number =>
+  Lease.isHeld(lease) ? Math.min(lease.ttl / 6, LONGEST_WAIT_WHILE_HELD) : Number.POSITIVE_INFINITY
 
-const LONGEST_DELAY_WHILE_HELD = 5_000
+/** Streams that fail together count once: does one that fails now count? */
+export const counts = (opening: StreamBackoff, now: number): boolean => now >= opening.notBefore
 
-/** The longest wait for a stream that a lease allows: a sixth of its TTL, at most 5 s, while it is held; else 30 s. */
-export const longestDelay = (ttl: number, isHeld: boolean): number =>
-  isHeld ? Math.min(ttl / 6, LONGEST_DELAY_WHILE_HELD) : LONGEST_DELAY
-
-/**
- * A stream broke, or was silent for too long: the next one after up to 0.5, 0.8, 1.3 … s, at most `longest`, with full
- * jitter. Streams that break together count once.
- */
-export const broke = (opening: StreamBackoff, longest: number, now: number, random: number): StreamBackoff => {
-  if (now < opening.notBefore) return opening
-  const backoff = { base: FIRST_DELAY, factor: DELAY_FACTOR, cap: longest }
-  return { failures: opening.failures + 1, notBefore: now + Backoff.delayMillis(backoff, opening.failures, random) }
-}
+/** A stream failed: the next one follows after `wait`, which the schedule gave, or the longest that the leases allow. */
+export const failed = (wait: number, longest: number, now: number): StreamBackoff => ({
+  isFailing: true,
+  notBefore: now + Math.min(wait, longest)
+})
 
 /** What a wait is cut to when the registry can be reached again: not to zero, since other clients wait as well. */
 const REACHABLE_DELAY = 2_000
 
 /** The registry can be reached again: the wait ends within 2 s. */
-export const reachable = (opening: StreamBackoff, now: number, random: number): StreamBackoff =>
-  opening.failures === 0
-    ? opening
-    : { ...opening, notBefore: Math.min(opening.notBefore, now + REACHABLE_DELAY * random) }
+export const reachable = (opening: StreamBackoff, now: number, random: number): StreamBackoff => ({
+  ...opening,
+  notBefore: Math.min(opening.notBefore, now + REACHABLE_DELAY * random)
+})
 
 /** Whether a stream may be opened now, with so many unproven. */
 export const mayOpen = (opening: StreamBackoff, unproven: number, now: number): boolean =>
-  now >= opening.notBefore && (opening.failures === 0 || unproven === 0)
+  now >= opening.notBefore && (!opening.isFailing || unproven === 0)

@@ -39,6 +39,11 @@ export interface Options {
    * the channel was replaced.
    */
   readonly onLeave?: Effect.Effect<void> | undefined
+  /**
+   * Called with a question to be asked when an answer is overdue: has nothing at all come on the connection since its request
+   * was sent, so that the next call uses another one?
+   */
+  readonly onOpen?: ((isSilent: () => boolean) => void) | undefined
 }
 
 type CallError = AioRpcError | AioWireError
@@ -74,9 +79,11 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   private halfClosed = false
   private connected = false
   private headers: grpc.Metadata | undefined = undefined
+  private startedAt = Number.POSITIVE_INFINITY
 
   constructor(
     private readonly managed: ManagedChannel,
+    private readonly channel: Channel.Channel,
     private readonly call: ReturnType<Channel.Channel["createCall"]>,
     private readonly method: Method<Request, Response>,
     private readonly token: Redacted.Redacted,
@@ -91,6 +98,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   }
 
   start(metadata: grpc.Metadata): void {
+    this.startedAt = this.managed.now()
     Callbacks.run(() => {
       this.call.start(metadata, Callbacks.listener(this, this.threw))
       this.call.startRead()
@@ -151,13 +159,27 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
     this.finish(Option.some(ServerStatus.toError(this.method.name, ended, { secrets: [this.token] })))
   }
 
+  /** Since when an answer is awaited, or a connection. */
+  private awaitedSince(): number {
+    if (this.end !== undefined) return Number.POSITIVE_INFINITY
+    return this.outstanding[0]?.sentAt ?? (this.isConnected() ? Number.POSITIVE_INFINITY : this.startedAt)
+  }
+
   /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */
   leave(): void {
-    const oldest = this.outstanding[0]
-    if (this.end === undefined && oldest !== undefined && this.managed.now() - oldest.sentAt >= OVERDUE_MILLIS) {
-      this.managed.overdue(oldest.sentAt)
-    }
+    const since = this.awaitedSince()
+    if (this.managed.now() - since >= OVERDUE_MILLIS) this.managed.overdue(since)
     this.cancel()
+  }
+
+  /** The oldest request is overdue: is the connection silent, and another in its place? */
+  readonly isSilent = (): boolean => {
+    const since = this.awaitedSince()
+    return since <= this.managed.now() && (this.managed.overdue(since) || this.managed.channel() !== this.channel)
+  }
+
+  private isConnected(): boolean {
+    return this.channel.getConnectivityState(false) === grpc.connectivityState.READY
   }
 
   cancel(): void {
@@ -257,7 +279,7 @@ const open = <A, Request, Response>(
     return Effect.flatMap(metadata, (headers) =>
       Effect.acquireRelease(
         Effect.map(created, (raw) => {
-          const call = new OpenBidiCall<A, Request, Response>(managed, raw, method, token, report)
+          const call = new OpenBidiCall<A, Request, Response>(managed, channel, raw, method, token, report)
           call.start(headers)
           return call
         }),
@@ -286,7 +308,9 @@ export const bidiCall = <A, E, R, Request, Response>(
       const call = yield* open<A, Request, Response>(managed, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
       let left = false
-      yield* Pulls.forEach(requests, (chunk) => {
+      options.onOpen?.(call.isSilent)
+      // Nothing is taken before it can be sent: where the server cannot be reached, another call may carry it.
+      const sent = Pulls.forEach(requests, (chunk) => {
         const messages: Array<readonly [A, Request]> = []
         for (const request of chunk) {
           const message = encode(request)
@@ -294,7 +318,8 @@ export const bidiCall = <A, E, R, Request, Response>(
           messages.push([request, message.right])
         }
         return call.send(messages)
-      }).pipe(
+      })
+      yield* Effect.zipRight(ChannelWatch.connected(channel), sent).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (Exit.isSuccess(exit)) return call.halfClose()

@@ -60,6 +60,13 @@ const until = (channel: Channel.Channel, passes: (state: grpc.connectivityState)
     return passes(state) ? Effect.void : Effect.zipRight(change(channel, state, LOOK_MILLIS), until(channel, passes))
   })
 
+/** Done when the channel is READY, and never if it is closed before. Dials nothing: a call that was started does. */
+export const connected = (channel: Channel.Channel): Effect.Effect<void> =>
+  Effect.zipRight(
+    until(channel, (state) => state === READY || state === SHUTDOWN),
+    Effect.suspend(() => (channel.getConnectivityState(false) === SHUTDOWN ? Effect.never : Effect.void))
+  )
+
 /** Dialled at once, so that the streams that move avoid an address that no longer answers. */
 const settled = (channel: Channel.Channel): Effect.Effect<void> =>
   Effect.suspend(() => {

@@ -18,6 +18,10 @@ export type Reason = "connecting" | "silent" | "certificates"
 /** The shortest life of a channel: a server that is merely slow must not be dialled again and again. */
 const MIN_LIFE_MILLIS = 1_000
 
+/** It doubles with each replacement up to this, and begins again after a channel that lived for a minute. */
+const MAX_LIFE_MILLIS = 30_000
+const CALM_MILLIS = 60_000
+
 /** How long a replaced channel is kept for the calls on it if its successor does not connect. */
 const RETIREMENT_MILLIS = 60_000
 
@@ -42,8 +46,8 @@ export interface ManagedChannel {
   readonly received: () => void
   /** A call that was sent at `sentAt` ended at its deadline. */
   readonly deadlineExceeded: (sentAt: number) => void
-  /** A stream was given up while the answer to what was sent at `sentAt` was overdue. */
-  readonly overdue: (sentAt: number) => void
+  /** The answer to what a stream sent at `sentAt` is overdue. Was the channel replaced, since nothing came on it? */
+  readonly overdue: (sentAt: number) => boolean
 }
 
 /** Watches a call that is sent now. Call the function it gives with the status of the call. */
@@ -98,6 +102,7 @@ export const fixed = (channel: Channel.Channel, clock: Clock.Clock, onSilent: ()
     },
     overdue: (sentAt) => {
       if (lastReceivedAt < sentAt) report()
+      return false
     }
   }
 }
@@ -113,6 +118,7 @@ export interface Report {
 
 export class ReplacingChannel implements ManagedChannel {
   private madeAt: number
+  private minLife = MIN_LIFE_MILLIS
   private lastReceivedAt = Number.NEGATIVE_INFINITY
   private connectingSince: number | undefined = undefined
   private deadlines = 0
@@ -176,8 +182,8 @@ export class ReplacingChannel implements ManagedChannel {
     if (this.deadlines >= SILENT_CALLS && silence >= this.options.silenceTimeoutMillis) this.replace("silent")
   }
 
-  overdue(sentAt: number): void {
-    if (this.lastReceivedAt < sentAt && sentAt >= this.madeAt) this.replace("silent")
+  overdue(sentAt: number): boolean {
+    return this.lastReceivedAt < sentAt && sentAt >= this.madeAt && this.replace("silent")
   }
 
   /** From now on channels are opened with these. A connection that works is used until the new one does. */
@@ -217,10 +223,13 @@ export class ReplacingChannel implements ManagedChannel {
     dropped?.close()
   }
 
-  private replace(reason: Reason): void {
-    if (this.closed || this.now() - this.madeAt < MIN_LIFE_MILLIS) return
+  private replace(reason: Reason): boolean {
+    const life = this.now() - this.madeAt
+    if (this.closed || life < this.minLife) return false
+    this.minLife = life < CALM_MILLIS ? Math.min(MAX_LIFE_MILLIS, 2 * this.minLife) : MIN_LIFE_MILLIS
     this.dropSuccessor()
     this.supersede(this.open(this.credentials), reason, true)
+    return true
   }
 
   private supersede(successor: Channel.Channel, reason: Reason, isInUse: boolean): void {

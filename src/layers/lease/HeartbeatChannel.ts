@@ -17,15 +17,37 @@ import { keyOf as currentKey, type LeaseEntry } from "./LeaseEntry.js"
 /** The time that the server has to end a stream with nothing left to answer. */
 const CLOSE_GRACE = "250 millis"
 
-const answerMillis = (entry: LeaseEntry): number => Lease.answerTime(entry.lease.ttl, entry.lease.timing)
+/** How often a connection is looked at again while an answer on it is overdue. */
+const LOOK_MILLIS = 1_000
 
-// Read when the heartbeat is sent, not when it was asked for: none is sent for a lease that is being stopped.
-const keyOf = (entry: LeaseEntry): LeaseKey | undefined => (Lease.isKept(entry.lease) ? currentKey(entry) : undefined)
+// Read when the heartbeat is sent, not when it was asked for: none is sent for a lease that is being stopped or registered.
+const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
+  Lease.isKept(entry.lease) && !Lease.heartbeatsLater(entry.lease) ? currentKey(entry) : undefined
+
+/** What a stream asks of its pool, and tells it. */
+export interface StreamOwner {
+  /** How long the answer to a heartbeat of this lease may take. */
+  readonly answerMillis: (entry: LeaseEntry) => number
+  /** It takes heartbeats from now on. */
+  readonly onOpen: () => void
+  /** A heartbeat was not sent, since its lease is paused, being stopped or being registered. */
+  readonly onDropped: (entry: LeaseEntry) => Dispatch.Rest
+  /** The answer at the head is overdue. */
+  readonly onOverdue: (stream: HeartbeatChannel, entry: LeaseEntry) => Effect.Effect<void>
+}
 
 /** Plain fields, changed by synchronous steps: the pool hands heartbeats in, the stream's fiber takes them and brings answers. */
 export class HeartbeatChannel implements StreamPlan.StreamState {
+  /** Heartbeats are asked of it: its connection is there. */
+  isOpen = false
   /** It has answered a heartbeat. */
   isProven = false
+  /** It has renewed a lease. */
+  hasRenewed = false
+  /** Its connection is silent: what it was given is sent on another one as well. */
+  isSilent = false
+  /** Says whether nothing at all has come on the connection while an answer was due; unknown to some registries. */
+  isConnectionSilent: (() => boolean) | undefined = undefined
   /** It is to be replaced, and goes on until another one has answered. */
   isLeaving = false
   /** When the first outstanding heartbeat reached the head of the queue: the server answers one at a time. */
@@ -33,18 +55,21 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   private outbox: Array<LeaseEntry> = []
   private readonly sent: Array<LeaseEntry> = []
   private isClosing = false
-  /** When `watch` checks next. */
-  private checkAt = Number.POSITIVE_INFINITY
+  /** When the answer at the head is overdue, or its connection is looked at again. */
+  private lookAt = Number.POSITIVE_INFINITY
+  /** When `watch` wakes next. */
+  private wakeAt = Number.POSITIVE_INFINITY
   private readonly fed = Wakes.unsafeMakeLatch(false)
   private readonly recheck = Wakes.unsafeMakeLatch(false)
   private readonly drained = Wakes.unsafeMakeLatch(false)
 
   constructor(
     private readonly clock: Clock.Clock,
+    /** When it is given up if it has no connection. */
+    private readonly openBy: number,
     /** When it is replaced. */
     readonly renewAt: number,
-    /** A heartbeat was not sent, since its lease is paused or being stopped. */
-    private readonly onDropped: (entry: LeaseEntry) => Dispatch.Rest
+    private readonly pool: StreamOwner
   ) {}
 
   get outstanding(): number {
@@ -61,6 +86,14 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.fed.unsafeOpen()
   }
 
+  /** Gives what it was given: to be sent on another connection. What it has sent itself may still be answered. */
+  unsafeFellSilent(): ReadonlyArray<LeaseEntry> {
+    const { entries } = this
+    this.isSilent = true
+    this.outbox = []
+    return entries
+  }
+
   /** Sends nothing more, and ends when what is outstanding has been answered. */
   unsafeClose(): void {
     this.isClosing = true
@@ -74,8 +107,7 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     if (entry === undefined) return undefined
     const millis = receivedAt - this.headSince
     this.isProven = true
-    this.headSince = this.sent.length === 0 ? Number.POSITIVE_INFINITY : receivedAt
-    this.unsafeRecheck()
+    this.unsafeNextHead(receivedAt)
     if (this.isClosing && this.outstanding === 0) this.drained.unsafeOpen()
     return { entry, millis }
   }
@@ -84,6 +116,11 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   readonly keys: Stream.Stream<LeaseKey> = Pulls.stream(Effect.suspend(() => this.nextKeys()))
 
   private nextKeys(): Pulls.Pull<LeaseKey> {
+    if (!this.isOpen) {
+      this.isOpen = true
+      this.recheck.unsafeOpen()
+      this.pool.onOpen()
+    }
     if (this.outbox.length === 0) {
       if (this.isClosing) {
         if (this.sent.length === 0) this.drained.unsafeOpen()
@@ -94,7 +131,7 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     }
     const keys: Array<LeaseKey> = []
     const dropped: Array<LeaseEntry> = []
-    if (this.sent.length === 0) this.headSince = Monotonic.unsafeNow(this.clock)
+    const wasEmpty = this.sent.length === 0
     for (const entry of this.outbox) {
       const key = keyOf(entry)
       if (key === undefined) {
@@ -105,10 +142,9 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
       this.sent.push(entry)
     }
     this.outbox = []
-    if (this.sent.length === 0) this.headSince = Number.POSITIVE_INFINITY
-    this.unsafeRecheck()
+    if (wasEmpty) this.unsafeNextHead(Monotonic.unsafeNow(this.clock))
     const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
-    return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.onDropped), next)
+    return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.pool.onDropped), next)
   }
 
   /** Done a moment after the last answer of a stream that closes: a server that does not end it must not hold it open. */
@@ -116,32 +152,36 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     Effect.zipRight(this.drained.await, Effect.delay(Effect.void, CLOSE_GRACE))
   )
 
-  /** When the answer at the head is overdue. */
-  private dueAt(): number {
+  /** Answer times differ by lease: a new head may be due before `watch` wakes. */
+  private unsafeNextHead(at: number): void {
     const head = this.sent[0]
-    return head === undefined ? Number.POSITIVE_INFINITY : this.headSince + answerMillis(head)
+    this.headSince = head === undefined ? Number.POSITIVE_INFINITY : at
+    this.lookAt = head === undefined ? Number.POSITIVE_INFINITY : at + this.pool.answerMillis(head)
+    if (this.lookAt < this.wakeAt) this.recheck.unsafeOpen()
   }
 
-  /** Answer times differ by lease: a new head may be due before `watch` checks. */
-  private unsafeRecheck(): void {
-    if (this.dueAt() < this.checkAt) this.recheck.unsafeOpen()
-  }
-
-  /** Fails when an answer is overdue: the only sign of a silent server or a dead connection. */
+  /**
+   * Tells the pool while the answer at the head is overdue, and fails when it is of no use any more: its heartbeat was sent a
+   * TTL ago.
+   */
   readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
     const head = this.sent[0]
-    this.checkAt = this.dueAt()
+    const now = Monotonic.unsafeNow(this.clock)
+    const endAt = head === undefined ? Number.POSITIVE_INFINITY : this.headSince + head.lease.ttl
+    this.wakeAt = this.isOpen ? Math.min(this.lookAt, endAt) : this.openBy
     this.recheck.unsafeClose()
-    if (head === undefined) return Effect.zipRight(this.recheck.await, this.watch)
-    const left = this.checkAt - Monotonic.unsafeNow(this.clock)
-    return left > 0
-      ? Effect.zipRight(Effect.timeoutOption(this.recheck.await, Math.ceil(left)), this.watch)
-      : Effect.fail(
-          new AioRpcError({
-            method: "RegistryService/HeartbeatStream",
-            code: StatusCode.DEADLINE_EXCEEDED,
-            details: `a heartbeat was not answered within ${answerMillis(head) / 1_000} s`
-          })
-        )
+    if (now >= endAt) return Effect.fail(missed("a heartbeat was not answered within its TTL"))
+    if (now < this.wakeAt) {
+      const left = Math.ceil(this.wakeAt - now)
+      const woken =
+        left < Number.POSITIVE_INFINITY ? Effect.timeoutOption(this.recheck.await, left) : this.recheck.await
+      return Effect.zipRight(woken, this.watch)
+    }
+    if (head === undefined) return Effect.fail(missed("no connection in time"))
+    this.lookAt = this.isSilent ? Number.POSITIVE_INFINITY : now + LOOK_MILLIS
+    return Effect.zipRight(this.pool.onOverdue(this, head), this.watch)
   })
 }
+
+const missed = (details: string): AioRpcError =>
+  new AioRpcError({ method: "RegistryService/HeartbeatStream", code: StatusCode.DEADLINE_EXCEEDED, details })

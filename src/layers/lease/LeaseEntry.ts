@@ -40,6 +40,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   dueAt = Number.POSITIVE_INFINITY
   place = -1
   instanceKey: string
+  /** Heartbeats that streams were given and have not answered, but for those of silent streams. */
+  underWay = 0
   /** The fiber of the registration in flight. */
   attempt: Fiber.RuntimeFiber<void> | undefined = undefined
   /** It has sent the registration and waits for the answer. */

@@ -67,6 +67,9 @@ const keepRunning = (what: string, effect: Effect.Effect<unknown>): Effect.Effec
 const CLOCK_INTERVAL_MILLIS = 5_000
 const CLOCK_TOLERANCE_MILLIS = 2_000
 
+/** Registrations that have failed for so long: the first one that succeeds ends an outage, and the others need not wait on. */
+const OUTAGE_MILLIS = 5_000
+
 /** Keeps leases over `registry` until the scope closes. `localHost` is the host of an instance without one. */
 export const make = (
   registry: Registry.Service,
@@ -97,6 +100,16 @@ export const make = (
       return Math.abs(lastDivergence - former) > CLOCK_TOLERANCE_MILLIS
     }
 
+    // Since when all registrations have failed.
+    let failingSince = Number.POSITIVE_INFINITY
+    const endsOutage = (event: Lease.Event): boolean => {
+      if (event._tag === "RegisterFailed") failingSince = Math.min(failingSince, now())
+      if (event._tag !== "Registered") return false
+      const isEnd = now() - failingSince >= OUTAGE_MILLIS
+      failingSince = Number.POSITIVE_INFINITY
+      return isEnd
+    }
+
     const step: Dispatch.UnsafeDispatch = (entry, event) => {
       const former = entry.lease
       const [next, actions] = LeaseMachine.step(former, event, now(), random.number())
@@ -106,6 +119,7 @@ export const make = (
         former.status === next.status ? undefined : LeaseReport.unsafePublish(log, entry, former.status, next.status)
       let rest: Dispatch.Rest
       for (const action of actions) rest = Dispatch.both(rest, perform(entry, action))
+      if (endsOutage(event)) rest = Dispatch.both(rest, reconnected)
       // Last: it may wake the fiber of the timer.
       timer.unsafeSchedule(entry)
       return Dispatch.both(rest, logged)
@@ -116,6 +130,10 @@ export const make = (
     const dispatchAll = (event: Lease.Event): Effect.Effect<void> =>
       Effect.suspend(() => Dispatch.forEach([...entries], (entry) => step(entry, event)))
 
+    const reconnected: Effect.Effect<void> = Effect.suspend(() =>
+      Effect.zipRight(streams.reachable, dispatchAll({ _tag: "Reconnected" }))
+    )
+
     // A number for each event, so not an effect. Seeded by Effect's Random: a seeded run repeats exactly.
     const random = new PCGRandom(yield* Random.nextInt)
     const log = yield* ThrottledLog.make
@@ -123,7 +141,7 @@ export const make = (
     const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
     const deps = { registry, clock, settings, entries, dispatch, unsafeDispatch: step, log }
-    const streams = StreamPool.make(deps, tokenChanges)
+    const streams = StreamPool.make(deps, tokenChanges, reconnected)
     const serviceIds = ServiceIds.make(registry, clock, scope)
     const attempt = RegistrationAttempts.make(deps, localHost, inTurn, serviceIds)
     const selfCheck = SelfCheck.make(deps)
@@ -186,7 +204,7 @@ export const make = (
             Stream.runForEach(LeasePort.of(registry).reconnects, () =>
               Effect.suspend(() => {
                 serviceIds.forget()
-                return dispatchAll({ _tag: "Reconnected" })
+                return reconnected
               })
             ),
             Effect.never

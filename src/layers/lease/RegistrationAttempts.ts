@@ -168,6 +168,7 @@ export const make = (
     const { wanted } = entry.lease
     // Stopped or paused while it waited for its turn.
     if (record === undefined || !Lease.isKept(entry.lease)) return Effect.void
+    if (Lease.isRenewed(entry.lease)) return settle(entry, { _tag: "RegisterFailed" })
     const reason = wanted === "key_conflict" || wanted === "resumed" ? wanted : "dead_key"
     const attempted = Effect.gen(function* () {
       const host = record.host ?? (yield* localHost)

@@ -1,8 +1,9 @@
 /**
  * The heartbeat streams of all leases: opened when there is a heartbeat to send, replaced when they break, are silent or
- * have to move, closed with the last lease. `core/lease/StreamPlan` has the rules, this file the fibers.
+ * have to move, closed with the last lease. Each has a scoped fiber. After a failure, streams are opened again at the waits of
+ * one schedule, by default `Schedule.exponential("500 millis", 1.6)` (option `reconnect`). `core/lease/StreamPlan` has the
+ * rules, this file the fibers.
  */
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
@@ -15,14 +16,14 @@ import { messageOf } from "../../internal/messageOf.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Pulls from "../../internal/pulls.js"
+import * as Waits from "../../internal/waits.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { HeartbeatAck, RegistryError } from "../../services/Registry.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Dispatch from "./Dispatch.js"
-import { HeartbeatChannel } from "./HeartbeatChannel.js"
-import type { LeaseEntry } from "./LeaseEntry.js"
-import * as LeasePort from "./LeasePort.js"
+import { HeartbeatChannel, type StreamOwner } from "./HeartbeatChannel.js"
+import { keyOf, type LeaseEntry } from "./LeaseEntry.js"
 
 const countHeartbeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
   const refused = count(acks, ({ expiresAt }) => expiresAt === 0)
@@ -31,23 +32,43 @@ const countHeartbeats = (acks: ReadonlyArray<HeartbeatAck>): void => {
   if (refused > 0) Metric.unsafeUpdate(Metrics.heartbeats, refused, Labels.heartbeats.refused)
 }
 
+const shortest = (leases: Iterable<LeaseEntry>, millis: (lease: Lease.Lease) => number): number => {
+  let least = Number.POSITIVE_INFINITY
+  for (const { lease } of leases) least = Math.min(least, millis(lease))
+  return least
+}
+
+const isCurrent = (entry: LeaseEntry, { key }: HeartbeatAck): boolean => {
+  const current = keyOf(entry)
+  return current?.instanceKey === key.instanceKey && current.serviceId === key.serviceId
+}
+
 const count = <A>(values: Iterable<A>, isCounted: (value: A) => boolean): number => {
   let counted = 0
   for (const value of values) if (isCounted(value)) counted++
   return counted
 }
 
-/** `moves` tells when all streams have to be replaced: their token was, say. */
-export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, moves: Stream.Stream<unknown>) => {
+/**
+ * `moves` tells when all streams have to be replaced: their token was, say. `onWorks` is run when streams work again after a
+ * failure.
+ */
+export const make = (
+  { clock, registry, settings, unsafeDispatch }: Dispatch.LeaseDeps,
+  moves: Stream.Stream<unknown>,
+  onWorks: Effect.Effect<void>
+) => {
   const now = () => Monotonic.unsafeNow(clock)
   const leases = new Set<LeaseEntry>()
   // Heartbeats that no stream has taken yet, in order. They outlive streams.
   const waiting = new Set<LeaseEntry>()
   const wake = Wakes.unsafeMakeLatch(false)
   let streams: ReadonlyArray<HeartbeatChannel> = []
+  const waits = Waits.make(settings.reconnect, "tuning.heartbeat.reconnect")
   let opening = StreamPlan.open
   let heartbeatsPerMilli = 0
   let millisPerHeartbeat = 0
+  let lastAnswerAt = Number.NEGATIVE_INFINITY
   let surplusSince = Number.POSITIVE_INFINITY
   let sent = 0
   let round = leases.values()
@@ -80,9 +101,8 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
 
   const open = (at: number): Effect.Effect<HeartbeatChannel, never, Scope.Scope> =>
     Effect.flatMap(Random.next, (random) => {
-      const stream = new HeartbeatChannel(clock, StreamPlan.renewAt(at, random), (entry) =>
-        unsafeDispatch(entry, { _tag: "HeartbeatLost" })
-      )
+      const openBy = at + shortest(leases, StreamPlan.openTime)
+      const stream = new HeartbeatChannel(clock, openBy, StreamPlan.renewAt(at, random), owner)
       streams = [...streams, stream]
       return Effect.as(Effect.forkScoped(Effect.interruptible(serve(stream))), stream)
     })
@@ -94,23 +114,29 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
     const stream = streams[StreamPlan.choose(streams, millisPerHeartbeat, sent, at)]
     if (stream === undefined) return false
     sent++
+    entry.underWay++
     stream.unsafeSend(entry)
     return true
   }
 
-  /** Gives waiting heartbeats to streams, and opens streams for them while there are too few. */
+  /** A stream that is leaving stays until another one has answered. */
+  const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
+
+  /** Opens streams that are needed, and gives waiting heartbeats to those that are open. */
   const assign = Effect.gen(function* () {
     const at = now()
     prune(at)
-    for (const entry of waiting) {
-      if (needsAnother(at)) (yield* open(at)).unsafeSend(entry)
-      else if (!place(entry, at)) return
+    // Dialling takes no heartbeat: none is late if it fails.
+    const needed = lacksSuccessor() ? streams.length + wanted() : waiting.size
+    while (needsAnother(at) && count(streams, ({ isOpen }) => !isOpen) < needed) yield* open(at)
+    for (
+      let entry = StreamPlan.nextWaiting(waiting, millisPerHeartbeat);
+      entry !== undefined && place(entry, at);
+      entry = StreamPlan.nextWaiting(waiting, millisPerHeartbeat)
+    ) {
       waiting.delete(entry)
     }
   })
-
-  /** A stream that is leaving stays until another one has answered; that one needs a heartbeat, which must be asked for. */
-  const lacksSuccessor = () => streams.some(({ isLeaving }) => isLeaving) && staying() < wanted()
 
   /** The next lease, in turn, with no heartbeat in flight. */
   const nextIdle = (): LeaseEntry | undefined => {
@@ -122,10 +148,12 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
     return undefined
   }
 
+  /** A new stream needs a heartbeat to prove itself before it replaces another one. */
   const askForHeartbeats: Effect.Effect<void> = Effect.suspend(() => {
-    if (!lacksSuccessor() || !StreamPlan.mayOpen(opening, unproven(), now())) return Effect.void
+    const isIdle = (stream: HeartbeatChannel) => stays(stream) && stream.isOpen && stream.outstanding === 0
+    const needed = count(streams, (stream) => isIdle(stream) && !stream.isProven)
+    if (needed === 0 || waiting.size > 0 || !streams.some(({ isLeaving }) => isLeaving)) return Effect.void
     const idle = new Set<LeaseEntry>()
-    const needed = opening.failures === 0 ? wanted() - staying() : 1
     for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
       idle.add(entry)
     }
@@ -133,27 +161,41 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
   })
 
   const works = Effect.suspend(() => {
-    if (opening.failures === 0) return Effect.void
+    if (!opening.isFailing) return Effect.void
     opening = StreamPlan.open
-    return Logs.info("heartbeat streams work again")
+    waits.unsafeReset()
+    return Effect.zipRight(Logs.info("heartbeat streams work again"), onWorks)
   })
 
   const onAck = (stream: HeartbeatChannel, ack: HeartbeatAck): Dispatch.Rest => {
     const answered = stream.unsafeAnswered(ack.receivedAt)
     if (answered === undefined) return undefined
-    millisPerHeartbeat = StreamPlan.measure(millisPerHeartbeat, answered.millis)
-    const refused = ack.expiresAt === 0
+    const { entry, millis } = answered
+    lastAnswerAt = ack.receivedAt
+    millisPerHeartbeat = StreamPlan.measure(millisPerHeartbeat, millis)
     Metric.unsafeUpdate(Metrics.heartbeatRoundTrip, (ack.receivedAt - ack.sentAt) / 1_000, Labels.none)
-    return unsafeDispatch(answered.entry, refused ? { _tag: "Refused" } : { _tag: "Renewed", sentAt: ack.sentAt })
+    if (!stream.isSilent) entry.underWay--
+    // A heartbeat that waits to be sent again has become needless.
+    waiting.delete(entry)
+    // Sent under a former key: it says nothing about this one.
+    const sentAt = isCurrent(entry, ack) ? ack.sentAt : Number.NEGATIVE_INFINITY
+    return unsafeDispatch(entry, {
+      _tag: ack.expiresAt === 0 ? "Refused" : "Renewed",
+      sentAt,
+      another: entry.underWay > 0
+    })
   }
 
   const onAcks = (stream: HeartbeatChannel, acks: ReadonlyArray<HeartbeatAck>): Effect.Effect<void> =>
     Effect.suspend(() => {
       const isFirst = !stream.isProven
+      // A late answer on a silent stream shows as well as that of a new one that the registry is there.
+      const renews = (!stream.hasRenewed || stream.isSilent) && acks.some(({ expiresAt }) => expiresAt > 0)
+      stream.hasRenewed ||= renews
       countHeartbeats(acks)
       const all = Dispatch.forEach(acks, (ack) => onAck(stream, ack))
       return Effect.zipRight(
-        isFirst ? Effect.zipRight(works, all) : all,
+        renews ? Effect.zipRight(works, all) : all,
         Effect.sync(() => {
           // A stream that has just proved to work may replace another one.
           if (isFirst || waiting.size > 0 || lacksSuccessor()) wake.unsafeOpen()
@@ -161,20 +203,23 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
       )
     })
 
-  const longestDelay = (): number => {
-    let longest = StreamPlan.LONGEST_DELAY
-    // Of all leases: others will have heartbeats to send before the next stream is tried.
-    for (const { lease } of leases) longest = Math.min(longest, StreamPlan.longestDelay(lease.ttl, Lease.isHeld(lease)))
-    return longest
-  }
-
-  const broke = (cause: Cause.Cause<RegistryError>): Effect.Effect<void> =>
-    Effect.flatMap(Random.next, (random) => {
-      const isFirst = opening.failures === 0
-      opening = StreamPlan.broke(opening, longestDelay(), now(), random)
-      const line = `a heartbeat stream broke, reopening after a backoff: ${messageOf(cause)}`
-      return isFirst ? Logs.warning(line) : Logs.debug(line)
+  /** A stream failed: the next one waits. */
+  const failed = (what: () => string): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      if (!StreamPlan.counts(opening, now())) return Logs.debug(what())
+      const isFirst = !opening.isFailing
+      return Effect.flatMap(waits.next, (wait) => {
+        // The longest that all leases allow: others will have heartbeats to send before the next stream is tried.
+        opening = StreamPlan.failed(wait, shortest(leases, StreamPlan.longestWait), now())
+        return isFirst ? Logs.warning(what()) : Logs.debug(what())
+      })
     })
+
+  const unsafeLost = (entry: LeaseEntry): Dispatch.Rest => {
+    entry.underWay--
+    if (entry.underWay > 0 || waiting.has(entry)) return undefined
+    return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
+  }
 
   const ended = (stream: HeartbeatChannel, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -182,14 +227,51 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
       streams = streams.filter((other) => other !== stream)
       const lost = stream.entries
       if (lost.length > 0) Metric.unsafeUpdate(Metrics.heartbeats, lost.length, Labels.heartbeats.failed)
-      const told = Dispatch.forEach(lost, (entry) => unsafeDispatch(entry, { _tag: "HeartbeatLost" }))
-      const noted = Exit.isFailure(exit) && (isMissed || lost.length > 0) ? broke(exit.cause) : Effect.void
-      return Effect.all([told, noted, Effect.sync(() => wake.unsafeOpen())], { discard: true })
+      const noted =
+        Exit.isFailure(exit) && !stream.isSilent && (isMissed || lost.length > 0)
+          ? failed(() => `a heartbeat stream broke, reopening after a backoff: ${messageOf(exit.cause)}`)
+          : Effect.void
+      // What a silent stream was given is under way on another one.
+      const told = stream.isSilent ? Effect.void : Dispatch.forEach(lost, unsafeLost)
+      return Effect.all([noted, told, Effect.sync(() => wake.unsafeOpen())], { discard: true })
     })
 
+  /** Nothing at all has come on its connection: leases send on another one. Late answers on this one still count. */
+  const fellSilent = (stream: HeartbeatChannel): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const entries = stream.unsafeFellSilent()
+      close(stream)
+      for (const entry of entries) {
+        entry.underWay--
+        if (entry.underWay === 0 && Lease.isKept(entry.lease)) waiting.add(entry)
+      }
+      wake.unsafeOpen()
+      return failed(() => "a heartbeat stream is silent, opening another one after a backoff")
+    })
+
+  const owner: StreamOwner = {
+    answerMillis: ({ lease }) => Lease.answerTime(lease.ttl, lease.timing, millisPerHeartbeat),
+    onOpen: () => wake.unsafeOpen(),
+    onDropped: (entry) => unsafeLost(entry),
+    onOverdue: (stream, entry) =>
+      Effect.suspend(() => {
+        const isSilent = stream.isConnectionSilent?.() ?? lastAnswerAt < stream.headSince
+        return Effect.zipRight(
+          Dispatch.forEach([entry], (one) => unsafeDispatch(one, { _tag: "HeartbeatOverdue" })),
+          isSilent && !stream.isSilent ? fellSilent(stream) : Effect.void
+        )
+      })
+  }
+
   const serve = (stream: HeartbeatChannel): Effect.Effect<void> =>
-    Pulls.forEach(registry.heartbeats(stream.keys, { onLeave: Effect.sync(() => move([stream])) }), (acks) =>
-      onAcks(stream, acks)
+    Pulls.forEach(
+      registry.heartbeats(stream.keys, {
+        onLeave: Effect.sync(() => move([stream])),
+        onOpen: (isSilent) => {
+          stream.isConnectionSilent = isSilent
+        }
+      }),
+      (acks) => onAcks(stream, acks)
     ).pipe(
       Effect.raceFirst(stream.watch),
       Effect.raceFirst(stream.closed),
@@ -207,11 +289,6 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
     wake.unsafeOpen()
   }
 
-  const reconnected = Effect.map(Random.next, (random) => {
-    opening = StreamPlan.reachable(opening, now(), random)
-    wake.unsafeOpen()
-  })
-
   return {
     /** Sends a heartbeat as soon as a stream takes it; the lease is told its outcome, and counts as load from now on. */
     unsafeSend: (entry: LeaseEntry): void => {
@@ -219,6 +296,7 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
         leases.add(entry)
         heartbeatsPerMilli += StreamPlan.heartbeatsPerMilli(entry.lease)
       }
+      if (waiting.has(entry)) return
       // The usual case, without waking the fiber of `run` (measured: leases-10k-cpu).
       const at = now()
       if (waiting.size === 0) prune(at)
@@ -233,13 +311,15 @@ export const make = ({ clock, registry, unsafeDispatch }: Dispatch.LeaseDeps, mo
       heartbeatsPerMilli = leases.size === 0 ? 0 : heartbeatsPerMilli - StreamPlan.heartbeatsPerMilli(entry.lease)
       wake.unsafeOpen()
     },
+    /** The registry can be reached again: the wait for the next stream is cut. */
+    reachable: Effect.map(Random.next, (random) => {
+      opening = StreamPlan.reachable(opening, now(), random)
+      wake.unsafeOpen()
+    }),
     /** Keeps the streams until it is interrupted. */
     run: Effect.scoped(
       Effect.zipRight(
-        Effect.all([
-          Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
-          Effect.forkScoped(Stream.runForEach(LeasePort.of(registry).reconnects, () => reconnected))
-        ]),
+        Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
         Effect.forever(
           Effect.suspend(() => {
             wake.unsafeClose()

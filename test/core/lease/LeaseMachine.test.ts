@@ -8,8 +8,19 @@ const TTL = 60_000
 
 type At = readonly [at: number, event: Lease.Event | Lease.Event["_tag"]]
 
-const eventOf = (at: number, event: At[1]): Lease.Event =>
-  typeof event !== "string" ? event : event === "Renewed" ? { _tag: event, sentAt: at } : { _tag: event }
+/** What a table leaves out: an answer to a heartbeat of that moment, and half a second before the next. */
+const eventOf = (at: number, event: At[1]): Lease.Event => {
+  if (typeof event !== "string") return event
+  switch (event) {
+    case "Renewed":
+    case "Refused":
+      return { _tag: event, sentAt: at }
+    case "HeartbeatLost":
+      return { _tag: event, retryInMillis: 500 }
+    default:
+      return { _tag: event }
+  }
+}
 
 interface Played {
   readonly lease: Lease.Lease
@@ -136,34 +147,72 @@ rule("A heartbeat", [
     wakesAt: 45_000
   },
   {
-    sentence: "is missed when its answer is overdue, also if it has found no way to the server",
-    events: [...sent, [30_000, "Tick"]],
+    sentence: "makes the lease suspect while its answer is overdue, and is not repeated",
+    events: [...sent, [30_000, "HeartbeatOverdue"]],
     status: "Suspect",
     asks: []
   },
-  { sentence: "is not missed a moment before", events: [...sent, [29_999, "Tick"]], status: "Live", wakesAt: 30_000 },
   {
-    sentence: "that will not be answered is repeated within half a second",
-    events: [...sent, [21_000, "HeartbeatLost"]],
+    sentence: "that is answered late has renewed the lease",
+    events: [...sent, [30_000, "HeartbeatOverdue"], [36_000, { _tag: "Renewed", sentAt: 20_000 }]],
+    status: "Live",
+    asks: [],
+    wakesAt: 40_000
+  },
+  {
+    sentence: "that is answered so late that the next one is due is followed by that at once",
+    events: [...sent, [44_000, { _tag: "Renewed", sentAt: 20_000 }], [44_000, "Tick"]],
+    status: "Live",
+    asks: ["Heartbeat"]
+  },
+  { sentence: "is alone until a quarter of the TTL is left", events: sent, status: "Live", wakesAt: 45_000 },
+  {
+    sentence: "is sent a second time when a quarter of the TTL is left",
+    events: [...sent, [45_000, "Tick"]],
     status: "Suspect",
-    wakesAt: 21_500
+    asks: ["Heartbeat"]
   },
   {
-    sentence: "is repeated at once where the draw is zero",
-    events: [...sent, [21_000, "HeartbeatLost"]],
-    options: { random: 0 },
-    wakesAt: 21_000
+    sentence: "is not sent a third time",
+    events: [...sent, [45_000, "Tick"], [59_999, "Tick"]],
+    asks: [],
+    wakesAt: 60_000
   },
   {
-    sentence: "is repeated after 1.6 times as long when that failed too",
-    events: [...sent, [21_000, "HeartbeatLost"], [21_500, "Tick"], [21_500, "HeartbeatLost"]],
-    wakesAt: 22_300
+    sentence: "that was sent late is not followed by a second one before it is overdue",
+    events: [...live, [40_000, "Tick"]],
+    wakesAt: 50_000
+  },
+  {
+    sentence: "whose answer leaves another one in flight is followed by no third",
+    events: [...sent, [45_000, "Tick"], [50_000, { _tag: "Renewed", sentAt: 20_000, another: true }]],
+    status: "Live",
+    asks: [],
+    wakesAt: 65_000
+  },
+  {
+    sentence: "that is answered after a later one changes nothing",
+    events: [
+      ...sent,
+      [45_000, "Tick"],
+      [46_000, { _tag: "Renewed", sentAt: 45_000 }],
+      [47_000, { _tag: "Renewed", sentAt: 20_000 }]
+    ],
+    status: "Live",
+    wakesAt: 65_000,
+    holds: ({ lease }) => assert.strictEqual(lease.deadline, 105_000)
+  },
+  {
+    sentence: "that will not be answered is repeated when the event says",
+    events: [...sent, [21_000, { _tag: "HeartbeatLost", retryInMillis: 700 }]],
+    status: "Suspect",
+    wakesAt: 21_700
   },
   {
     sentence: "waits two seconds at most for its repetition when the connection comes back",
     events: [...sent, [21_000, "HeartbeatLost"], [21_100, "Reconnected"]],
     options: { random: 0.1 },
-    wakesAt: 21_050
+    wakesAt: 21_300
   },
   {
     sentence: "that is not due for a failure is not hurried by a connection",
@@ -172,10 +221,14 @@ rule("A heartbeat", [
   }
 ])
 
-it("The wait before a heartbeat is repeated grows to 5 seconds, or a sixth of the TTL where that is less", () => {
-  const waits = [0, 1, 2, 3, 4, 5, 40].map((failures) => Math.round(Lease.heartbeatRetryDelay(TTL, failures, 1)))
-  assert.deepStrictEqual(waits, [500, 800, 1_280, 2_048, 3_277, 5_000, 5_000])
-  assert.strictEqual(Lease.heartbeatRetryDelay(6_000, 40, 1), 1_000)
+it("An answer is overdue after half an interval, or twice what answers took of late, within half of the TTL", () => {
+  const recently = (recentMillis: number, ttl = TTL) => Lease.answerTime(ttl, undefined, recentMillis)
+  assert.strictEqual(recently(2), 10_000)
+  assert.strictEqual(recently(8_000), 16_000)
+  assert.strictEqual(recently(20_000), 30_000)
+  assert.strictEqual(recently(2, 15_000), 2_500)
+  assert.strictEqual(recently(8_000, 15_000), 7_500)
+  assert.strictEqual(recently(2, 3_000), 1_000)
 })
 
 it("The wait before registering again grows from one second to thirty, and stays there for ever", () => {
@@ -206,6 +259,19 @@ rule("A deadline", [
     sentence: "that passed does not matter once a heartbeat is acknowledged after all",
     events: [...silent, [60_000, "Tick"], [60_100, { _tag: "Renewed", sentAt: 25_500 }]],
     status: "Live"
+  },
+  {
+    sentence: "that passed asks for no other registration if a heartbeat is acknowledged after one has failed",
+    events: [
+      ...silent,
+      [60_000, "Tick"],
+      [60_100, "RegisterFailed"],
+      [60_200, { _tag: "Renewed", sentAt: 25_500 }],
+      [61_100, "Tick"]
+    ],
+    status: "Live",
+    asks: ["Heartbeat"],
+    wanted: undefined
   },
   {
     sentence: "asks for no further registration if the lease was acknowledged while one failed",
@@ -242,6 +308,23 @@ rule("A refused heartbeat", [
     events: refusedTwice,
     asks: ["RegisterUnderNewKey"],
     wanted: "dead_key"
+  },
+  {
+    sentence: "says nothing against the key if it was sent before the registration",
+    events: [...refusedTwice.slice(0, 4), [3, { _tag: "Refused", sentAt: 1 }]],
+    asks: ["Heartbeat"]
+  },
+  {
+    sentence: "counts once for each registration, however many were in flight",
+    events: [
+      [0, "Ready"],
+      [0, "Registered"],
+      [1, { _tag: "Refused", sentAt: 1, another: true }],
+      [2, { _tag: "Refused", sentAt: 1 }],
+      [3, "Registered"]
+    ],
+    asks: ["Heartbeat"],
+    holds: ({ lease }) => assert.strictEqual(lease.refusals, 1)
   },
   {
     sentence: "slows down when new keys are refused as well",
@@ -366,10 +449,16 @@ rule("A machine that was suspended", [
     asks: ["Heartbeat"]
   },
   {
-    sentence: "does not believe the answer to a heartbeat that was sent before, and heartbeats again",
-    events: [...sent, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000 }]],
+    sentence: "does not wait for the answer to a heartbeat that was sent before",
+    events: [...sent, [20_100, "Suspended"]],
     status: "Suspect",
     asks: ["Heartbeat"]
+  },
+  {
+    sentence: "does not believe that answer either",
+    events: [...sent, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000, another: true }]],
+    status: "Suspect",
+    asks: []
   },
   {
     sentence: "believes what the next heartbeat is answered",
@@ -378,7 +467,7 @@ rule("A machine that was suspended", [
   },
   {
     sentence: "does not take the answer to the very first heartbeat for a proof",
-    events: [...started, [1, "Suspended"], [2, "Renewed"]],
+    events: [...started, [1, "Suspended"], [2, { _tag: "Renewed", sentAt: 0 }]],
     status: "Registering",
     asks: ["Heartbeat"]
   },
@@ -482,7 +571,7 @@ rule("A look at the list", [
   },
   {
     sentence: "that finds another instance makes the answer to a heartbeat under the former key worthless",
-    events: [...sent, [20_010, "KeyConflict"], [20_020, "Renewed"]],
+    events: [...sent, [20_010, "KeyConflict"], [20_020, { _tag: "Renewed", sentAt: 20_000 }]],
     status: "Lost",
     asks: []
   },
@@ -496,15 +585,26 @@ rule("A look at the list", [
   {
     sentence:
       "that led to a registration under another id: the lease is lost, and an answer about the former id proves nothing",
-    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, "Renewed"]],
+    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, { _tag: "Renewed", sentAt: 30_001 }]],
     status: "Lost",
     asks: [],
     wakesAt: Lease.NEVER
   },
   {
     sentence: "that led to a registration under another id is followed by a heartbeat under that",
-    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, "Registered"], [30_004, "Refused"]],
-    asks: ["Heartbeat"],
+    events: [...absentTwice, [30_001, "Tick"], [30_002, "Moved"], [30_003, "Registered"]],
+    asks: ["Heartbeat"]
+  },
+  {
+    sentence: "that led to a registration under another id: a refusal under the former id says nothing against the key",
+    events: [
+      ...absentTwice,
+      [30_001, "Tick"],
+      [30_002, "Moved"],
+      [30_003, "Registered"],
+      [30_004, { _tag: "Refused", sentAt: 30_001, another: true }]
+    ],
+    asks: [],
     holds: ({ lease }) => assert.strictEqual(lease.refusals, 0)
   },
   { sentence: "says nothing about a lease that is being registered", events: [...lost, [20_010, "Absent"]], asks: [] },
@@ -588,10 +688,10 @@ rule("A pause", [
       [20_002, "Deregistered"],
       [20_003, "Resume"],
       [20_004, "Registered"],
-      [20_005, "Renewed"]
+      [20_005, { _tag: "Renewed", sentAt: 20_000, another: true }]
     ],
     status: "Registering",
-    asks: ["Heartbeat"]
+    asks: []
   }
 ])
 

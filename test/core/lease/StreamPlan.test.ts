@@ -14,7 +14,9 @@ const load = (leases: number, millisPerHeartbeat = 1, interval = INTERVAL): Stre
 const stream = (outstanding: number, more: Partial<StreamPlan.StreamState> = {}): StreamPlan.StreamState => ({
   outstanding,
   headSince: outstanding === 0 ? Number.POSITIVE_INFINITY : 0,
+  isOpen: true,
   isProven: true,
+  isLeaving: false,
   ...more
 })
 
@@ -35,7 +37,8 @@ describe("StreamPlan: how many streams", () => {
     [200, 801, 17, "a little more than half of the time takes another one"],
     [200, 3_000, 60, "200 leases at 3 s a heartbeat"],
     [10_000, 3_000, 64, "never more than 64"],
-    [1, 3_000, 1, "a slow heartbeat alone does not take a second stream"]
+    [1, 3_000, 1, "a slow heartbeat alone does not take a second stream"],
+    [1, 20_000, 2, "one lease has two heartbeats under way at most"]
   ]
   for (const [leases, millisPerHeartbeat, streams, why] of rows) {
     it(`${why}: ${leases} leases at ${millisPerHeartbeat} ms a heartbeat have ${streams}`, () => {
@@ -54,7 +57,8 @@ describe("StreamPlan: how many streams", () => {
           const streams = StreamPlan.wanted(load(leases, millisPerHeartbeat, interval))
           assert.isAtLeast(streams, Math.min(16, Math.ceil(leases / 8)))
           assert.isAtMost(streams, 64)
-          if (streams < 64) assert.isAtMost((millisPerHeartbeat * leases) / streams, (interval / 2) * (1 + 1e-6))
+          if (streams < Math.min(64, 2 * leases))
+            assert.isAtMost((millisPerHeartbeat * leases) / streams, (interval / 2) * (1 + 1e-6))
         }
       )
     )
@@ -86,8 +90,8 @@ describe("StreamPlan: how many streams", () => {
 })
 
 describe("StreamPlan: which stream", () => {
-  it("is the one with the fewest heartbeats outstanding, where answers take their time", () => {
-    assert.strictEqual(choose([stream(2), stream(1), stream(3)], 101), 1)
+  it("is one with nothing outstanding, where answers take their time", () => {
+    assert.strictEqual(choose([stream(2), stream(0), stream(1)], 101), 1)
   })
 
   it("is the one with the fewest batches of 16 outstanding, where answers are quick", () => {
@@ -108,6 +112,12 @@ describe("StreamPlan: which stream", () => {
     assert.strictEqual(choose([stream(32)]), -1)
   })
 
+  it("is one that stays, even one that has proved nothing yet, before one that is to be replaced", () => {
+    const leaving = stream(0, { isLeaving: true })
+    assert.strictEqual(choose([leaving, stream(0, { isProven: false })]), 1)
+    assert.strictEqual(choose([leaving, stream(1, { isProven: false })]), 0)
+  })
+
   it("is none where there is none", () => {
     assert.strictEqual(choose([]), -1)
   })
@@ -118,94 +128,102 @@ describe("StreamPlan: which stream", () => {
     assert.strictEqual(choose([stream(1, { isProven: false }), stream(5)]), 1)
   })
 
-  it("takes four heartbeats where answers take longer than 100 ms, and the rest wait", () => {
-    assert.strictEqual(choose([stream(4)], 100), 0)
-    assert.strictEqual(choose([stream(3)], 101), 0)
-    assert.strictEqual(choose([stream(4)], 101), -1)
+  it("takes none before it has a connection", () => {
+    assert.strictEqual(choose([stream(0, { isOpen: false, isProven: false })]), -1)
   })
 
-  it("takes four heartbeats where the first of them has waited for longer than 100 ms, whatever was measured", () => {
-    assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 100), 0)
-    assert.strictEqual(choose([stream(4, { headSince: 0 })], 1, 0, 101), -1)
+  it("takes one heartbeat where answers take longer than 100 ms, and the rest wait", () => {
+    assert.strictEqual(choose([stream(1)], 100), 0)
+    assert.strictEqual(choose([stream(0)], 101), 0)
+    assert.strictEqual(choose([stream(1)], 101), -1)
+  })
+
+  it("takes one heartbeat where the first of them has waited for longer than 100 ms, whatever was measured", () => {
+    assert.strictEqual(choose([stream(1, { headSince: 0 })], 1, 0, 100), 0)
+    assert.strictEqual(choose([stream(1, { headSince: 0 })], 1, 0, 101), -1)
     assert.strictEqual(choose([stream(4, { headSince: 0 }), stream(4, { headSince: 90 })], 1, 0, 101), 1)
   })
 
-  it("never fills a slow stream beyond four, and leaves no heartbeat waiting while one of them has room", () => {
+  it("never fills a slow stream beyond one, and leaves no heartbeat waiting while one of them has room", () => {
     FastCheck.assert(
       FastCheck.property(
-        FastCheck.array(FastCheck.nat(6), { minLength: 1, maxLength: 64 }),
+        FastCheck.array(FastCheck.nat(2), { minLength: 1, maxLength: 64 }),
         FastCheck.nat(63),
-        FastCheck.nat(300),
-        (outstanding, start, heartbeats) => {
+        (outstanding, start) => {
           const streams = outstanding.map((count) => ({ ...stream(count), outstanding: count }))
-          for (let sent = 0; sent < heartbeats; sent++) {
-            const index = choose(streams, 3_000, start)
-            const chosen = streams[index]
-            if (chosen === undefined) {
-              assert.isTrue(streams.every((one) => one.outstanding >= 4))
-              return
-            }
-            assert.isBelow(chosen.outstanding, 4)
-            assert.strictEqual(chosen.outstanding, Math.min(...streams.map((one) => one.outstanding)))
+          for (;;) {
+            const chosen = streams[choose(streams, 3_000, start)]
+            if (chosen === undefined) break
+            assert.strictEqual(chosen.outstanding, 0)
             chosen.outstanding++
           }
+          assert.isTrue(streams.every((one) => one.outstanding >= 1))
         }
       )
     )
   })
 })
 
+describe("StreamPlan: which lease is next", () => {
+  const waiting = [60_000, 45_000, 50_000].map((neededBy) => ({ lease: { neededBy } }))
+
+  it("is the one that has waited longest where answers are quick", () => {
+    assert.strictEqual(StreamPlan.nextWaiting(waiting, 100), waiting[0])
+  })
+
+  it("is the one that needs its answer first where they are slow", () => {
+    assert.strictEqual(StreamPlan.nextWaiting(waiting, 101), waiting[1])
+    assert.isUndefined(StreamPlan.nextWaiting([], 101))
+  })
+})
+
 describe("StreamPlan: opening another one", () => {
-  const { broke, mayOpen, open, reachable } = StreamPlan
+  const { counts, failed, longestWait, mayOpen, open, reachable } = StreamPlan
+  const lease = Lease.make({ ttl: 60_000 })
 
   it("is free as long as nothing has failed", () => {
     assert.isTrue(mayOpen(open, 0, 0))
     assert.isTrue(mayOpen(open, 15, 0))
   })
 
-  it("waits up to 0.5 s × 1.6 after each failure, 5 s at the most, where a lease of 60 s is held", () => {
-    let opening = open
-    let at = 0
-    const waits = Array.from({ length: 8 }, () => {
-      opening = broke(opening, 5_000, at, 1)
-      const wait = opening.notBefore - at
-      at = opening.notBefore
-      return Math.round(wait)
-    })
-    assert.deepStrictEqual(waits, [500, 800, 1_280, 2_048, 3_277, 5_000, 5_000, 5_000])
+  it("waits as long as the schedule says, or as long as a lease that is held allows", () => {
+    assert.strictEqual(failed(3_277, 5_000, 100).notBefore, 3_377)
+    assert.strictEqual(failed(30_000, 5_000, 100).notBefore, 5_100)
   })
 
-  it("has full jitter", () => {
-    assert.strictEqual(broke(open, 5_000, 0, 0).notBefore, 0)
-    assert.strictEqual(broke(open, 5_000, 0, 0.5).notBefore, 250)
-  })
-
-  it("counts streams that break together once", () => {
-    const first = broke(open, 5_000, 0, 1)
-    assert.strictEqual(broke(first, 5_000, 499, 1), first)
-    assert.strictEqual(broke(first, 5_000, 500, 1).failures, 2)
+  it("counts streams that fail together once", () => {
+    const first = failed(500, 5_000, 0)
+    assert.isTrue(counts(open, 0))
+    assert.isFalse(counts(first, 499))
+    assert.isTrue(counts(first, 500))
   })
 
   it("tries one stream at a time after a failure, until it has answered", () => {
-    const failing = broke(open, 5_000, 0, 1)
+    const failing = failed(500, 5_000, 0)
     assert.isFalse(mayOpen(failing, 0, 499))
     assert.isTrue(mayOpen(failing, 0, 500))
     assert.isFalse(mayOpen(failing, 1, 500))
   })
 
   it("waits no longer than 2 s when the connection has come back, and no longer than it would have anyway", () => {
-    const failing = { failures: 20, notBefore: 30_000 }
+    const failing = failed(30_000, Number.POSITIVE_INFINITY, 0)
     assert.strictEqual(reachable(failing, 1_000, 1).notBefore, 3_000)
     assert.strictEqual(reachable(failing, 1_000, 0.25).notBefore, 1_500)
-    assert.strictEqual(reachable({ failures: 1, notBefore: 1_200 }, 1_000, 1).notBefore, 1_200)
-    assert.strictEqual(reachable(failing, 1_000, 1).failures, 20)
-    assert.strictEqual(reachable(open, 1_000, 1), open)
+    assert.strictEqual(reachable(failed(1_200, 5_000, 0), 1_000, 1).notBefore, 1_200)
+    assert.isTrue(reachable(failing, 1_000, 1).isFailing)
+    assert.isTrue(mayOpen(reachable(open, 1_000, 1), 1, 1_000))
   })
 
   it("is asked for within a sixth of the TTL, 5 s at the most, where the lease is held", () => {
-    assert.strictEqual(StreamPlan.longestDelay(60_000, true), 5_000)
-    assert.strictEqual(StreamPlan.longestDelay(6_000, true), 1_000)
-    assert.strictEqual(StreamPlan.longestDelay(60_000, false), 30_000)
+    const held: Lease.Lease = { ...lease, status: "Live" }
+    assert.strictEqual(longestWait(held), 5_000)
+    assert.strictEqual(longestWait({ ...held, ttl: 6_000 }), 1_000)
+    assert.strictEqual(longestWait(lease), Number.POSITIVE_INFINITY)
+  })
+
+  it("may take 10 s to connect, or half of a TTL that is shorter", () => {
+    assert.strictEqual(StreamPlan.openTime(lease), 10_000)
+    assert.strictEqual(StreamPlan.openTime({ ttl: 9_000 }), 4_500)
   })
 
   it("is due after 20 minutes, give or take a tenth", () => {
