@@ -56,7 +56,8 @@ export const connect = (address: string) =>
           stream.resume()
           return Effect.sync(() => stream.close(Http2.constants.NGHTTP2_CANCEL))
         })
-      return { session, open, request, closed: Deferred.await(closed) }
+      const isOpen = () => !session.closed && !session.destroyed
+      return { session, open, request, isOpen, closed: Deferred.await(closed) }
     }),
     ({ session }) => Effect.sync(() => session.destroy())
   )

@@ -132,7 +132,8 @@ export class Connections {
       return false
     }
     const peer = peerOf(stream.session?.socket)
-    if (this.strangers.has(peer)) this.recognise(headersOf(headers), () => this.known(peer))
+    const hasToken = (headers.authorization ?? headers.token) !== undefined
+    if (hasToken && this.strangers.has(peer)) this.recognise(headersOf(headers), () => this.known(peer))
     const path = headers[":path"] ?? ""
     if (this.isUnary(path)) this.limitRequest(stream, path, !this.strangers.has(peer))
     return true
@@ -148,7 +149,7 @@ export class Connections {
       received += bytes.length
       if (Math.max(announced, received - 5) > most) refuse(stream, refusal)
     }, this.report)
-    const details = `the request is not complete: limit requestTime is ${requestTimeMillis / 1_000} seconds`
+    const details = `the request is not complete: limit requestTime is ${requestTimeMillis / 1_000} s`
     const tooSlow = () => refuse(stream, { code: StatusCode.RESOURCE_EXHAUSTED, details })
     const timer = setTimeout(Callbacks.of(tooSlow, this.report), requestTimeMillis)
     const stop = Callbacks.of(() => clearTimeout(timer), this.report)
