@@ -26,6 +26,8 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
   "grpc.enable_retries": 0,
   "grpc.initial_reconnect_backoff_ms": options.reconnectDelayMillis,
   "grpc.max_reconnect_backoff_ms": options.maxReconnectDelayMillis,
+  // A name that has moved is looked up again when its connection fails: grpc-js waits for 30 s after the lookup before.
+  "grpc.dns_min_time_between_resolutions_ms": 2_000,
   "grpc.max_receive_message_length": options.maxReceiveBytes,
   "grpc-node.flow_control_window": options.flowControlWindow,
   ...(options.keepalive === undefined

@@ -18,6 +18,7 @@ describe("the options of a channel", () => {
       "grpc.enable_retries": 0,
       "grpc.initial_reconnect_backoff_ms": 500,
       "grpc.max_reconnect_backoff_ms": 5_000,
+      "grpc.dns_min_time_between_resolutions_ms": 2_000,
       "grpc.max_receive_message_length": 67_108_864,
       "grpc-node.flow_control_window": 1_048_576
     })
