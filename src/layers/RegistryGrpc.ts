@@ -173,7 +173,7 @@ const caller =
       TokenReplay.unary(
         auth,
         state,
-        ({ value: token }) => connection.unary(method, message, { deadline, token, route }),
+        ({ value: token }) => connection.unary(method, message, { deadline, token, route, repetition: "free" }),
         {
           answered,
           failed: (error) =>

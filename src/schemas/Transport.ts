@@ -35,8 +35,8 @@ export interface Transport {
   /** How long making a connection may take before it is tried anew on another channel. Default 20 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
   /**
-   * How long nothing at all may come while calls end at their deadline. Then, after two such calls in a row, the connection
-   * is replaced. Default 10 seconds.
+   * How long nothing at all may come while an answer is due. Then the connection is replaced. It counts from the first call
+   * that was not answered, however the calls end. Default 10 seconds.
    */
   readonly silenceTimeout?: Duration.DurationInput | undefined
   /**

@@ -13,7 +13,7 @@ const { DEADLINE_EXCEEDED, UNAVAILABLE } = StatusCode.StatusCode
 const world = Layer.merge(simulatorLayer({ shutdownGrace: "50 millis" }), Logger.remove(Logger.defaultLogger))
 
 const clientBehindProxy = (
-  options: { readonly deadline?: Duration.DurationInput; readonly refreshInterval?: Duration.DurationInput } = {}
+  options: { readonly [option in "deadline" | "refreshInterval" | "silenceTimeout"]?: Duration.DurationInput } = {}
 ) =>
   Effect.gen(function* () {
     const { credentials, port } = yield* Simulator
@@ -23,7 +23,7 @@ const clientBehindProxy = (
       ...credentials,
       env: "test",
       deadline: options.deadline ?? "400 millis",
-      tuning: { transport: { silenceTimeout: "600 millis" } },
+      tuning: { transport: { silenceTimeout: options.silenceTimeout ?? "600 millis" } },
       refreshInterval: options.refreshInterval
     })
     return { aio, proxy }
@@ -46,7 +46,7 @@ const live = <A, E>(sentence: string, body: Effect.Effect<A, E, Simulator | Scop
 
 describe("Transport", () => {
   live(
-    "rule 2, scenario 9: on a half-open connection two calls end at their deadline, and the third finds another connection",
+    "rule 2, scenario 9: on a half-open connection a call ends at its deadline, and one that begins later finds another",
     Effect.gen(function* () {
       const silent = replacements("silent")
       const before = yield* silent
@@ -58,8 +58,7 @@ describe("Transport", () => {
       // The hole closes for connections to come; this one stays in it, with no FIN and no RST.
       yield* proxy.restore
       yield* Effect.sleep("700 millis")
-      assert.strictEqual(codeOf(yield* Effect.exit(aio.registry.listServices())), DEADLINE_EXCEEDED)
-      assert.deepStrictEqual(yield* aio.registry.listServices(), [])
+      assert.deepStrictEqual(yield* untilItWorks(aio.registry.listServices()), [])
       assert.strictEqual((yield* proxy.connections).ever, opened + 1)
       assert.isAbove(yield* silent, before)
     })
@@ -101,7 +100,6 @@ describe("Transport", () => {
         assert.strictEqual(yield* call(400), DEADLINE_EXCEEDED)
         yield* proxy.restore
         yield* Effect.sleep("700 millis")
-        assert.strictEqual(yield* call(400), DEADLINE_EXCEEDED)
         assert.strictEqual(yield* call(5_000), 0)
         assert.strictEqual((yield* proxy.connections).ever, 2)
       }).pipe(Effect.provide(world)),
@@ -554,7 +552,8 @@ describe("what nobody waits for any more", () => {
     "10,000 calls that were interrupted on the wire leave nothing behind, and the next one works",
     Effect.gen(function* () {
       const { control } = yield* Simulator
-      const { aio } = yield* clientBehindProxy({ deadline: "30 seconds" })
+      // Calls that hang are no silent connection here.
+      const { aio } = yield* clientBehindProxy({ deadline: "30 seconds", silenceTimeout: "10 seconds" })
       yield* untilItWorks(aio.registry.listServices())
       yield* control.hang(true, "listServices")
       yield* leavesNothing(

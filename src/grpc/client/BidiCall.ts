@@ -17,7 +17,7 @@ import * as Callbacks from "../Callbacks.js"
 import type { Method } from "../Methods.js"
 import * as Channel from "./Channel.js"
 import * as ChannelWatch from "./ChannelWatch.js"
-import type { ManagedChannel } from "./ManagedChannel.js"
+import type { ManagedChannel, PendingCall } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /** Times are monotonic milliseconds. */
@@ -80,6 +80,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   private connected = false
   private headers: grpc.Metadata | undefined = undefined
   private startedAt = Number.POSITIVE_INFINITY
+  private readonly pending: PendingCall
 
   constructor(
     private readonly managed: ManagedChannel,
@@ -88,7 +89,9 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
     private readonly method: Method<Request, Response>,
     private readonly token: Redacted.Redacted,
     private readonly report: Callbacks.Catch
-  ) {}
+  ) {
+    this.pending = managed.begin(false)
+  }
 
   /** Of the callbacks: what one throws ends the call. */
   private readonly threw: Callbacks.Catch = (cause) => {
@@ -107,7 +110,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
 
   onReceiveMetadata(headers: grpc.Metadata): void {
     this.headers = headers
-    this.managed.received()
+    this.managed.received(this.pending)
   }
 
   private finish(end: Option.Option<CallError>): void {
@@ -130,7 +133,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   }
 
   onReceiveMessage(bytes: Buffer): void {
-    this.managed.received()
+    this.managed.received(this.pending)
     const sent = this.outstanding.shift()
     if (sent === undefined) {
       this.fault("more answers than requests")
@@ -294,7 +297,7 @@ const open = <A, Request, Response>(
  * end of the rpc all end it; so does the end of the consumer, and then the rpc is cancelled.
  */
 export const bidiCall = <A, E, R, Request, Response>(
-  next: () => ManagedChannel,
+  next: Effect.Effect<ManagedChannel>,
   method: Method<Request, Response>,
   token: Redacted.Redacted,
   requests: Stream.Stream<A, E, R>,
@@ -303,7 +306,7 @@ export const bidiCall = <A, E, R, Request, Response>(
 ): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const managed = next()
+      const managed = yield* next
       const channel = managed.channel()
       const call = yield* open<A, Request, Response>(managed, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
@@ -319,7 +322,7 @@ export const bidiCall = <A, E, R, Request, Response>(
         }
         return call.send(messages)
       })
-      yield* Effect.zipRight(ChannelWatch.connected(channel), sent).pipe(
+      yield* Effect.zipRight(ChannelWatch.connected(managed, channel), sent).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
             if (Exit.isSuccess(exit)) return call.halfClose()

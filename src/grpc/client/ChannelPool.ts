@@ -5,9 +5,8 @@
  * experimental resolvers, a single channel's state is a fact about a single replica, and a replica that cannot be reached
  * is passed over at once.
  */
-import type * as grpc from "@grpc/grpc-js"
+import * as grpc from "@grpc/grpc-js"
 import type * as Arr from "effect/Array"
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
@@ -20,12 +19,16 @@ import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
-import * as ManagedChannel from "./ManagedChannel.js"
+import type { ManagedChannel } from "./ManagedChannel.js"
+import * as ReplacingChannel from "./ReplacingChannel.js"
+import * as WatchedChannel from "./WatchedChannel.js"
 
 export interface ChannelPool {
-  readonly channels: ReadonlyArray<ManagedChannel.ManagedChannel>
+  readonly channels: ReadonlyArray<ManagedChannel>
   /** Round-robin over the channels that are not failing, and not `avoid` if there is another. */
-  readonly next: (avoid?: ManagedChannel.ManagedChannel) => ManagedChannel.ManagedChannel
+  readonly next: (avoid?: ManagedChannel) => ManagedChannel
+  /** Another one for a call on `channel` that has had nothing back: one that is READY. Connects those that were never called. */
+  readonly another: (channel: Channel.Channel, except?: ManagedChannel) => ManagedChannel | undefined
   /**
    * Opens every channel anew, with other credentials. Calls in flight end on the former channels, and a connection that
    * works takes new calls until there is one with the new credentials.
@@ -33,14 +36,26 @@ export interface ChannelPool {
   readonly reopen: (credentials: grpc.ChannelCredentials) => void
 }
 
-const rotation = (
-  channels: Arr.NonEmptyReadonlyArray<ManagedChannel.ManagedChannel>,
-  start: number
-): ChannelPool["next"] => {
+/** A pool whose channels are this library's. */
+export interface OwnPool extends ChannelPool {
+  readonly channels: ReadonlyArray<ReplacingChannel.ReplacingChannel>
+}
+
+/** Two pools to the same addresses: what is found on a channel of the one is a hint for that of the other. */
+export const join = (first: OwnPool, second: OwnPool): void => {
+  for (const [index, one] of first.channels.entries()) {
+    const other = second.channels[index]
+    if (other === undefined) continue
+    one.join(other)
+    other.join(one)
+  }
+}
+
+const rotation = (channels: Arr.NonEmptyReadonlyArray<ManagedChannel>, start: number): ChannelPool["next"] => {
   let position = start
 
   // The first channel from `position` that passes; the next search begins behind it.
-  const take = (passes: (managed: ManagedChannel.ManagedChannel) => boolean) => {
+  const take = (passes: (managed: ManagedChannel) => boolean) => {
     for (let offset = 0; offset < channels.length; offset++) {
       const candidate = channels[(position + offset) % channels.length]
       if (candidate !== undefined && passes(candidate)) {
@@ -52,17 +67,45 @@ const rotation = (
   }
 
   // A replica that accepts and says nothing stays CONNECTING: it gets no call while there is another.
-  const isUsable = (managed: ManagedChannel.ManagedChannel): boolean => !managed.isFailing() && !managed.isConnecting()
+  const isUsable = (managed: ManagedChannel): boolean =>
+    !managed.isFailing() && !managed.isConnecting() && !managed.isMute()
 
   return (avoid) =>
     (channels.length === 1 ? channels[0] : undefined) ??
     take((managed) => managed !== avoid && isUsable(managed)) ??
     take(isUsable) ??
+    take((managed) => managed !== avoid && !managed.isFailing() && !managed.isMute()) ??
     take((managed) => managed !== avoid && !managed.isFailing()) ??
     // None can be reached: the call will say why, and its attempt counts for the next.
     take(() => true) ??
     channels[0]
 }
+
+const { IDLE, READY } = grpc.connectivityState
+
+const another =
+  (channels: ReadonlyArray<ManagedChannel>): ChannelPool["another"] =>
+  (channel, except) => {
+    let found: ManagedChannel | undefined
+    for (const managed of channels) {
+      const other = managed.channel()
+      if (other === channel || managed === except) continue
+      const state = other.getConnectivityState(false)
+      // It may be READY when the call is checked again.
+      if (state === IDLE) managed.dial()
+      if (state !== READY) continue
+      if (found === undefined || (found.isMute() && !managed.isMute())) found = managed
+    }
+    return found
+  }
+
+const THREW = "the watch over a channel threw, and goes on with the next call"
+
+/** For callbacks of grpc-js and of timers. */
+const logger = Effect.map(Effect.runtime<never>(), (runtime) => {
+  const runFork = Runtime.runFork(runtime)
+  return (message: Effect.Effect<void>): void => void runFork(Annotations.from("ChannelPool")(message))
+})
 
 /**
  * One channel for each address, starting at a random one. Nothing is dialled before the first call. Closing the scope closes
@@ -72,22 +115,17 @@ export const make = (
   addresses: Arr.NonEmptyReadonlyArray<Address.Address>,
   credentials: grpc.ChannelCredentials,
   options: Channel.Options
-): Effect.Effect<ChannelPool, never, Scope.Scope> =>
+): Effect.Effect<OwnPool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
-    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const log = (message: Effect.Effect<void>) => void runFork(Annotations.from("ChannelPool")(message))
-    const threw = yield* Callbacks.report(
-      "ChannelPool",
-      "the watch over a channel threw, and goes on with the next call"
-    )
-    const report = (address: string): ManagedChannel.Report => ({
+    const log = yield* logger
+    const threw = yield* Callbacks.report("ChannelPool", THREW)
+    const report = (address: string): ReplacingChannel.Report => ({
       threw,
-      replaced: (reason) => {
+      replaced: (reason, isNews) => {
         Metric.unsafeUpdate(Metrics.channelReplacements, 1, Labels.channelReplacements[reason])
         const message = `the channel to ${address} was replaced: ${reason}`
-        // Certificates are changed on purpose.
-        log(reason === "certificates" ? Logs.debug(message) : Logs.warning(message))
+        log(isNews ? Logs.warning(message) : Logs.debug(message))
       },
       kept: () =>
         log(
@@ -100,7 +138,7 @@ export const make = (
       Effect.acquireRelease(
         Effect.sync(() => {
           const connect = (others: grpc.ChannelCredentials) => Channel.open(address, others, options)
-          return new ManagedChannel.ReplacingChannel(
+          return new ReplacingChannel.ReplacingChannel(
             address,
             connect,
             credentials,
@@ -115,6 +153,7 @@ export const make = (
     const channels = [first, ...rest] as const
     return {
       channels,
+      another: another(channels),
       next: rotation(channels, yield* Random.nextIntBetween(0, channels.length)),
       reopen: (changed) => {
         for (const managed of channels) managed.reopen(changed)
@@ -123,7 +162,12 @@ export const make = (
   })
 
 /** A pool of one channel that the user opened and closes: it is never replaced. */
-export const fixed = (channel: Channel.Channel, clock: Clock.Clock, onSilent: () => void): ChannelPool => {
-  const managed = ManagedChannel.fixed(channel, clock, onSilent)
-  return { channels: [managed], next: () => managed, reopen: () => {} }
-}
+export const fixed = (channel: Channel.Channel): Effect.Effect<ChannelPool> =>
+  Effect.gen(function* () {
+    const log = yield* logger
+    const managed = WatchedChannel.fixed(channel, yield* Effect.clock, {
+      threw: yield* Callbacks.report("ChannelPool", THREW),
+      silent: () => log(Logs.warning("calls on the given channel are not answered, and nothing at all is received"))
+    })
+    return { channels: [managed], next: () => managed, another: () => undefined, reopen: () => {} }
+  })

@@ -4,11 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Callbacks from "../Callbacks.js"
 import type * as Channel from "./Channel.js"
+import type { ChannelPool } from "./ChannelPool.js"
 import type { ManagedChannel } from "./ManagedChannel.js"
+import * as SecondReplica from "./SecondReplica.js"
 
 const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
 
-/** The channel may have been replaced by then, of which it says nothing. */
+/** How long to wait for a change before the channel is looked at again. */
 const LOOK_MILLIS = 5_000
 
 /** How long an address that left has to show whether it can be reached, before the next stream takes its turn. */
@@ -37,13 +39,22 @@ const waitingFor = (channel: Channel.Channel, state: grpc.connectivityState): Wa
   return waiting
 }
 
-/** Done when the state is another, or after a while; on the real clock, as grpc-js is. */
-const change = (channel: Channel.Channel, state: grpc.connectivityState, millis: number): Effect.Effect<void> =>
+/**
+ * Done when the state is another, or after a while; on the real clock, as grpc-js is. With `managed`, also when the channel is
+ * replaced.
+ */
+const change = (
+  channel: Channel.Channel,
+  state: grpc.connectivityState,
+  millis: number,
+  managed?: ManagedChannel
+): Effect.Effect<void> =>
   Effect.async((resume) => {
     const waiting = waitingFor(channel, state)
     const stop = () => {
       clearTimeout(timer)
       waiting.delete(wake)
+      forget?.()
     }
     const wake = () => {
       stop()
@@ -51,27 +62,35 @@ const change = (channel: Channel.Channel, state: grpc.connectivityState, millis:
     }
     const timer = setTimeout(wake, millis)
     waiting.add(wake)
+    const forget = managed?.onReplaced(wake)
     return Effect.sync(stop)
   })
 
-const until = (channel: Channel.Channel, passes: (state: grpc.connectivityState) => boolean): Effect.Effect<void> =>
+const until = (
+  managed: ManagedChannel,
+  channel: Channel.Channel,
+  passes: (state: grpc.connectivityState) => boolean
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const state = channel.getConnectivityState(false)
-    return passes(state) ? Effect.void : Effect.zipRight(change(channel, state, LOOK_MILLIS), until(channel, passes))
+    return passes(state)
+      ? Effect.void
+      : Effect.zipRight(change(channel, state, LOOK_MILLIS, managed), until(managed, channel, passes))
   })
 
 /** Done when the channel is READY, and never if it is closed before. Dials nothing: a call that was started does. */
-export const connected = (channel: Channel.Channel): Effect.Effect<void> =>
+export const connected = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
   Effect.zipRight(
-    until(channel, (state) => state === READY || state === SHUTDOWN),
+    until(managed, channel, (state) => state === READY || state === SHUTDOWN),
     Effect.suspend(() => (channel.getConnectivityState(false) === SHUTDOWN ? Effect.never : Effect.void))
   )
 
 /** Dialled at once, so that the streams that move avoid an address that no longer answers. */
-const settled = (channel: Channel.Channel): Effect.Effect<void> =>
+const settled = (managed: ManagedChannel): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (channel.getConnectivityState(false) === SHUTDOWN) return Effect.void
-    const state = channel.getConnectivityState(true)
+    const channel = managed.channel()
+    const state = channel.getConnectivityState(false)
+    managed.dial()
     if (state !== IDLE && state !== CONNECTING) return Effect.void
     return Effect.zipRight(
       change(channel, state, SETTLE_MILLIS),
@@ -88,10 +107,35 @@ const settled = (channel: Channel.Channel): Effect.Effect<void> =>
  * being stopped, or it was replaced. Waits a moment until it is known whether the address can be reached again.
  */
 export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
-  until(channel, (state) => state === READY || state === SHUTDOWN).pipe(
-    Effect.zipRight(until(channel, (state) => state !== READY || managed.channel() !== channel)),
-    Effect.zipRight(settled(channel))
+  until(managed, channel, (state) => state === READY || state === SHUTDOWN).pipe(
+    Effect.zipRight(until(managed, channel, (state) => state !== READY || managed.channel() !== channel)),
+    Effect.zipRight(settled(managed))
   )
+
+/** How often it is looked whether another channel is READY. */
+const POLL_MILLIS = 200
+
+const reached = (pool: ChannelPool, managed: ManagedChannel, begunAt: number): Effect.Effect<ManagedChannel> =>
+  Effect.suspend(() => {
+    const channel = managed.channel()
+    const state = channel.getConnectivityState(false)
+    const waited = managed.now() - begunAt
+    if ((state !== IDLE && state !== CONNECTING) || waited >= SecondReplica.MUTE_MILLIS) return Effect.succeed(managed)
+    const left = SecondReplica.UNSENT_MILLIS - waited
+    const other = left > 0 ? undefined : pool.another(channel)
+    if (other !== undefined) return Effect.succeed(other)
+    const next = Effect.suspend(() => reached(pool, managed, begunAt))
+    return Effect.zipRight(change(channel, state, left > 0 ? left : POLL_MILLIS), next)
+  })
+
+/** Where the next stream goes. An address that is not READY after 2 seconds is passed over, if another one is. */
+export const forStream = (pool: ChannelPool): Effect.Effect<ManagedChannel> =>
+  Effect.suspend(() => {
+    const managed = pool.next()
+    if (pool.channels.length === 1) return Effect.succeed(managed)
+    managed.dial()
+    return reached(pool, managed, managed.now())
+  })
 
 const reconnected = (managed: ManagedChannel, hasFailed = false): Effect.Effect<void> =>
   Effect.suspend(() => {
@@ -100,16 +144,20 @@ const reconnected = (managed: ManagedChannel, hasFailed = false): Effect.Effect<
     if (state === SHUTDOWN) return Effect.never
     if (state === READY && hasFailed) return Effect.void
     return Effect.zipRight(
-      change(channel, state, LOOK_MILLIS),
+      change(channel, state, LOOK_MILLIS, managed),
       Effect.suspend(() => {
-        // A peer that accepts and says nothing cannot be reached.
+        // A peer that accepts and says nothing cannot be reached; nor can the one of a channel that had to be replaced.
         const isStuck = state === CONNECTING && channel.getConnectivityState(false) === CONNECTING
-        return reconnected(managed, hasFailed || isStuck || state === TRANSIENT_FAILURE)
+        const isReplaced = managed.channel() !== channel
+        return reconnected(managed, hasFailed || isStuck || isReplaced || state === TRANSIENT_FAILURE)
       })
     )
   })
 
-/** Emits whenever a channel is READY again after it failed to connect. Dials nothing: a failed channel goes on trying. */
+/**
+ * Emits whenever a channel is READY again after it failed to connect, or was replaced. Dials nothing: a failed channel goes on
+ * trying.
+ */
 export const reconnects = (channels: ReadonlyArray<ManagedChannel>): Stream.Stream<void> =>
   Stream.mergeAll(
     channels.map((managed) => Stream.repeatEffect(reconnected(managed))),

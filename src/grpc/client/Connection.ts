@@ -8,16 +8,13 @@ import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
-import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Logs from "../../internal/logs.js"
 import * as Address from "../../schemas/Address.js"
 import * as AioConfig from "../../schemas/AioConfig.js"
 import { AioConfigError, AioRpcError, type AioWireError } from "../../schemas/AioError.js"
 import * as Rules from "../../schemas/Options.js"
 import * as Transport from "../../schemas/Transport.js"
-import * as Annotations from "../../telemetry/Annotations.js"
 import type { Method } from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as BidiCall from "./BidiCall.js"
@@ -138,6 +135,7 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
     const poolOptions = { ...transport, serverName }
     const forCalls = yield* ChannelPool.make(addresses, credentials, poolOptions)
     const forStreams = yield* ChannelPool.make(addresses, credentials, poolOptions)
+    ChannelPool.join(forCalls, forStreams)
     yield* follow((changed) => {
       forCalls.reopen(changed)
       forStreams.reopen(changed)
@@ -166,10 +164,11 @@ const over = ({ deadlineMillis, explain, forCalls, forStreams, localHost, plainC
   deadlineMillis,
   addresses: forCalls.channels.length,
   channel: PlainClient.sharedChannel(forCalls, plainCalls),
-  unary: (method, request, callOptions) => Unary.unary(forCalls.next, method, request, callOptions, explain),
+  unary: (method, request, callOptions) => Unary.unary(forCalls, method, request, callOptions, explain),
   bidiCall: (method, token, requests, encode, options) =>
-    Stream.mapError(BidiCall.bidiCall(forStreams.next, method, token, requests, encode, options), (error) =>
-      error instanceof AioRpcError ? explain(error) : error
+    Stream.mapError(
+      BidiCall.bidiCall(ChannelWatch.forStream(forStreams), method, token, requests, encode, options),
+      (error) => (error instanceof AioRpcError ? explain(error) : error)
     ),
   reconnects: ChannelWatch.reconnects([...new Set([...forCalls.channels, ...forStreams.channels])])
 })
@@ -187,15 +186,7 @@ export const fromChannel = (
 ): Effect.Effect<Connection.Service, AioConfigError> =>
   Effect.gen(function* () {
     const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline })
-    const clock = yield* Effect.clock
-    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-    const pool = ChannelPool.fixed(channel, clock, () =>
-      runFork(
-        Logs.warning("calls on the given channel end at their deadline, and nothing is received").pipe(
-          Annotations.from("Connection")
-        )
-      )
-    )
+    const pool = yield* ChannelPool.fixed(channel)
     // Whether the channel is encrypted is not known.
     return over({
       deadlineMillis,

@@ -13,8 +13,8 @@ import * as Transport from "../../schemas/Transport.js"
 import * as Methods from "../Methods.js"
 import * as Tls from "../Tls.js"
 import * as Channel from "./Channel.js"
+import * as ChannelPool from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
-import * as ManagedChannel from "./ManagedChannel.js"
 import * as Unary from "./Unary.js"
 
 interface Response {
@@ -60,19 +60,13 @@ export const check = (
   Effect.gen(function* () {
     const [parsed] = yield* Address.parse("address", address)
     const transport = yield* Transport.check({})
-    const clock = yield* Effect.clock
     const { credentials, serverName } = yield* Tls.client(options.tls)
     const { status } = yield* Effect.acquireUseRelease(
       Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName })),
-      (channel) => {
-        const managed = ManagedChannel.fixed(channel, clock, () => {})
-        return Unary.unary(
-          () => managed,
-          method,
-          { service: options.service },
-          { deadline: Deadline.after(MAX_MILLIS) }
-        )
-      },
+      (channel) =>
+        Effect.flatMap(ChannelPool.fixed(channel), (pool) =>
+          Unary.unary(pool, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })
+        ),
       (channel) => Effect.sync(() => channel.close())
     )
     if (status === "SERVING") return

@@ -11,7 +11,7 @@ import * as AuthorizedCall from "./AuthorizedCall.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
-import * as ManagedChannel from "./ManagedChannel.js"
+import type * as ManagedChannel from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /**
@@ -78,7 +78,8 @@ const watched = (
     report(cause)
   }
   call.start = (metadata, listener) => {
-    const ended = ManagedChannel.watch(managed, deadline)
+    // A call without a deadline may be a stream on which nothing is due.
+    const pending = managed.begin(deadline !== Number.POSITIVE_INFINITY)
     let headers: grpc.Metadata | undefined
     open.add(call)
     start(
@@ -87,17 +88,17 @@ const watched = (
         {
           onReceiveMetadata: (received) => {
             headers = received
-            managed.received()
+            managed.received(pending)
             listener.onReceiveMetadata(received)
           },
           onReceiveMessage: (message) => {
-            managed.received()
+            managed.received(pending)
             listener.onReceiveMessage(message)
           },
           onReceiveStatus: (received) => {
             open.delete(call)
             const status = ServerStatus.ofPlain(received, headers)
-            Callbacks.run(() => ended(status), report)
+            Callbacks.run(() => managed.ended(pending, status), report)
             listener.onReceiveStatus(status)
           }
         },

@@ -6,27 +6,21 @@ import * as FiberId from "effect/FiberId"
 import { identity } from "effect/Function"
 import type * as Redacted from "effect/Redacted"
 import { type AioRpcError, AioWireError } from "../../schemas/AioError.js"
-import * as Callbacks from "../Callbacks.js"
 import type { Method } from "../Methods.js"
 import * as CallSpan from "./CallSpan.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
-import * as ManagedChannel from "./ManagedChannel.js"
+import type { ManagedChannel } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
+import * as UnaryAttempt from "./UnaryAttempt.js"
 
-/** Shared by the attempts of one call: the channel of the last one. */
-export interface Route {
-  managed?: ManagedChannel.ManagedChannel
-}
+export type { Route } from "./UnaryAttempt.js"
 
-export interface Options {
-  readonly deadline: Deadline.Deadline
+export interface Options extends UnaryAttempt.Options {
   readonly token?: Redacted.Redacted | undefined
   /** What else the request tells the server, and no error may show. */
   readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
-  /** Of the attempts of one call: each prefers another address than the one before. */
-  readonly route?: Route | undefined
   /** Sent beside the token. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
   /** Begins a trace of its own, for background work. */
@@ -57,66 +51,48 @@ const decode = <Request, Response>(
   }
 }
 
-type Next = ChannelPool["next"]
+type Pool = Pick<ChannelPool, "next" | "another">
 
-const channelFor = (next: Next, route: Route | undefined): ManagedChannel.ManagedChannel => {
+const channelFor = ({ next }: Pool, route: UnaryAttempt.Route | undefined): ManagedChannel => {
   const managed = next(route?.managed)
   if (route !== undefined) route.managed = managed
   return managed
 }
 
-type Ended<Response> = Exit.Exit<Response, AioRpcError | AioWireError>
-
-/** A call that has a channel. */
-class OpenCall<Request, Response> implements grpc.InterceptingListener {
-  private readonly ended: (status: ServerStatus.Status) => void
-  private headers: grpc.Metadata | undefined = undefined
-  private answer: Buffer | undefined = undefined
-
+/** One request on its way, and the fiber that waits for its answer. */
+class Delivery<Request, Response> implements UnaryAttempt.Delivery {
   constructor(
-    managed: ManagedChannel.ManagedChannel,
-    private readonly call: ReturnType<Channel.Channel["createCall"]>,
+    readonly pool: Pool,
     private readonly method: Method<Request, Response>,
-    private readonly bytes: Buffer,
-    private readonly options: Options,
+    readonly bytes: Buffer,
+    readonly metadata: grpc.Metadata,
+    readonly options: Options,
     private readonly explain: Explain,
-    private readonly end: (exit: Ended<Response>) => void
-  ) {
-    this.ended = ManagedChannel.watch(managed, options.deadline)
+    private readonly span: CallSpan.CallSpan,
+    private readonly resume: (exit: Exit.Exit<Response, AioRpcError | AioWireError>) => void
+  ) {}
+
+  get path(): string {
+    return this.method.path
   }
 
-  send(metadata: grpc.Metadata, report: Callbacks.Catch): void {
-    const fault = (cause: unknown) => {
-      this.end(Exit.fail(ServerStatus.thrown(this.method.name)))
-      report(cause)
-      this.call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
-    }
-    Callbacks.run(() => {
-      this.call.start(metadata, Callbacks.listener(this, fault))
-      this.call.sendMessageWithContext({}, this.bytes)
-      this.call.halfClose()
-      this.call.startRead()
-    }, fault)
+  // The caller first: what observes a call may be foreign.
+  private settle(exit: Exit.Exit<Response, AioRpcError | AioWireError>, by: ManagedChannel): void {
+    this.resume(exit)
+    this.span.end(exit, by)
   }
 
-  onReceiveMetadata(headers: grpc.Metadata): void {
-    this.headers = headers
+  ended(status: ServerStatus.Status, answer: Buffer | undefined, by: ManagedChannel): void {
+    this.settle(status.code === grpc.status.OK ? decode(this.method, answer) : Exit.fail(this.error(status)), by)
   }
 
-  onReceiveMessage(message: Buffer): void {
-    if (this.answer !== undefined) {
-      this.call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.TOO_MANY)
-      return
-    }
-    this.answer = message
-    // Unread, a second message would keep the status from coming.
-    this.call.startRead()
+  threw(cause: unknown, by: ManagedChannel): void {
+    this.settle(Exit.fail(ServerStatus.thrown(this.method.name)), by)
+    this.span.report(cause)
   }
 
-  onReceiveStatus(received: grpc.StatusObject): void {
-    const status = ServerStatus.of(received, this.headers)
-    this.end(status.code === grpc.status.OK ? decode(this.method, this.answer) : Exit.fail(this.error(status)))
-    this.ended(status)
+  closed(cause: unknown, by: ManagedChannel): void {
+    this.settle(Exit.fail(ServerStatus.layerClosed(this.method.name, cause)), by)
   }
 
   private error(status: ServerStatus.Status): AioRpcError {
@@ -127,7 +103,7 @@ class OpenCall<Request, Response> implements grpc.InterceptingListener {
 }
 
 const send = <Request, Response>(
-  next: Next,
+  pool: Pool,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -135,11 +111,10 @@ const send = <Request, Response>(
   span: CallSpan.CallSpan
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
   Effect.async((resume) => {
-    let managed: ManagedChannel.ManagedChannel | undefined
-    // The caller first: what observes a call may be foreign.
-    const end = (exit: Ended<Response>): void => {
+    const refuse = (error: AioRpcError | AioWireError): void => {
+      const exit = Exit.fail(error)
       resume(exit)
-      span.end(exit, managed)
+      span.end(exit)
     }
     let metadata: grpc.Metadata
     let bytes: Buffer
@@ -148,26 +123,25 @@ const send = <Request, Response>(
       bytes = method.serialize(request)
     } catch {
       // Without cause and value: grpc-js quotes metadata, and the token is part of it.
-      end(Exit.fail(ServerStatus.unsendable(method.name)))
+      refuse(ServerStatus.unsendable(method.name))
       return
     }
     if (Deadline.isOver(options.deadline)) {
-      end(Exit.fail(ServerStatus.tooLate(method.name)))
+      refuse(ServerStatus.tooLate(method.name))
       return
     }
-    managed = channelFor(next, options.route)
-    let call: ReturnType<Channel.Channel["createCall"]>
+    const managed = channelFor(pool, options.route)
+    const delivery = new Delivery(pool, method, bytes, metadata, options, explain, span, resume)
+    let attempt: UnaryAttempt.UnaryAttempt
     try {
-      // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
-      // without a listener ends the process.
-      call = managed.channel().createCall(method.path, options.deadline, undefined, null, undefined)
+      attempt = new UnaryAttempt.UnaryAttempt(delivery, managed)
     } catch (cause) {
-      end(Exit.fail(ServerStatus.layerClosed(method.name, cause)))
+      delivery.closed(cause, managed)
       return
     }
-    new OpenCall(managed, call, method, bytes, options, explain, end).send(metadata, span.report)
+    attempt.start()
     return Effect.sync(() => {
-      call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+      attempt.cancel()
       span.end(Exit.interrupt(FiberId.none), managed)
     })
   })
@@ -179,10 +153,10 @@ const send = <Request, Response>(
  * Fails with `AioRpcError` for every status but OK, and with `AioWireError` for bytes that are no such message.
  */
 export const unary = <Request, Response>(
-  next: Next,
+  pool: Pool,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
   explain: Explain = identity
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  CallSpan.observe(method.path, options.root === true, (span) => send(next, method, request, options, explain, span))
+  CallSpan.observe(method.path, options.root === true, (span) => send(pool, method, request, options, explain, span))

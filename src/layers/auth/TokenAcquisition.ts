@@ -85,9 +85,6 @@ export const readCredentials = (options: Options): Effect.Effect<TokenAcquirer.C
 const isUnavailable = (error: AioRpcError | AioWireError): boolean =>
   error._tag === "AioRpcError" && error.code === StatusCode.StatusCode.UNAVAILABLE
 
-/** A replica that has never answered may be mute: after so long another one is asked as well. */
-const HEDGE_DELAY = Duration.seconds(3)
-
 /** One of the two rpcs, on its way to the registry. */
 export interface Request {
   readonly send: Effect.Effect<TokenLife.TokenLife, RegistryError>
@@ -109,7 +106,6 @@ const counted = <A, E>(kind: keyof typeof Labels.tokenRefreshes, effect: Effect.
 /** The two rpcs, which read the life of the token from its claims. */
 export const make = (options: Options, connection: Connection.Service) => {
   let generation = 0
-  let hasAnswered = false
 
   const read = (
     protoMessage: "AuthenticateClientResponse" | "RenewTokenResponse",
@@ -156,26 +152,19 @@ export const make = (options: Options, connection: Connection.Service) => {
       const now = Monotonic.unsafeNow(clock)
       sentAt = now
       return Effect.flatMap(
-        connection.unary(method, message, { deadline: Deadline.after(millis), ...told, route, root: true }),
+        connection.unary(method, message, {
+          deadline: Deadline.after(millis),
+          ...told,
+          route,
+          root: true,
+          repetition: "costly"
+        }),
         (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, now)
       )
     })
     const elsewhere = Effect.catchIf(attempt, isUnavailable, () => attempt)
-    const hedged = Effect.raceFirst(
-      elsewhere,
-      Effect.delay(
-        Effect.catchIf(attempt, isUnavailable, () => Effect.never),
-        HEDGE_DELAY
-      )
-    )
-    const send = Effect.suspend(() => (connection.addresses === 1 ? attempt : hasAnswered ? elsewhere : hedged))
     return {
-      send: counted(
-        kind,
-        Effect.tap(send, () => {
-          hasAnswered = true
-        })
-      ),
+      send: counted(kind, connection.addresses === 1 ? attempt : elsewhere),
       overdue: () => {
         const { managed } = route
         const wasSent = managed?.isConnecting() !== true && managed?.isFailing() !== true

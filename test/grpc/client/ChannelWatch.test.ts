@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import { Effect, Fiber } from "effect"
+import * as ChannelPool from "../../../src/grpc/client/ChannelPool.js"
 import * as ChannelWatch from "../../../src/grpc/client/ChannelWatch.js"
-import * as ManagedChannel from "../../../src/grpc/client/ManagedChannel.js"
 
 /** Counts the watches that are asked of grpc-js. */
 class Counting extends grpc.Channel {
@@ -22,7 +22,7 @@ describe("ChannelWatch", () => {
         Effect.sync(() => new Counting("127.0.0.1:1", grpc.credentials.createInsecure(), {})),
         (open) => Effect.sync(() => open.close())
       )
-      const managed = ManagedChannel.fixed(channel, yield* Effect.clock, () => {})
+      const managed = (yield* ChannelPool.fixed(channel)).next()
       const before = timers()
       const waits = yield* Effect.replicateEffect(Effect.fork(ChannelWatch.left(managed, channel)), 10)
       yield* Effect.sleep(0)
@@ -36,7 +36,7 @@ describe("ChannelWatch", () => {
   it.scopedLive("wakes all that wait when the channel changes", () =>
     Effect.gen(function* () {
       const channel = new grpc.Channel("127.0.0.1:1", grpc.credentials.createInsecure(), {})
-      const managed = ManagedChannel.fixed(channel, yield* Effect.clock, () => {})
+      const managed = (yield* ChannelPool.fixed(channel)).next()
       const waits = yield* Effect.replicateEffect(Effect.fork(ChannelWatch.left(managed, channel)), 3)
       yield* Effect.sleep(0)
       channel.close()

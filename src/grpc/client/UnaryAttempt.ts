@@ -1,0 +1,238 @@
+/** The calls on the wire that one request takes: one as a rule, and two where a replica is mute. */
+import * as grpc from "@grpc/grpc-js"
+import * as Callbacks from "../Callbacks.js"
+import type * as Channel from "./Channel.js"
+import type { ChannelPool } from "./ChannelPool.js"
+import type * as Deadline from "./Deadline.js"
+import type { Checker, ManagedChannel, PendingCall } from "./ManagedChannel.js"
+import * as SecondReplica from "./SecondReplica.js"
+import * as ServerStatus from "./ServerStatus.js"
+
+/** Shared by the attempts of one call. */
+export interface Route {
+  /** Where the last attempt went. */
+  managed?: ManagedChannel
+  /** One of them was made on two replicas. */
+  isRepeated?: boolean
+}
+
+/** How a request is delivered. */
+export interface Options {
+  readonly deadline: Deadline.Deadline
+  /** Of the attempts of one call: each prefers another address than the one before. */
+  readonly route?: Route | undefined
+  readonly repetition?: SecondReplica.Repetition
+  /** Given up when nothing came for so long. */
+  readonly quietMillis?: number | undefined
+}
+
+/** What is sent, and where the answer goes. */
+export interface Delivery {
+  readonly pool: Pick<ChannelPool, "another">
+  readonly path: string
+  readonly metadata: grpc.Metadata
+  readonly bytes: Buffer
+  readonly options: Options
+  readonly ended: (status: ServerStatus.Status, answer: Buffer | undefined, by: ManagedChannel) => void
+  /** A callback threw. */
+  readonly threw: (cause: unknown, by: ManagedChannel) => void
+}
+
+/** How often it is looked whether another replica is READY. */
+const POLL_MILLIS = 200
+
+const never = Number.POSITIVE_INFINITY
+
+/** The first answer counts, and the other call is cancelled. */
+export class UnaryAttempt {
+  private first: WireCall | undefined
+  private second: WireCall | undefined
+  private readonly quietAt: number
+
+  /** Throws if the channel is closed. */
+  constructor(
+    readonly delivery: Delivery,
+    managed: ManagedChannel
+  ) {
+    const { quietMillis } = delivery.options
+    this.quietAt = quietMillis === undefined ? never : managed.now() + quietMillis
+    this.first = new WireCall(this, managed)
+  }
+
+  start(): void {
+    this.first?.start()
+  }
+
+  threw(call: WireCall, cause: unknown): void {
+    this.delivery.threw(cause, call.managed)
+    call.cancel()
+    this.cancel()
+  }
+
+  ended(call: WireCall, status: ServerStatus.Status, answer: Buffer | undefined): void {
+    if (call !== this.first && call !== this.second) return
+    const other = call === this.first ? this.second : this.first
+    if (other !== undefined && !ServerStatus.isFromServer(status)) {
+      // The other one may still be answered.
+      this.first = other
+      this.second = undefined
+    } else {
+      this.finish(status, answer, call)
+    }
+  }
+
+  private finish(status: ServerStatus.Status, answer: Buffer | undefined, by: WireCall): void {
+    const { first, second } = this
+    this.first = undefined
+    this.second = undefined
+    this.delivery.ended(status, answer, by.managed)
+    if (first !== by) first?.cancel()
+    if (second !== by) second?.cancel()
+  }
+
+  cancel(): void {
+    const { first, second } = this
+    this.first = undefined
+    this.second = undefined
+    first?.cancel()
+    second?.cancel()
+  }
+
+  /** One of the calls has had nothing back so far. Gives when to ask again. */
+  check(call: WireCall, now: number): number {
+    if (call !== this.first && call !== this.second) return never
+    const isAnswered = this.first?.isAnswered() === true || this.second?.isAnswered() === true
+    if (now >= this.quietAt && !isAnswered) return this.giveUp(call)
+    return Math.min(this.second === undefined ? this.reroute(call, now) : never, isAnswered ? never : this.quietAt)
+  }
+
+  private giveUp(call: WireCall): number {
+    const { options, path } = this.delivery
+    this.finish(ServerStatus.overdue(path, call.isSent(), options.quietMillis ?? 0), undefined, call)
+    call.cancel()
+    return never
+  }
+
+  private reroute(call: WireCall, now: number): number {
+    const unanswered = call.unanswered()
+    switch (SecondReplica.decide(unanswered, now)) {
+      case "wait":
+        return SecondReplica.dueAt(unanswered)
+      case "move":
+        return this.move(call) ? never : now + POLL_MILLIS
+      case "repeat":
+        call.managed.setMute()
+        return this.repeat(call) ? never : now + POLL_MILLIS
+      case "mute":
+        call.managed.setMute()
+        return never
+      case "stay":
+        return never
+    }
+  }
+
+  private move(call: WireCall): boolean {
+    const { options, pool } = this.delivery
+    const other = pool.another(call.pending.on.channel)
+    if (other === undefined) return false
+    if (options.route !== undefined) options.route.managed = other
+    this.first = new WireCall(this, other)
+    this.first.start()
+    call.cancel()
+    return true
+  }
+
+  private repeat(call: WireCall): boolean {
+    const { options, pool } = this.delivery
+    const other = pool.another(call.pending.on.channel, call.managed)
+    if (other === undefined) return false
+    if (options.route !== undefined) options.route.isRepeated = true
+    this.second = new WireCall(this, other)
+    this.second.start()
+    return true
+  }
+}
+
+/** One call, and what grpc-js tells of it. */
+class WireCall implements Checker, grpc.InterceptingListener {
+  readonly pending: PendingCall
+  private readonly call: ReturnType<Channel.Channel["createCall"]>
+  private headers: grpc.Metadata | undefined = undefined
+  private answer: Buffer | undefined = undefined
+
+  constructor(
+    private readonly attempt: UnaryAttempt,
+    readonly managed: ManagedChannel
+  ) {
+    const { options, path } = attempt.delivery
+    // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
+    // without a listener ends the process.
+    this.call = managed.channel().createCall(path, options.deadline, undefined, null, undefined)
+    // An authentication is reported as overdue when its own limit has passed: a busy server is not a dead one.
+    this.pending = managed.begin(options.repetition !== "costly", this)
+  }
+
+  private readonly threw: Callbacks.Catch = (cause) => this.attempt.threw(this, cause)
+
+  start(): void {
+    const { bytes, metadata } = this.attempt.delivery
+    Callbacks.run(() => {
+      this.call.start(metadata, Callbacks.listener(this, this.threw))
+      this.call.sendMessageWithContext({}, bytes)
+      this.call.halfClose()
+      this.call.startRead()
+    }, this.threw)
+  }
+
+  onReceiveMetadata(headers: grpc.Metadata): void {
+    this.headers = headers
+    this.managed.received(this.pending)
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    if (this.answer !== undefined) {
+      this.call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.TOO_MANY)
+      return
+    }
+    this.answer = message
+    // Unread, a second message would keep the status from coming.
+    this.call.startRead()
+  }
+
+  onReceiveStatus(received: grpc.StatusObject): void {
+    const status = ServerStatus.of(received, this.headers)
+    this.attempt.ended(this, status, this.answer)
+    this.managed.ended(this.pending, status)
+  }
+
+  check(now: number): number {
+    return this.attempt.check(this, now)
+  }
+
+  isAnswered(): boolean {
+    return this.pending.isSettled
+  }
+
+  /** grpc-js keeps a call until its channel is READY, and does not tell when it sends it. */
+  isSent(): boolean {
+    return this.pending.on.readyAt >= this.pending.begunAt
+  }
+
+  unanswered(): SecondReplica.Unanswered {
+    const { options } = this.attempt.delivery
+    const { begunAt, on } = this.pending
+    return {
+      begunAt,
+      sentAt: this.isSent() ? Math.max(begunAt, on.connectedAt) : undefined,
+      receivedAt: on.receivedAt,
+      hasAnswered: this.managed.hasAnswered(),
+      repetition: options.repetition,
+      isRepeated: options.route?.isRepeated === true
+    }
+  }
+
+  cancel(): void {
+    this.managed.ended(this.pending, undefined)
+    this.call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+  }
+}

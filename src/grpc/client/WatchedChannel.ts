@@ -1,0 +1,291 @@
+/** The watch over the calls of one address. */
+import * as grpc from "@grpc/grpc-js"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Monotonic from "../../internal/monotonic.js"
+import type { Address } from "../../schemas/Address.js"
+import * as Transport from "../../schemas/Transport.js"
+import * as Callbacks from "../Callbacks.js"
+import * as Channel from "./Channel.js"
+import type { ChannelState, Checker, ManagedChannel, PendingCall } from "./ManagedChannel.js"
+import * as ServerStatus from "./ServerStatus.js"
+import * as Silence from "./Silence.js"
+
+const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
+
+/** A call is checked after this, and then as often as it says. */
+const CHECK_MILLIS = 2_000
+
+/** How often a channel without a connection is looked at, while a call waits for it. */
+const POLL_MILLIS = 100
+
+/** The same, while none does. */
+const IDLE_POLL_MILLIS = 1_000
+
+/** A timer that is so late finds a process that was stopped, and answers that have not been read. */
+const LATE_MILLIS = 1_000
+
+/** A replica that was mute is asked last for so long. */
+const MUTE_MILLIS = 30_000
+
+/** What lasts is said so often. */
+export const REPORT_MILLIS = 60_000
+
+/** True if the status, or what grpc-js made it of, came over the connection of the channel. */
+const cameFromServer = (channel: Channel.Channel, status: ServerStatus.Status): boolean =>
+  ServerStatus.isFromServer(status) ||
+  // A gateway's own answer, say. A connection that broke is not READY any more.
+  (status.code === grpc.status.UNAVAILABLE && channel.getConnectivityState(false) === READY)
+
+/** The channel, the clock or the logger may be foreign. */
+export interface Threw {
+  readonly threw: Callbacks.Catch
+}
+
+export interface Limits {
+  readonly silenceTimeoutMillis: number
+}
+
+/** Watches one channel after the other, with one timer for all their calls, and none while there is nothing to look at. */
+export abstract class WatchedChannel implements ManagedChannel {
+  protected state: ChannelState
+  /** Those that are to be checked, in the order in which they were sent. */
+  private readonly waiting = new Set<PendingCall>()
+  private readonly listeners = new Set<() => void>()
+  private timer: NodeJS.Timeout | undefined = undefined
+  private timerAt = Number.POSITIVE_INFINITY
+  private mutedUntil = Number.NEGATIVE_INFINITY
+  private answeredEver = false
+  private readonly checkMillis: number
+  private readonly onTimer: () => void
+
+  constructor(
+    channel: Channel.Channel,
+    private readonly clock: Clock.Clock,
+    private readonly limits: Limits,
+    { threw }: Threw
+  ) {
+    this.onTimer = Callbacks.of(() => this.look(), threw)
+    this.checkMillis = Math.min(CHECK_MILLIS, limits.silenceTimeoutMillis)
+    this.state = this.stateOf(channel)
+  }
+
+  abstract address(): Address | undefined
+  /** The connection is half-open. Gives when to look again. */
+  protected abstract onSilent(since: number, now: number): number
+  /** The channel has been connecting since then. */
+  protected abstract onConnecting(since: number, now: number): void
+  protected abstract onConnected(): void
+
+  now(): number {
+    return Monotonic.unsafeNow(this.clock)
+  }
+
+  channel(): Channel.Channel {
+    return this.state.channel
+  }
+
+  dial(): void {
+    const { channel } = this.state
+    // A closed channel that is asked to connect lives for ever.
+    if (channel.getConnectivityState(false) === SHUTDOWN) return
+    channel.getConnectivityState(true)
+    this.wake()
+  }
+
+  isFailing(): boolean {
+    return this.state.channel.getConnectivityState(false) === TRANSIENT_FAILURE
+  }
+
+  isConnecting(): boolean {
+    return this.state.channel.getConnectivityState(false) === CONNECTING
+  }
+
+  isMute(): boolean {
+    return this.mutedUntil > Number.NEGATIVE_INFINITY && this.now() < this.mutedUntil
+  }
+
+  setMute(): void {
+    this.mutedUntil = this.now() + MUTE_MILLIS
+  }
+
+  hasAnswered(): boolean {
+    return this.answeredEver
+  }
+
+  begin(isDue: boolean, checker?: Checker): PendingCall {
+    const { state } = this
+    const begunAt = this.now()
+    const call = { on: state, begunAt, isDue, isSettled: false, checker }
+    if (state.channel.getConnectivityState(false) === READY) state.readyAt = begunAt
+    if (isDue) Silence.sent(state.silence, begunAt, this.limits.silenceTimeoutMillis)
+    if (checker !== undefined) this.waiting.add(call)
+    this.wake()
+    return call
+  }
+
+  received(call: PendingCall): void {
+    const isFirst = !call.isSettled
+    const { on } = call
+    on.receivedAt = this.now()
+    this.answeredEver = true
+    Silence.received(on.silence, on.receivedAt, isFirst && call.isDue)
+    if (isFirst) this.settle(call)
+  }
+
+  ended(call: PendingCall, status: ServerStatus.Status | undefined): void {
+    if (call.isSettled) return
+    if (status !== undefined && cameFromServer(call.on.channel, status)) {
+      this.received(call)
+      return
+    }
+    if (call.isDue) Silence.ended(call.on.silence, this.now())
+    // The connection broke: the next one is another, also where it is made before the next look.
+    if (status?.code === grpc.status.UNAVAILABLE) call.on.wasDown = true
+    this.settle(call)
+  }
+
+  private settle(call: PendingCall): void {
+    call.isSettled = true
+    if (call.checker !== undefined) this.waiting.delete(call)
+  }
+
+  overdue(sentAt: number): boolean {
+    const { state } = this
+    // What was sent on a former channel says nothing about this one.
+    if (state.receivedAt < sentAt && sentAt >= state.madeAt) this.onSilent(sentAt, this.now())
+    return this.state !== state
+  }
+
+  onReplaced(listener: () => void): () => void {
+    this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
+  }
+
+  /** From now on calls go over this channel. */
+  protected follow(channel: Channel.Channel): void {
+    this.state = this.stateOf(channel)
+    this.sleep()
+    this.wake()
+    for (const listener of [...this.listeners]) listener()
+  }
+
+  private stateOf(channel: Channel.Channel): ChannelState {
+    return {
+      channel,
+      madeAt: this.now(),
+      silence: Silence.make(),
+      receivedAt: Number.NEGATIVE_INFINITY,
+      readyAt: Number.NEGATIVE_INFINITY,
+      connectedAt: Number.NEGATIVE_INFINITY,
+      wasDown: true,
+      connectingSince: undefined
+    }
+  }
+
+  protected sleep(): void {
+    clearTimeout(this.timer)
+    this.timer = undefined
+  }
+
+  private wake(): void {
+    if (this.timer === undefined) this.arm(this.state.wasDown ? POLL_MILLIS : CHECK_MILLIS)
+  }
+
+  private arm(millis: number): void {
+    const bounded = Math.max(1, Math.min(this.checkMillis, Math.ceil(millis)))
+    this.timerAt = this.now() + bounded
+    this.timer = setTimeout(this.onTimer, bounded)
+    this.timer.unref()
+  }
+
+  private look(): void {
+    this.timer = undefined
+    const now = this.now()
+    const late = now - this.timerAt
+    if (late >= LATE_MILLIS) {
+      Silence.wasAsleep(this.state.silence, late)
+      this.arm(POLL_MILLIS)
+      return
+    }
+    const next = Math.min(this.lookAtChannel(now), this.checkCalls(now))
+    // It may have been armed again meanwhile.
+    this.sleep()
+    if (next < Number.POSITIVE_INFINITY) this.arm(next - now)
+  }
+
+  private lookAtChannel(now: number): number {
+    const { state } = this
+    const connectivity = state.channel.getConnectivityState(false)
+    if (connectivity === SHUTDOWN) return Number.POSITIVE_INFINITY
+    if (connectivity !== READY) {
+      state.wasDown = true
+      state.connectingSince = connectivity === CONNECTING ? (state.connectingSince ?? now) : undefined
+      if (state.connectingSince !== undefined) this.onConnecting(state.connectingSince, now)
+      const isAwaited = this.waiting.size > 0 || state.silence.unanswered > 0
+      if (isAwaited || this.state !== state) return now + POLL_MILLIS
+      return connectivity === IDLE ? Number.POSITIVE_INFINITY : now + IDLE_POLL_MILLIS
+    }
+    state.readyAt = now
+    if (state.wasDown) {
+      state.wasDown = false
+      state.connectedAt = now
+      state.connectingSince = undefined
+      this.onConnected()
+      // Until now nothing could be answered.
+      Silence.restart(state.silence, now)
+    }
+    const due = Silence.dueAt(state.silence, now, this.limits.silenceTimeoutMillis)
+    return now < due ? due : this.onSilent(state.silence.since, now)
+  }
+
+  private checkCalls(now: number): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const { begunAt, checker } of this.waiting) {
+      const first = begunAt + this.checkMillis
+      if (now < first) return Math.min(next, first)
+      if (checker !== undefined) next = Math.min(next, checker.check(now))
+    }
+    return next
+  }
+}
+
+const FIXED_LIMITS: Limits = { silenceTimeoutMillis: Duration.toMillis(Transport.defaults.silenceTimeout) }
+
+interface FixedReport extends Threw {
+  readonly silent: () => void
+}
+
+/** A channel that the user opened and closes: never replaced. When it swallows calls, that is reported once a minute. */
+class FixedChannel extends WatchedChannel {
+  private reportedAt = Number.NEGATIVE_INFINITY
+  private targets: ReadonlyArray<Address> | undefined = undefined
+
+  constructor(
+    channel: Channel.Channel,
+    clock: Clock.Clock,
+    private readonly report: FixedReport
+  ) {
+    super(channel, clock, FIXED_LIMITS, report)
+  }
+
+  address(): Address | undefined {
+    this.targets ??= Channel.targets(this.channel())
+    return this.targets[0]
+  }
+
+  protected onSilent(_since: number, now: number): number {
+    if (now - this.reportedAt >= REPORT_MILLIS) {
+      this.reportedAt = now
+      this.report.silent()
+    }
+    Silence.restart(this.state.silence, now)
+    return now
+  }
+
+  protected onConnecting(): void {}
+  protected onConnected(): void {}
+}
+
+export const fixed = (channel: Channel.Channel, clock: Clock.Clock, report: FixedReport): ManagedChannel =>
+  new FixedChannel(channel, clock, report)

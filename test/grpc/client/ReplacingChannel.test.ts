@@ -1,0 +1,197 @@
+import { afterEach, assert, beforeEach, describe, it, vi } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
+import { Clock, Either } from "effect"
+import type { Reason } from "../../../src/grpc/client/ManagedChannel.js"
+import * as ReplacingChannel from "../../../src/grpc/client/ReplacingChannel.js"
+import * as WatchedChannel from "../../../src/grpc/client/WatchedChannel.js"
+import * as Transport from "../../../src/schemas/Transport.js"
+
+const { CONNECTING, IDLE, READY, SHUTDOWN } = grpc.connectivityState
+
+/** Connects at once, or never, and tells what became of it. */
+class FakeChannel implements grpc.ChannelInterface {
+  state = IDLE
+  readonly openedAt = Date.now()
+  constructor(private readonly net: { isUp: boolean }) {}
+  close() {
+    this.state = SHUTDOWN
+  }
+  getTarget() {
+    return "dns:registry:1"
+  }
+  getConnectivityState(isAsked: boolean) {
+    if (isAsked && this.state === IDLE) this.state = CONNECTING
+    if (this.state === CONNECTING && this.net.isUp) this.state = READY
+    return this.state
+  }
+  watchConnectivityState(_: grpc.connectivityState, deadline: Date | number, callback: () => void) {
+    setTimeout(callback, Math.min(100, Number(deadline) - Date.now()))
+  }
+  getChannelzRef(): never {
+    throw new Error("not asked for")
+  }
+  createCall(): never {
+    throw new Error("not asked for")
+  }
+}
+
+/** Moved by the timers of vitest. */
+const clock: Clock.Clock = Object.assign(Object.create(Clock.make()), {
+  unsafeCurrentTimeNanos: () => BigInt(Date.now()) * 1_000_000n
+})
+
+const fail = (cause: unknown) => {
+  throw cause
+}
+
+const address = { host: "registry", port: 1, isLoopback: false }
+
+const world = (net = { isUp: true }) => {
+  const channels: Array<FakeChannel> = []
+  const replaced: Array<Reason> = []
+  const options = Either.getOrThrow(Transport.check())
+  const open = () => {
+    const channel = new FakeChannel(net)
+    channels.push(channel)
+    return channel
+  }
+  const credentials = grpc.credentials.createInsecure()
+  const managed = new ReplacingChannel.ReplacingChannel(address, open, credentials, options, clock, {
+    threw: fail,
+    replaced: (reason) => void replaced.push(reason),
+    kept: () => {}
+  })
+  managed.dial()
+  /** Is sent, and ended by the app after so long if nothing came. */
+  const swallowed = (millis: number) => {
+    const call = managed.begin(true)
+    vi.advanceTimersByTime(millis)
+    managed.ended(call, undefined)
+  }
+  return { managed, net, channels, replaced, swallowed }
+}
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: 0 }))
+afterEach(() => void vi.useRealTimers())
+
+/** The connection has been made, and all is quiet. */
+const connectedWorld = () => {
+  const made = world()
+  vi.advanceTimersByTime(60_000)
+  return made
+}
+
+describe("rule 2: a channel", () => {
+  it("is replaced 10 s after the first call that was swallowed, and without another one", () => {
+    const { replaced, swallowed } = connectedWorld()
+    swallowed(5_000)
+    vi.advanceTimersByTime(4_900)
+    assert.deepStrictEqual(replaced, [])
+    vi.advanceTimersByTime(200)
+    assert.deepStrictEqual(replaced, ["silent"])
+  })
+
+  it("is kept while anything comes, on whatever call", () => {
+    const { managed, replaced, swallowed } = connectedWorld()
+    const stream = managed.begin(false)
+    for (let i = 0; i < 20; i++) {
+      swallowed(5_000)
+      managed.received(stream)
+    }
+    assert.deepStrictEqual(replaced, [])
+  })
+
+  it("has no timer while nothing is due", () => {
+    const { managed } = connectedWorld()
+    assert.strictEqual(vi.getTimerCount(), 0)
+    const calls = Array.from({ length: 1_000 }, () => managed.begin(true))
+    assert.strictEqual(vi.getTimerCount(), 1)
+    for (const call of calls) managed.received(call)
+    vi.advanceTimersByTime(2_000)
+    assert.strictEqual(vi.getTimerCount(), 0)
+  })
+
+  it("that hangs every call is replaced less and less often, down to twice a minute", () => {
+    const { channels, swallowed } = connectedWorld()
+    for (let i = 0; i < 300; i++) swallowed(1_000)
+    const lives = channels.slice(2).map(({ openedAt }, index) => openedAt - (channels[index + 1]?.openedAt ?? 0))
+    assert.deepStrictEqual(
+      lives.map((millis) => Math.floor(millis / 1_000)),
+      [10, 10, 10, 10, 16, 30, 30, 30, 30, 30, 30, 30]
+    )
+  })
+
+  it("serves the calls on it until the new one is READY", () => {
+    const { channels, net, swallowed } = connectedWorld()
+    net.isUp = false
+    swallowed(12_000)
+    assert.strictEqual(channels.length, 2)
+    assert.strictEqual(channels[0]?.state, READY)
+    net.isUp = true
+    vi.advanceTimersByTime(2_000)
+    assert.deepStrictEqual(
+      channels.map(({ state }) => state),
+      [SHUTDOWN, READY]
+    )
+  })
+
+  it("that has been connecting for 20 s is replaced, without a call as well", () => {
+    const { channels, replaced } = world({ isUp: false })
+    vi.advanceTimersByTime(19_000)
+    assert.deepStrictEqual(replaced, [])
+    vi.advanceTimersByTime(2_000)
+    assert.deepStrictEqual(replaced, ["connecting"])
+    assert.strictEqual(channels.length, 2)
+  })
+
+  it("is dialled every 5 s for a minute after the one before went silent, as if it were refused", () => {
+    const { channels, net, swallowed } = connectedWorld()
+    net.isUp = false
+    swallowed(10_100)
+    vi.advanceTimersByTime(120_000)
+    const dials = channels.slice(1).map(({ openedAt }, index) => openedAt - (channels[index]?.openedAt ?? 0))
+    assert.isAtLeast(dials.filter((millis) => millis < 6_000).length, 8)
+    assert.isAtLeast(dials.at(-1) ?? 0, 19_000)
+  })
+
+  it("is replaced on a hint of another to its address, if nothing came on it since", () => {
+    const [one, other, third] = [connectedWorld(), connectedWorld(), connectedWorld()]
+    one.managed.join(other.managed)
+    one.managed.join(third.managed)
+    const call = third.managed.begin(true)
+    const swallowed = one.managed.begin(true)
+    vi.advanceTimersByTime(5_000)
+    third.managed.received(call)
+    vi.advanceTimersByTime(6_000)
+    one.managed.ended(swallowed, undefined)
+    assert.deepStrictEqual([one.replaced, other.replaced, third.replaced], [["silent"], ["silent"], []])
+  })
+
+  it("is not replaced for the time in which the process was stopped", () => {
+    const { managed, replaced } = connectedWorld()
+    const call = managed.begin(true)
+    vi.advanceTimersByTime(4_000)
+    vi.setSystemTime(Date.now() + 60_000)
+    vi.advanceTimersByTime(5_000)
+    assert.deepStrictEqual(replaced, [])
+    managed.received(call)
+    vi.advanceTimersByTime(20_000)
+    assert.deepStrictEqual(replaced, [])
+  })
+})
+
+describe("rule 2: a channel that the user brought", () => {
+  it("is reported once a minute while it swallows calls, and stays", () => {
+    const channel = new FakeChannel({ isUp: true })
+    let reports = 0
+    const managed = WatchedChannel.fixed(channel, clock, { threw: fail, silent: () => reports++ })
+    managed.dial()
+    for (let i = 0; i < 24; i++) {
+      const call = managed.begin(true)
+      vi.advanceTimersByTime(5_000)
+      managed.ended(call, undefined)
+    }
+    assert.strictEqual(reports, 2)
+    assert.strictEqual(managed.channel(), channel)
+  })
+})
