@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Function from "effect/Function"
 import * as Deadline from "../grpc/client/Deadline.js"
 import * as Fibers from "../internal/fibers.js"
+import { QuietLimit } from "../internal/quietLimit.js"
 
 /** How long a call may take; `undefined` for the deadline of its layer. */
 export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/CallDeadline", {
@@ -17,12 +18,13 @@ export class CallDeadline extends Context.Reference<CallDeadline>()("effect-aio/
  */
 export const within = <A, E>(
   layerMillis: number,
-  call: (deadline: Deadline.Deadline) => Effect.Effect<A, E>,
+  call: (deadline: Deadline.Deadline, quietMillis: number | undefined) => Effect.Effect<A, E>,
   given?: Duration.DurationInput
 ): Effect.Effect<A, E> =>
   Fibers.withFiber((fiber) => {
     const own = given ?? Fibers.referenceOf(fiber, CallDeadline)
-    return call(Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own)))
+    const deadline = Deadline.after(own === undefined ? layerMillis : Duration.toMillis(own))
+    return call(deadline, Fibers.referenceOf(fiber, QuietLimit))
   })
 
 /**

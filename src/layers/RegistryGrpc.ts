@@ -165,7 +165,8 @@ const caller =
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
     message: Request,
-    answered: Answered<Response, A>
+    answered: Answered<Response, A>,
+    quietMillis?: number
   ): Effect.Effect<A, RegistryError> => {
     const state = { deadline, method: method.name }
     const route = {}
@@ -173,7 +174,8 @@ const caller =
       TokenReplay.unary(
         auth,
         state,
-        ({ value: token }) => connection.unary(method, message, { deadline, token, route, repetition: "free" }),
+        ({ value: token }) =>
+          connection.unary(method, message, { deadline, token, route, repetition: "free", quietMillis }),
         {
           answered,
           failed: (error) =>
@@ -208,13 +210,13 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const send = caller(connection, auth, policy)
 
     const sendBefore =
-      (deadline: Deadline.Deadline): RegistryCalls.Run =>
+      (deadline: Deadline.Deadline, quietMillis?: number): RegistryCalls.Run =>
       (rpc, request, { decode, read }) => {
         if (Either.isLeft(request)) return Effect.fail(request.left)
         const method = Methods.registry[rpc]
         return read === undefined
-          ? send(deadline, method, request.right, (response) => RegistryCalls.decoded(decode(response)))
-          : send(deadline, Methods.inBytes(method), request.right, readInSlices(read))
+          ? send(deadline, method, request.right, (response) => RegistryCalls.decoded(decode(response)), quietMillis)
+          : send(deadline, Methods.inBytes(method), request.right, readInSlices(read), quietMillis)
       }
 
     const openHeartbeats =
@@ -229,7 +231,9 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
         )
 
     const calls = RegistryCalls.calls((rpc, request, reader) =>
-      CallDeadline.within(deadlineMillis, (deadline) => sendBefore(deadline)(rpc, request, reader))
+      CallDeadline.within(deadlineMillis, (deadline, quietMillis) =>
+        sendBefore(deadline, quietMillis)(rpc, request, reader)
+      )
     )
     const registry: Registry.Service = {
       ...calls,

@@ -14,6 +14,7 @@ import * as View from "../../core/view/View.js"
 import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import * as Monotonic from "../../internal/monotonic.js"
+import { QuietLimit } from "../../internal/quietLimit.js"
 import * as Slices from "../../internal/slices.js"
 import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
@@ -34,6 +35,9 @@ export interface FetcherDeps {
 
 /** While a first fetch takes longer than 2 seconds, a snapshot answers. */
 export const recallAfterMillis = 2_000
+
+/** A call that has received nothing for so long is given up: one that is receiving may use its deadline. */
+const QUIET_MILLIS = 10_000
 
 const timedOut = (millis: number) => () =>
   new AioRpcError({
@@ -236,7 +240,8 @@ export const begin = (
   entry.next = Deferred.unsafeMake(FiberId.none)
   entry.departed.clear()
   const millis = deps.settings.fetchTimeoutMillis
-  const answer = Effect.timeoutFail(ask(entry, plan, deps), { duration: millis, onTimeout: timedOut(millis) })
+  const asked = Effect.provideService(ask(entry, plan, deps), QuietLimit, QUIET_MILLIS)
+  const answer = Effect.timeoutFail(asked, { duration: millis, onTimeout: timedOut(millis) })
   const age = ViewMetrics.follow(entry, deps.clock)
   const meanwhile =
     entry.remembered.length === 0
