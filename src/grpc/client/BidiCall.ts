@@ -178,7 +178,9 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   /** The oldest request is overdue: is the connection silent, and another in its place? */
   readonly isSilent = (): boolean => {
     const since = this.awaitedSince()
-    return since <= this.managed.now() && (this.managed.overdue(since) || this.managed.channel() !== this.channel)
+    if (since > this.managed.now() || this.pending.on.receivedAt >= since) return false
+    this.managed.overdue(since)
+    return this.managed.channel() !== this.channel
   }
 
   private isConnected(): boolean {

@@ -150,11 +150,10 @@ export abstract class WatchedChannel implements ManagedChannel {
     if (call.checker !== undefined) this.waiting.delete(call)
   }
 
-  overdue(sentAt: number): boolean {
+  overdue(sentAt: number): void {
     const { state } = this
     // What was sent on a former channel says nothing about this one.
     if (state.receivedAt < sentAt && sentAt >= state.madeAt) this.onSilent(sentAt, this.now())
-    return this.state !== state
   }
 
   onReplaced(listener: () => void): () => void {

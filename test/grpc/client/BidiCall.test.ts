@@ -343,6 +343,70 @@ describe("a bidirectional call whose consumer stops", () => {
   )
 })
 
+describe("a bidirectional call that waits for an answer", () => {
+  it.scopedLive("has taken no request as long as there is no connection", () =>
+    Effect.gen(function* () {
+      const connected = event()
+      const server = yield* tcpServer(() => connected.happened())
+      let taken = 0
+      const requests = Stream.tap(endless, () => Effect.sync(() => taken++))
+      yield* Effect.forkScoped(Stream.runDrain(talking(server, requests)))
+      yield* connected.await
+      yield* Effect.sleep("300 millis")
+      assert.strictEqual(taken, 0)
+    })
+  )
+
+  /** A call whose one request is never answered, with the question whether its connection is silent. */
+  const unanswered = (connection: Connection.Connection.Service) =>
+    Effect.gen(function* () {
+      let isSilent = () => false
+      const requests = Stream.concat(Stream.make("never"), Stream.never)
+      const options = {
+        onOpen: (question: () => boolean) => {
+          isSilent = question
+        }
+      }
+      const call = connection.bidiCall(talk, noToken, requests, Either.right<string>, options)
+      yield* Effect.forkScoped(Stream.runDrain(call))
+      // A channel is not replaced in its first second.
+      yield* Effect.sleep("1100 millis")
+      return isSilent
+    })
+
+  /** Answers all but that one, and sends no headers before an answer. */
+  const mostlyAnswering = serving((call) => {
+    call.on("data", (request: Buffer) => {
+      if (request.toString() !== "never") call.write(request)
+    })
+  })
+
+  it.scopedLive(
+    "says that its connection is silent where nothing at all has come, and the next call takes another",
+    () =>
+      Effect.gen(function* () {
+        const connection = yield* Effect.flatMap(mostlyAnswering, connectTo)
+        const isSilent = yield* unanswered(connection)
+        assert.isTrue(isSilent())
+        const answers = yield* Stream.runCollect(Stream.take(talkTo(connection, endless), 2))
+        assert.strictEqual(Chunk.size(answers), 2)
+      })
+  )
+
+  it.scopedLive("says that it is not silent where another call on the connection is answered", () =>
+    Effect.gen(function* () {
+      const connection = yield* Effect.flatMap(mostlyAnswering, connectTo)
+      const isSilent = yield* unanswered(connection)
+      yield* Stream.runDrain(Stream.take(talkTo(connection, endless), 2))
+      assert.isFalse(isSilent())
+      const isSilentLater = yield* unanswered(connection)
+      assert.isTrue(isSilentLater())
+      // Another connection is in use by now; on its own something came.
+      assert.isFalse(isSilent())
+    })
+  )
+})
+
 describe("a bidirectional call whose requests go wrong", () => {
   /** One request that is answered, then what `next` does; what the call ended with. Waits for the cancel. */
   const goingWrong = <E>(
