@@ -104,13 +104,15 @@ const settled = (managed: ManagedChannel): Effect.Effect<void> =>
 
 /**
  * Done when a call on `channel` should move: the channel was READY and is no longer, as after the GOAWAY of a server that is
- * being stopped, or it was replaced. Waits a moment until it is known whether the address can be reached again.
+ * being stopped, or it was replaced, READY or not. Waits a moment until it is known whether the address can be reached again.
  */
-export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> =>
-  until(managed, channel, (state) => state === READY || state === SHUTDOWN).pipe(
-    Effect.zipRight(until(managed, channel, (state) => state !== READY || managed.channel() !== channel)),
+export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.Effect<void> => {
+  const isReplaced = () => managed.channel() !== channel
+  return until(managed, channel, (state) => state === READY || state === SHUTDOWN || isReplaced()).pipe(
+    Effect.zipRight(until(managed, channel, (state) => state !== READY || isReplaced())),
     Effect.zipRight(settled(managed))
   )
+}
 
 /** How often it is looked whether another channel is READY. */
 const POLL_MILLIS = 200
