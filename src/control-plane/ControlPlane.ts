@@ -118,7 +118,7 @@ export interface Options {
   readonly quirks?: Quirks | undefined
   /** Where services and leases are kept. Default: in memory, with `quirks`. */
   readonly store?: RegistryStore.RegistryStore | undefined
-  /** What clients may ask for, and how long they may take. */
+  /** What clients may ask for, and how long they may take. Those of what is kept are the default store's. */
   readonly limits?: PlaneLimits.PlaneLimits | undefined
   /** What is put around the rpcs and the token check. Default: nothing. */
   readonly around?: Around.Around | undefined

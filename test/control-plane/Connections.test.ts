@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted } from "effect"
 import * as ControlPlane from "effect-aio/ControlPlane"
 import * as Methods from "../../src/grpc/Methods.js"
+import * as Certificates from "../support/certificates.js"
 import * as RawClient from "../support/rawClient.js"
 import { connect, framed, type Sent } from "../support/stranger.js"
 import { expectNothingUncaught } from "../support/uncaught.js"
@@ -140,6 +141,23 @@ describe("ControlPlane: connections", () => {
       yield* Effect.all([silentEnds, stranger.closed, refused.closed])
       yield* Effect.sleep("300 millis")
       assert.deepStrictEqual([authenticated.isOpen(), withToken.isOpen()], [true, true])
+    })
+  )
+
+  it.scopedLive("end one that encrypts alike, and know it by its token", () =>
+    Effect.gen(function* () {
+      const { certificate: ca, issue } = yield* Certificates.makeAuthority("an authority")
+      const { certificate, privateKey } = yield* issue({ name: "plane" })
+      const plane = yield* ControlPlane.make({
+        limits: { authenticationTime: "2 seconds" },
+        tls: { certificate: { value: certificate }, privateKey: { value: Redacted.make(privateKey) } }
+      })
+      const [stranger, known] = yield* Effect.all([connect(plane.address, ca), connect(plane.address, ca)])
+      const words = framed(wordsOf(plane.credentials))
+      assert.strictEqual((yield* known.request(authenticateClient.path, { body: words })).code, 0)
+      yield* stranger.closed
+      yield* Effect.sleep("300 millis")
+      assert.isTrue(known.isOpen())
     })
   )
 

@@ -18,11 +18,12 @@ export interface Sent {
 }
 
 /** A connection that keeps to no rule of gRPC: what it sends are bytes, and what it begins it need not end. */
-export const connect = (address: string) =>
+export const connect = (address: string, ca?: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const closed = Deferred.unsafeMake<void>(FiberId.none)
-      const session = Http2.connect(`http://${address}`)
+      const session =
+        ca === undefined ? Http2.connect(`http://${address}`) : Http2.connect(`https://${address}`, { ca })
       session.on("error", () => {})
       session.once("close", () => Deferred.unsafeDone(closed, Effect.void))
       const open = (path: string, { body, ends = true, headers = {}, token }: Sent = {}) => {
