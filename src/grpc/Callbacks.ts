@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
-import type * as Fibers from "../internal/fibers.js"
+import * as Fibers from "../internal/fibers.js"
 import * as Logs from "../internal/logs.js"
 import * as Annotations from "../telemetry/Annotations.js"
 
@@ -91,8 +91,4 @@ export const report = (module: string, message: string): Effect.Effect<Catch> =>
 
 /** The same with the loggers of a fiber, which may have ended. */
 export const reportOf = (fiber: Fibers.Running, module: string, message: string): Catch =>
-  log(
-    Runtime.updateFiberRefs(Runtime.defaultRuntime, () => fiber.getFiberRefs()),
-    module,
-    message
-  )
+  log(Fibers.runtimeOf(fiber), module, message)

@@ -1,6 +1,5 @@
 /** Reads and checks certificates and keys, and reads them again when their files change. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Equal from "effect/Equal"
@@ -47,18 +46,18 @@ const textOf = (field: Field, source: Pem | undefined): Effect.Effect<string | u
 }
 
 const readAll = (sources: Tls) =>
-  Effect.map(
-    Effect.all({
-      ca: textOf("ca", sources.ca),
-      certificate: textOf("certificate", sources.certificate),
-      privateKey: Effect.map(textOf("privateKey", sources.privateKey), (text) =>
-        text === undefined ? undefined : Redacted.make(text)
-      )
-    }),
-    Data.struct
-  )
+  Effect.all({
+    ca: textOf("ca", sources.ca),
+    certificate: textOf("certificate", sources.certificate),
+    privateKey: Effect.map(textOf("privateKey", sources.privateKey), (text) =>
+      text === undefined ? undefined : Redacted.make(text)
+    )
+  })
 
 type Texts = Effect.Effect.Success<ReturnType<typeof readAll>>
+
+const isSame = (a: Texts, b: Texts | undefined): boolean =>
+  a.ca === b?.ca && a.certificate === b?.certificate && Equal.equals(a.privateKey, b?.privateKey)
 
 const BEGIN = /-----BEGIN CERTIFICATE-----/g
 const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
@@ -164,7 +163,7 @@ export const load = <A>(
     const look = (use: (changed: A) => void) =>
       Effect.gen(function* () {
         const texts = yield* readAll(sources)
-        if (!Equal.equals(texts, inUse)) {
+        if (!isSame(texts, inUse)) {
           use(yield* build(texts))
           inUse = texts
           yield* Logs.info("the changed certificates are in use")

@@ -17,9 +17,5 @@ export const fork = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, nev
  */
 export const makeUnsafeFork: Effect.Effect<(effect: Effect.Effect<void>) => void, never, Scope.Scope> = Effect.flatMap(
   FiberSet.make<void>(),
-  (fibers) =>
-    Effect.map(
-      detached(FiberSet.runtime(fibers)()),
-      (runFork) => (effect) => void runFork(effect, { immediate: false })
-    )
+  (fibers) => Effect.map(detached(FiberSet.runtime(fibers)()), Fibers.startingLater)
 )

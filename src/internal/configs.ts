@@ -4,6 +4,7 @@
 import * as Config from "effect/Config"
 import * as Errors from "effect/ConfigError"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 
 /** Asks for the second only where the first is not there: one that cannot be read is an error. */
 export const orIfMissing = <A, B>(first: Config.Config<A>, second: Config.Config<B>): Config.Config<A | B> =>
@@ -16,6 +17,11 @@ export const oneOf = Config.literal
 
 /** What is wrong with the environment's values. */
 export type ConfigError = Errors.ConfigError
+
+export const mapOrFail: <A, B>(
+  config: Config.Config<A>,
+  f: (value: A) => Either.Either<B, ConfigError>
+) => Config.Config<B> = Config.mapOrFail
 
 /** A key is not set. */
 export const missing = (name: string, message: string): ConfigError => Errors.MissingData([name], message)

@@ -8,11 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as Runtime from "effect/Runtime"
 
 export type Running<A = unknown, E = unknown> = Fiber.RuntimeFiber<A, E>
 
 export const withFiber = <A, E = never, R = never>(
-  f: (fiber: Running<A, E>) => Effect.Effect<A, E, R>
+  f: (fiber: Running) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Effect.withFiberRuntime(f)
 
 export const clockOf = (fiber: Running): Clock.Clock => Context.get(fiber.currentDefaultServices, Clock.Clock)
@@ -21,6 +22,16 @@ export const referenceOf = <I, S>(fiber: Running, reference: Context.Reference<I
   Context.get(fiber.currentContext, reference)
 
 export const unsafeIsRunning = (fiber: Running): boolean => fiber.unsafePoll() === null
+
+/** Runs effects with the clock, loggers and annotations of a fiber, which may have ended, and without its services. */
+export const runtimeOf = (fiber: Running): Runtime.Runtime<never> =>
+  Runtime.updateFiberRefs(Runtime.defaultRuntime, () => fiber.getFiberRefs())
+
+/** The fiber begins after the code that forks it. */
+export const startingLater =
+  (runFork: (effect: Effect.Effect<void>, options?: Runtime.RunForkOptions) => unknown) =>
+  (effect: Effect.Effect<void>): void =>
+    void runFork(effect, { immediate: false })
 
 /** Asks the fiber to end, and does not wait for it. */
 export const unsafeInterrupt = (fiber: Running): void => fiber.unsafeInterruptAsFork(FiberId.none)

@@ -302,7 +302,7 @@ const required = <A>(value: A | undefined, { description, names }: Options.Key<u
  * @category config
  */
 export const configWith = (given: Overrides): Config.Config<AioConfig> =>
-  Config.mapOrFail(
+  Configs.mapOrFail(
     Config.all({
       auth: or(given.auth, Config.withDefault(Options.config(environment.auth), "token")),
       address: or(given.address, Options.config(environment.address)),

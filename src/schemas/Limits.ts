@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as Durations from "../internal/durations.js"
 import { AioConfigError } from "./AioError.js"
 
 /** The server's limits, in characters. */
@@ -64,7 +65,7 @@ export const text = (
 /** A lease's duration in whole seconds: 3 s to 24 h. Below 3 s a single lost packet would end the lease. */
 export const ttlSeconds = (field: string, value: Duration.DurationInput): Either.Either<number, AioConfigError> => {
   const expected = "whole seconds from 3 seconds to 24 hours (below 3 seconds one lost packet ends the lease)"
-  const decoded = Duration.decodeUnknown(value)
+  const decoded = Durations.decode(value)
   if (Option.isNone(decoded)) return fail(field, "is no duration", expected)
   const seconds = Duration.toSeconds(decoded.value)
   return Number.isInteger(seconds) && seconds >= MIN_TTL_SECONDS && seconds <= MAX_TTL_SECONDS
@@ -79,7 +80,7 @@ export const durationMillis = (
   minMillis: number
 ): Either.Either<number, AioConfigError> => {
   const expected = `${minMillis === 0 ? "0" : Duration.format(Duration.millis(minMillis))} to 1 day`
-  const decoded = Duration.decodeUnknown(value)
+  const decoded = Durations.decode(value)
   if (Option.isNone(decoded)) return fail(field, "is no duration", expected)
   const millis = Duration.toMillis(decoded.value)
   return millis >= minMillis && millis <= MAX_MILLIS

@@ -87,7 +87,7 @@ export const longer = <Limit extends keyof CheckedLimits>(
   text: string,
   limit: Limit,
   limits: Pick<CheckedLimits, NoInfer<Limit>>
-) => {
+): Either.Either<never, { readonly code: number; readonly details: string }> | undefined => {
   const max = limits[limit]
   // A UTF-16 unit is one to three bytes.
   const fits = text.length * 3 <= max || (text.length <= max && Buffer.byteLength(text) <= max)

@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Fibers from "../internal/fibers.js"
 import * as Monotonic from "../internal/monotonic.js"
 import * as Wakes from "../internal/wakes.js"
@@ -92,11 +93,14 @@ const note = (entry: Entry, { key, serviceId }: Journal.Subject): void => {
   entry.serviceId = serviceId
 }
 
-const noteExit = (entry: Entry, exit: Exit.Exit<unknown, Failure>): void => {
+const isFailure = (failure: unknown): failure is Pick<Failure, "code"> =>
+  Predicate.hasProperty(failure, "code") && Predicate.isNumber(failure.code)
+
+const noteExit = (entry: Entry, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit)) entry.code = Option.some(StatusCode.OK)
   else if (Exit.isInterrupted(exit)) entry.interrupted = true
   else {
-    const failure = Cause.failureOption(exit.cause)
+    const failure = Option.filter(Cause.failureOption(exit.cause), isFailure)
     entry.code = Option.some(Option.isSome(failure) ? failure.value.code : StatusCode.INTERNAL)
   }
 }

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, type Duration, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
+import { type Duration, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
 import {
   type AioConfigError,
   Auth,
@@ -38,7 +38,7 @@ const keysOf = (services: ReadonlyArray<ServiceWithInstances>) =>
 
 const heartbeat = Effect.fnUntraced(function* (...keys: ReadonlyArray<{ serviceId: ServiceId; instanceKey: string }>) {
   const registry = yield* Registry
-  return Chunk.toArray(yield* Stream.runCollect(registry.heartbeats(Stream.fromIterable(keys))))
+  return [...(yield* Stream.runCollect(registry.heartbeats(Stream.fromIterable(keys))))]
 })
 
 /** What every `Auth` promises, whatever keeps it. */

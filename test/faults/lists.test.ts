@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Logger, Metric, type Scope, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, type Scope, TestClock } from "effect"
 import { Aio, ServiceId, StatusCode } from "effect-aio"
 import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
@@ -9,6 +9,7 @@ import * as Metrics from "../../src/telemetry/Metrics.js"
 import { busyClock } from "../support/busyClock.js"
 import { given } from "../support/discoveryWorld.js"
 import { encodeGet, encodeList } from "../support/listWire.js"
+import { read as readMetric } from "../support/metrics.js"
 import { aService } from "../support/scriptedRegistry.js"
 import { grpcServer } from "../support/wireServers.js"
 
@@ -54,10 +55,7 @@ const answering = (answers: { list: Buffer; readonly get?: Buffer }, options: Pi
   })
 
 const skips = (message: string, field: string) =>
-  Effect.map(
-    Metric.value(Metrics.decodeSkips.pipe(Metric.tagged("message", message), Metric.tagged("field", field))),
-    ({ count }) => Number(count)
-  )
+  Effect.map(readMetric(Metrics.decodeSkips, { message, field }), ({ count }) => Number(count))
 
 const live = <A>(sentence: string, body: Effect.Effect<A, AioError, Scope.Scope>, millis = 20_000) =>
   it.scopedLive(sentence, () => Effect.provide(body, quiet), millis)

@@ -1,10 +1,12 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Inspectable, Layer, Logger, LogLevel, Metric, Option, Redacted, Tracer } from "effect"
+import { Cause, Effect, Exit, Inspectable, Layer, LogLevel, Metric, Option, Redacted } from "effect"
 import { Aio, type AioError } from "effect-aio"
 import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
+import * as Logs from "../support/logs.js"
+import { collectSpans } from "../support/spans.js"
 
 const { ListServices } = Methods.serviceDefinition(Methods.serviceNames.registry)
 
@@ -22,39 +24,14 @@ const makeEars = () => {
       if (Cause.isCause(thing)) heard.push(Cause.pretty(thing, { renderErrorCause: true }))
     }
   }
-  const logger = Logger.make(({ annotations, cause, message }) => hear(message, cause, annotations))
-  const native = Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      const attributes = new Map<string, unknown>()
-      hear(name, parent, links)
-      return {
-        _tag: "Span",
-        name,
-        spanId: "0123456789abcdef",
-        traceId: "0123456789abcdef0123456789abcdef",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes,
-        links,
-        sampled: true,
-        kind,
-        attribute: (key, value) => void attributes.set(key, value),
-        event: (event, _time, more) => hear(event, more),
-        addLinks: () => {},
-        end: (_time, exit) => hear(attributes, exit)
-      }
-    },
-    context: (f) => f()
+  const log = Logs.hear(({ annotations, cause, messages }) => hear(messages, cause, annotations), LogLevel.All)
+  const { tracer } = collectSpans({
+    onEnd: ({ attributes, events, exit, links, name }) => hear(name, links, attributes, events, exit)
   })
   return {
     heard,
     hear,
-    layer: Layer.mergeAll(
-      Logger.replace(Logger.defaultLogger, logger),
-      Logger.minimumLogLevel(LogLevel.All),
-      Layer.setTracer(native)
-    )
+    layer: Layer.mergeAll(log, Layer.setTracer(tracer))
   }
 }
 

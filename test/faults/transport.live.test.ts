@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Duration, Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schedule, type Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, type Scope } from "effect"
 import { Aio, type AioError, Metrics, StatusCode } from "effect-aio"
 import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
 import * as Methods from "../../src/grpc/Methods.js"
 import * as FaultProxy from "../support/faultProxy.js"
+import { read as readMetric } from "../support/metrics.js"
 
 const { DEADLINE_EXCEEDED, UNAVAILABLE } = StatusCode.StatusCode
 
@@ -37,7 +38,7 @@ const clientBehindProxy = (
   })
 
 const replacements = (reason: string) =>
-  Effect.map(Metric.value(Metric.tagged(Metrics.channelReplacements, "reason", reason)), ({ count }) => count)
+  Effect.map(readMetric(Metrics.channelReplacements, { reason }), ({ count }) => count)
 
 const codeOf = (exit: Exit.Exit<unknown, AioError>): number | undefined => {
   const failure = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined

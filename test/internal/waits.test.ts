@@ -45,7 +45,7 @@ describe("The waits of a schedule", () => {
 
   it.effect("are a second each where the schedule has none", () =>
     Effect.gen(function* () {
-      assert.deepStrictEqual(yield* take(Waits.make(Schedule.stop, "a test"), 2), [1_000, 1_000])
+      assert.deepStrictEqual(yield* take(Waits.make(Schedule.recurs(0), "a test"), 2), [1_000, 1_000])
     }).pipe(Effect.provide(captureLogs().layer))
   )
 })

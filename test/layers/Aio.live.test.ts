@@ -2,7 +2,6 @@ import { createServer } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
-  Chunk,
   ConfigProvider,
   Deferred,
   Duration,
@@ -198,14 +197,14 @@ describe("Aio over gRPC", () => {
       const missing = { serviceId: ServiceId.make("999"), instanceKey: "two" }
       const acks = yield* Stream.runCollect(registry.heartbeats(Stream.make(key, missing, key)))
       assert.deepStrictEqual(
-        Chunk.toReadonlyArray(acks).map((ack) => [ack.key.instanceKey, ack.expiresAt > 0]),
+        [...acks].map((ack) => [ack.key.instanceKey, ack.expiresAt > 0]),
         [
           ["one", true],
           ["two", false],
           ["one", true]
         ]
       )
-      assert.isTrue(Chunk.every(acks, ({ receivedAt, sentAt }) => receivedAt >= sentAt))
+      assert.isTrue([...acks].every(({ receivedAt, sentAt }) => receivedAt >= sentAt))
     }).pipe(Effect.provide(layerWithClient()), Effect.provide(quiet))
   )
 

@@ -23,9 +23,12 @@ import {
 import { AioConfigError, AioRpcError, type Auth, AuthClient, Credentials, Metrics, StatusCode } from "effect-aio"
 import { Connection } from "../../src/grpc/client/Connection.js"
 import * as Methods from "../../src/grpc/Methods.js"
+import * as Fibers from "../../src/internal/fibers.js"
 import * as TokenPort from "../../src/layers/auth/TokenPort.js"
 import type * as Messages from "../../src/wire/Messages.js"
+import * as Clocks from "../support/clocks.js"
 import * as ManualClock from "../support/manualClock.js"
+import { read as readMetric } from "../support/metrics.js"
 import { collectSpans } from "../support/spans.js"
 
 const { DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED, UNAVAILABLE } =
@@ -139,15 +142,8 @@ const withWallClock =
   (wall: (monotonicMillis: number) => number) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>) =>
     Effect.clockWith((clock) => {
-      const now = () => wall(clock.unsafeCurrentTimeMillis())
-      return Effect.withClock(effect, {
-        ...clock,
-        unsafeCurrentTimeMillis: now,
-        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
-        currentTimeMillis: Effect.sync(now),
-        currentTimeNanos: clock.currentTimeNanos,
-        sleep: (duration) => clock.sleep(duration)
-      })
+      const parts = Clocks.partsOf(clock)
+      return Effect.withClock(effect, Clocks.make({ ...parts, millis: () => wall(parts.millis()) }))
     })
 
 const spin = (steps: number): Effect.Effect<void> =>
@@ -557,12 +553,7 @@ describe("AuthClient", () => {
   test("counts acquisitions by kind and result", (server, auth) =>
     Effect.gen(function* () {
       const count = (kind: string, result: string) =>
-        Metrics.tokenRefreshes.pipe(
-          Metric.tagged("kind", kind),
-          Metric.tagged("result", result),
-          Metric.value,
-          Effect.map(({ count }) => count)
-        )
+        Effect.map(readMetric(Metrics.tokenRefreshes, { kind, result }), ({ count }) => count)
       const counts = Effect.all([
         count("authenticate", "success"),
         count("authenticate", "failure"),
@@ -680,7 +671,7 @@ describe("AuthClient", () => {
         yield* TestClock.adjust("1 second")
         const exit = yield* Fiber.poll(token)
         if (Option.isSome(exit) && Exit.isSuccess(exit.value)) yield* auth.invalidate(exit.value.value)
-        yield* Fiber.interruptFork(token)
+        yield* Fibers.interruptFork(token)
       }
       assert.isBelow(server.asked.length, 60)
       assert.isAbove(server.asked.length, 10)
@@ -695,7 +686,7 @@ describe("AuthClient", () => {
         yield* TestClock.adjust("1 second")
         const exit = yield* Fiber.poll(token)
         if (Option.isSome(exit) && Exit.isSuccess(exit.value)) yield* auth.invalidate(exit.value.value)
-        yield* Fiber.interruptFork(token)
+        yield* Fibers.interruptFork(token)
       }
       const slow = yield* tokenAfter(auth.token, 120_000)
       if (Exit.isFailure(slow)) return yield* Effect.dieMessage("no token in two minutes")
@@ -807,7 +798,7 @@ describe("AuthClient", () => {
         const fresh = yield* another
         const first = yield* Effect.fork(Effect.zipRight(spin(steps), fresh.token))
         yield* Effect.yieldNow()
-        yield* Fiber.interruptFork(first)
+        yield* Fibers.interruptFork(first)
         const exit = yield* tokenAfter(fresh.token, 4_000)
         assert.isTrue(Exit.isSuccess(exit), `after ${steps} steps`)
       }

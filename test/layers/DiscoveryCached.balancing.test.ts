@@ -1,6 +1,6 @@
 import { HttpClientError, HttpClientRequest } from "@effect/platform"
 import { assert, describe } from "@effect/vitest"
-import { Data, Deferred, Effect, Exit, Fiber, Layer, Metric, Random, TestClock } from "effect"
+import { Data, Deferred, Effect, Exit, Fiber, Layer, Random, TestClock } from "effect"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import type { Instance } from "../../src/schemas/Instance.js"
@@ -18,10 +18,10 @@ import {
   rotation,
   tagOf
 } from "../support/discoveryWorld.js"
+import { read as readMetric } from "../support/metrics.js"
 import { anInstance, aService, scriptedRegistry } from "../support/scriptedRegistry.js"
 
-const ejections = (reason: string) =>
-  Effect.map(Metric.value(Metric.tagged(Metrics.ejections, "reason", reason)), ({ count }) => count)
+const ejections = (reason: string) => Effect.map(readMetric(Metrics.ejections, { reason }), ({ count }) => count)
 
 describe("DiscoveryCached", () => {
   describe("picking", () => {

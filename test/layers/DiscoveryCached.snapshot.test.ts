@@ -1,26 +1,14 @@
 import { createHash } from "node:crypto"
 import { SystemError } from "@effect/platform/Error"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Context,
-  Effect,
-  Exit,
-  Fiber,
-  HashMap,
-  Layer,
-  Logger,
-  LogLevel,
-  Option,
-  Random,
-  Scope,
-  TestClock
-} from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Option, Random, Scope, TestClock } from "effect"
 import * as Stores from "../../src/internal/stores.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import * as Snapshot from "../../src/layers/view/Snapshot.js"
 import { Discovery } from "../../src/services/Discovery.js"
 import { busyClock } from "../support/busyClock.js"
 import { atOnce, keys, orders, payments } from "../support/discoveryWorld.js"
+import { hear } from "../support/logs.js"
 import { anInstance, aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
 
 const KEY = "effect-aio-discovery"
@@ -60,16 +48,15 @@ const diskFull = new SystemError({
 const aProcess = ({ store }: ReturnType<typeof aStore>, options: Partial<DiscoveryCached.Options> = {}) =>
   Effect.gen(function* () {
     const lines: Array<string> = []
-    const logger = Logger.make(({ annotations, logLevel, message }) => {
-      const module = Option.getOrElse(HashMap.get(annotations, "module"), () => "nobody")
-      if (LogLevel.greaterThanEqual(logLevel, LogLevel.Info)) lines.push(`${logLevel.label} ${module}: ${message}`)
-    })
+    const log = hear(({ annotations: { module = "nobody" }, level, message }) =>
+      lines.push(`${level} ${module}: ${message}`)
+    )
     const registry = scriptedRegistry()
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
     const layer = DiscoveryCached.layer({ env: "test", snapshot: { store }, ...options }).pipe(
       Layer.provide(registry.layer),
-      Layer.provideMerge(Logger.replace(Logger.defaultLogger, logger))
+      Layer.provideMerge(log)
     )
     const discovery = Context.get(yield* Layer.buildWithScope(layer, scope), Discovery)
     return { discovery, registry, lines, end: Scope.close(scope, Exit.void) }

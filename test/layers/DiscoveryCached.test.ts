@@ -8,12 +8,7 @@ import {
   Effect,
   Exit,
   Fiber,
-  HashMap,
   Layer,
-  Logger,
-  LogLevel,
-  Metric,
-  MetricLabel,
   Option,
   Random,
   Scope,
@@ -29,21 +24,17 @@ import { Discovery } from "../../src/services/Discovery.js"
 import { Registry } from "../../src/services/Registry.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, pickedKey, tagOf } from "../support/discoveryWorld.js"
+import { hear } from "../support/logs.js"
+import { read as readMetric } from "../support/metrics.js"
 import { anInstance, aService, scriptedRegistry, unavailable } from "../support/scriptedRegistry.js"
 
 /** A layer whose log lines from Info on are heard. */
 const overheard = Effect.gen(function* () {
   const lines: Array<string> = []
-  const logger = Logger.make(({ annotations, logLevel, message }) => {
-    const module = HashMap.unsafeGet(annotations, "module")
-    if (LogLevel.greaterThanEqual(logLevel, LogLevel.Info)) lines.push(`${logLevel.label} ${module}: ${message}`)
-  })
+  const log = hear(({ annotations: { module }, level, message }) => lines.push(`${level} ${module}: ${message}`))
   const registry = scriptedRegistry()
   const context = yield* Layer.build(
-    DiscoveryCached.layer({ env: "test" }).pipe(
-      Layer.provide(registry.layer),
-      Layer.provideMerge(Logger.replace(Logger.defaultLogger, logger))
-    )
+    DiscoveryCached.layer({ env: "test" }).pipe(Layer.provide(registry.layer), Layer.provideMerge(log))
   ).pipe(Effect.withRandom(Random.make("seed")))
   return { discovery: Context.get(context, Discovery), lines, registry }
 })
@@ -474,21 +465,20 @@ describe("DiscoveryCached", () => {
 
     it.effect("closed: no fetch lands after the metrics have let the view go", () =>
       Effect.gen(function* () {
-        const listed = Effect.map(
-          Metric.value(Metric.taggedWithLabels(Metrics.viewInstances, [MetricLabel.make("tier", "listed")])),
-          ({ value }) => value
-        )
+        const listed = Effect.map(readMetric(Metrics.viewInstances, { tier: "listed" }), ({ value }) => value)
         const before = yield* listed
         const registry = scriptedRegistry()
         const answered = yield* Deferred.make<void>()
-        const slowToClose = Layer.map(registry.layer, (context) => {
-          const inner = Context.get(context, Registry)
-          const deregistrations = Stream.ensuring(
-            Stream.never,
-            Effect.zipRight(Deferred.succeed(answered, undefined), Effect.sleep("1 second"))
-          )
-          return Context.add(context, Registry, ViewPort.attach(inner, { deregistrations }))
-        })
+        const slowToClose = Layer.effect(
+          Registry,
+          Effect.map(Registry, (inner) => {
+            const deregistrations = Stream.ensuring(
+              Stream.never,
+              Effect.zipRight(Deferred.succeed(answered, undefined), Effect.sleep("1 second"))
+            )
+            return ViewPort.attach(inner, { deregistrations })
+          })
+        ).pipe(Layer.provide(registry.layer))
         const scope = yield* Scope.make()
         const discovery = Context.get(
           yield* Layer.buildWithScope(Layer.provide(DiscoveryCached.layer({ env: "test" }), slowToClose), scope),
@@ -685,15 +675,7 @@ describe("DiscoveryCached", () => {
   given("refreshes are counted by kind and result", ({ discovery, registry }) =>
     Effect.gen(function* () {
       const value = (kind: string, result: string) =>
-        Effect.map(
-          Metric.value(
-            Metric.taggedWithLabels(Metrics.viewRefreshes, [
-              MetricLabel.make("kind", kind),
-              MetricLabel.make("result", result)
-            ])
-          ),
-          ({ count }) => count
-        )
+        Effect.map(readMetric(Metrics.viewRefreshes, { kind, result }), ({ count }) => count)
       const values = Effect.all([value("list", "success"), value("list", "failure"), value("by-id", "success")])
       const before = yield* values
       registry.fails()

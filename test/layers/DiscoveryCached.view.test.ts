@@ -1,9 +1,10 @@
 import { assert, describe } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Metric, MetricLabel, Schedule, TestClock } from "effect"
+import { Cause, Effect, Exit, Fiber, type Metric, Schedule, TestClock } from "effect"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
 import { atOnce, given, keys, orders, payments, tagOf } from "../support/discoveryWorld.js"
+import { all as allMetrics, read as readMetric } from "../support/metrics.js"
 import { anInstance, aService, idOf, unavailable } from "../support/scriptedRegistry.js"
 
 const names = (n: number) => Array.from({ length: n }, (_, i) => `s${i}`)
@@ -395,15 +396,7 @@ describe("what this process has deregistered itself", () => {
 
 describe("the metrics", () => {
   const gauge = (metric: Metric.Metric.Gauge<number>, ...labels: ReadonlyArray<readonly [string, string]>) =>
-    Effect.map(
-      Metric.value(
-        Metric.taggedWithLabels(
-          metric,
-          labels.map(([key, value]) => MetricLabel.make(key, value))
-        )
-      ),
-      ({ value }) => value
-    )
+    Effect.map(readMetric(metric, Object.fromEntries(labels)), ({ value }) => value)
   const tiers = Effect.all(["listed", "held", "static"].map((tier) => gauge(Metrics.viewInstances, ["tier", tier])))
 
   given(
@@ -455,7 +448,7 @@ describe("the metrics", () => {
       assert.strictEqual(yield* age, 0)
 
       yield* Effect.exit(discovery.resolve({ project: "made-up", name: "x" }))
-      const known = Metric.unsafeSnapshot().flatMap(({ metricKey }) => metricKey.tags.map(({ value }) => value))
+      const known = allMetrics().flatMap(({ labels }) => Object.values(labels))
       assert.notInclude(known, "made-up")
     })
   )

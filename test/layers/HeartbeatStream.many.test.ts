@@ -1,19 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Effect,
-  Exit,
-  Fiber,
-  FiberRef,
-  HashSet,
-  Layer,
-  Logger,
-  LogLevel,
-  Option,
-  Random,
-  Redacted,
-  Scope,
-  TestClock
-} from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, LogLevel, Option, Random, Redacted, Scope, TestClock } from "effect"
 import { Aio, AuthMemory, Heartbeat, HeartbeatStream, type Registry, RegistryMemory } from "effect-aio"
 import * as Simulator from "effect-aio/Simulator"
 import * as FaultProxy from "../support/faultProxy.js"
@@ -216,7 +202,7 @@ describe("The end of a lease", () => {
       const scope = yield* Scope.make()
       yield* registerSelf(ordersAs("orders-0", { startup: "background" })).pipe(Scope.extend(scope))
       yield* clock.advance("1 second")
-      yield* Effect.locally(Scope.close(scope, Exit.void), FiberRef.currentLoggers, HashSet.empty())
+      yield* Effect.provide(Scope.close(scope, Exit.void), Logger.remove(Logger.defaultLogger))
       assert.include(lines, "INFO lease of shop/orders as orders-0: Live -> Draining")
     })
   )

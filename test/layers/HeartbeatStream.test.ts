@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Effect, Exit, Fiber, Layer, Logger, Option, PubSub, Scope, Stream, TestClock } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Option, PubSub, Scope, Stream, TestClock } from "effect"
 import {
   type AccessToken,
   AioCredentialsRejected,
@@ -73,7 +73,7 @@ describe("HeartbeatStream", () => {
       const seen = yield* Effect.fork(Stream.runCollect(registration.changes))
       yield* registration.awaitLive
       yield* Scope.close(scope, Exit.void)
-      const states: ReadonlyArray<LeaseState> = Chunk.toReadonlyArray(yield* Fiber.join(seen))
+      const states: ReadonlyArray<LeaseState> = [...(yield* Fiber.join(seen))]
       assert.strictEqual(states.at(-1), "Stopped")
       assert.strictEqual(yield* registration.state, "Stopped")
       assert.strictEqual(new Set(states).size, states.length)

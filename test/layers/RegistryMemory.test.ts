@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Chunk, Effect, Exit, Fiber, Logger, Option, Stream, TestClock } from "effect"
+import { Cause, Effect, Exit, Fiber, Logger, Option, Stream, TestClock } from "effect"
 import { AioRpcError, type LeaseKey, Registry, RegistryMemory } from "effect-aio"
 import { RegistryMemory as Control } from "../../src/layers/RegistryMemory.js"
 
@@ -35,7 +35,7 @@ describe("RegistryMemory", () => {
       assert.deepStrictEqual(yield* listedKeys, [])
       const acks = yield* Stream.runCollect(registry.heartbeats(Stream.make(key("a"))))
       assert.deepStrictEqual(
-        Chunk.toArray(acks).map((ack) => ack.expiresAt),
+        [...acks].map((ack) => ack.expiresAt),
         [120_000]
       )
       assert.deepStrictEqual(yield* listedKeys, ["a"])
@@ -53,7 +53,7 @@ describe("RegistryMemory", () => {
       const heartbeats = Stream.map(Stream.make("a", "b", "c"), key)
       const acks = yield* Stream.runCollect(registry.heartbeats(heartbeats))
       assert.deepStrictEqual(
-        Chunk.toArray(acks).map((ack) => ack.expiresAt > 0),
+        [...acks].map((ack) => ack.expiresAt > 0),
         [true, true, false]
       )
       yield* control.deleteService(service.id)
@@ -147,7 +147,7 @@ describe("RegistryMemory", () => {
         Stream.runCollect(registry.heartbeats(Stream.make(key("a"), key("a"), key("a"))))
       )
       yield* TestClock.adjust("12 seconds")
-      const acks = Chunk.toArray(yield* Fiber.join(heartbeats))
+      const acks = [...(yield* Fiber.join(heartbeats))]
       assert.deepStrictEqual(
         acks.map((ack) => ack.receivedAt - ack.sentAt),
         [3_000, 6_000, 9_000]
@@ -172,7 +172,7 @@ describe("RegistryMemory", () => {
       assert.strictEqual(error?._tag === "AioRpcError" ? error.code : -1, 4)
       assert.isTrue(Option.isNone(yield* Fiber.poll(heartbeats)))
       yield* control.hang(false)
-      assert.strictEqual(Chunk.size(yield* Fiber.join(heartbeats)), 2)
+      assert.strictEqual([...(yield* Fiber.join(heartbeats))].length, 2)
     }).pipe(Effect.provide(memory))
   )
 
@@ -224,7 +224,7 @@ describe("RegistryMemory", () => {
       yield* control.setLatency("3 seconds", "heartbeats")
       const heartbeat = yield* Effect.fork(Stream.runCollect(registry.heartbeats(Stream.make(key("a")))))
       yield* TestClock.adjust("3 seconds")
-      assert.strictEqual(Chunk.size(yield* Fiber.join(heartbeat)), 1)
+      assert.strictEqual([...(yield* Fiber.join(heartbeat))].length, 1)
     }).pipe(Effect.provide(memory))
   )
 
@@ -296,7 +296,7 @@ describe("RegistryMemory", () => {
   it.effect("keeps the last 50,000 calls", () =>
     Effect.gen(function* () {
       const { control, registry, service } = yield* setUp
-      yield* Effect.repeatN(registry.getService(service.id), 100_010)
+      yield* Effect.repeat(registry.getService(service.id), { times: 100_010 })
       assert.lengthOf(yield* control.calls, 50_000)
     }).pipe(Effect.provide(memory))
   )

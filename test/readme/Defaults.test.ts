@@ -4,6 +4,7 @@ import { Duration, Effect, Either, Option, Predicate } from "effect"
 import { AioConfig } from "effect-aio"
 import * as Outlier from "../../src/core/balancing/Outlier.js"
 import * as SlowStart from "../../src/core/balancing/SlowStart.js"
+import * as Durations from "../../src/internal/durations.js"
 import * as BalancingOptions from "../../src/layers/balancing/BalancingOptions.js"
 import * as HeartbeatSettings from "../../src/layers/lease/HeartbeatSettings.js"
 import * as RetryPolicy from "../../src/schemas/RetryPolicy.js"
@@ -62,7 +63,7 @@ const settingOf = (settings: unknown, name: string): unknown => {
   const [first = "", ...rest] = name.split(".")
   if (rest.length > 0) return settingOf(settings[first], rest.join("."))
   const setting = settings[`${first}Millis`] ?? settings[first]
-  return Option.match(Duration.decodeUnknown(setting), {
+  return Option.match(Durations.decode(setting), {
     onNone: () => setting,
     onSome: (duration) => (Duration.isDuration(setting) ? Duration.toMillis(duration) : setting)
   })

@@ -1,6 +1,6 @@
 import { it } from "@effect/vitest"
 import { Metadata } from "@grpc/grpc-js"
-import { Chunk, Context, Effect, Layer, Logger, Option, Redacted, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Logger, Option, Redacted, type Scope, Stream } from "effect"
 import { Aio, Auth, type LeaseKey, Registry } from "effect-aio"
 import * as Simulator from "effect-aio/Simulator"
 import * as Methods from "../../src/grpc/Methods.js"
@@ -26,10 +26,9 @@ const makeWorld = Effect.fnUntraced(function* (options: Simulator.Options) {
       services.map(({ instances }) => instances.map(({ instanceKey }) => instanceKey).sort())
     ),
     heartbeat: (instanceKey: string) =>
-      Effect.map(
-        Stream.runCollect(registry.heartbeats(Stream.make(key(instanceKey)))),
-        Chunk.map(({ expiresAt }) => expiresAt)
-      ).pipe(Effect.map(Chunk.toReadonlyArray)),
+      Effect.map(Stream.runCollect(registry.heartbeats(Stream.make(key(instanceKey)))), (acks) =>
+        [...acks].map(({ expiresAt }) => expiresAt)
+      ),
     /** What is to be seen of the journal. */
     journal: Effect.map(plane.control.calls, (calls) =>
       calls.map(({ clientKey, code, interrupted, key, method }) => [

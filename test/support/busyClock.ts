@@ -1,19 +1,14 @@
-import { Clock, Effect } from "effect"
+import * as Clocks from "./clocks.js"
 
 /** The live clock, on which every look takes so many milliseconds: work that looks at it seems to take its time. */
 export const busyClock = (millisPerLook: number) => {
-  const real = Clock.make()
+  const real = Clocks.real()
   let looks = 0
   const ahead = () => ++looks * millisPerLook
-  const millis = () => real.unsafeCurrentTimeMillis() + ahead()
-  const nanos = () => real.unsafeCurrentTimeNanos() + BigInt(ahead()) * 1_000_000n
-  const clock: Clock.Clock = {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: nanos,
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: Effect.sync(nanos),
-    sleep: (duration) => real.sleep(duration)
-  }
+  const clock = Clocks.make({
+    ...real,
+    millis: () => real.millis() + ahead(),
+    nanos: () => real.nanos() + BigInt(ahead()) * 1_000_000n
+  })
   return { clock, looks: () => looks }
 }

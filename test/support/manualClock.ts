@@ -1,4 +1,5 @@
-import { Clock, Duration, Effect } from "effect"
+import { type Clock, Duration, Effect } from "effect"
+import * as Clocks from "./clocks.js"
 
 /**
  * A clock that stands until it is told to advance, for tests with thousands of wake-ups: `TestClock` takes milliseconds
@@ -68,10 +69,6 @@ const makeAgenda = () => {
   }
 }
 
-const settled = Effect.async<void>((resume) => {
-  setImmediate(() => setImmediate(() => resume(Effect.void)))
-})
-
 /** Starts at 0, as `TestClock` does, or at `start` milliseconds since the epoch. */
 export const make = (start = 0): ManualClock => {
   const agenda = makeAgenda()
@@ -91,25 +88,20 @@ export const make = (start = 0): ManualClock => {
 
   const advance = Effect.fnUntraced(function* (duration: Duration.DurationInput) {
     // Who was forked just now has yet to fall asleep.
-    yield* settled
+    yield* Clocks.settled
     const end = monotonic + Duration.toMillis(duration)
     for (let next = agenda.next(end); next !== undefined; next = agenda.next(end)) {
       const [instant, wakes] = next
       monotonic = instant
       for (const wake of wakes) wake()
-      yield* settled
+      yield* Clocks.settled
     }
     monotonic = end
   })
 
   return {
     clock: {
-      [Clock.ClockTypeId]: Clock.ClockTypeId,
-      unsafeCurrentTimeMillis: millis,
-      unsafeCurrentTimeNanos: nanos,
-      currentTimeMillis: Effect.sync(millis),
-      currentTimeNanos: Effect.sync(nanos),
-      sleep,
+      ...Clocks.make({ millis, nanos, sleep }),
       adjust: advance,
       setTime: (instant) => Effect.suspend(() => advance(instant - monotonic))
     },

@@ -6,8 +6,13 @@ interface CollectedSpan extends Tracer.Span {
   exit: Exit.Exit<unknown, unknown> | undefined
 }
 
+interface Options {
+  readonly onEnd?: (span: CollectedSpan) => void
+  readonly sampled?: boolean
+}
+
 /** A tracer that keeps every span that was begun. */
-export const collectSpans = ({ sampled = true } = {}) => {
+export const collectSpans = ({ onEnd, sampled = true }: Options = {}) => {
   const spans: Array<CollectedSpan> = []
   const hex = (digits: number) => (spans.length + 1).toString(16).padStart(digits, "0")
   const tracer = Tracer.make({
@@ -32,6 +37,7 @@ export const collectSpans = ({ sampled = true } = {}) => {
         exit: undefined,
         end(_, exit) {
           this.exit = exit
+          onEnd?.(this)
         },
         attribute(key, value) {
           this.attributes.set(key, value)

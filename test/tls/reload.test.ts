@@ -1,6 +1,7 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, Option, Queue, Stream } from "effect"
+import * as Fibers from "../../src/internal/fibers.js"
 import type * as Transport from "../../src/schemas/Transport.js"
 import { asValues, certificateFiles, makeAuthority } from "../support/certificates.js"
 import * as FaultProxy from "../support/faultProxy.js"
@@ -228,7 +229,7 @@ describe.concurrent("certificates that change on disk", () => {
       yield* files.writeBoth(yield* named("orders-8"))
       yield* connectionsEver(proxy, 2)
       const calls = Effect.all([Effect.exit(who), Effect.exit(who), Effect.exit(who)], { concurrency: 3 })
-      const exits = yield* Effect.timeoutOption(Effect.disconnect(calls), "12 seconds")
+      const exits = yield* Effect.timeoutOption(Fibers.disconnect(calls), "12 seconds")
       assert.isTrue(Option.isSome(exits))
       yield* proxy.restore
       yield* isNow("orders-8", who)

@@ -1,9 +1,10 @@
 import * as Grpc from "@grpc/grpc-js"
-import { Effect, Either, HashMap, Logger, LogLevel, Redacted, type Scope, Stream } from "effect"
+import { Cause, Effect, Either, LogLevel, Redacted, type Scope, Stream } from "effect"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
 import type * as AioConfig from "../../src/schemas/AioConfig.js"
 import type { Issued } from "../support/certificates.js"
+import { hear } from "../support/logs.js"
 import { bytesMethod } from "../support/wireServers.js"
 
 const who = bytesMethod("Who")
@@ -104,13 +105,10 @@ export const logged = <A, E, R>(
 ): Effect.Effect<A, E, R | Scope.Scope> =>
   Effect.suspend(() => {
     const lines: Array<string> = []
-    const collecting = Logger.make<unknown, void>(({ annotations, cause, logLevel, message }) => {
-      lines.push(`${logLevel.label} ${String(message)} ${String(cause._tag)} ${HashMap.toEntries(annotations).join()}`)
-    })
-    return use(lines).pipe(
-      Effect.provide(Logger.replace(Logger.defaultLogger, collecting)),
-      Logger.withMinimumLogLevel(LogLevel.All)
-    )
+    const log = hear(({ annotations, cause, level, message }) => {
+      lines.push(`${level} ${message} ${Cause.pretty(cause)} ${Object.entries(annotations).join()}`)
+    }, LogLevel.All)
+    return Effect.provide(use(lines), log)
   })
 
 /** Tries again, for 5 seconds at most, until it is so. */

@@ -33,7 +33,7 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
         const { code, details } = AuthorizedCall.toStatus(cause)
         callback(Object.assign(new Error(details), { code }))
       }
-      runThen(metadata, Exit.match({ onFailure, onSuccess }))
+      runThen(metadata, (exit: Exit.Exit<grpc.Metadata, AioError>) => Exit.match(exit, { onFailure, onSuccess }))
     }, report)
     return grpc.credentials.createFromMetadataGenerator(generator)
   })

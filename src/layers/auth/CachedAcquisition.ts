@@ -89,7 +89,7 @@ export const make = (
       Effect.gen(function* () {
         const { overdue, send } = authenticate(of)
         const own = yield* Effect.forkIn(Effect.interruptible(send), scope)
-        const earlier = late === undefined ? Effect.never : Effect.orElse(Fiber.join(late), () => Effect.never)
+        const earlier = late === undefined ? Effect.never : Effect.catchAll(Fiber.join(late), () => Effect.never)
         return yield* Effect.raceFirst(Fiber.join(own), earlier).pipe(
           Effect.timeoutFail({
             duration: acquireDeadlineMillis,

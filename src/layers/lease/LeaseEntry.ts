@@ -9,6 +9,7 @@ import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Lease from "../../core/lease/Lease.js"
 import type * as TimerQueue from "../../core/lease/TimerQueue.js"
+import type * as Fibers from "../../internal/fibers.js"
 import { type AioConfigError, AioLeaseStopped } from "../../schemas/AioError.js"
 import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { Instance, NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
@@ -43,7 +44,7 @@ export class LeaseEntry implements TimerQueue.Timed {
   /** Heartbeats that streams were given and have not answered, but for those of silent streams. */
   underWay = 0
   /** The fiber of the registration in flight. */
-  attempt: Fiber.RuntimeFiber<void> | undefined = undefined
+  attempt: Fibers.Running | undefined = undefined
   /** It has sent the registration and waits for the answer. */
   sending = false
   /** The deregistration of a pause. */

@@ -317,7 +317,7 @@ describe("View", () => {
               .map(({ host, instanceKey }) => `${instanceKey} ${host}`)
               .sort()
           )
-          const listed = new Set(records.map(({ key }) => key))
+          const listed = new Set<string>(records.map(({ key }) => key))
           assert.deepStrictEqual(
             [...listed].filter((key) => !known.includes(key)),
             []

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Grpc from "@grpc/grpc-js"
-import { Chunk, Effect, Either, Exit, Fiber, Redacted, Ref, Scope, Stream } from "effect"
+import { Effect, Either, Exit, Fiber, Redacted, Ref, Scope, Stream } from "effect"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import type { Method } from "../../../src/grpc/Methods.js"
 import * as Methods from "../../../src/grpc/Methods.js"
@@ -78,7 +78,7 @@ describe("a bidirectional call", () => {
       const requests = Array.from({ length: 1_000 }, (_, i) => `request ${i}`)
       const answers = yield* Stream.runCollect(talking(server, Stream.fromIterable(requests)))
       assert.deepStrictEqual(
-        Chunk.toReadonlyArray(answers).map(({ request, response }) => [request, response]),
+        [...answers].map(({ request, response }) => [request, response]),
         requests.map((request) => [request, `answer to ${request}`])
       )
       for (const { receivedAt, sentAt } of answers) assert.isAtLeast(receivedAt, sentAt)
@@ -97,7 +97,7 @@ describe("a bidirectional call", () => {
       })
       const answers = yield* Stream.runCollect(talking(server, Stream.make("a", "b", "c")))
       assert.deepStrictEqual(
-        Chunk.toReadonlyArray(answers).map(({ request, response }) => [request, response]),
+        [...answers].map(({ request, response }) => [request, response]),
         [
           ["a", "A"],
           ["b", "B"],
@@ -116,7 +116,7 @@ describe("a bidirectional call", () => {
         Stream.tap(talking(server, requests), () => Effect.sync(() => second.happened()))
       )
       assert.deepStrictEqual(
-        Chunk.toReadonlyArray(seen).map(({ response }) => response),
+        [...seen].map(({ response }) => response),
         ["first", "second"]
       )
     })
@@ -144,7 +144,7 @@ describe("a bidirectional call", () => {
       const answers = yield* Stream.runCollect(talking(server, Stream.make("a")))
       yield* halfClosed.await
       assert.deepStrictEqual(
-        Chunk.toReadonlyArray(answers).map(({ response }) => response),
+        [...answers].map(({ response }) => response),
         ["late"]
       )
     })
@@ -389,7 +389,7 @@ describe("a bidirectional call that waits for an answer", () => {
         const isSilent = yield* unanswered(connection)
         assert.isTrue(isSilent())
         const answers = yield* Stream.runCollect(Stream.take(talkTo(connection, endless), 2))
-        assert.strictEqual(Chunk.size(answers), 2)
+        assert.strictEqual([...answers].length, 2)
       })
   )
 
@@ -569,7 +569,7 @@ describe("a bidirectional call of a connection that is closed", () => {
       go.happened()
       const seen = yield* Effect.exit(Fiber.join(fiber))
       yield* cancelled
-      if (Exit.isSuccess(seen)) assert.strictEqual(Chunk.size(seen.value), 2)
+      if (Exit.isSuccess(seen)) assert.strictEqual([...seen.value].length, 2)
       else assert.fail(String(seen.cause))
     })
   )

@@ -1,7 +1,7 @@
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Effect, Either, Exit, Layer, Redacted, Scope, Stream } from "effect"
+import { Effect, Either, Exit, Layer, Redacted, Scope, Stream } from "effect"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as Deadline from "../../../src/grpc/client/Deadline.js"
 import { StatusCode } from "../../../src/schemas/StatusCode.js"
@@ -40,11 +40,7 @@ const asked = (connection: Connection.Connection.Service) =>
 const talked = (connection: Connection.Connection.Service) =>
   connection.bidiCall(talk, Redacted.make(""), Stream.make(hello), Either.right).pipe(
     Stream.runCollect,
-    Effect.map((answers) =>
-      Chunk.toReadonlyArray(answers)
-        .map(({ response }) => response.toString())
-        .join()
-    ),
+    Effect.map((answers) => [...answers].map(({ response }) => response.toString()).join()),
     Effect.catchTag("AioRpcError", ({ code }) => Effect.succeed(code))
   )
 

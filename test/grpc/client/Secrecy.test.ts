@@ -1,7 +1,7 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Effect, Either, Exit, Layer, Logger, LogLevel, Metric, Redacted, Stream } from "effect"
+import { Cause, Effect, Either, Exit, Layer, LogLevel, Option, Redacted, Stream } from "effect"
 import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as Methods from "../../../src/grpc/Methods.js"
@@ -10,6 +10,8 @@ import * as RegistryGrpc from "../../../src/layers/RegistryGrpc.js"
 import { ServiceId } from "../../../src/schemas/Ids.js"
 import { Auth } from "../../../src/services/Auth.js"
 import { Registry } from "../../../src/services/Registry.js"
+import { hear } from "../../support/logs.js"
+import { all as allMetrics } from "../../support/metrics.js"
 import { collectSpans } from "../../support/spans.js"
 import { expectNothingUncaught } from "../../support/uncaught.js"
 import { grpcServer, type Handlers, type Reply, type UnaryCall } from "../../support/wireServers.js"
@@ -101,9 +103,9 @@ const everythingVisible = (handlers: Handlers) =>
   Effect.gen(function* () {
     const server = yield* grpcServer(handlers)
     const seen: Array<unknown> = []
-    const logger = Logger.make(({ annotations, cause, message, spans }) => {
-      seen.push(["log", message, Cause.pretty(cause), [...annotations], [...spans]])
-    })
+    const log = hear(({ annotations, cause, messages }) => {
+      seen.push(["log", messages, Cause.pretty(cause), annotations])
+    }, LogLevel.All)
     const { spans, tracer } = collectSpans()
     const client = RegistryGrpc.layer().pipe(
       Layer.provideMerge(AuthClient.layer({ clientKey, clientSecret: Redacted.make(secret) })),
@@ -113,18 +115,18 @@ const everythingVisible = (handlers: Handlers) =>
       Effect.withSpan("everything"),
       Effect.provide(client),
       Effect.withTracer(tracer),
-      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
-      Logger.withMinimumLogLevel(LogLevel.All)
+      Effect.provide(log)
     )
     for (const { attributes, events, exit, name } of spans) seen.push(["span", name, [...attributes], events, exit])
     for (const exit of outcomes) {
       seen.push(["outcome", exit, String(exit), JSON.stringify(exit)])
       if (Exit.isFailure(exit)) {
         seen.push(Cause.pretty(exit.cause, { renderErrorCause: true }))
-        for (const error of Cause.failures(exit.cause)) seen.push(error, String(error), JSON.stringify(error))
+        for (const error of Option.toArray(Cause.failureOption(exit.cause)))
+          seen.push(error, String(error), JSON.stringify(error))
       }
     }
-    for (const { metricKey, metricState } of Metric.unsafeSnapshot()) seen.push([metricKey, metricState])
+    seen.push(...allMetrics())
     return {
       outcomes,
       text: inspect(seen, { depth: Number.POSITIVE_INFINITY, maxArrayLength: null, showHidden: true })
@@ -135,7 +137,7 @@ const tagOf = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.match(exit, {
     onSuccess: () => "success",
     onFailure: (cause) => {
-      const [failure] = [...Cause.failures(cause)]
+      const failure = Option.getOrUndefined(Cause.failureOption(cause))
       return typeof failure === "object" && failure !== null && "_tag" in failure ? failure._tag : "no failure"
     }
   })

@@ -9,6 +9,7 @@ import { StatusCode } from "../../../src/schemas/StatusCode.js"
 import type { UseOptions } from "../../../src/services/Discovery.js"
 import * as Metrics from "../../../src/telemetry/Metrics.js"
 import { counted, given, orders, pickedKeys, tagOf, type World } from "../../support/discoveryWorld.js"
+import { read as readMetric } from "../../support/metrics.js"
 import { aService } from "../../support/scriptedRegistry.js"
 
 const refused = { code: "ECONNREFUSED", syscall: "connect" }
@@ -32,8 +33,7 @@ const calls = ({ discovery }: World, failing: Readonly<Record<string, unknown>>)
   return { called, use: (options?: UseOptions<unknown>) => discovery.use(orders, call, options) }
 }
 
-const failovers = (result: string) =>
-  Effect.map(Metric.value(Metric.tagged(Metrics.failovers, "result", result)), ({ count }) => count)
+const failovers = (result: string) => Effect.map(readMetric(Metrics.failovers, { result }), ({ count }) => count)
 
 describe("use of several instances", () => {
   given("tries another instance where nothing was sent, whether or not the call is idempotent", (world) =>
