@@ -40,7 +40,8 @@ export interface MergeOptions {
 
 /**
  * A merge in steps, so that a long answer can be taken in slices. `step` gets the view as it is by then, and tells whether all
- * is taken; so does `finish`, which must follow: what has left the view between the steps stays away.
+ * is taken, also what has left the view since it was asked last; so does `finish`, which must follow: what has left the view
+ * between the steps stays away.
  */
 export interface Merging {
   readonly step: (view: View) => boolean
@@ -113,7 +114,6 @@ export const begin = (
       yield
       yield* take(name)
     }
-    while (base !== latest) yield* takeAgain()
   }
 
   /** The services that something has left since they were taken. */
@@ -125,11 +125,14 @@ export const begin = (
     }
   }
 
-  const steps = takeAll()
+  let steps = takeAll()
   return {
     step: (current) => {
       latest = current
-      return steps.next().done === true
+      if (steps.next().done !== true) return false
+      if (base === latest) return true
+      steps = takeAgain()
+      return false
     },
     finish: (current) => {
       latest = current

@@ -72,6 +72,9 @@ const logShrunk = (entry: ProjectView.ProjectView, found: ReadonlyArray<string>)
   )
 }
 
+/** How often that is repeated; the rest is taken at once. */
+const MAX_ROUNDS = 3
+
 /** Takes an answer in slices. What is reported or deregistered between two slices counts. */
 const take = (
   entry: ProjectView.ProjectView,
@@ -86,12 +89,18 @@ const take = (
       entry.departed.size > 0 && entry.departed.has(ProjectView.memberKey(serviceId, instanceKey))
     const merging = View.begin(entry.view, answer, now, { asked, hasLeft, limits: settings })
     const merged = Slices.run(() => merging.step(entry.view))
-    const prepared = Effect.suspend(() => {
-      const [next] = merging.finish(entry.view)
-      const steps = entry.prepare((name) => View.find(next, name)?.instances ?? [], now)
-      return Slices.run(() => steps.next().done === true)
-    })
-    return Effect.flatMap(Effect.zipRight(merged, prepared), () => {
+    // What leaves the view while the balancers are made ready is taken in slices as well.
+    const prepared = (rounds: number): Effect.Effect<unknown> =>
+      Effect.suspend(() => {
+        const before = entry.view
+        const [next] = merging.finish(before)
+        const steps = entry.prepare((name) => View.find(next, name)?.instances ?? [], now)
+        return Effect.flatMap(
+          Slices.run(() => steps.next().done === true),
+          () => (before === entry.view || rounds === 1 ? Effect.void : Effect.zipRight(merged, prepared(rounds - 1)))
+        )
+      })
+    return Effect.flatMap(Effect.zipRight(merged, prepared(MAX_ROUNDS)), () => {
       const [view, changed] = merging.finish(entry.view)
       const found = shrunk(entry, view)
       entry.view = view
