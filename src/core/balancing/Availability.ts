@@ -14,8 +14,23 @@ export interface Availability {
   readonly due: Array<Member>
 }
 
+/** A step takes so many members. */
+export const MEMBERS_PER_STEP = 256
+
+export function* filter(
+  members: ReadonlyArray<Member>,
+  isFitting: (member: Member) => boolean
+): Generator<void, Array<Member>> {
+  const found: Array<Member> = []
+  for (const [i, member] of members.entries()) {
+    if (i % MEMBERS_PER_STEP === 0) yield
+    if (isFitting(member)) found.push(member)
+  }
+  return found
+}
+
 /**
- * The rules, in this order, for `members` that all have an address. `unhealthy` and `ejected` count them.
+ * The rules, in this order and some hundred members a step, for `members` that all have an address. `unhealthy` and `ejected` count them.
  *
  * 1. The first network with an instance left; those on later networks are not chosen.
  * 2. Not the unhealthy (by active health checks), unless all are.
@@ -23,7 +38,7 @@ export interface Availability {
  * 4. Else all but those with hard evidence against them.
  * 5. Else all: a suspected instance is better than none.
  */
-export const of = (
+export function* of(
   members: ReadonlyArray<Member>,
   {
     ejected,
@@ -31,24 +46,25 @@ export const of = (
     panicBelow,
     unhealthy
   }: Readonly<Record<"ejected" | "networks" | "panicBelow" | "unhealthy", number>>
-): Availability => {
+): Generator<void, Availability> {
   if (members.length === 0) return none
   for (let rank = 0; rank <= networks; rank++) {
-    const onNetwork = networks === 0 ? members : members.filter((member) => member.rank === rank)
-    const healthy = unhealthy === 0 ? onNetwork : onNetwork.filter(isHealthy)
+    const onNetwork = networks === 0 ? members : yield* filter(members, (member) => member.rank === rank)
+    const healthy = unhealthy === 0 ? onNetwork : yield* filter(onNetwork, isHealthy)
     if (healthy.length === 0) continue
-    const available = ejected === 0 ? healthy : healthy.filter(isInRotation)
+    const available = ejected === 0 ? healthy : yield* filter(healthy, isInRotation)
     const isEnough = available.length > 0 && available.length >= panicBelow * healthy.length
-    const choosable = isEnough ? available : healthy.filter(hasNoHardEvidence)
+    const choosable = isEnough ? available : yield* filter(healthy, hasNoHardEvidence)
     if (choosable.length === 0) continue
+    const isToBeProbed = (member: Member) => isDue(member) && member.rank <= rank && isHealthy(member)
     return {
       choosable,
       isPanicking: choosable.length > available.length,
       admits: isEnough ? "InRotation" : "Soft",
-      due: ejected === 0 ? [] : members.filter((member) => isDue(member) && member.rank <= rank && isHealthy(member))
+      due: ejected === 0 ? [] : yield* filter(members, isToBeProbed)
     }
   }
-  return noneAvailable(members)
+  return yield* noneAvailable(members)
 }
 
 export const none: Availability = { choosable: [], isPanicking: false, admits: "InRotation", due: [] }
@@ -63,14 +79,18 @@ const isDue = ({ outlier }: Member): boolean => outlier.phase === "Due"
 const hasNoHardEvidence = ({ outlier }: Member): boolean =>
   outlier.phase === "InRotation" || outlier.evidence === "Soft"
 
-const noneAvailable = (members: ReadonlyArray<Member>): Availability => {
-  const notHard = members.filter(hasNoHardEvidence)
+function* noneAvailable(members: ReadonlyArray<Member>): Generator<void, Availability> {
+  const notHard = yield* filter(members, hasNoHardEvidence)
   const among = notHard.length > 0 ? notHard : members
-  const rank = among.reduce((least, member) => Math.min(least, member.rank), Number.POSITIVE_INFINITY)
+  let rank = Number.POSITIVE_INFINITY
+  for (let i = 0; i < among.length; i++) {
+    if (i % MEMBERS_PER_STEP === 0) yield
+    rank = Math.min(rank, among[i]?.rank ?? rank)
+  }
   return {
-    choosable: among.filter((member) => member.rank === rank),
+    choosable: yield* filter(among, (member) => member.rank === rank),
     isPanicking: true,
     admits: notHard.length > 0 ? "Soft" : "All",
-    due: members.filter(isDue)
+    due: yield* filter(members, isDue)
   }
 }

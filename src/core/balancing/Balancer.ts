@@ -4,80 +4,35 @@ import type { Outcome } from "../../schemas/Outcome.js"
 import * as Availability from "./Availability.js"
 import * as Members from "./Members.js"
 import * as Outlier from "./Outlier.js"
-import { roundRobin } from "./RoundRobin.js"
 import * as SlowStart from "./SlowStart.js"
-import {
-  type Candidate,
-  type Context,
-  noRequest,
-  type Picker,
-  type Strategy,
-  type Request as StrategyRequest
-} from "./Strategy.js"
+import { type Candidate, noRequest, type Request as StrategyRequest } from "./Strategy.js"
+import * as Subset from "./Subset.js"
 
-export interface Options {
-  readonly strategy: Strategy
-  readonly slowStart: SlowStart.SlowStartSettings
-  readonly outlier: Outlier.OutlierSettings
-  /** The preferred network first. Empty: no preference. */
-  readonly networks: ReadonlyArray<string>
-}
-
-type Where = (instance: Instance) => boolean
+export type { Options } from "./Subset.js"
 
 export interface Request extends StrategyRequest {
   /**
    * Only instances for which this holds. Runs once for each instance and list; the answers are kept with the function, for the
    * 16 functions used last. A new function costs O(n) and starts without a position. Must not throw.
    */
-  readonly where?: Where | undefined
+  readonly where?: Subset.Where | undefined
 }
 
 /**
  * The state of one service. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
  * monotonic milliseconds.
  */
-export interface Balancer {
-  readonly options: Options
-  readonly context: Context
-  readonly outliers: Outlier.Table
-  readonly members: Members.Members
+export interface Balancer extends Subset.Owner {
   /** For picks without `where`, from the first of them on. */
-  all: Subset | undefined
+  all: Subset.Subset | undefined
   /** For picks with one, by that function; the least recently used is dropped first. */
-  readonly subsets: Map<Where, Subset>
+  readonly subsets: Map<Subset.Where, Subset.Subset>
   /** All calls that have begun and not ended. */
   inFlight: number
   /** How many picks had a `where`. */
   uses: number
-  strategyFailures: StrategyFailures | undefined
-}
-
-/** How often the strategy threw, or gave an instance outside its candidates, and its first error. Round robin picked instead. */
-export interface StrategyFailures {
-  readonly first: unknown
-  count: number
-}
-
-/** The instances that fit one `where`, and the strategy's state for them. */
-export interface Subset {
-  readonly where: Where | undefined
-  readonly picker: Picker
-  /** Picks where the strategy fails. */
-  readonly fallback: Picker
-  warmUp: SlowStart.WarmUp
-  members: ReadonlyArray<Members.Member>
-  availability: Availability.Availability
-  /** By {@link Members.Member.index}: 1 for those that the strategy has as candidates. */
-  choosable: Uint8Array
-  /** The versions that `members` and `availability` were computed from, and when. */
-  membersVersion: number
-  outliersVersion: number
-  computedAt: number
-  /** `update` of the strategy threw: it is not asked until the next `update`. */
-  isBroken: boolean
-  /** By `Balancer.uses`. */
-  lastUsed: number
+  /** How many of them before the present list. */
+  usesBefore: number
 }
 
 /** A call with its instance. Only its first {@link end} counts; without {@link begin} it may be forgotten. */
@@ -89,7 +44,7 @@ export class Call {
     readonly startedAt: number,
     /** For `Address.httpUrl` and `Address.grpcAddress`. */
     readonly network: string | undefined,
-    readonly subset: Subset,
+    readonly subset: Subset.Subset,
     readonly mark: number,
     readonly probe: number
   ) {}
@@ -104,7 +59,7 @@ export class Call {
 }
 
 /** Without instances yet. `random` gives numbers from 0, and less than 1. */
-export const make = (options: Options, random: () => number): Balancer => {
+export const make = (options: Subset.Options, random: () => number): Balancer => {
   const outliers = Outlier.make(options.outlier, random)
   const balancer: Balancer = {
     options,
@@ -115,14 +70,27 @@ export const make = (options: Options, random: () => number): Balancer => {
     subsets: new Map(),
     inFlight: 0,
     uses: 0,
+    usesBefore: 0,
     strategyFailures: undefined
   }
   return balancer
 }
 
+/** Makes a list ready for {@link update} and the picks after it, some hundred instances a step. Picks go on between two steps. */
+export function* prepare(balancer: Balancer, instances: ReadonlyArray<Instance>, now: number): Generator<void, void> {
+  if (balancer.members.listing.instances === instances) return
+  const lists = yield* Members.prepare(balancer.members, instances, now)
+  balancer.all ??= Subset.make(balancer, undefined)
+  yield* Subset.prepare(balancer, balancer.all, lists, now)
+  for (const subset of balancer.subsets.values()) {
+    if (subset.lastUsed > balancer.usesBefore) yield* Subset.prepare(balancer, subset, lists, now)
+  }
+}
+
 /** Takes the instances of a new view. What is known of those that stay survives, positions as well. */
 export const update = (balancer: Balancer, listing: Members.Listing, now: number): void => {
   Outlier.sweep(balancer.outliers, now)
+  if (balancer.members.listing.instances !== listing.instances) balancer.usesBefore = balancer.uses
   Members.update(balancer.members, listing, now)
 }
 
@@ -169,22 +137,17 @@ export const end = (balancer: Balancer, call: Call, outcome: Outcome, now: numbe
     try {
       subset.picker.ended(candidate, outcome, lastedMillis, now)
     } catch (error) {
-      noteStrategyFailure(balancer, error)
+      Subset.noteStrategyFailure(balancer, error)
     }
   }
   return Outlier.record(balancer.outliers, candidate.outlier, { outcome, lastedMillis, mark, probe }, now)
 }
 
 /** What the strategy did wrong since the last time this was asked, to be counted and logged. */
-export const takeStrategyFailures = (balancer: Balancer): StrategyFailures | undefined => {
+export const takeStrategyFailures = (balancer: Balancer): Subset.StrategyFailures | undefined => {
   const { strategyFailures } = balancer
   if (strategyFailures !== undefined) balancer.strategyFailures = undefined
   return strategyFailures
-}
-
-const noteStrategyFailure = (balancer: Balancer, error: unknown): void => {
-  if (balancer.strategyFailures === undefined) balancer.strategyFailures = { first: error, count: 1 }
-  else balancer.strategyFailures.count++
 }
 
 /** Nothing listed, in flight or remembered: it can be dropped once its service is gone. */
@@ -199,37 +162,37 @@ export const canEvict = ({ inFlight, outliers }: Balancer, now: number): boolean
 }
 
 /** The subset for `where`, up to date enough to pick from. */
-export const subsetFor = (balancer: Balancer, now: number, where: Where | undefined): Subset => {
+export const subsetFor = (balancer: Balancer, now: number, where: Subset.Where | undefined): Subset.Subset => {
   const { outliers } = balancer
   if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
-  balancer.all ??= makeSubset(balancer, undefined)
+  balancer.all ??= Subset.make(balancer, undefined)
   const subset = where === undefined ? balancer.all : subsetWhere(balancer, where)
-  if (isWorthRecomputing(balancer, subset, now)) recompute(balancer, subset, now)
+  if (Subset.isStale(balancer, subset, now)) Subset.refresh(balancer, subset, now)
   return subset
 }
 
 /** Computes it again where anything at all has changed. */
-export const settle = (balancer: Balancer, subset: Subset, now: number): void => {
-  if (subset.outliersVersion !== balancer.outliers.version) recompute(balancer, subset, now)
+export const settle = (balancer: Balancer, subset: Subset.Subset, now: number): void => {
+  if (subset.outliersVersion !== balancer.outliers.version) Subset.refresh(balancer, subset, now)
 }
 
 /** What the strategy compares; `undefined` where it compares nothing, or throws. */
-export const scoreOf = (balancer: Balancer, { picker }: Subset, candidate: Candidate, now: number) => {
+export const scoreOf = (balancer: Balancer, { picker }: Subset.Subset, candidate: Candidate, now: number) => {
   try {
     return picker.score?.(candidate, now)
   } catch (error) {
-    noteStrategyFailure(balancer, error)
+    Subset.noteStrategyFailure(balancer, error)
     return undefined
   }
 }
 
 const MAX_SUBSETS = 16
 
-const subsetWhere = (balancer: Balancer, where: Where): Subset => {
+const subsetWhere = (balancer: Balancer, where: Subset.Where): Subset.Subset => {
   const { subsets } = balancer
   const known = subsets.get(where)
   if (known === undefined && subsets.size >= MAX_SUBSETS) dropOldest(subsets)
-  const subset = known ?? makeSubset(balancer, where)
+  const subset = known ?? Subset.make(balancer, where)
   if (known === undefined) subsets.set(where, subset)
   subset.lastUsed = ++balancer.uses
   return subset
@@ -241,76 +204,8 @@ const dropOldest = (subsets: Balancer["subsets"]): void => {
   for (const [where, { lastUsed }] of subsets) if (lastUsed === oldest) subsets.delete(where)
 }
 
-const makeSubset = (balancer: Balancer, where: Where | undefined): Subset => {
-  const { context, options } = balancer
-  const fallback = roundRobin.make(context)
-  let picker = fallback
-  try {
-    picker = options.strategy.make(context)
-  } catch (error) {
-    noteStrategyFailure(balancer, error)
-  }
-  return {
-    where,
-    picker,
-    fallback,
-    warmUp: SlowStart.warm,
-    members: [],
-    availability: Availability.none,
-    choosable: new Uint8Array(0),
-    membersVersion: 0,
-    outliersVersion: 0,
-    computedAt: 0,
-    isBroken: false,
-    lastUsed: 0
-  }
-}
-
-/** With very many instances, an ejected one is passed over meanwhile, and one that returns can wait a moment. */
-const MEMBERS_PER_CHANGE = 64
-const WAIT_MILLIS_PER_MEMBER = 0.01
-
-const isWorthRecomputing = ({ outliers, members }: Balancer, subset: Subset, now: number): boolean => {
-  if (subset.membersVersion !== members.version) return true
-  const changes = outliers.version - subset.outliersVersion
-  if (changes === 0) return false
-  const { length } = subset.members
-  return changes * MEMBERS_PER_CHANGE >= length || now >= subset.computedAt + length * WAIT_MILLIS_PER_MEMBER
-}
-
-const recompute = (balancer: Balancer, subset: Subset, now: number): void => {
-  const { members, options, outliers } = balancer
-  const { where } = subset
-  if (subset.membersVersion !== members.version) {
-    subset.members =
-      where === undefined ? members.reachable : members.reachable.filter(({ instance }) => where(instance))
-  }
-  subset.membersVersion = members.version
-  subset.outliersVersion = outliers.version
-  subset.computedAt = now
-  subset.availability = Availability.of(subset.members, {
-    networks: options.networks.length,
-    panicBelow: options.outlier.panicBelow,
-    unhealthy: members.unhealthy,
-    ejected: outliers.ejected.size
-  })
-  const { choosable } = subset.availability
-  subset.choosable = new Uint8Array(members.listed.length)
-  for (const { index } of choosable) subset.choosable[index] = 1
-  // A strategy whose `make` threw is replaced by plain round robin.
-  if (subset.picker !== subset.fallback) subset.warmUp = SlowStart.warmUpOf(choosable, options.slowStart)
-  subset.fallback.update(choosable)
-  try {
-    subset.picker.update(choosable)
-    subset.isBroken = false
-  } catch (error) {
-    subset.isBroken = true
-    noteStrategyFailure(balancer, error)
-  }
-}
-
 /** An instance whose probe the next call is. */
-const takeDue = ({ availability }: Subset, { exclude }: Request): Members.Member | undefined => {
+const takeDue = ({ availability }: Subset.Subset, { exclude }: Request): Members.Member | undefined => {
   const { due } = availability
   // Another subset, or an earlier pick, has taken these meanwhile.
   while (due.length > 0 && due.at(-1)?.outlier.phase !== "Due") due.pop()
@@ -323,7 +218,12 @@ const isExcluded = (member: Members.Member, exclude: Request["exclude"]): boolea
 const MAX_ASKS = 4
 
 /** The strategy's pick, or another instance where that does not fit; `undefined` where none is left. */
-const choose = (balancer: Balancer, subset: Subset, now: number, request: Request): Members.Member | undefined => {
+const choose = (
+  balancer: Balancer,
+  subset: Subset.Subset,
+  now: number,
+  request: Request
+): Members.Member | undefined => {
   const { context, outliers } = balancer
   const { exclude, key } = request
   let asked: StrategyRequest = request
@@ -342,7 +242,7 @@ const choose = (balancer: Balancer, subset: Subset, now: number, request: Reques
 
 const askStrategy = (
   balancer: Balancer,
-  subset: Subset,
+  subset: Subset.Subset,
   now: number,
   request: StrategyRequest
 ): Members.Member | undefined => {
@@ -363,9 +263,9 @@ const askStrategy = (
         return picked
       }
       if (availability.choosable.length === 0) return undefined
-      noteStrategyFailure(balancer, new Error("the strategy gave none of its candidates"))
+      Subset.noteStrategyFailure(balancer, new Error("the strategy gave none of its candidates"))
     } catch (error) {
-      noteStrategyFailure(balancer, error)
+      Subset.noteStrategyFailure(balancer, error)
     }
   }
   const instead = fallback.pick(now, request)

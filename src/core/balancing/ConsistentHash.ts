@@ -1,5 +1,6 @@
 /** The same candidate for the same key. */
 import * as Either from "effect/Either"
+import { atOnce } from "../../internal/atOnce.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as Rules from "../../schemas/Options.js"
 import type { Candidate, Context, Picker, Request, Strategy } from "./Strategy.js"
@@ -48,7 +49,12 @@ interface Owners {
   /** Of their keys. */
   readonly hashes: Uint32Array
   /** The index of the owner of each slot, computed at its first use, and its hash for that slot. */
-  readonly table: { readonly owner: Int32Array; readonly highest: Uint32Array } | undefined
+  readonly table: Table | undefined
+}
+
+interface Table {
+  readonly owner: Int32Array
+  readonly highest: Uint32Array
 }
 
 const noOwners: Owners = { candidates: [], hashes: new Uint32Array(0), table: undefined }
@@ -79,15 +85,26 @@ const ownerOf = (slot: number, owners: Owners): Candidate | undefined => {
   return owners.candidates[known === NONE ? findOwner(slot, owners) : known]
 }
 
-/** Candidates that stay keep their slots, but for those that a new one takes over; slots of those that left are free. */
-const succeed = (before: Owners, candidates: ReadonlyArray<Candidate>): Owners => {
+const CANDIDATES_PER_STEP = 256
+const SLOTS_PER_STEP = 2_048
+
+/**
+ * Candidates that stay keep their slots, but for those that a new one takes over; slots of those that left are free. The table
+ * is a copy: the former one is in use meanwhile.
+ */
+function* succeed(before: Owners, candidates: ReadonlyArray<Candidate>): Generator<void, Owners> {
   const hashes = new Uint32Array(candidates.length)
   const moved = new Int32Array(before.candidates.length).fill(NONE)
   const added: Array<number> = []
   let i = 0
   // Both are sorted by key: one walk along the two.
-  candidates.forEach((candidate, index) => {
-    while (i < before.candidates.length && (before.candidates[i]?.key ?? "") < candidate.key) i++
+  for (let index = 0; index < candidates.length; index++) {
+    const candidate = candidates[index]
+    if (candidate === undefined) continue
+    if (index % CANDIDATES_PER_STEP === 0) yield
+    while (i < before.candidates.length && (before.candidates[i]?.key ?? "") < candidate.key) {
+      if (++i % CANDIDATES_PER_STEP === 0) yield
+    }
     if (before.candidates[i] === candidate) {
       moved[i] = index
       hashes[index] = before.hashes[i] ?? 0
@@ -95,20 +112,25 @@ const succeed = (before: Owners, candidates: ReadonlyArray<Candidate>): Owners =
       added.push(index)
       hashes[index] = hashOf(candidate.key)
     }
-  })
-  if (candidates.length <= MAX_SCANNED) return { candidates, hashes, table: undefined }
-  const isRebuilt = before.table === undefined || added.length > MAX_ADDED
-  const owners = { candidates, hashes, table: isRebuilt ? makeTable() : before.table }
-  if (!isRebuilt && (added.length > 0 || candidates.length < before.candidates.length)) {
-    handOver(owners, moved, added)
   }
-  return owners
+  if (candidates.length <= MAX_SCANNED) return { candidates, hashes, table: undefined }
+  if (before.table === undefined || added.length > MAX_ADDED) return { candidates, hashes, table: makeTable() }
+  if (added.length === 0 && candidates.length === before.candidates.length) {
+    return { candidates, hashes, table: before.table }
+  }
+  const table = { owner: before.table.owner.slice(), highest: before.table.highest.slice() }
+  yield* handOver(table, hashes, moved, added)
+  return { candidates, hashes, table }
 }
 
-const handOver = ({ hashes, table }: Owners, moved: Int32Array, added: ReadonlyArray<number>): void => {
-  if (table === undefined) return
-  const { highest, owner } = table
+function* handOver(
+  { highest, owner }: Table,
+  hashes: Uint32Array,
+  moved: Int32Array,
+  added: ReadonlyArray<number>
+): Generator<void, void> {
   for (let slot = 0; slot < SLOTS; slot++) {
+    if (slot % SLOTS_PER_STEP === 0) yield
     const old = owner[slot] ?? NONE
     const stayed = old === NONE ? NONE : (moved[old] ?? NONE)
     owner[slot] = stayed
@@ -131,9 +153,14 @@ const makePicker =
   ({ boundedLoad }: Rules.Checked<typeof rules>) =>
   ({ inFlight, random }: Context): Picker => {
     let owners = noOwners
+    let prepared: Owners | undefined
     return {
+      prepare: function* (candidates) {
+        prepared = yield* succeed(owners, candidates)
+      },
       update: (candidates) => {
-        owners = succeed(owners, candidates)
+        owners = prepared?.candidates === candidates ? prepared : atOnce(succeed(owners, candidates))
+        prepared = undefined
       },
       pick: (_, { exclude, key }: Request) => {
         const { candidates } = owners

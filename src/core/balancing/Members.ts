@@ -1,4 +1,5 @@
 /** The listed instances of one service with their state, and those that left while they were ejected. */
+import { atOnce } from "../../internal/atOnce.js"
 import type { HealthState } from "../../schemas/Explanation.js"
 import type { Instance } from "../../schemas/Instance.js"
 import * as Networks from "./Networks.js"
@@ -63,13 +64,14 @@ export interface Members {
 }
 
 /** The members of a list that is not in use yet. Valid for these instances and this version of the members only. */
-interface Prepared {
+export interface Prepared {
   readonly instances: ReadonlyArray<Instance>
   readonly version: number
   readonly listed: ReadonlyArray<Member>
   readonly reachable: ReadonlyArray<Member>
   readonly left: ReadonlyArray<Member>
   readonly newcomers: number
+  readonly unhealthy: number
 }
 
 export const make = (networks: ReadonlyArray<string>, table: Outlier.Table): Members => ({
@@ -84,8 +86,8 @@ export const make = (networks: ReadonlyArray<string>, table: Outlier.Table): Mem
   version: 0
 })
 
-/** A step takes so many instances: about 0.1 ms. */
-const MEMBERS_PER_STEP = 256
+/** A step takes so many instances and endpoints: about 0.1 ms. */
+const RECORDS_PER_STEP = 256
 
 function* preparing(members: Members, instances: ReadonlyArray<Instance>, now: number): Generator<void, Prepared> {
   const { gone, listed: before, networks, version } = members
@@ -94,57 +96,81 @@ function* preparing(members: Members, instances: ReadonlyArray<Instance>, now: n
   const reachable: Array<Member> = []
   const left: Array<Member> = []
   let newcomers = 0
+  let unhealthy = 0
   let i = 0
+  let work = 0
   // Both lists are sorted by key: one walk along the two.
   for (const instance of instances) {
-    if (listed.length % MEMBERS_PER_STEP === 0) yield
     const key = instance.instanceKey
-    for (let old = before[i]; old !== undefined && old.key < key; old = before[++i]) left.push(old)
+    for (let old = before[i]; old !== undefined && old.key < key; old = before[++i]) {
+      if (++work % RECORDS_PER_STEP === 0) yield
+      left.push(old)
+    }
+    // To check 64 hosts takes longer than all else.
+    work += 1 + instance.endpoints.length
+    if (work >= RECORDS_PER_STEP) {
+      work = 0
+      yield
+    }
     const known = before[i]?.key === key ? before[i++] : gone.get(key)
     if (known === undefined) newcomers++
     else replaceRecord(known, instance, networks)
     const member = known ?? new Member(instance, networks, since, Outlier.fresh(key, now))
     listed.push(member)
     if (isReachable(member)) reachable.push(member)
+    if (member.health === "Unhealthy") unhealthy++
   }
-  for (let old = before[i]; old !== undefined; old = before[++i]) left.push(old)
-  return { instances, version, listed, reachable, left, newcomers }
-}
-
-const preparedAtOnce = (members: Members, instances: ReadonlyArray<Instance>, now: number): Prepared => {
-  const steps = preparing(members, instances, now)
-  for (;;) {
-    const { done, value } = steps.next()
-    if (done) return value
+  for (let old = before[i]; old !== undefined; old = before[++i]) {
+    if (++work % RECORDS_PER_STEP === 0) yield
+    left.push(old)
+  }
+  return {
+    instances,
+    version,
+    listed,
+    reachable: reachable.length === listed.length ? listed : reachable,
+    left,
+    newcomers,
+    unhealthy
   }
 }
 
 /** Makes a list ready for {@link update}, a few hundred instances a step. Nothing that a pick sees changes but records. */
-export function* prepare(members: Members, instances: ReadonlyArray<Instance>, now: number): Generator<void, void> {
+export function* prepare(members: Members, instances: ReadonlyArray<Instance>, now: number): Generator<void, Prepared> {
   members.prepared = yield* preparing(members, instances, now)
+  return members.prepared
 }
 
 /** Takes a new list. The state of those that stay survives, and of those that return during their ejection. */
 export const update = (members: Members, listing: Listing, now: number): void => {
+  const { gone } = members
+  const isSame = members.version > 0 && members.listing.instances === listing.instances
+  members.listing = listing
+  if (!isSame) take(members, listing.instances, now)
+  for (const member of gone.values()) if (!Outlier.isRemembered(member.outlier)) gone.delete(member.key)
+}
+
+const take = (members: Members, instances: ReadonlyArray<Instance>, now: number): void => {
   const { gone, prepared, table, version } = members
-  const isPrepared = prepared?.instances === listing.instances && prepared.version === version
-  const { left, listed, newcomers, reachable } = isPrepared ? prepared : preparedAtOnce(members, listing.instances, now)
+  const isPrepared = prepared?.instances === instances && prepared.version === version
+  const { left, listed, newcomers, reachable } = isPrepared ? prepared : atOnce(preparing(members, instances, now))
   for (const member of left) leave(members, member)
   table.listed += newcomers
+  let unhealthy = 0
   listed.forEach((member, index) => {
     member.index = index
+    if (member.health === "Unhealthy") unhealthy++
   })
   for (const member of gone.values()) {
-    if (listed[member.index] === member) Outlier.setListed(table, member.outlier, true)
-    if (member.outlier.isListed || !Outlier.isRemembered(member.outlier)) gone.delete(member.key)
+    if (listed[member.index] !== member) continue
+    Outlier.setListed(table, member.outlier, true)
+    gone.delete(member.key)
   }
-  members.listing = listing
   members.listed = listed
-  members.reachable = reachable.length === listed.length ? listed : reachable
-  members.unhealthy = listed.reduce((count, { health }) => (health === "Unhealthy" ? count + 1 : count), 0)
+  members.reachable = reachable
+  members.unhealthy = unhealthy
   members.prepared = undefined
   members.version++
-  table.version++
 }
 
 const isReachable = ({ rank }: Member): boolean => rank >= 0

@@ -63,7 +63,7 @@ export interface Table {
   listedEjected: number
   /** Orders picks and ejections without a clock. */
   marks: number
-  /** Grows with every list, and with every change of a phase, evidence or health. */
+  /** Grows with every change of a phase, evidence or health. */
   version: number
   /** When {@link sweep} has something to do; infinite while nothing is ejected. */
   nextChangeAt: number

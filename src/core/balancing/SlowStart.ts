@@ -50,9 +50,21 @@ export interface WarmUp {
 
 export const warm: WarmUp = { oldest: Number.POSITIVE_INFINITY, warmAt: Number.NEGATIVE_INFINITY }
 
-export const warmUpOf = (candidates: ReadonlyArray<Candidate>, { windowMillis }: SlowStartSettings): WarmUp => {
-  const newest = candidates.reduce((latest, { since }) => Math.max(latest, since), Number.NEGATIVE_INFINITY)
-  const oldest = oldestOf(candidates)
+const CANDIDATES_PER_STEP = 256
+
+/** Some hundred candidates a step. */
+export function* warmUpOf(
+  candidates: ReadonlyArray<Candidate>,
+  { windowMillis }: SlowStartSettings
+): Generator<void, WarmUp> {
+  let newest = Number.NEGATIVE_INFINITY
+  let oldest = Number.POSITIVE_INFINITY
+  for (let i = 0; i < candidates.length; i++) {
+    if (i % CANDIDATES_PER_STEP === 0) yield
+    const since = candidates[i]?.since ?? oldest
+    newest = Math.max(newest, since)
+    oldest = Math.min(oldest, since)
+  }
   return { oldest, warmAt: newest === oldest ? Number.NEGATIVE_INFINITY : newest + windowMillis }
 }
 

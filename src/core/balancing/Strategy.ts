@@ -55,6 +55,12 @@ export interface Picker {
    */
   readonly update: (candidates: ReadonlyArray<Candidate>) => void
   /**
+   * For a strategy whose `update` takes milliseconds for tens of thousands of candidates: does most of that in steps, for an
+   * `update` with the same array that may follow. Picks go on between two steps. Runs where there is time, and not before each
+   * `update`.
+   */
+  readonly prepare?: ((candidates: ReadonlyArray<Candidate>) => Iterable<void>) | undefined
+  /**
    * One of the candidates; `undefined` where there are none. Runs again at once where the answer is excluded, ejected
    * meanwhile, or warming up. `now` is in monotonic milliseconds.
    */

@@ -6,15 +6,18 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import { explain } from "../../core/balancing/explain.js"
-import * as Members from "../../core/balancing/Members.js"
 import * as Background from "../../internal/background.js"
 import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
 import { PCGRandom } from "../../internal/random.js"
+import * as SingleFlight from "../../internal/singleFlight.js"
+import * as Slices from "../../internal/slices.js"
 import * as Address from "../../schemas/Address.js"
+import { AioRpcError } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Outcome } from "../../schemas/Outcome.js"
 import type { ServiceRef } from "../../schemas/Service.js"
+import { StatusCode } from "../../schemas/StatusCode.js"
 import type { Discovery, DiscoveryError, Picked } from "../../services/Discovery.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
@@ -80,6 +83,18 @@ export class PickedInstance implements Picked {
   }
 }
 
+/** So many instances are made ready in the step of the first pick. */
+const AT_ONCE = 256
+
+/** How often a list that is made ready may be replaced by another one meanwhile. */
+const MAX_ROUNDS = 3
+
+const closed = new AioRpcError({
+  method: "Discovery/pick",
+  code: StatusCode.CANCELLED,
+  details: "the Discovery layer was closed"
+})
+
 interface Deps {
   readonly now: () => number
   /** Runs in a fiber of the layer's. */
@@ -103,7 +118,9 @@ const noteStrategyFailures = (deps: Deps, service: ServiceBalancer.ServiceBalanc
 
 /** Makes the balancers ready for the view that comes next, a few hundred instances a step. */
 export function* prepare({ balancers }: Entry, next: ProjectView.Next, now: number): Generator<void, void> {
-  for (const [name, { balancer }] of balancers) yield* Members.prepare(balancer.members, next(name), now)
+  for (const [name, { balancer, opening }] of balancers) {
+    if (opening === undefined) yield* Balancer.prepare(balancer, next(name), now)
+  }
 }
 
 /** Updates the balancers of a new view, and drops those whose service is gone or no longer in use. */
@@ -111,7 +128,8 @@ export const onView = (entry: Entry, now: number): void => {
   const { balancers, uses } = entry
   for (const [name, service] of balancers) {
     const found = ProjectView.serviceOf(entry, name)
-    ServiceBalancer.update(service, found, now)
+    // One that is being made ready takes the view as it is by then.
+    if (service.opening === undefined) ServiceBalancer.update(service, found, now)
     const isUnused = !uses.has(name) && Balancer.canEvict(service.balancer, now)
     if (isUnused || (found === undefined && Balancer.isIdle(service.balancer))) {
       balancers.delete(name)
@@ -138,30 +156,61 @@ export const make = (
     const { now } = cache
     const deps: Deps = { now, background }
     const pickLabels = Labels.picks(settings.strategy.name)
+    const scope = yield* Effect.scope
 
+    const empty = (project: Entry, name: string): ServiceBalancer.ServiceBalancer =>
+      ServiceBalancer.make(project.view, name, settings, random, (key, kind) =>
+        cache.reportFailure(project, name, key, kind)
+      )
     /** The service's balancer; one that is only looked at is kept nowhere, and checks no health. */
     const peek = (project: Entry, name: string): ServiceBalancer.ServiceBalancer | undefined => {
       const kept = project.balancers.get(name)
-      if (kept !== undefined) return kept
+      if (kept !== undefined && kept.opening === undefined) return kept
       const found = ProjectView.serviceOf(project, name)
       if (found === undefined) return undefined
-      const service = ServiceBalancer.make(project.view, name, settings, random, (key, kind) =>
-        cache.reportFailure(project, name, key, kind)
-      )
+      const service = empty(project, name)
       ServiceBalancer.update(service, found, now())
       return service
     }
-    const open = (project: Entry, name: string): ServiceBalancer.ServiceBalancer | undefined => {
-      const service = peek(project, name)
-      if (service === undefined) return undefined
-      project.balancers.set(name, service)
+    const opened = (project: Entry, service: ServiceBalancer.ServiceBalancer): void => {
+      service.opening = undefined
+      ServiceBalancer.update(service, ProjectView.serviceOf(project, service.name), now())
       if (settings.health !== undefined) background(HealthChecker.run(service, settings.health))
+    }
+    /** Ends with the list that is in the view by then; one that changes again and again is taken at once in the end. */
+    const openInSlices = (
+      project: Entry,
+      service: ServiceBalancer.ServiceBalancer,
+      rounds = MAX_ROUNDS
+    ): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (service.opening === undefined) return Effect.void
+        const instances = ProjectView.serviceOf(project, service.name)?.instances ?? []
+        const steps = Balancer.prepare(service.balancer, instances, now())
+        return Effect.flatMap(
+          Slices.run(() => steps.next().done === true),
+          () => {
+            const isCurrent = instances === ProjectView.serviceOf(project, service.name)?.instances
+            if (!isCurrent && rounds > 1) return openInSlices(project, service, rounds - 1)
+            opened(project, service)
+            return Effect.void
+          }
+        )
+      })
+    const open = (project: Entry, name: string): ServiceBalancer.ServiceBalancer | undefined => {
+      const found = ProjectView.serviceOf(project, name)
+      if (found === undefined) return undefined
+      const service = empty(project, name)
+      project.balancers.set(name, service)
+      if (found.instances.length <= AT_ONCE) opened(project, service)
+      else service.opening = SingleFlight.make({ scope, closed, run: openInSlices(project, service) })
       return service
     }
-    /** `undefined` where the view has no instance with an address. */
+    /** `undefined` where the view has no instance with an address. It may have to be waited for: `ready`. */
     const balancerOf = (project: Entry, name: string) => {
       const service = project.balancers.get(name) ?? open(project, name)
-      return service === undefined || service.balancer.members.reachable.length === 0 ? undefined : service
+      const isEmpty = service?.balancer.members.reachable.length === 0 && service.opening === undefined
+      return isEmpty ? undefined : service
     }
 
     const pickFrom = (service: ServiceBalancer.ServiceBalancer, request: Balancer.Request | undefined) => {
@@ -185,7 +234,17 @@ export const make = (
       const service = peek(project, name)
       return Effect.fail(service === undefined ? Lookup.notFound(project, name) : ServiceBalancer.noInstances(service))
     }
-    const locate: Balancers["locate"] = (ref) => Effect.suspend(() => answer(ref, balancerOf, notFound))
+    const locate: Balancers["locate"] = (ref) =>
+      Effect.suspend(() =>
+        Effect.flatMap(answer(ref, balancerOf, notFound), (service) =>
+          service.opening === undefined
+            ? Effect.succeed(service)
+            : Effect.zipRight(
+                service.opening,
+                Effect.suspend(() => locate(ref))
+              )
+        )
+      )
 
     return {
       now,
@@ -195,7 +254,7 @@ export const make = (
         Effect.suspend(() => {
           // The hot path: nothing but this step where the view has the service.
           const found = find(ref, balancerOf)
-          return found === undefined
+          return found === undefined || found.opening !== undefined
             ? Effect.flatMap(locate(ref), (service) => orNoInstances(service, pickFrom(service, options)))
             : orNoInstances(found, pickFrom(found, options))
         }),

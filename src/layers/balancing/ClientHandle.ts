@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import * as Members from "../../core/balancing/Members.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
@@ -26,13 +27,16 @@ export const client =
       let isClosed = false
 
       // The balancer of a service tells which instances are left; after it is dropped, the next call finds another one.
-      const listener = (instances: ReadonlyArray<Instance> | undefined): void => clients.retain(instances ?? [])
+      const retain = (members: Members.Members | undefined): void =>
+        clients.retain((key) => members !== undefined && Members.find(members, key) !== undefined)
+      const listener = (instances: ReadonlyArray<Instance> | undefined): void =>
+        retain(instances === undefined ? undefined : followed?.balancer.members)
       const follow = (service: ServiceBalancer.ServiceBalancer): void => {
         if (service === followed) return
         followed?.listeners.delete(listener)
         followed = service
         service.listeners.add(listener)
-        listener(service.balancer.members.listing.instances)
+        retain(service.balancer.members)
       }
 
       yield* Effect.addFinalizer(() =>

@@ -11,8 +11,8 @@ import type { Target } from "../../services/Discovery.js"
 export interface Clients<C, E> {
   /** The client of this target, while the scope is open. One that failed to be made is made again the next time. */
   readonly get: (target: Target) => Effect.Effect<C, E, Scope.Scope>
-  /** Closes the clients of all other instances, once their calls have ended. */
-  readonly retain: (instances: ReadonlyArray<Instance>) => void
+  /** Closes the clients of the instances that are not listed, once their calls have ended. */
+  readonly retain: (isListed: (instanceKey: string) => boolean) => void
 }
 
 /**
@@ -85,9 +85,8 @@ export const make = <C, E, R>(
           // another one would make a second client, which never closes. After `yieldNow` the slice is new.
           return tenancy.isOpen ? client : Effect.zipRight(Effect.yieldNow(), client)
         }),
-      retain: (instances) => {
-        const present = new Set(instances.map(({ instanceKey }) => instanceKey))
-        for (const [key, tenancy] of tenancies) if (!present.has(key)) end(tenancy)
+      retain: (isListed) => {
+        for (const [key, tenancy] of tenancies) if (!isListed(key)) end(tenancy)
       }
     }
   })

@@ -1,9 +1,9 @@
 /** The balancer of one service in a view, and what the layer keeps beside it. */
-
+import type * as Effect from "effect/Effect"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import type * as Members from "../../core/balancing/Members.js"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
-import { AioNoInstances } from "../../schemas/AioError.js"
+import { AioNoInstances, type AioRpcError } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
 
 export interface ServiceBalancer {
@@ -17,6 +17,8 @@ export interface ServiceBalancer {
   /** Take each new list, synchronously, and `undefined` when the service is dropped. */
   readonly listeners: Set<(instances: ReadonlyArray<Instance> | undefined) => void>
   isDropped: boolean
+  /** While it is made ready for its first pick, in slices: waits until it is. It has no instances until then. */
+  opening: Effect.Effect<void, AioRpcError> | undefined
   /** How many picks so far: tells whether the service is in use. */
   picks: number
   /** By instance key: what the last active health check found wrong. */
@@ -44,6 +46,7 @@ export const make = (
   reportFailure,
   listeners: new Set(),
   isDropped: false,
+  opening: undefined,
   picks: 0,
   healthProblems: new Map(),
   strategyFailed: false
@@ -57,8 +60,9 @@ const noListing: Members.Listing = { instances: [] }
 /** Takes the service as the view has it now; `undefined` where it is gone. */
 export const update = (service: ServiceBalancer, listing: Members.Listing | undefined, now: number): void => {
   const { instances } = listing ?? noListing
+  const isSame = service.balancer.members.listing.instances === instances
   Balancer.update(service.balancer, listing ?? noListing, now)
-  for (const listener of service.listeners) listener(instances)
+  if (!isSame) for (const listener of service.listeners) listener(instances)
 }
 
 /** The service is no longer in use. */
