@@ -54,10 +54,6 @@ export const targets = (channel: Channel): ReadonlyArray<Address.Address> =>
     () => []
   )
 
-/** True if the last attempt to connect failed. The channel goes on trying. */
-export const isFailing = (channel: Channel): boolean =>
-  channel.getConnectivityState(false) === grpc.connectivityState.TRANSIENT_FAILURE
-
 // The only place where a token is unwrapped. An empty one (a server without authentication) sends no header.
 const authorize = (metadata: grpc.Metadata, token: Redacted.Redacted): void => {
   const value = Redacted.value(token)
