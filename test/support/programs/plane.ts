@@ -21,5 +21,5 @@ Effect.gen(function* () {
   const plane = yield* ControlPlane.make({ limits: JSON.parse(process.env.PLANE_LIMITS ?? "{}") })
   const { clientKey, clientSecret } = plane.credentials
   yield* Console.log(`plane ${plane.address} ${clientKey} ${Redacted.value(clientSecret)}`)
-  yield* Effect.never
+  return yield* Effect.never
 }).pipe(Effect.scoped, NodeRuntime.runMain({ disablePrettyLogger: true }))
