@@ -16,23 +16,26 @@ const test = (
   database: ReplacedRegistry.Database,
   body: (world: ReplacedRegistry.ReplacedRegistry) => Effect.Effect<void, unknown, Scope.Scope | Heartbeat>
 ) =>
-  it.live(sentence, () =>
-    Effect.gen(function* () {
-      const world = yield* ReplacedRegistry.make(database)
-      const heartbeat = HeartbeatStream.layer({
-        env: "test",
-        tuning: { heartbeat: { registrationsPerSecond: 1_000, maxRegistrationsInFlight: 1_000 } }
-      })
-      yield* body(world).pipe(
-        Effect.scoped,
-        Effect.provide(
-          heartbeat.pipe(
-            Layer.provide(Layer.merge(ReplacedRegistry.layerOf(world), AuthMemory.layer())),
-            Layer.provideMerge(Logger.remove(Logger.defaultLogger))
+  it.live(
+    sentence,
+    () =>
+      Effect.gen(function* () {
+        const world = yield* ReplacedRegistry.make(database)
+        const heartbeat = HeartbeatStream.layer({
+          env: "test",
+          tuning: { heartbeat: { registrationsPerSecond: 1_000, maxRegistrationsInFlight: 1_000 } }
+        })
+        yield* body(world).pipe(
+          Effect.scoped,
+          Effect.provide(
+            heartbeat.pipe(
+              Layer.provide(Layer.merge(ReplacedRegistry.layerOf(world), AuthMemory.layer())),
+              Layer.provideMerge(Logger.remove(Logger.defaultLogger))
+            )
           )
         )
-      )
-    }).pipe(Effect.withRandom(Random.make(sentence)), Effect.withClock(ManualClock.make().clock))
+      }).pipe(Effect.withRandom(Random.make(sentence)), Effect.withClock(ManualClock.make().clock)),
+    60_000
   )
 
 const of = (name: string, instanceKey?: string, overrides: Partial<NewRegistration> = {}): NewRegistration => ({
@@ -179,9 +182,9 @@ describe("A thousand leases of one service", () => {
       })
   )
 
-  test("ask for it together while that fails, and are live soon after it succeeds again", [], (world) =>
+  test("and 300 ask for it together while that fails, and are live soon after it succeeds again", [], (world) =>
     Effect.gen(function* () {
-      const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+      const all = yield* registerAll(Array.from({ length: 300 }, () => of("orders")))
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual(yield* states(all), ["Live"])
       yield* world.comesBackWith([])
@@ -191,7 +194,7 @@ describe("A thousand leases of one service", () => {
       yield* TestClock.adjust("1 minute")
       const asked = (yield* callsTo(world, "ensureService")).length
       assert.isAtLeast(asked, 20)
-      // About one a second; each of them for itself would be 3,900.
+      // About one a second; each of them for itself would be 1,200.
       assert.isAtMost(asked, 240)
       yield* control.setFailure(Option.none(), "ensureService")
       yield* TestClock.adjust("35 seconds")
