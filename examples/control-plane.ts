@@ -26,7 +26,10 @@ const text = (name: (typeof options)[number] | "CLIENT_KEY" | "CLIENT_SECRET") =
 const tokenTtl = Effect.gen(function* () {
   const given = yield* text("AIO_TOKEN_TTL")
   if (given === undefined) return Duration.hours(24)
-  const ttl = Option.filter(Duration.decodeUnknown(given), Duration.greaterThanOrEqualTo("1 second"))
+  const ttl = Option.filter(
+    yield* Effect.option(Config.duration("AIO_TOKEN_TTL")),
+    Duration.greaterThanOrEqualTo(Duration.seconds(1))
+  )
   return yield* Effect.mapError(
     ttl,
     () =>

@@ -100,10 +100,11 @@ const registerMyself = Effect.gen(function* () {
   yield* line("lease", `${yield* registration.state}, lasts 3 seconds, is renewed every second`)
   // Asks the registry what it has seen; heartbeats need no help.
   yield* Stream.repeatEffectWithSchedule(listed, Schedule.spaced("200 millis")).pipe(
-    Stream.filterMap((instances) => Option.fromNullable(instances.find((instance) => nameOf(instance) === "me"))),
+    Stream.map((instances) => instances.find((instance) => nameOf(instance) === "me")),
+    Stream.filter((instance) => instance !== undefined),
     Stream.changesWith((one, other) => one.lastHeartbeatAt === other.lastHeartbeatAt),
     Stream.take(5),
-    Stream.interruptAfter("10 seconds"),
+    Stream.interruptWhen(Effect.sleep("10 seconds")),
     Stream.runForEach(({ lastHeartbeatAt: at, ttlSeconds }) =>
       line("renewed", `${time(at)}, until ${time(at + ttlSeconds * 1_000)}`)
     )

@@ -1,7 +1,7 @@
 import { Agent, get } from "node:http"
 import { Effect, Layer, ManagedRuntime } from "effect"
-import { PCGRandom } from "effect/Utils"
 import { peakEwma, roundRobin, type Strategy } from "../../src/core/balancing/Balancing.js"
+import { PCGRandom } from "../../src/internal/random.js"
 import * as DiscoveryCached from "../../src/layers/DiscoveryCached.js"
 import * as RegistryMemory from "../../src/layers/RegistryMemory.js"
 import { Discovery } from "../../src/services/Discovery.js"

@@ -1,7 +1,8 @@
 import { strictEqual } from "node:assert"
-import { Clock, Deferred, Effect, Fiber, FiberId, Layer, ManagedRuntime, Redacted } from "effect"
+import { Deferred, Effect, Fiber, FiberId, Layer, ManagedRuntime, Redacted } from "effect"
 import * as AuthClient from "../../src/layers/AuthClient.js"
 import { Auth } from "../../src/services/Auth.js"
+import * as Clocks from "../../test/support/clocks.js"
 import type { Contestant, Row } from "../harness/Row.js"
 import * as FakeConnection from "../support/fakeConnection.js"
 
@@ -11,18 +12,13 @@ const CALLERS = 10_000
 const UNTIL_STALE_MILLIS = 86_400_000 - 3_000
 
 const makeClock = () => {
-  const live = Clock.make()
+  const live = Clocks.real()
   let ahead = 0
-  const millis = () => live.unsafeCurrentTimeMillis() + ahead
-  const nanos = () => live.unsafeCurrentTimeNanos() + BigInt(ahead) * 1_000_000n
-  const clock: Clock.Clock = {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: nanos,
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: Effect.sync(nanos),
-    sleep: live.sleep
-  }
+  const clock = Clocks.make({
+    ...live,
+    millis: () => live.millis() + ahead,
+    nanos: () => live.nanos() + BigInt(ahead) * 1_000_000n
+  })
   return {
     layer: Layer.setClock(clock),
     advance: (by: number) => {

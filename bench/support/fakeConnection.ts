@@ -26,7 +26,7 @@ export const make = (beforeAnswer: Effect.Effect<void> = Effect.void) => {
         const bytes = encodeResponse(Methods.serviceNames.auth, "AuthenticateClient", token)
         return Effect.as(beforeAnswer, method.deserialize(bytes))
       }),
-    bidiCall: () => Stream.dieMessage("not used here")
+    bidiCall: () => Stream.die(new Error("not used here"))
   }
   return { state, layer: Layer.succeed(Connection, connection) }
 }

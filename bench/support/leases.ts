@@ -5,7 +5,7 @@ import { strictEqual } from "node:assert"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import * as grpc from "@grpc/grpc-js"
-import { Clock, Effect, Layer, Logger, LogLevel, ManagedRuntime, Metric, MetricLabel, Redacted, Scope } from "effect"
+import { Effect, Layer, Logger, LogLevel, ManagedRuntime, Redacted, Scope } from "effect"
 import * as ControlPlane from "../../src/control-plane/ControlPlane.js"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as AuthClient from "../../src/layers/AuthClient.js"
@@ -13,6 +13,8 @@ import * as HeartbeatStream from "../../src/layers/HeartbeatStream.js"
 import * as RegistryGrpc from "../../src/layers/RegistryGrpc.js"
 import { Heartbeat, type NewRegistration } from "../../src/services/Heartbeat.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
+import * as Clocks from "../../test/support/clocks.js"
+import { read as readMetric } from "../../test/support/metrics.js"
 import { authenticate, load, unary } from "./bareClient.js"
 
 export const LEASES = 10_000
@@ -37,17 +39,9 @@ export const serve = async (): Promise<string> => {
 
 /** A clock whose wall can be moved, as when the machine was suspended. */
 const makeClock = () => {
-  const live = Clock.make()
+  const live = Clocks.real()
   let ahead = 0
-  const millis = () => live.unsafeCurrentTimeMillis() + ahead
-  const clock: Clock.Clock = {
-    [Clock.ClockTypeId]: Clock.ClockTypeId,
-    unsafeCurrentTimeMillis: millis,
-    unsafeCurrentTimeNanos: () => live.unsafeCurrentTimeNanos(),
-    currentTimeMillis: Effect.sync(millis),
-    currentTimeNanos: live.currentTimeNanos,
-    sleep: live.sleep
-  }
+  const clock = Clocks.make({ ...live, millis: () => live.millis() + ahead })
   return {
     layer: Layer.setClock(clock),
     jump: () => {
@@ -56,7 +50,7 @@ const makeClock = () => {
   }
 }
 
-const renewals = Metric.value(Metric.taggedWithLabels(Metrics.heartbeats, [MetricLabel.make("result", "renewed")]))
+const renewals = readMetric(Metrics.heartbeats, { result: "renewed" })
 
 /** Registers all, and gives them when all of them are live. */
 export const registered = async (address: string) => {

@@ -77,7 +77,8 @@ export const runThen =
   (runtime: Runtime.Runtime<never>, onThrow: Catch) =>
   <A, E>(effect: Effect.Effect<A, E>, then: (exit: Exit.Exit<A, E>) => void): (() => void) =>
     Runtime.runCallback(runtime)(Effect.exit(effect), {
-      onExit: (exit) => queueMicrotask(() => of(then, onThrow)(Exit.flatten(exit)))
+      onExit: (exit) =>
+        queueMicrotask(() => of(then, onThrow)(Exit.isSuccess(exit) ? exit.value : Exit.failCause(exit.cause)))
     })
 
 const log = (runtime: Runtime.Runtime<never>, module: string, message: string): Catch => {

@@ -5,7 +5,6 @@ import {
   Fiber,
   Layer,
   Logger,
-  Metric,
   Option,
   PartitionedSemaphore,
   Random,
@@ -27,6 +26,7 @@ import {
 import * as Simulator from "effect-aio/Simulator"
 import type { Registry as RegistryService } from "../../src/services/Registry.js"
 import * as ManualClock from "../support/manualClock.js"
+import { read as readMetric } from "../support/metrics.js"
 
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
 
@@ -215,7 +215,7 @@ describe("A registry whose cache hangs for two minutes", () => {
 })
 
 const silentReplacements = Effect.map(
-  Metric.value(Metric.tagged(Metrics.channelReplacements, "reason", "silent")),
+  readMetric(Metrics.channelReplacements, { reason: "silent" }),
   ({ count }) => count
 )
 

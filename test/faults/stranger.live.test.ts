@@ -51,10 +51,12 @@ const timesWhile = <A, E, R>({ address, token }: World, attack: Effect.Effect<A,
     assert.strictEqual(code, 5)
     let isOver = false
     const calls = yield* Effect.timed(call).pipe(
-      Effect.tap(([took, { code }]) => {
-        assert.strictEqual(code, 5)
-        times.push(Duration.toMillis(took))
-      }),
+      Effect.tap(([took, { code }]) =>
+        Effect.sync(() => {
+          assert.strictEqual(code, 5)
+          times.push(Duration.toMillis(took))
+        })
+      ),
       Effect.zipLeft(Effect.sleep("5 millis")),
       Effect.repeat({ until: () => isOver }),
       Effect.fork

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Effect, Layer, Logger, Tracer } from "effect"
+import { Cause, Effect, Layer, Logger, Option } from "effect"
 import { Aio } from "effect-aio"
 import * as Odd from "../support/oddServer.js"
+import { collectSpans } from "../support/spans.js"
 import * as Surfaces from "../support/surfaces.js"
 import { expectNothingUncaught } from "../support/uncaught.js"
 
@@ -15,31 +16,10 @@ const bug = (): never => {
 type Part = "span" | "attribute" | "end"
 
 /** Throws where it is told to, or when asked for it. */
-const tracer = (part: Part) =>
-  Tracer.make({
-    span: (name, parent, context, links, startTime, kind) => {
-      if (part === "span") bug()
-      const attributes = new Map<string, unknown>()
-      return {
-        _tag: "Span",
-        name,
-        spanId: "0123456789abcdef",
-        traceId: "0123456789abcdef0123456789abcdef",
-        parent,
-        context,
-        status: { _tag: "Started", startTime },
-        attributes,
-        links,
-        sampled: true,
-        kind,
-        attribute: (key, value) => (part === "attribute" ? bug() : attributes.set(key, value)),
-        event: () => {},
-        addLinks: () => {},
-        end: () => (part === "end" ? bug() : undefined)
-      }
-    },
-    context: (f) => f()
-  })
+const tracer = (part: Part) => {
+  const bugIf = (here: Part) => () => (part === here ? bug() : undefined)
+  return collectSpans({ onStart: bugIf("span"), onAttribute: bugIf("attribute"), onEnd: bugIf("end") }).tracer
+}
 
 // From Info on, as by default: of a fiber that fails, as one of a race does, Effect itself says so at Debug, and nothing catches
 // what a logger throws there.
@@ -147,7 +127,10 @@ const throwing =
   }
 
 const within = (call: Effect.Effect<string>): Effect.Effect<string> =>
-  Effect.timeoutTo(call, { duration: "6 seconds", onSuccess: (end) => end, onTimeout: () => "open" })
+  Effect.map(
+    Effect.timeoutOption(call, "6 seconds"),
+    Option.getOrElse(() => "open")
+  )
 
 const hooks: ReadonlyArray<Hook> = [
   "none",

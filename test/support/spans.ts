@@ -7,16 +7,19 @@ interface CollectedSpan extends Tracer.Span {
 }
 
 interface Options {
+  readonly onStart?: (name: string) => void
+  readonly onAttribute?: (key: string, value: unknown) => void
   readonly onEnd?: (span: CollectedSpan) => void
   readonly sampled?: boolean
 }
 
 /** A tracer that keeps every span that was begun. */
-export const collectSpans = ({ onEnd, sampled = true }: Options = {}) => {
+export const collectSpans = ({ onAttribute, onEnd, onStart, sampled = true }: Options = {}) => {
   const spans: Array<CollectedSpan> = []
   const hex = (digits: number) => (spans.length + 1).toString(16).padStart(digits, "0")
   const tracer = Tracer.make({
     span: (name, parent, context, links, startTime, kind) => {
+      onStart?.(name)
       const span: CollectedSpan = {
         _tag: "Span",
         name,
@@ -40,6 +43,7 @@ export const collectSpans = ({ onEnd, sampled = true }: Options = {}) => {
           onEnd?.(this)
         },
         attribute(key, value) {
+          onAttribute?.(key, value)
           this.attributes.set(key, value)
         },
         event(event, _, attributes) {

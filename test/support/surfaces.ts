@@ -1,5 +1,5 @@
 import * as grpc from "@grpc/grpc-js"
-import { Duration, Effect, Exit, Option, Redacted, Stream } from "effect"
+import { Cause, Duration, Effect, Exit, Option, Redacted, Stream } from "effect"
 import { Aio, type AioError, type Auth, Registry, ServiceId, StatusCode } from "effect-aio"
 import { Connection } from "../../src/grpc/client/Connection.js"
 import * as HealthProbe from "../../src/grpc/client/HealthProbe.js"
@@ -30,7 +30,7 @@ const nameOf = (exit: Exit.Exit<unknown, AioError>): string =>
   Exit.match(exit, {
     onSuccess: () => "OK",
     onFailure: (cause) => {
-      const error = cause._tag === "Fail" ? cause.error : undefined
+      const error = Option.getOrUndefined(Cause.failureOption(cause))
       if (error === undefined) return String(cause)
       return error._tag === "AioRpcError" || error._tag === "AioCredentialsRejected"
         ? StatusCode.name(error.code)

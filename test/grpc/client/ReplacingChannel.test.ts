@@ -1,10 +1,11 @@
 import { afterEach, assert, beforeEach, describe, it, vi } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Clock, Either } from "effect"
+import { Either } from "effect"
 import type { Reason } from "../../../src/grpc/client/ManagedChannel.js"
 import * as ReplacingChannel from "../../../src/grpc/client/ReplacingChannel.js"
 import * as WatchedChannel from "../../../src/grpc/client/WatchedChannel.js"
 import * as Transport from "../../../src/schemas/Transport.js"
+import * as Clocks from "../../support/clocks.js"
 
 const { CONNECTING, IDLE, READY, SHUTDOWN } = grpc.connectivityState
 
@@ -36,9 +37,7 @@ class FakeChannel implements grpc.ChannelInterface {
 }
 
 /** Moved by the timers of vitest. */
-const clock: Clock.Clock = Object.assign(Object.create(Clock.make()), {
-  unsafeCurrentTimeNanos: () => BigInt(Date.now()) * 1_000_000n
-})
+const clock = Clocks.make({ ...Clocks.real(), nanos: () => BigInt(Date.now()) * 1_000_000n })
 
 const fail = (cause: unknown) => {
   throw cause
