@@ -157,6 +157,19 @@ describe("A registry whose deregistration can neither end nor be interrupted", (
   )
 })
 
+describe("A registry whose cache hangs", () => {
+  test("is waited for by a stop, for the 6 seconds that a deregistration takes", ({ heartbeat }) =>
+    Effect.gen(function* () {
+      const memory = yield* control
+      const registration = yield* heartbeat.registerSelf(orders)
+      yield* memory.setLatency("6 seconds", "deregisterInstance")
+      const stopping = yield* Effect.fork(registration.stop)
+      yield* TestClock.adjust("6500 millis")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
+      assert.lengthOf((yield* memory.snapshot)[0]?.instances ?? [], 0)
+    }))
+})
+
 describe("A check of readiness that can neither end nor be interrupted", () => {
   test("counts as shut, and holds up neither a stop nor the closing of the layer", ({ close, heartbeat }) =>
     Effect.gen(function* () {

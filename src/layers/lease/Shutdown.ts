@@ -17,14 +17,11 @@ const STOPS_AT_ONCE = 64
 /** How long a stop waits for a registration in flight. */
 const REGISTER_GRACE = "2 seconds"
 
-/** Of each of the two attempts. */
-const DEREGISTER_TIMEOUT = "2 seconds"
-
 /** Checking who is registered under our key must not hold up a stop. */
 const LOOK_TIMEOUT = "1 second"
 
-/** With its cache hung the registry needs 6 s. */
-const TAKE_OFF_TIMEOUT = "7 seconds"
+/** Of each attempt: with its cache hung the registry needs 6 s, and a call that is given up sooner leaves the record. */
+const DEREGISTER_TIMEOUT = "7 seconds"
 
 /**
  * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
@@ -40,7 +37,7 @@ export const takeOff = (
       return Effect.void
   }
   // A registry of the user's may have no deadline, nor let itself be interrupted.
-  const attempt = Effect.timeout(Fibers.disconnect(registry.deregisterInstance(key)), TAKE_OFF_TIMEOUT)
+  const attempt = Effect.timeout(Fibers.disconnect(registry.deregisterInstance(key)), DEREGISTER_TIMEOUT)
   return Effect.catchAll(attempt, (error) =>
     Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
   )
@@ -58,14 +55,14 @@ export const make = (
   const bounded = (effect: Effect.Effect<void>) =>
     Effect.timeoutOption(Fibers.disconnect(Effect.interruptible(effect)), settings.stopTimeout)
 
-  /** Two attempts: a registry that is unavailable must not hold up a shutdown. */
-  const deregisterTwice = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): Effect.Effect<void> =>
+  /** Within `stopTimeout`: a registry that is unavailable must not hold up a shutdown. */
+  const tryToDeregister = (entry: LeaseEntry.LeaseEntry, key: LeaseKey, tries: 1 | 2): Effect.Effect<void> =>
     registry.deregisterInstance(key).pipe(
       Effect.interruptible,
       // A registry that cannot be interrupted must not hold up a stop.
       Fibers.disconnect,
       Effect.timeout(DEREGISTER_TIMEOUT),
-      Effect.retry({ times: 1 }),
+      Effect.retry({ times: tries - 1 }),
       Effect.catchAll((error) =>
         Logs.warning(
           `deregistration of ${LeaseEntry.describe(entry)} failed, its lease expires by its TTL: ${error.message}`
@@ -116,9 +113,12 @@ export const make = (
         )
         return
       }
-      yield* deregisterTwice(entry, key)
-      const left = entry.uncertainUntil - Monotonic.unsafeNow(clock)
-      if (left > 0) yield* Effect.delay(deregisterTwice(entry, key), Math.ceil(left))
+      const isUncertain = entry.uncertainUntil > Monotonic.unsafeNow(clock)
+      yield* tryToDeregister(entry, key, isUncertain ? 1 : 2)
+      if (isUncertain) {
+        const left = Math.max(0, entry.uncertainUntil - Monotonic.unsafeNow(clock))
+        yield* Effect.delay(tryToDeregister(entry, key, 2), Math.ceil(left))
+      }
       entry.maybeRegistered = false
     })
 
