@@ -233,9 +233,14 @@ describe.concurrent("certificates that change on disk", () => {
       assert.isTrue(Option.isSome(exits))
       yield* proxy.restore
       yield* isNow("orders-8", who)
-      // The silent one, the one with the new certificate that was under way, and the one that took the place of both.
+      // The silent one, the one with the new certificate that was under way, the one that took the place of both, and one more,
+      // since that did not get through within 5 s. None is dialled once it works.
       yield* Effect.sleep("1500 millis")
-      assert.strictEqual((yield* proxy.connections).ever, 3)
+      const { ever } = yield* proxy.connections
+      assert.isAtMost(ever, 4)
+      yield* isNow("orders-8", who)
+      yield* Effect.sleep("1500 millis")
+      assert.strictEqual((yield* proxy.connections).ever, ever)
     })
   )
 

@@ -168,6 +168,7 @@ export class ReplacingChannel extends WatchedChannel {
     const isClosed = successor.getConnectivityState(false) === SHUTDOWN
     const state = isClosed ? SHUTDOWN : successor.getConnectivityState(true)
     if (state === READY || state === SHUTDOWN || this.now() >= until) {
+      this.recheck(former)
       this.dismiss(former)
       return
     }

@@ -17,6 +17,8 @@ export interface Unanswered {
   readonly begunAt: number
   /** When it was put on a connection. */
   readonly sentAt: number | undefined
+  /** Its channel was replaced without a connection: it will be closed, and the call will not be sent there. */
+  readonly isAbandoned: boolean
   /** When anything at all came on that last. */
   readonly receivedAt: number
   /** Something has come from this replica before. */
@@ -27,14 +29,16 @@ export interface Unanswered {
 }
 
 /**
- * `move`: to another replica, since it was not sent. `repeat`: on another replica as well. `mute`: it stays where it is, and
+ * `move`: to another channel, since it was not sent. `repeat`: on another replica as well. `mute`: it stays where it is, and
  * that replica is to be asked last. `stay`: its replica is slow, not mute.
  */
 export type Decision = "wait" | "move" | "repeat" | "mute" | "stay"
 
 /** When to decide. */
-export const dueAt = ({ begunAt, sentAt }: Unanswered): number =>
-  sentAt === undefined ? begunAt + UNSENT_MILLIS : sentAt + MUTE_MILLIS
+export const dueAt = ({ begunAt, isAbandoned, sentAt }: Unanswered): number => {
+  if (sentAt !== undefined) return sentAt + MUTE_MILLIS
+  return isAbandoned ? begunAt : begunAt + UNSENT_MILLIS
+}
 
 export const decide = (call: Unanswered, now: number): Decision => {
   if (now < dueAt(call)) return "wait"

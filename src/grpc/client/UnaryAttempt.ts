@@ -224,6 +224,9 @@ class WireCall implements Checker, grpc.InterceptingListener {
     return {
       begunAt,
       sentAt: this.isSent() ? Math.max(begunAt, on.connectedAt) : undefined,
+      isAbandoned:
+        on.channel !== this.managed.channel() &&
+        on.channel.getConnectivityState(false) !== grpc.connectivityState.READY,
       receivedAt: on.receivedAt,
       hasAnswered: this.managed.hasAnswered(),
       repetition: options.repetition,

@@ -238,6 +238,12 @@ export abstract class WatchedChannel implements ManagedChannel {
     return now < due ? due : this.onSilent(state.silence.since, now)
   }
 
+  /** Of the calls that were begun on a channel which will be closed, those that were not sent may go elsewhere. */
+  protected recheck(channel: Channel.Channel): void {
+    const now = this.now()
+    for (const { checker, on } of [...this.waiting]) if (on.channel === channel) checker?.check(now)
+  }
+
   private checkCalls(now: number): number {
     let next = Number.POSITIVE_INFINITY
     for (const { begunAt, checker } of this.waiting) {
