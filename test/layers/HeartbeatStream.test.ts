@@ -201,7 +201,7 @@ describe("HeartbeatStream", () => {
       yield* registerSelf().pipe(Scope.extend(scope))
       yield* memory.hang(true)
       const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
-      yield* TestClock.adjust("6 seconds")
+      yield* TestClock.adjust("15 seconds")
       assert.isTrue(Option.isSome(yield* Fiber.poll(closing)))
     })
   )
