@@ -113,7 +113,8 @@ const settle = ({ entry, registration }: Checked): Effect.Effect<void, Heartbeat
   const settled = Wakes.awaiting(entry.settled)
   if (registration.startup !== "fail") return settled
   return Effect.flatMap(LeaseEntry.startupTimeout(registration), (duration) =>
-    Effect.timeoutFail(settled, {
+    // Within an `acquireRelease` nothing times out unless it is made interruptible.
+    Effect.timeoutFail(Effect.interruptible(settled), {
       duration,
       onTimeout: (): HeartbeatError =>
         entry.lastError ??

@@ -145,7 +145,7 @@ const makeLine = Effect.fnUntraced(function* (options: Options) {
       const method = methodOf(rpc)
       if (calls.latency(method) < Duration.toMillis(deadline)) return calls.delay(method)
       const details = `no answer within ${Duration.format(deadline)}`
-      return Effect.timeoutFail(calls.delay(method), {
+      return Effect.timeoutFail(Effect.interruptible(calls.delay(method)), {
         duration: deadline,
         onTimeout: () => rpcError(rpc, { code: StatusCode.DEADLINE_EXCEEDED, details })
       })

@@ -223,6 +223,23 @@ export type AioError =
   | AioNoInstances
   | AioLeaseStopped
 
+// On Effect 4 the name would be the identifier, `effect-aio/AioRpcError`, and `console.log` would show the fields alone, without
+// message and stack.
+for (const [name, { prototype }] of Object.entries({
+  AioConfigError,
+  AioCredentialsRejected,
+  AioRpcError,
+  AioWireError,
+  AioServiceNotFound,
+  AioNoInstances,
+  AioLeaseStopped
+})) {
+  Object.defineProperties(prototype, {
+    name: { value: name, configurable: true, writable: true },
+    [Symbol.for("nodejs.util.inspect.custom")]: { value: undefined, configurable: true, writable: true }
+  })
+}
+
 /**
  * The whole family as a schema, for an app that sends errors over a wire of its own.
  *

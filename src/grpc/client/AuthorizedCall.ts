@@ -65,7 +65,7 @@ class AuthorizedCall implements Intercepted {
   /** Of the call that is on the wire: ends it. */
   private threw: Callbacks.Catch
   /** How the last attempt failed. */
-  private failed: { readonly error: AioRpcError; readonly status: grpc.StatusObject } | undefined
+  private failed: grpc.StatusObject | undefined
   private interrupt: (() => void) | undefined
   private isOver = false
 
@@ -98,9 +98,15 @@ class AuthorizedCall implements Intercepted {
 
   private statusOf(exit: Exit.Exit<grpc.StatusObject, AioError>): grpc.StatusObject {
     if (Exit.isSuccess(exit)) return exit.value
-    return this.failed !== undefined && Cause.squash(exit.cause) === this.failed.error
-      ? this.failed.status
+    return this.failed !== undefined && this.isOf(this.failed, Cause.squash(exit.cause))
+      ? this.failed
       : { ...toStatus(exit.cause), metadata: new grpc.Metadata() }
+  }
+
+  // By its fields: where this was made under a span, Effect 3 fails with a proxy of the error.
+  private isOf({ code, details }: grpc.StatusObject, error: unknown): boolean {
+    const { path } = this.options.method_definition
+    return error instanceof AioRpcError && error.method === path && error.code === code && error.details === details
   }
 
   /** A stream of requests has no bound, and is not kept. */
@@ -183,7 +189,7 @@ class AuthorizedCall implements Intercepted {
     if (status.code === StatusCode.OK || this.isAnswered) return Effect.succeed(status)
     const { path: method } = this.options.method_definition
     const error = new AioRpcError({ method, code: status.code, details: status.details })
-    this.failed = { error, status }
+    this.failed = status
     return Effect.fail(error)
   }
 

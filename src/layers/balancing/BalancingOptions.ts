@@ -104,7 +104,7 @@ const wrong = (field: string, problem: string, expected: string): Checked<never>
 const strategyOf = ({ balancing = roundRobin }: Options): Checked<Strategy> =>
   Either.flatMap(Either.isEither(balancing) ? balancing : Either.right(balancing), (strategy) =>
     // A strategy may come from code that no compiler checks.
-    Predicate.isObject(strategy) && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
+    Predicate.hasProperty(strategy, "make") && Predicate.isFunction(strategy.make) && Predicate.isString(strategy.name)
       ? Either.right(strategy)
       : wrong("balancing", "is no strategy", "a strategy of Balancing, or an object with a name and a function make")
   )

@@ -1,7 +1,9 @@
 /** One client for each instance of a service, made for its first call and closed when the instance has left. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import * as Hash from "effect/Hash"
 import * as RcMap from "effect/RcMap"
 import type * as Scope from "effect/Scope"
 import * as Background from "../../internal/background.js"
@@ -20,10 +22,20 @@ export interface Clients<C, E> {
  * alone: if an instance left during a call and returned under the same key, the end of that call would count for a later
  * one, and the old client would never close.
  */
-interface Tenancy {
-  readonly target: Target
+class Tenancy implements Equal.Equal {
   /** Has `RcMap` taken it in? */
-  isOpen: boolean
+  isOpen = false
+
+  constructor(readonly target: Target) {}
+
+  // Equal to none but itself: Effect 4 compares objects by their members.
+  [Equal.symbol](that: unknown): boolean {
+    return this === that
+  }
+
+  [Hash.symbol](): number {
+    return Hash.random(this)
+  }
 }
 
 /** Would a client of `a` call another instance or address than `b`? */
@@ -71,7 +83,7 @@ export const make = <C, E, R>(
         if (!isElsewhere(held.target, target)) return held
         end(held)
       }
-      const tenancy: Tenancy = { target, isOpen: false }
+      const tenancy = new Tenancy(target)
       tenancies.set(key, tenancy)
       return tenancy
     }

@@ -75,7 +75,10 @@ const attemptOnce = <A, E, R>(
 ): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, FailureClassifier.Verdict], never, R> => {
   const run = Effect.exit(attempt.run)
   const limited =
-    timeoutMillis === undefined ? run : Effect.map(Effect.timeoutOption(run, timeoutMillis), Option.getOrUndefined)
+    timeoutMillis === undefined
+      ? run
+      : // Within a finalizer nothing times out unless it is made interruptible.
+        Effect.map(Effect.timeoutOption(Effect.interruptible(run), timeoutMillis), Option.getOrUndefined)
   // Twice the exit: an interruption from outside passes by the inner one.
   return Effect.map(Effect.exit(restore(limited)), (outer) => {
     const exit = Exit.isFailure(outer) ? Exit.failCause(outer.cause) : outer.value

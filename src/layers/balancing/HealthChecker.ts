@@ -3,7 +3,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
-import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Health from "../../core/balancing/Health.js"
 import * as Members from "../../core/balancing/Members.js"
@@ -11,6 +10,7 @@ import * as ServerStatus from "../../grpc/client/ServerStatus.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import { messageOf } from "../../internal/messageOf.js"
+import * as Wakes from "../../internal/wakes.js"
 import * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { HealthCheck, Target } from "../../services/Discovery.js"
@@ -84,7 +84,9 @@ const BEGUN_AT_ONCE = 200
 export const run = (service: ServiceBalancer.ServiceBalancer, settings: Settings): Effect.Effect<void> =>
   Effect.gen(function* () {
     const watchers = yield* FiberMap.make<string>()
-    const lists = yield* Queue.sliding<ReadonlyArray<Instance> | undefined>(1)
+    // The newest list counts, and no other. Not a sliding queue: that of Effect 3 drops the newest where it is offered unsafely.
+    const isNews = Wakes.unsafeMakeLatch(false)
+    let newest: ReadonlyArray<Instance> | undefined
 
     const follow = (instances: ReadonlyArray<Instance>): Effect.Effect<void> =>
       Effect.gen(function* () {
@@ -103,12 +105,19 @@ export const run = (service: ServiceBalancer.ServiceBalancer, settings: Settings
         }
       })
 
-    const followAll: Effect.Effect<void> = Effect.flatMap(Queue.take(lists), (instances) =>
-      instances === undefined ? Effect.void : Effect.zipRight(follow(instances), followAll)
+    const followAll: Effect.Effect<void> = Effect.zipRight(
+      isNews.await,
+      Effect.suspend(() => {
+        isNews.unsafeClose()
+        return newest === undefined ? Effect.void : Effect.zipRight(follow(newest), followAll)
+      })
     )
 
     if (service.isDropped) return
-    service.listeners.add((instances) => void Queue.unsafeOffer(lists, instances))
+    service.listeners.add((instances) => {
+      newest = instances
+      isNews.unsafeOpen()
+    })
     yield* follow(service.balancer.members.listing.instances)
     yield* followAll
   }).pipe(Effect.scoped)

@@ -205,6 +205,7 @@ const read = ({ key, store }: SnapshotSettings): Effect.Effect<ReadonlyArray<Kno
   Effect.clockWith((clock) => {
     const end = Monotonic.unsafeNow(clock) + READ_MILLIS
     return Stores.get(store, key).pipe(
+      Effect.interruptible,
       Effect.timeout(READ_MILLIS),
       Effect.flatMap(
         Option.match({

@@ -52,6 +52,8 @@ export const awaitReady =
           })
         ),
         Effect.retry({ schedule: options.retry ?? defaultRetry, while: isWorthTrying }),
+        // Within an `acquireRelease` nothing times out unless it is made interruptible.
+        Effect.interruptible,
         Effect.timeoutOption(limit),
         Effect.flatMap((ended) => (Option.isSome(ended) ? Effect.void : Effect.fail(last)))
       )
