@@ -121,7 +121,9 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
   // A heartbeat that was sent later is acknowledged already.
   if (isHeld(lease) && deadline < lease.deadline) {
     const isPlanned = lease.heartbeatInFlight || lease.nextHeartbeatAt < NEVER
-    return [isPlanned ? lease : plan(lease, lease.deadline - lease.ttl, random), []]
+    // The key is alive all the same.
+    const alive: Lease = { ...lease, registeredAt: NEVER, refusals: 0 }
+    return [isPlanned ? alive : plan(alive, lease.deadline - lease.ttl, random), []]
   }
   const held: Lease = { ...lease, isRetry: false, setbacks: 0, registeredAt: NEVER, refusals: 0 }
   // The answer took longer than the lease runs: it proves nothing.
@@ -192,8 +194,11 @@ const onAnswer = (
   const landed = isInFlight ? lease : forget(lease)
   if (!isKept(lease)) return [landed, []]
   if (event._tag === "HeartbeatLost") return heartbeatLost(landed, now, event.retryInMillis)
-  // The refusal of a heartbeat sent before the last registration came too late.
-  const isStale = event._tag === "Refused" && lease.registeredAt < NEVER && event.sentAt < lease.registeredAt
+  // The refusal of a heartbeat came too late that was sent before the last registration, or before one that is acknowledged.
+  const isStale =
+    event._tag === "Refused" &&
+    ((lease.registeredAt < NEVER && event.sentAt < lease.registeredAt) ||
+      (isHeld(lease) && event.sentAt <= lease.deadline - lease.ttl))
   if (isStale || event.sentAt < lease.provesFrom) {
     const isPlanned = landed.nextHeartbeatAt < NEVER || heartbeatsLater(landed)
     return isPlanned ? [landed, []] : heartbeat(landed, now, true)

@@ -241,18 +241,32 @@ export abstract class WatchedChannel implements ManagedChannel {
   /** Of the calls that were begun on a channel which will be closed, those that were not sent may go elsewhere. */
   protected recheck(channel: Channel.Channel): void {
     const now = this.now()
-    for (const { checker, on } of [...this.waiting]) if (on.channel === channel) checker?.check(now)
+    for (const { checker, on } of [...this.waiting]) {
+      if (on.channel !== channel) continue
+      observe(on, now)
+      checker?.check(now)
+    }
   }
 
   private checkCalls(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { begunAt, checker } of this.waiting) {
+    for (const { begunAt, checker, on } of this.waiting) {
       const first = begunAt + this.checkMillis
       if (now < first) return Math.min(next, first)
+      if (on !== this.state) observe(on, now)
       if (checker !== undefined) next = Math.min(next, checker.check(now))
     }
     return next
   }
+}
+
+/** A channel that was replaced may connect after all, and sends the calls that wait on it: they are not moved any more. */
+const observe = (state: ChannelState, now: number): void => {
+  if (state.channel.getConnectivityState(false) !== READY) return
+  state.readyAt = now
+  if (!state.wasDown) return
+  state.wasDown = false
+  state.connectedAt = now
 }
 
 const FIXED_LIMITS: Limits = { silenceTimeoutMillis: Duration.toMillis(Transport.defaults.silenceTimeout) }

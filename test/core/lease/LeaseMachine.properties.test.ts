@@ -118,6 +118,10 @@ class World {
   event(event: Lease.Event) {
     // No two things happen at one instant, but what a tick asks for.
     if (event._tag !== "Tick") this.pass(0.001)
+    this.deliver(event)
+  }
+
+  private deliver(event: Lease.Event) {
     if (event._tag === "Registered") this.registrationsSinceRenewal++
     const isProof = event._tag === "Renewed" && event.sentAt >= this.lease.provesFrom
     if (isProof || event._tag === "RegisterFailed") this.registrationsSinceRenewal = 0
@@ -139,11 +143,13 @@ class World {
 
   /** Those of one lease are on several streams, and are answered in any order. */
   answerHeartbeat(how: "Renewed" | "Refused" | "HeartbeatLost", which = 0) {
+    // First, since another heartbeat may be sent meanwhile.
+    this.pass(0.001)
     const [sentAt] = this.heartbeats.splice(which % Math.max(1, this.heartbeats.length), 1)
     if (sentAt === undefined) return
     const another = this.heartbeats.length > 0
-    if (how !== "HeartbeatLost") return this.event({ _tag: how, sentAt, another })
-    if (!another) this.event({ _tag: how, retryInMillis: 5_000 * this.random() })
+    if (how !== "HeartbeatLost") return this.deliver({ _tag: how, sentAt, another })
+    if (!another) this.deliver({ _tag: how, retryInMillis: 5_000 * this.random() })
   }
 
   answerRegister(how: "Registered" | "RegisterFailed") {

@@ -727,3 +727,31 @@ rule("A stop", [
     asks: []
   }
 ])
+
+rule("An answer that comes after that of a heartbeat which was sent later", [
+  {
+    sentence: "asks for another heartbeat if it is a refusal, and loses nothing",
+    events: [
+      ...sent,
+      [45_000, "Tick"],
+      [45_010, { _tag: "Renewed", sentAt: 45_000, another: true }],
+      [45_020, { _tag: "Refused", sentAt: 20_000 }]
+    ],
+    status: "Live",
+    asks: ["Heartbeat"],
+    holds: ({ lease }) => assert.strictEqual(lease.deadline, 45_000 + TTL)
+  },
+  {
+    sentence: "shows that the key is alive if it is an acknowledgement",
+    events: [
+      ...lost,
+      [20_002, "Registered"],
+      [20_003, "Refused"],
+      [20_004, "Registered"],
+      [20_005, { _tag: "Renewed", sentAt: 20_004, another: true }],
+      [20_006, { _tag: "Renewed", sentAt: 20_002 }]
+    ],
+    status: "Live",
+    holds: ({ lease }) => assert.strictEqual(lease.refusals, 0)
+  }
+])
