@@ -23,6 +23,8 @@ export interface RpcDefinition<Request, Response> {
 /** An rpc of the wire, with what a server needs as well. */
 export interface Rpc<Request, Response> extends Method<Request, Response> {
   readonly isStream: boolean
+  /** The same with its answer as bytes: for large answers, which are decoded in slices. */
+  readonly inBytes: Method<Request, Buffer>
   readonly server: {
     readonly serialize: (response: Response) => Buffer
     readonly deserialize: (bytes: Buffer) => Request
@@ -73,22 +75,20 @@ export const of = <Request, Response>(definition: RpcDefinition<Request, Respons
 // proto-loader types every message as `object`: which one it is, only the generated types know.
 const rpcs = <Service extends Typed<Service>>(fullName: string): RpcsOf<Service> =>
   Object.fromEntries(
-    Object.entries(serviceDefinition(fullName)).map(([name, definition]) => [
-      `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
-      {
-        ...of(definition),
-        isStream: definition.requestStream,
-        server: { serialize: definition.responseSerialize, deserialize: definition.requestDeserialize }
-      }
-    ])
+    Object.entries(serviceDefinition(fullName)).map(([name, definition]) => {
+      const method = of(definition)
+      return [
+        `${name.charAt(0).toLowerCase()}${name.slice(1)}`,
+        {
+          ...method,
+          isStream: definition.requestStream,
+          inBytes: { ...method, deserialize: (bytes: Buffer) => bytes },
+          server: { serialize: definition.responseSerialize, deserialize: definition.requestDeserialize }
+        }
+      ]
+    })
   ) as RpcsOf<Service>
 
 export const auth = /*#__PURE__*/ rpcs<Messages.ClientAuthService>(serviceNames.auth)
 
 export const registry = /*#__PURE__*/ rpcs<Messages.RegistryService>(serviceNames.registry)
-
-/** The same rpc with its answer as bytes: for large answers, which are decoded in slices. */
-export const inBytes = <Request>(method: Method<Request, unknown>): Method<Request, Buffer> => ({
-  ...method,
-  deserialize: (bytes) => bytes
-})

@@ -16,7 +16,7 @@ import * as Wire from "../wire/Wire.js"
 import * as LeasePort from "./lease/LeasePort.js"
 import * as ViewPort from "./view/ViewPort.js"
 
-type Rpcs = Messages.RegistryService
+export type Rpcs = Messages.RegistryService
 
 export interface Reader<Response, A> {
   readonly decode: (response: Response) => Either.Either<Wire.Decoded<A>, AioWireError>

@@ -209,15 +209,20 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
     const policy = yield* RetryPolicy.check(options.tuning?.retries)
     const send = caller(connection, auth, policy)
 
-    const sendBefore =
-      (deadline: Deadline.Deadline, quietMillis?: number): RegistryCalls.Run =>
-      (rpc, request, { decode, read }) => {
-        if (Either.isLeft(request)) return Effect.fail(request.left)
-        const method = Methods.registry[rpc]
-        return read === undefined
-          ? send(deadline, method, request.right, (response) => RegistryCalls.decoded(decode(response)), quietMillis)
-          : send(deadline, Methods.inBytes(method), request.right, readInSlices(read), quietMillis)
-      }
+    // No function that gives one: every call comes here.
+    const sendBefore = <Name extends keyof RegistryCalls.Rpcs, A>(
+      deadline: Deadline.Deadline,
+      quietMillis: number | undefined,
+      rpc: Name,
+      request: Either.Either<RegistryCalls.Rpcs[Name]["request"], AioConfigError>,
+      { decode, read }: RegistryCalls.Reader<RegistryCalls.Rpcs[Name]["response"], A>
+    ): Effect.Effect<A, RegistryError> => {
+      if (Either.isLeft(request)) return Effect.fail(request.left)
+      const method = Methods.registry[rpc]
+      return read === undefined
+        ? send(deadline, method, request.right, (response) => RegistryCalls.decoded(decode(response)), quietMillis)
+        : send(deadline, method.inBytes, request.right, readInSlices(read), quietMillis)
+    }
 
     const openHeartbeats =
       (options: HeartbeatOptions | undefined) =>
@@ -232,16 +237,17 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
 
     const calls = RegistryCalls.calls((rpc, request, reader) =>
       CallDeadline.within(deadlineMillis, (deadline, quietMillis) =>
-        sendBefore(deadline, quietMillis)(rpc, request, reader)
+        sendBefore(deadline, quietMillis, rpc, request, reader)
       )
     )
     const registry: Registry.Service = {
       ...calls,
       // One deadline for all that it takes.
       ensureService: (service) =>
-        CallDeadline.within(deadlineMillis, (deadline) =>
-          ensured(RegistryCalls.calls(sendBefore(deadline)), service, policy)
-        ),
+        CallDeadline.within(deadlineMillis, (deadline) => {
+          const run: RegistryCalls.Run = (rpc, request, reader) => sendBefore(deadline, undefined, rpc, request, reader)
+          return ensured(RegistryCalls.calls(run), service, policy)
+        }),
       heartbeats: (keys, options) => TokenReplay.stream(auth, keys, openHeartbeats(options))
     }
     const { localHost, reconnects } = connection
