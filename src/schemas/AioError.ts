@@ -223,23 +223,6 @@ export type AioError =
   | AioNoInstances
   | AioLeaseStopped
 
-// On Effect 4 the name would be the identifier, `effect-aio/AioRpcError`, and `console.log` would show the fields alone, without
-// message and stack.
-for (const [name, { prototype }] of Object.entries({
-  AioConfigError,
-  AioCredentialsRejected,
-  AioRpcError,
-  AioWireError,
-  AioServiceNotFound,
-  AioNoInstances,
-  AioLeaseStopped
-})) {
-  Object.defineProperties(prototype, {
-    name: { value: name, configurable: true, writable: true },
-    [Symbol.for("nodejs.util.inspect.custom")]: { value: undefined, configurable: true, writable: true }
-  })
-}
-
 /**
  * The whole family as a schema, for an app that sends errors over a wire of its own.
  *
@@ -255,6 +238,15 @@ export const AioError = Schema.Union(
   AioNoInstances,
   AioLeaseStopped
 )
+
+// On Effect 4 the name would be the identifier, `effect-aio/AioRpcError`, and `console.log` would show the fields alone, without
+// message and stack.
+for (const { identifier, prototype } of AioError.members) {
+  Object.defineProperties(prototype, {
+    name: { value: identifier.slice("effect-aio/".length), configurable: true, writable: true },
+    [Symbol.for("nodejs.util.inspect.custom")]: { value: undefined, configurable: true, writable: true }
+  })
+}
 
 /**
  * @since 0.1.0
