@@ -17,7 +17,7 @@ export interface Unanswered {
   readonly begunAt: number
   /** When it was put on a connection. */
   readonly sentAt: number | undefined
-  /** Its channel was replaced without a connection: it will be closed, and the call will not be sent there. */
+  /** Its channel was replaced, and will be closed. */
   readonly isAbandoned: boolean
   /** When anything at all came on that last. */
   readonly receivedAt: number

@@ -224,9 +224,7 @@ class WireCall implements Checker, grpc.InterceptingListener {
     return {
       begunAt,
       sentAt: this.isSent() ? Math.max(begunAt, on.connectedAt) : undefined,
-      isAbandoned:
-        on.channel !== this.managed.channel() &&
-        on.channel.getConnectivityState(false) !== grpc.connectivityState.READY,
+      isAbandoned: on.channel !== this.managed.channel(),
       receivedAt: on.receivedAt,
       hasAnswered: this.managed.hasAnswered(),
       repetition: options.repetition,

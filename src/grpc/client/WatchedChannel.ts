@@ -225,10 +225,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       if (isAwaited || this.state !== state) return now + POLL_MILLIS
       return connectivity === IDLE ? Number.POSITIVE_INFINITY : now + IDLE_POLL_MILLIS
     }
-    state.readyAt = now
-    if (state.wasDown) {
-      state.wasDown = false
-      state.connectedAt = now
+    if (isNewlyReady(state, now)) {
       state.connectingSince = undefined
       this.onConnected()
       // Until now nothing could be answered.
@@ -260,13 +257,18 @@ export abstract class WatchedChannel implements ManagedChannel {
   }
 }
 
+/** Notes that a channel is READY. True if it was not when it was looked at last. */
+const isNewlyReady = (state: ChannelState, now: number): boolean => {
+  const { wasDown } = state
+  state.readyAt = now
+  state.wasDown = false
+  if (wasDown) state.connectedAt = now
+  return wasDown
+}
+
 /** A channel that was replaced may connect after all, and sends the calls that wait on it: they are not moved any more. */
 const observe = (state: ChannelState, now: number): void => {
-  if (state.channel.getConnectivityState(false) !== READY) return
-  state.readyAt = now
-  if (!state.wasDown) return
-  state.wasDown = false
-  state.connectedAt = now
+  if (state.channel.getConnectivityState(false) === READY) isNewlyReady(state, now)
 }
 
 const FIXED_LIMITS: Limits = { silenceTimeoutMillis: Duration.toMillis(Transport.defaults.silenceTimeout) }
