@@ -23,6 +23,10 @@ const LOOK_TIMEOUT = "1 second"
 /** Of each attempt: with its cache hung the registry needs 6 s, and a call that is given up sooner leaves the record. */
 const DEREGISTER_TIMEOUT = "7 seconds"
 
+// A registry of the user's may have no deadline, nor let itself be interrupted.
+const deregisterOnce = (registry: LeaseDeps["registry"], key: LeaseKey) =>
+  Effect.timeout(Fibers.disconnect(Effect.interruptible(registry.deregisterInstance(key))), DEREGISTER_TIMEOUT)
+
 /**
  * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
  * fails, the TTL does the same.
@@ -36,9 +40,7 @@ export const takeOff = (
     if (other !== entry && other.serviceId === key.serviceId && other.instanceKey === key.instanceKey)
       return Effect.void
   }
-  // A registry of the user's may have no deadline, nor let itself be interrupted.
-  const attempt = Effect.timeout(Fibers.disconnect(registry.deregisterInstance(key)), DEREGISTER_TIMEOUT)
-  return Effect.catchAll(attempt, (error) =>
+  return Effect.catchAll(deregisterOnce(registry, key), (error) =>
     Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
   )
 }
@@ -57,11 +59,7 @@ export const make = (
 
   /** Within `stopTimeout`: a registry that is unavailable must not hold up a shutdown. */
   const tryToDeregister = (entry: LeaseEntry.LeaseEntry, key: LeaseKey, tries: 1 | 2): Effect.Effect<void> =>
-    registry.deregisterInstance(key).pipe(
-      Effect.interruptible,
-      // A registry that cannot be interrupted must not hold up a stop.
-      Fibers.disconnect,
-      Effect.timeout(DEREGISTER_TIMEOUT),
+    deregisterOnce(registry, key).pipe(
       Effect.retry({ times: tries - 1 }),
       Effect.catchAll((error) =>
         Logs.warning(
