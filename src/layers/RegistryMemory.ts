@@ -218,21 +218,18 @@ const makeHeartbeats =
   }
 
 // Validated, sent, answered and decoded as over gRPC; only the wire between is missing.
-const makeRegistry = (
-  store: RegistryStore.RegistryStore,
-  line: Line,
-  rpcs: RegistryStore.RpcsOfStore = store
-): Registry.Service => ({
-  ...RegistryCalls.calls((rpc, request, { decode }) =>
-    Effect.flatMap(request, (message) => {
-      return line.call(rpc, Journal.subjectOf(message)).pipe(
+const makeRegistry = (store: RegistryStore.RegistryStore, line: Line): Registry.Service => {
+  const rpcs: RegistryStore.RpcsOfStore = store
+  const calls = RegistryCalls.calls((rpc, request, { decode }) =>
+    Effect.flatMap(request, (message) =>
+      line.call(rpc, Journal.subjectOf(message)).pipe(
         Effect.zipRight(Effect.mapError(line.onOwnClock(rpcs[rpc](message)), (failure) => rpcError(rpc, failure))),
         Effect.flatMap((response) => RegistryCalls.decoded(decode(response)))
       )
-    })
-  ),
-  heartbeats: makeHeartbeats(store, line)
-})
+    )
+  )
+  return { ...calls, heartbeats: makeHeartbeats(store, line) }
+}
 
 /**
  * An empty registry of its own, on Effect's clock. Nothing in it leaves the JavaScript thread, so `TestClock` never
