@@ -68,22 +68,6 @@ describe("Many leases", () => {
   )
 
   underManualClock(
-    "are all kept when 10,000 are registered at once without keys, each under a key of its own (scenario 44)",
-    {},
-    () =>
-      Effect.gen(function* () {
-        const heartbeat = yield* Heartbeat
-        const instance = { host: "10.0.0.1", httpPort: 8080 }
-        const service = { project: "shop", name: "orders" }
-        const all = yield* heartbeat.registerAll(
-          Array.from({ length: 10_000 }, () => ({ service, instance, startup: "background" as const }))
-        )
-        const keys = yield* Effect.forEach(all, ({ instanceKey }) => instanceKey)
-        assert.strictEqual(new Set(keys).size, 10_000)
-      })
-  )
-
-  underManualClock(
     "that change together are told of in one line, and a few in a line each",
     { tuning: { heartbeat: { registrationsPerSecond: 1_000 } } },
     (clock, lines) =>
