@@ -53,6 +53,7 @@ export const decodeSkips = (message: string, field: string): Labels => labels({ 
 
 export const channelReplacements = {
   connecting: labels({ reason: "connecting" }),
+  failing: labels({ reason: "failing" }),
   silent: labels({ reason: "silent" }),
   certificates: labels({ reason: "certificates" })
 }

@@ -188,7 +188,7 @@ export const decodeSkips = Metric.counter(
 )
 
 /**
- * Channels replaced by a new one, by `reason` (`connecting`, `silent`, `certificates`).
+ * Channels replaced by a new one, by `reason` (`connecting`, `failing`, `silent`, `certificates`).
  *
  * @since 0.1.0
  * @category metrics

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Schedule } from "effect"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
 import * as Methods from "../../src/grpc/Methods.js"
@@ -35,6 +35,34 @@ describe("A registry that accepts connections and holds them, and goes on later"
       yield* Fiber.join(fiber)
       yield* Effect.sleep("500 millis")
       assert.strictEqual(calls, 1)
+    })
+  )
+
+  it.scopedLive("is reached again, though it refused connections before it held them (times divided by 20)", () =>
+    Effect.gen(function* () {
+      const server = yield* grpcServer({ unary: { [ensureService.path]: (_, reply) => reply(null, body) } })
+      const proxy = yield* FaultProxy.make(server.port)
+      const connection = yield* Connection.make({
+        address: proxy.address,
+        tuning: { transport: { connectTimeout: "1 second" } }
+      })
+      const call = Effect.suspend(() => connection.unary(ensureService, {}, { deadline: Deadline.after(5_000) }))
+      yield* call
+      yield* proxy.refuse(true)
+      yield* proxy.cut()
+      yield* Effect.sleep("100 millis")
+      const refused = yield* Effect.flip(call)
+      assert.include(refused.message, "ECONNREFUSED")
+      yield* proxy.mute(true)
+      yield* proxy.refuse(false)
+      yield* Effect.sleep("1500 millis")
+      const { ever } = yield* proxy.connections
+      yield* Effect.sleep("3 seconds")
+      const later = yield* proxy.connections
+      assert.isAbove(later.ever, ever)
+      assert.isAtMost(later.now, 3)
+      yield* proxy.mute(false)
+      yield* Effect.retry(call, { times: 20, schedule: Schedule.spaced("100 millis") })
     })
   )
 })

@@ -5,11 +5,12 @@ import type * as ServerStatus from "./ServerStatus.js"
 import type * as Silence from "./Silence.js"
 
 /**
- * Why a channel was replaced. `connecting`: it did not get through in time. `silent`: something was sent and nothing at all
+ * Why a channel was replaced. `connecting`: it did not get through in time. `failing`: nor did it, and an attempt of it
+ * failed, so that another may hang unseen. `silent`: something was sent and nothing at all
  * came back while an answer was due, as on a connection whose other end is gone without a word. `certificates`: they
  * changed.
  */
-export type Reason = "connecting" | "silent" | "certificates"
+export type Reason = "connecting" | "failing" | "silent" | "certificates"
 
 /** One grpc-js channel, and what is known of its connection. */
 export interface ChannelState {
@@ -22,13 +23,16 @@ export interface ChannelState {
   connectedAt: number
   /** When it was looked at last, there was no connection. */
   wasDown: boolean
-  /** Since when it is seen connecting. */
-  connectingSince: number | undefined
+  /** Since when it tries to connect. */
+  tryingSince: number | undefined
 }
 
-/** Is asked from time to time about a call that has had nothing back, and says when to ask again. */
+/** Of a call that has had nothing back. */
 export interface Checker {
+  /** Is asked from time to time, and says when to ask again. */
   readonly check: (now: number) => number
+  /** Its channel was replaced before it was sent: it goes to the new one. */
+  readonly follow: () => void
 }
 
 /** A call under way. */
@@ -41,6 +45,9 @@ export interface PendingCall {
   isSettled: boolean
   readonly checker: Checker | undefined
 }
+
+/** grpc-js keeps a call until its channel is READY, and does not tell when it sends it. */
+export const isSent = ({ begunAt, on }: PendingCall): boolean => on.readyAt >= begunAt
 
 /**
  * The way to one address. Calls report what they see; it decides when to replace its channel. Instants are monotonic

@@ -7,8 +7,10 @@ import type * as Channel from "./Channel.js"
 import type { Reason } from "./ManagedChannel.js"
 import { REPORT_MILLIS, type Threw, WatchedChannel } from "./WatchedChannel.js"
 
-/** How long a replaced channel is kept for the calls on it if its successor does not connect. */
-const RETIREMENT_MILLIS = 60_000
+const { IDLE, READY, TRANSIENT_FAILURE } = grpc.connectivityState
+
+/** How often it is looked whether there is a connection with other certificates. */
+const POLL_MILLIS = 200
 
 /** grpc-js takes some turns to bring a call from its channel to a connection, and fails it if the channel is closed then. */
 const LINGER_MILLIS = 1_000
@@ -41,6 +43,7 @@ export class ReplacingChannel extends WatchedChannel {
   private silentSince: number | undefined = undefined
   private reportedAt = Number.NEGATIVE_INFINITY
   private closed = false
+  /** Former ones that are not closed yet. */
   private readonly retired = new Set<Channel.Channel>()
   private successor: Channel.Channel | undefined = undefined
   private readonly siblings: Array<ReplacingChannel> = []
@@ -76,14 +79,15 @@ export class ReplacingChannel extends WatchedChannel {
 
   protected onConnected(): void {
     this.silentSince = undefined
+    for (const former of this.retired) this.dismiss(former)
   }
 
   // grpc-js knows no connect timeout.
-  protected onConnecting(since: number, now: number): void {
+  protected onTrying(since: number, now: number): void {
     const { connectTimeoutMillis, maxReconnectDelayMillis } = this.options
     const isUrgent = this.silentSince !== undefined && now - this.silentSince < URGENT_MILLIS
     const limit = isUrgent ? Math.min(connectTimeoutMillis, maxReconnectDelayMillis) : connectTimeoutMillis
-    if (now - since >= limit) this.replace("connecting", now)
+    if (now - since >= limit) this.replace(this.isFailing() ? "failing" : "connecting", now)
   }
 
   protected onSilent(since: number, now: number): number {
@@ -98,7 +102,7 @@ export class ReplacingChannel extends WatchedChannel {
   /** Another channel to the address has been silent since then. */
   private onHint(since: number): void {
     const { channel, madeAt, receivedAt } = this.state
-    const isReady = channel.getConnectivityState(false) === grpc.connectivityState.READY
+    const isReady = channel.getConnectivityState(false) === READY
     if (isReady && receivedAt < since && madeAt < since) this.onSilent(since, this.now())
   }
 
@@ -107,29 +111,24 @@ export class ReplacingChannel extends WatchedChannel {
     this.credentials = credentials
     if (this.closed) return
     this.dropSuccessor()
-    const connectivity = this.state.channel.getConnectivityState(false)
-    if (connectivity === grpc.connectivityState.READY) {
-      this.successor = this.open(credentials)
-      this.whenReady(this.successor, false)
-    } else {
-      this.supersede(this.open(credentials), "certificates", connectivity !== grpc.connectivityState.IDLE)
-    }
+    this.successor = this.open(credentials)
+    this.whenReady(this.successor, false)
   }
 
   // Other certificates may be the wrong ones: what works is not given up for what might.
   private whenReady(successor: Channel.Channel, isKeptReported: boolean): void {
     if (this.closed || this.successor !== successor) return
-    const state = successor.getConnectivityState(true)
-    const { READY, TRANSIENT_FAILURE } = grpc.connectivityState
-    if (state === READY || this.state.channel.getConnectivityState(false) !== READY) {
+    const isInUse = this.state.channel.getConnectivityState(false) === READY
+    const state = successor.getConnectivityState(isInUse)
+    if (state === READY || !isInUse) {
       this.successor = undefined
-      this.supersede(successor, "certificates", true)
+      this.supersede(successor, "certificates")
       return
     }
     const isKept = state === TRANSIENT_FAILURE
     if (isKept && !isKeptReported) this.report.kept()
     const again = () => this.whenReady(successor, isKept || isKeptReported)
-    successor.watchConnectivityState(state, soon(), Callbacks.of(again, this.report.threw))
+    setTimeout(Callbacks.of(again, this.report.threw), POLL_MILLIS).unref()
   }
 
   // Forgotten first: closing it calls its watch at once, and a closed channel that is asked to connect lives for ever.
@@ -143,37 +142,23 @@ export class ReplacingChannel extends WatchedChannel {
     if (this.closed) return
     this.dropSuccessor()
     this.replaced = now - this.state.madeAt >= LASTING_MILLIS ? 1 : this.replaced + 1
-    this.supersede(this.open(this.credentials), reason, true)
+    this.supersede(this.open(this.credentials), reason)
   }
 
-  private supersede(successor: Channel.Channel, reason: Reason, isInUse: boolean): void {
+  private supersede(successor: Channel.Channel, reason: Reason): void {
     const former = this.state.channel
+    const connectivity = former.getConnectivityState(false)
     this.retired.add(former)
-    // A channel that was never called is not dialled for its certificates.
-    if (isInUse) this.retire(former, successor, this.now() + RETIREMENT_MILLIS)
-    else this.dismiss(former)
     this.follow(successor)
+    // A channel that was never called is not dialled for its certificates.
+    if (connectivity !== IDLE) this.dial()
+    // Calls end where they were sent: that one is closed when its successor is READY.
+    if (connectivity !== READY) this.dismiss(former)
     const now = this.now()
-    // Certificates are changed on purpose.
-    const isNews = reason !== "certificates" && now - this.reportedAt >= REPORT_MILLIS
+    // Certificates are changed on purpose, and that a server cannot be reached is for its callers to say.
+    const isNews = (reason === "silent" || reason === "connecting") && now - this.reportedAt >= REPORT_MILLIS
     if (isNews) this.reportedAt = now
     this.report.replaced(reason, isNews)
-  }
-
-  // The former channel serves the calls on it until its successor is READY.
-  private retire(former: Channel.Channel, successor: Channel.Channel, until: number): void {
-    if (this.closed) return
-    // Asked without connecting first: a channel that was closed meanwhile would connect again, and stay open for ever.
-    const { READY, SHUTDOWN } = grpc.connectivityState
-    const isClosed = successor.getConnectivityState(false) === SHUTDOWN
-    const state = isClosed ? SHUTDOWN : successor.getConnectivityState(true)
-    if (state === READY || state === SHUTDOWN || this.now() >= until) {
-      this.recheck(former)
-      this.dismiss(former)
-      return
-    }
-    const again = () => this.retire(former, successor, until)
-    successor.watchConnectivityState(state, soon(), Callbacks.of(again, this.report.threw))
   }
 
   private dismiss(former: Channel.Channel): void {
@@ -192,8 +177,3 @@ export class ReplacingChannel extends WatchedChannel {
     this.retired.clear()
   }
 }
-
-// A watch without a deadline could not be taken back; grpc-js takes it on the real clock, whatever clock the program runs
-// under.
-// @effect-diagnostics-next-line globalDate:off
-const soon = (): Date => new Date(Date.now() + 1_000)

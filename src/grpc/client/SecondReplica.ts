@@ -17,8 +17,6 @@ export interface Unanswered {
   readonly begunAt: number
   /** When it was put on a connection. */
   readonly sentAt: number | undefined
-  /** Its channel was replaced, and will be closed. */
-  readonly isAbandoned: boolean
   /** When anything at all came on that last. */
   readonly receivedAt: number
   /** Something has come from this replica before. */
@@ -35,10 +33,8 @@ export interface Unanswered {
 export type Decision = "wait" | "move" | "repeat" | "mute" | "stay"
 
 /** When to decide. */
-export const dueAt = ({ begunAt, isAbandoned, sentAt }: Unanswered): number => {
-  if (sentAt !== undefined) return sentAt + MUTE_MILLIS
-  return isAbandoned ? begunAt : begunAt + UNSENT_MILLIS
-}
+export const dueAt = ({ begunAt, sentAt }: Unanswered): number =>
+  sentAt === undefined ? begunAt + UNSENT_MILLIS : sentAt + MUTE_MILLIS
 
 export const decide = (call: Unanswered, now: number): Decision => {
   if (now < dueAt(call)) return "wait"

@@ -4,14 +4,14 @@ import * as Callbacks from "../Callbacks.js"
 import type * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import type * as Deadline from "./Deadline.js"
-import type { Checker, ManagedChannel, PendingCall } from "./ManagedChannel.js"
+import * as Managed from "./ManagedChannel.js"
 import * as SecondReplica from "./SecondReplica.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /** Shared by the attempts of one call. */
 export interface Route {
   /** Where the last attempt went. */
-  managed?: ManagedChannel
+  managed?: Managed.ManagedChannel
   /** One of them was made on two replicas. */
   isRepeated?: boolean
 }
@@ -33,9 +33,9 @@ export interface Delivery {
   readonly metadata: grpc.Metadata
   readonly bytes: Buffer
   readonly options: Options
-  readonly ended: (status: ServerStatus.Status, answer: Buffer | undefined, by: ManagedChannel) => void
+  readonly ended: (status: ServerStatus.Status, answer: Buffer | undefined, by: Managed.ManagedChannel) => void
   /** A callback threw. */
-  readonly threw: (cause: unknown, by: ManagedChannel) => void
+  readonly threw: (cause: unknown, by: Managed.ManagedChannel) => void
 }
 
 /** How often it is looked whether another replica is READY. */
@@ -52,7 +52,7 @@ export class UnaryAttempt {
   /** Throws if the channel is closed. */
   constructor(
     readonly delivery: Delivery,
-    managed: ManagedChannel
+    managed: Managed.ManagedChannel
   ) {
     const { quietMillis } = delivery.options
     this.quietAt = quietMillis === undefined ? never : managed.now() + quietMillis
@@ -108,7 +108,7 @@ export class UnaryAttempt {
 
   private giveUp(call: WireCall): number {
     const { options, path } = this.delivery
-    this.finish(ServerStatus.overdue(path, call.isSent(), options.quietMillis ?? 0), undefined, call)
+    this.finish(ServerStatus.overdue(path, Managed.isSent(call.pending), options.quietMillis ?? 0), undefined, call)
     call.cancel()
     return never
   }
@@ -136,10 +136,17 @@ export class UnaryAttempt {
     const other = pool.another(call.pending.on.channel)
     if (other === undefined) return false
     if (options.route !== undefined) options.route.managed = other
-    this.first = new WireCall(this, other)
-    this.first.start()
-    call.cancel()
+    this.again(call, other)
     return true
+  }
+
+  /** Instead of a call that was not sent. */
+  again(call: WireCall, managed: Managed.ManagedChannel): void {
+    const next = new WireCall(this, managed)
+    if (call === this.first) this.first = next
+    else this.second = next
+    next.start()
+    call.cancel()
   }
 
   private repeat(call: WireCall): boolean {
@@ -154,15 +161,15 @@ export class UnaryAttempt {
 }
 
 /** One call, and what grpc-js tells of it. */
-class WireCall implements Checker, grpc.InterceptingListener {
-  readonly pending: PendingCall
+class WireCall implements Managed.Checker, grpc.InterceptingListener {
+  readonly pending: Managed.PendingCall
   private readonly call: ReturnType<Channel.Channel["createCall"]>
   private headers: grpc.Metadata | undefined = undefined
   private answer: Buffer | undefined = undefined
 
   constructor(
     private readonly attempt: UnaryAttempt,
-    readonly managed: ManagedChannel
+    readonly managed: Managed.ManagedChannel
   ) {
     const { options, path } = attempt.delivery
     // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
@@ -209,13 +216,12 @@ class WireCall implements Checker, grpc.InterceptingListener {
     return this.attempt.check(this, now)
   }
 
-  isAnswered(): boolean {
-    return this.pending.isSettled
+  follow(): void {
+    this.attempt.again(this, this.managed)
   }
 
-  /** grpc-js keeps a call until its channel is READY, and does not tell when it sends it. */
-  isSent(): boolean {
-    return this.pending.on.readyAt >= this.pending.begunAt
+  isAnswered(): boolean {
+    return this.pending.isSettled
   }
 
   unanswered(): SecondReplica.Unanswered {
@@ -223,8 +229,7 @@ class WireCall implements Checker, grpc.InterceptingListener {
     const { begunAt, on } = this.pending
     return {
       begunAt,
-      sentAt: this.isSent() ? Math.max(begunAt, on.connectedAt) : undefined,
-      isAbandoned: on.channel !== this.managed.channel(),
+      sentAt: Managed.isSent(this.pending) ? Math.max(begunAt, on.connectedAt) : undefined,
       receivedAt: on.receivedAt,
       hasAnswered: this.managed.hasAnswered(),
       repetition: options.repetition,

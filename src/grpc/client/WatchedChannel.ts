@@ -7,7 +7,7 @@ import type { Address } from "../../schemas/Address.js"
 import * as Transport from "../../schemas/Transport.js"
 import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
-import type { ChannelState, Checker, ManagedChannel, PendingCall } from "./ManagedChannel.js"
+import { type ChannelState, type Checker, isSent, type ManagedChannel, type PendingCall } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
 import * as Silence from "./Silence.js"
 
@@ -73,8 +73,8 @@ export abstract class WatchedChannel implements ManagedChannel {
   abstract address(): Address | undefined
   /** The connection is half-open. Gives when to look again. */
   protected abstract onSilent(since: number, now: number): number
-  /** The channel has been connecting since then. */
-  protected abstract onConnecting(since: number, now: number): void
+  /** There has been no connection since then, although the channel tries. */
+  protected abstract onTrying(since: number, now: number): void
   protected abstract onConnected(): void
 
   now(): number {
@@ -161,11 +161,14 @@ export abstract class WatchedChannel implements ManagedChannel {
     return () => void this.listeners.delete(listener)
   }
 
-  /** From now on calls go over this channel. */
+  /** From now on calls go over this channel, and so do those that the former one has not sent. */
   protected follow(channel: Channel.Channel): void {
+    const former = this.state
+    if (former.channel.getConnectivityState(false) === READY) noteReady(former, this.now())
     this.state = this.stateOf(channel)
     this.sleep()
     this.wake()
+    for (const call of [...this.waiting]) if (call.on === former && !isSent(call)) call.checker?.follow()
     for (const listener of [...this.listeners]) listener()
   }
 
@@ -178,7 +181,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       readyAt: Number.NEGATIVE_INFINITY,
       connectedAt: Number.NEGATIVE_INFINITY,
       wasDown: true,
-      connectingSince: undefined
+      tryingSince: undefined
     }
   }
 
@@ -219,14 +222,15 @@ export abstract class WatchedChannel implements ManagedChannel {
     if (connectivity === SHUTDOWN) return Number.POSITIVE_INFINITY
     if (connectivity !== READY) {
       state.wasDown = true
-      state.connectingSince = connectivity === CONNECTING ? (state.connectingSince ?? now) : undefined
-      if (state.connectingSince !== undefined) this.onConnecting(state.connectingSince, now)
+      // After a failure grpc-js shows TRANSIENT_FAILURE until there is a connection, also while an attempt hangs.
+      state.tryingSince = connectivity === IDLE ? undefined : (state.tryingSince ?? now)
+      if (state.tryingSince !== undefined) this.onTrying(state.tryingSince, now)
       const isAwaited = this.waiting.size > 0 || state.silence.unanswered > 0
       if (isAwaited || this.state !== state) return now + POLL_MILLIS
       return connectivity === IDLE ? Number.POSITIVE_INFINITY : now + IDLE_POLL_MILLIS
     }
-    if (isNewlyReady(state, now)) {
-      state.connectingSince = undefined
+    if (noteReady(state, now)) {
+      state.tryingSince = undefined
       this.onConnected()
       // Until now nothing could be answered.
       Silence.restart(state.silence, now)
@@ -235,22 +239,11 @@ export abstract class WatchedChannel implements ManagedChannel {
     return now < due ? due : this.onSilent(state.silence.since, now)
   }
 
-  /** Of the calls that were begun on a channel which will be closed, those that were not sent may go elsewhere. */
-  protected recheck(channel: Channel.Channel): void {
-    const now = this.now()
-    for (const { checker, on } of [...this.waiting]) {
-      if (on.channel !== channel) continue
-      observe(on, now)
-      checker?.check(now)
-    }
-  }
-
   private checkCalls(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { begunAt, checker, on } of this.waiting) {
+    for (const { begunAt, checker } of this.waiting) {
       const first = begunAt + this.checkMillis
       if (now < first) return Math.min(next, first)
-      if (on !== this.state) observe(on, now)
       if (checker !== undefined) next = Math.min(next, checker.check(now))
     }
     return next
@@ -258,17 +251,12 @@ export abstract class WatchedChannel implements ManagedChannel {
 }
 
 /** Notes that a channel is READY. True if it was not when it was looked at last. */
-const isNewlyReady = (state: ChannelState, now: number): boolean => {
+const noteReady = (state: ChannelState, now: number): boolean => {
   const { wasDown } = state
   state.readyAt = now
   state.wasDown = false
   if (wasDown) state.connectedAt = now
   return wasDown
-}
-
-/** A channel that was replaced may connect after all, and sends the calls that wait on it: they are not moved any more. */
-const observe = (state: ChannelState, now: number): void => {
-  if (state.channel.getConnectivityState(false) === READY) isNewlyReady(state, now)
 }
 
 const FIXED_LIMITS: Limits = { silenceTimeoutMillis: Duration.toMillis(Transport.defaults.silenceTimeout) }
@@ -304,7 +292,7 @@ class FixedChannel extends WatchedChannel {
     return now
   }
 
-  protected onConnecting(): void {}
+  protected onTrying(): void {}
   protected onConnected(): void {}
 }
 

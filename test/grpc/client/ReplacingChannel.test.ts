@@ -7,13 +7,19 @@ import * as WatchedChannel from "../../../src/grpc/client/WatchedChannel.js"
 import * as Transport from "../../../src/schemas/Transport.js"
 import * as Clocks from "../../support/clocks.js"
 
-const { CONNECTING, IDLE, READY, SHUTDOWN } = grpc.connectivityState
+const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
+
+interface Net {
+  isUp: boolean
+  /** The first attempt was refused: grpc-js shows that until there is a connection, also while a later one hangs. */
+  hasRefused?: boolean
+}
 
 /** Connects at once, or never, and tells what became of it. */
 class FakeChannel implements grpc.ChannelInterface {
   state = IDLE
   readonly openedAt = Date.now()
-  constructor(private readonly net: { isUp: boolean }) {}
+  constructor(private readonly net: Net) {}
   close() {
     this.state = SHUTDOWN
   }
@@ -22,6 +28,7 @@ class FakeChannel implements grpc.ChannelInterface {
   }
   getConnectivityState(isAsked: boolean) {
     if (isAsked && this.state === IDLE) this.state = CONNECTING
+    if (this.state === CONNECTING && this.net.hasRefused) this.state = TRANSIENT_FAILURE
     if (this.state === CONNECTING && this.net.isUp) this.state = READY
     return this.state
   }
@@ -45,7 +52,7 @@ const fail = (cause: unknown) => {
 
 const address = { host: "registry", port: 1, isLoopback: false }
 
-const world = (net = { isUp: true }) => {
+const world = (net: Net = { isUp: true }) => {
   const channels: Array<FakeChannel> = []
   const replaced: Array<Reason> = []
   const options = Either.getOrThrow(Transport.check())
@@ -141,6 +148,43 @@ describe("rule 2: a channel", () => {
     vi.advanceTimersByTime(2_000)
     assert.deepStrictEqual(replaced, ["connecting"])
     assert.strictEqual(channels.length, 2)
+  })
+
+  it("that was refused is replaced as well: an attempt to connect may hang behind that", () => {
+    const { channels, replaced } = world({ isUp: false, hasRefused: true })
+    vi.advanceTimersByTime(19_000)
+    assert.deepStrictEqual(replaced, [])
+    vi.advanceTimersByTime(2_000)
+    assert.deepStrictEqual(replaced, ["failing"])
+    assert.strictEqual(channels.length, 2)
+  })
+
+  it("that could not be reached takes no call with it: they follow in the same turn, and it is closed", () => {
+    const { channels, managed } = world({ isUp: false })
+    const on: Array<number> = []
+    const begin = () => {
+      const follow = () => {
+        managed.ended(call, undefined)
+        begin()
+      }
+      on.push(channels.findIndex((channel) => channel === managed.channel()))
+      const call = managed.begin(true, { check: () => Number.POSITIVE_INFINITY, follow })
+    }
+    begin()
+    vi.advanceTimersByTime(62_000)
+    assert.deepStrictEqual(on, [0, 1, 2, 3])
+    assert.deepStrictEqual(
+      channels.map(({ state }) => state),
+      [SHUTDOWN, SHUTDOWN, SHUTDOWN, CONNECTING]
+    )
+  })
+
+  it("keeps the calls that were sent on it", () => {
+    const { managed, replaced, swallowed } = connectedWorld()
+    const follow = () => assert.fail("sent twice")
+    managed.begin(true, { check: () => Number.POSITIVE_INFINITY, follow })
+    swallowed(11_000)
+    assert.deepStrictEqual(replaced, ["silent"])
   })
 
   it("is dialled every 5 s for a minute after the one before went silent, as if it were refused", () => {

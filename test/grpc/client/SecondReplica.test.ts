@@ -7,7 +7,6 @@ const never = Number.NEGATIVE_INFINITY
 const swallowed: SecondReplica.Unanswered = {
   begunAt: 0,
   sentAt: 0,
-  isAbandoned: false,
   receivedAt: never,
   hasAnswered: false,
   repetition: "free",
@@ -21,8 +20,6 @@ const rows: ReadonlyArray<
   ["a call that was not sent waits for 2 s", unsent, 1_999, "wait"],
   ["and is moved then", unsent, 2_000, "move"],
   ["also if it may not be made twice", { ...unsent, repetition: undefined, hasAnswered: true }, 2_000, "move"],
-  ["at once if its channel was replaced", { ...unsent, isAbandoned: true }, 0, "move"],
-  ["but not a call that was sent there", { ...swallowed, isAbandoned: true }, 2_999, "wait"],
   ["a call that was sent waits for 3 s", swallowed, 2_999, "wait"],
   ["and is made on another replica as well then", swallowed, 3_000, "repeat"],
   ["from when it was put on a connection", { ...swallowed, sentAt: 1_500 }, 4_499, "wait"],
