@@ -8,9 +8,8 @@
  */
 import * as Http from "node:http"
 import type { AddressInfo } from "node:net"
-import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Duration, Effect } from "effect"
-import { Aio, Heartbeat } from "effect-aio"
+import { Aio, Heartbeat, Main } from "effect-aio"
 
 /** How long requests that were begun may take to end. */
 const REQUEST_GRACE = "10 seconds"
@@ -56,4 +55,4 @@ const program = Effect.gen(function* () {
   return yield* Effect.never
 })
 
-program.pipe(Effect.scoped, Effect.provide(Aio.layerFromEnv()), NodeRuntime.runMain)
+program.pipe(Effect.scoped, Effect.provide(Aio.layerFromEnv()), Main.runMain)

@@ -213,6 +213,11 @@ export const kept = new Map([
   ["Redacted.isRedacted", ""],
   ["Redacted.make", "shown as <redacted> by String, JSON and inspect on both lines"],
   ["Redacted.value", ""],
+  [
+    "Runtime.defaultTeardown",
+    "130 for an interruption now, and an error may name its code: Main.teardown takes the first back"
+  ],
+  ["Runtime.makeRunMain", "what holds the process is the caller's here, and its own there"],
   ["Schedule.Schedule", "a type here"],
   ["Schedule.exponential", "counts attempts from 1 and takes one off: the same waits"],
   ["Schedule.forever", "is spaced(0), with the same outputs 0, 1, 2 …"],

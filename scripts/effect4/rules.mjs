@@ -18,6 +18,7 @@ export const modules = {
   "@effect/platform/HttpClientResponse": ["effect/http/HttpClientResponse", "HttpClientResponse"],
   "@effect/platform/KeyValueStore": ["effect/persistence/KeyValueStore", "KeyValueStore"],
   "@effect/platform/Path": ["effect/Path", "Path"],
+  "@effect/platform/Runtime": ["effect/Runtime", "Runtime"],
   "@effect/platform-node/NodeContext": ["@effect/platform-node/NodeServices", "NodeServices"]
 }
 

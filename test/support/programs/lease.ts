@@ -2,9 +2,8 @@
  * Keeps one lease until it is told to stop, and says what becomes of it: a program for tests to stop, continue and kill.
  * Beside the environment of `Aio.layerFromEnv` it reads LEASE_TTL, LEASE_DRAIN_DELAY and LEASE_REGISTER_DELAY.
  */
-import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Duration, Effect, Layer, Stream } from "effect"
-import { Aio, AioConfig, Heartbeat } from "effect-aio"
+import { Aio, AioConfig, Heartbeat, Main } from "effect-aio"
 
 const duration = (name: string, otherwise: Duration.DurationInput) =>
   Effect.orDie(Config.duration(name).pipe(Config.withDefault(Duration.decode(otherwise))))
@@ -32,4 +31,4 @@ const client = Layer.unwrapEffect(
   })
 )
 
-program.pipe(Effect.scoped, Effect.provide(client), NodeRuntime.runMain({ disablePrettyLogger: true }))
+program.pipe(Effect.scoped, Effect.provide(client), Main.runMain)
