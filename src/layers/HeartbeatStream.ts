@@ -52,7 +52,7 @@ export const make = (
         const { host } = registration.instance
         const configured = host === "auto" ? yield* hostDetection.configured : host
         const entry = yield* LeaseEntry.make(registration, configured, keeper.nextPhase(), settings)
-        return { entry, registration }
+        return { entry, registration, startupMillis: yield* LeaseEntry.startupTimeout(registration) }
       })
 
     // Neither `acquireRelease` nor `Effect.addFinalizer`: they retain the caller's FiberRefs for each lease. The layer's serve all: the end of a lease is
@@ -63,23 +63,25 @@ export const make = (
         Effect.forkDaemon,
         Effect.flatMap(Fiber.await)
       )
-      return Effect.uninterruptible(
-        Effect.zipRight(
-          keeper.begin(entries),
-          Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, release))
-        )
+      return Effect.zipRight(
+        keeper.begin(entries),
+        Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, release))
       )
     }
 
-    // If one fails or the wait is interrupted, all are stopped.
-    const start = (all: ReadonlyArray<Checked>) => {
-      const entries = all.map(({ entry }) => entry)
-      const settled = Effect.forEach(all, settle, { concurrency: "unbounded", discard: true })
-      return Effect.zipRight(
-        keep(entries),
-        Effect.onError(settled, () => keeper.stop(entries))
-      )
-    }
+    // If one fails or the wait is interrupted, all are stopped: no step between the two can be interrupted.
+    const start = (all: ReadonlyArray<Checked>) =>
+      Effect.uninterruptibleMask((restore) => {
+        const entries = all.map(({ entry }) => entry)
+        const waiting = all.filter(({ registration }) => registration.startup !== "background")
+        const startup = { live: Wakes.unsafeMakeDeferred<void, HeartbeatError>(), left: waiting.length }
+        for (const { entry } of waiting) entry.startup = startup
+        const live = waiting.length === 0 ? Effect.void : restore(awaitLive(startup, waiting))
+        return Effect.zipRight(
+          keep(entries),
+          Effect.onError(live, () => keeper.stop(entries))
+        )
+      })
 
     return {
       registerSelf: (registration) =>
@@ -97,7 +99,7 @@ export const make = (
       keepAlive: (lease) =>
         Effect.gen(function* () {
           const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
-          yield* keep([entry])
+          yield* Effect.uninterruptible(keep([entry]))
           return new RegistrationHandle(keeper, entry)
         })
     }
@@ -106,26 +108,31 @@ export const make = (
 interface Checked {
   readonly entry: LeaseEntry.LeaseEntry
   readonly registration: NewRegistration
+  readonly startupMillis: number
 }
 
-const settle = ({ entry, registration }: Checked): Effect.Effect<void, HeartbeatError> => {
-  if (entry.settled === undefined) return Effect.void
-  const settled = Wakes.awaiting(entry.settled)
-  if (registration.startup !== "fail") return settled
-  return Effect.flatMap(LeaseEntry.startupTimeout(registration), (duration) =>
-    // Within an `acquireRelease` nothing times out unless it is made interruptible.
-    Effect.timeoutFail(Effect.interruptible(settled), {
-      duration,
-      onTimeout: (): HeartbeatError =>
-        entry.lastError ??
-        new AioRpcError({
-          method: "RegistryService/RegisterInstance",
-          code: StatusCode.DEADLINE_EXCEEDED,
-          details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
-        })
-    })
-  )
-}
+const notLive = (entry: LeaseEntry.LeaseEntry): HeartbeatError =>
+  entry.lastError ??
+  new AioRpcError({
+    method: "RegistryService/RegisterInstance",
+    code: StatusCode.DEADLINE_EXCEEDED,
+    details: `${LeaseEntry.describe(entry)} was not live within the startup timeout`
+  })
+
+/** Waits until all are live, those with `startup: "fail"` within their limits. */
+const awaitLive = ({ live }: LeaseEntry.Startup, all: ReadonlyArray<Checked>): Effect.Effect<void, HeartbeatError> =>
+  Effect.gen(function* () {
+    const limited = all.filter(({ registration }) => registration.startup === "fail")
+    let waited = 0
+    for (const { entry, startupMillis } of limited.sort((a, b) => a.startupMillis - b.startupMillis)) {
+      if (entry.startup === undefined) continue
+      // Within an `acquireRelease` nothing times out unless it is made interruptible.
+      yield* Effect.timeoutOption(Effect.interruptible(Wakes.awaiting(live)), startupMillis - waited)
+      waited = startupMillis
+      if (entry.startup !== undefined) return yield* Effect.fail(notLive(entry))
+    }
+    yield* Wakes.awaiting(live)
+  })
 
 /**
  * @since 0.1.0

@@ -79,8 +79,10 @@ describe("A registration that is paused", () => {
       const memory = yield* control
       yield* memory.setLatency("1 second", "registerInstance")
       const registration = yield* registerSelf({ ...orders, startup: "background" })
+      // It is on its way.
+      yield* TestClock.adjust("1 millis")
       const pausing = yield* Effect.fork(registration.pause)
-      yield* TestClock.adjust("999 millis")
+      yield* TestClock.adjust("998 millis")
       assert.isTrue(Option.isNone(yield* Fiber.poll(pausing)))
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(pausing)

@@ -1,6 +1,6 @@
 /** A lease that `HeartbeatStream` keeps: its state, and what the shell knows of it. */
 import { hostname } from "node:os"
-import * as Deferred from "effect/Deferred"
+import type * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -28,6 +28,14 @@ export interface SelfRecord extends Pick<NewRegistration, "service" | "ready" | 
   readonly drainDelay: number
   /** `undefined` until it is detected. */
   host: string | undefined
+}
+
+/** What one call has begun to register, and waits for. */
+export interface Startup {
+  /** Done when all are `Live`; fails with the permanent error, or the stop, of one. */
+  readonly live: Deferred.Deferred<void, HeartbeatError>
+  /** How many are not `Live` yet. */
+  left: number
 }
 
 /** What watchers of a lease get. */
@@ -63,7 +71,9 @@ export class LeaseEntry implements TimerQueue.Timed {
   ensured: Ensured | undefined = undefined
   /** Whose answer it had last. */
   question: Question | undefined = undefined
-  /** Why the last attempt failed; kept only while `settled` is, since an error retains the fiber it was made in. */
+  /** The caller that waits until it is `Live` for the first time. */
+  startup: Startup | undefined = undefined
+  /** Why the last attempt failed; kept only for `startup`, since an error retains the fiber it was made in. */
   lastError: HeartbeatError | undefined = undefined
   watchers: Set<Queue.Enqueue<LeaseNote>> | undefined = undefined
 
@@ -73,9 +83,7 @@ export class LeaseEntry implements TimerQueue.Timed {
     /** The key that was asked for; later ones are this with a random suffix. */
     readonly baseKey: string,
     public serviceId: ServiceId | undefined,
-    public lease: Lease.Lease,
-    /** Done, and then `undefined`, when first `Live`; fails with a permanent error or a stop. `undefined` without a waiter. */
-    public settled: Deferred.Deferred<void, HeartbeatError> | undefined
+    public lease: Lease.Lease
   ) {
     this.instanceKey = baseKey
   }
@@ -182,7 +190,6 @@ export const make = (
       serviceId: anyServiceId,
       instanceKey: baseKey
     })
-    yield* startupTimeout(registration)
     const record: SelfRecord = {
       service: registration.service,
       instance: { ...instance, ttl: registration.ttl === undefined ? settings.ttl : Duration.millis(ttlMillis) },
@@ -192,13 +199,7 @@ export const make = (
       drainDelay: yield* Limits.durationMillis("drainDelay", drainDelay, 0),
       host
     }
-    return new LeaseEntry(
-      record,
-      baseKey,
-      undefined,
-      Lease.make({ ttl: ttlMillis, phase, timing: settings }),
-      registration.startup === "background" ? undefined : yield* Deferred.make<void, HeartbeatError>()
-    )
+    return new LeaseEntry(record, baseKey, undefined, Lease.make({ ttl: ttlMillis, phase, timing: settings }))
   })
 
 /** A lease that the caller has registered. Fails with `AioConfigError` for a bad key or TTL. */
@@ -214,7 +215,6 @@ export const ofRegistered = (
       undefined,
       lease.key.instanceKey,
       lease.key.serviceId,
-      Lease.make({ ttl: seconds * 1_000, phase, timing: settings, registers: false }),
-      undefined
+      Lease.make({ ttl: seconds * 1_000, phase, timing: settings, registers: false })
     )
   })

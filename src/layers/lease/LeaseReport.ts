@@ -41,10 +41,13 @@ export const unsafePublish = (
   countState(to, 1)
   if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Labels.none)
   LeaseEntry.unsafeNote(entry, to)
-  if (entry.settled !== undefined && (to === "Live" || to === "Stopped")) {
-    Wakes.unsafeDone(entry.settled, to === "Live" ? Effect.void : Effect.fail(LeaseEntry.stopped(entry)))
+  const { startup } = entry
+  if (startup !== undefined && (to === "Live" || to === "Stopped")) {
+    entry.startup = undefined
     entry.lastError = undefined
-    if (to === "Live") entry.settled = undefined
+    startup.left--
+    if (to === "Stopped") Wakes.unsafeDone(startup.live, Effect.fail(LeaseEntry.stopped(entry)))
+    else if (startup.left === 0) Wakes.unsafeDone(startup.live, Effect.void)
   }
   return logChange(log, entry, from, to)
 }

@@ -197,14 +197,14 @@ export const make = (
       return Logs.error("registration failed unexpectedly, retrying after a backoff", cause)
     }
     const error = failure.value
-    const { settled } = entry
-    if (settled !== undefined) entry.lastError = error
+    const { startup } = entry
+    if (startup !== undefined) entry.lastError = error
     const line = `registration of ${LeaseEntry.describe(entry)} failed, retrying after a backoff: ${error.message}`
     return Effect.zipRight(
       entry.lease.setbacks === 0
         ? (log.unsafeLog("warning", "registration failed, retrying after a backoff", line) ?? Effect.void)
         : Logs.debug(line),
-      settled !== undefined && isPermanent(error) ? Effect.asVoid(Deferred.fail(settled, error)) : Effect.void
+      startup !== undefined && isPermanent(error) ? Effect.asVoid(Deferred.fail(startup.live, error)) : Effect.void
     )
   }
 

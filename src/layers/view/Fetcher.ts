@@ -253,9 +253,7 @@ export const begin = (
   const answer = Effect.timeoutFail(asked, { duration: millis, onTimeout: timedOut(millis) })
   const age = ViewMetrics.follow(entry, deps.clock)
   const meanwhile =
-    entry.remembered.length === 0
-      ? age
-      : Effect.zipRight(Effect.all([age, recallSoon(entry, deps)], { concurrency: 2, discard: true }), Effect.never)
+    entry.remembered.length === 0 ? age : Effect.raceFirst(age, Effect.zipRight(recallSoon(entry, deps), Effect.never))
   return Effect.raceFirst(answer, meanwhile).pipe(
     // An answer that cannot be taken is a failed fetch too: what is thrown here becomes a defect in the exit.
     Effect.exit,

@@ -1,10 +1,13 @@
 /** Waits at start until the registry has answered. */
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Logs from "../../internal/logs.js"
+import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
@@ -32,6 +35,18 @@ const defaultRetry = Schedule.exponential("1 second").pipe(
 const isWorthTrying = ({ _tag }: RegistryError): boolean =>
   _tag !== "AioConfigError" && _tag !== "AioCredentialsRejected"
 
+/** All at once, until one fails. Not a concurrent `Effect.forEach`: that of Effect 3.22 loses an interruption at a few steps. */
+const all = <A>(values: ReadonlyArray<A>, wait: (value: A) => Effect.Effect<void, RegistryError>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const failed = yield* Deferred.make<void, RegistryError>()
+      const fibers = yield* Effect.forEach(values, (value) =>
+        Effect.forkScoped(Effect.tapErrorCause(wait(value), (cause) => Deferred.failCause(failed, cause)))
+      )
+      yield* Effect.raceFirst(Effect.forEach(fibers, Fiber.join, { discard: true }), Wakes.awaiting(failed))
+    })
+  )
+
 /** Waits for the first answers. Can be interrupted. */
 export const awaitReady =
   (first: (ref: ReadyRef) => Effect.Effect<void, RegistryError>): Discovery.Service["awaitReady"] =>
@@ -45,7 +60,7 @@ export const awaitReady =
         code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
         details: `no answer within ${Duration.format(limit)}`
       })
-      const answered = Effect.forEach(refs, first, { concurrency: "unbounded", discard: true }).pipe(
+      const answered = all(refs, first).pipe(
         Effect.tapError((error) =>
           Effect.sync(() => {
             last = error

@@ -172,7 +172,7 @@ describe("client", () => {
   )
 
   given(
-    "leaves nothing in flight and no client open, whenever it is interrupted (scenario 50 in part)",
+    "leaves nothing in flight and no client open, whenever it is interrupted (scenario 50)",
     ({ discovery, registry }) =>
       Effect.gen(function* () {
         registry.answers(aService("orders", ["a"]))

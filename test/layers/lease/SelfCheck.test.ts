@@ -24,7 +24,7 @@ const entryOf = (name: string, instanceKey: string): LeaseEntry.LeaseEntry => {
     healthy: undefined
   }
   const lease: Lease.Lease = { ...Lease.make({ ttl: 60_000 }), status: "Live" }
-  return new LeaseEntry.LeaseEntry(record, instanceKey, id, lease, undefined)
+  return new LeaseEntry.LeaseEntry(record, instanceKey, id, lease)
 }
 
 /** What a look at `instances` of service `orders` tells the leases, as `key event`, and what it deregisters. */
