@@ -100,7 +100,7 @@ describe("a handshake that fails says why, and what to set:", () => {
         assert.strictEqual(code, StatusCode.UNAVAILABLE)
         assert.match(
           details,
-          /established\. unable to verify the first certificate \(no trusted authority .* tls\.ca \(AIO_TLS_CA_FILE\)\)$/
+          /established\. unable to verify the first certificate.* \(no trusted authority .* tls\.ca \(AIO_TLS_CA_FILE\)\)$/
         )
       }
     })

@@ -85,9 +85,9 @@ export class UnaryAttempt {
     const { first, second } = this
     this.first = undefined
     this.second = undefined
-    this.delivery.ended(status, answer, by.managed)
     if (first !== by) first?.cancel()
     if (second !== by) second?.cancel()
+    this.delivery.ended(status, answer, by.managed)
   }
 
   cancel(): void {
@@ -108,8 +108,9 @@ export class UnaryAttempt {
 
   private giveUp(call: WireCall): number {
     const { options, path } = this.delivery
-    this.finish(ServerStatus.overdue(path, Managed.isSent(call.pending), options.quietMillis ?? 0), undefined, call)
-    call.cancel()
+    const status = ServerStatus.overdue(path, Managed.isSent(call.pending), options.quietMillis ?? 0)
+    this.cancel()
+    this.delivery.ended(status, undefined, call.managed)
     return never
   }
 
@@ -208,8 +209,8 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
 
   onReceiveStatus(received: grpc.StatusObject): void {
     const status = ServerStatus.of(received, this.headers)
-    this.attempt.ended(this, status, this.answer)
     this.managed.ended(this.pending, status)
+    this.attempt.ended(this, status, this.answer)
   }
 
   check(now: number): number {

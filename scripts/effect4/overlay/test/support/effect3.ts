@@ -6,16 +6,9 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as PlatformErrors from "effect/PlatformError"
 import * as TestClock from "effect/testing/TestClock"
 import { PCGRandom } from "../../src/internal/random.js"
-
-const TURNS = 4
+import { settled } from "./clocks.js"
 
 // `adjust` of Effect 3 waits until every fiber sleeps; that of Effect 4 lets them run once.
-const settled: Effect.Effect<void> = Effect.callback((resume) => {
-  let left = TURNS
-  const turn = () => void setImmediate(() => (--left > 0 ? turn() : resume(Effect.void)))
-  turn()
-})
-
 const settling = (move: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.andThen(settled, Effect.andThen(move, settled))
 
