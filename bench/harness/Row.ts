@@ -39,6 +39,9 @@ export interface Row {
   readonly serve?: () => Promise<string>
 }
 
+/** What the lines for Effect 3 and Effect 4 are compared by: the default export of `bench/lines/NAME.ts`. */
+export type Line = Pick<Row, "measure" | "operations" | "slices" | "unit" | "subject" | "serve">
+
 /** What one slice took. */
 export interface Cost {
   readonly cpuNanos: number

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import type { Cost } from "./Row.js"
 
 export interface Place {
@@ -9,6 +9,8 @@ export interface Place {
   readonly compiled: string
   /** Where CPU profiles go, one for each process. */
   readonly profiles?: string | undefined
+  /** The Node that runs them. Default: this one. */
+  readonly node?: string | undefined
 }
 
 const STOP_MILLIS = 10_000
@@ -20,7 +22,7 @@ export class Worker {
     private readonly title: string
   ) {}
 
-  /** Gives the worker when it is ready, and the first that it said. */
+  /** Gives the worker when it is ready, and the first that it said. `row`: its file below `bench`, without the suffix. */
   static async start(
     place: Place,
     row: string,
@@ -31,11 +33,14 @@ export class Worker {
       place.profiles === undefined || role === "server" ? [] : ["--cpu-prof", "--cpu-prof-dir", place.profiles]
     const child = fork(
       join(place.compiled, "bench/harness/contestant.js"),
-      [join(place.compiled, `bench/rows/${row}.js`), role, address],
+      [join(place.compiled, `bench/${row}.js`), role, address],
       {
         cwd: place.root,
+        execPath: place.node ?? process.execPath,
         execArgv:
-          profiling.length === 0 ? [] : [...profiling, "--cpu-prof-name", `${row}-${role}-${Date.now()}.cpuprofile`],
+          profiling.length === 0
+            ? []
+            : [...profiling, "--cpu-prof-name", `${basename(row)}-${role}-${Date.now()}.cpuprofile`],
         stdio: ["ignore", "inherit", "inherit", "ipc"]
       }
     )

@@ -128,21 +128,30 @@ const toResult = (
   }
 }
 
-/** Runs one row. `name` is that of its file. */
-export const measure = async (place: Place, name: string, row: Row, options: Options): Promise<Result> => {
+/** A process of a row's subject or reference: where, which file below `bench`, and which of its two contestants. */
+export interface Side {
+  readonly place: Place
+  readonly file: string
+  readonly role: "subject" | "reference"
+}
+
+/** Measures a subject against a reference, which may be of another place, and the reference against itself. */
+export const compare = async (
+  name: string,
+  row: Row,
+  subject: Side,
+  reference: Side,
+  options: Options
+): Promise<Result> => {
   const workers: Array<Worker> = []
-  const start = async (role: "subject" | "reference" | "server", address: string) => {
-    const { said, worker } = await Worker.start(place, name, role, address)
+  const start = async ({ file, place }: Side, role: Side["role"] | "server", address: string) => {
+    const { said, worker } = await Worker.start(place, file, role, address)
     workers.push(worker)
     return { said, worker }
   }
   try {
-    const address = row.serve === undefined ? "" : (await start("server", "")).said
-    const started = await Promise.all([
-      start("subject", address),
-      start("reference", address),
-      start("reference", address)
-    ])
+    const address = row.serve === undefined ? "" : (await start(reference, "server", "")).said
+    const started = await Promise.all([subject, reference, reference].map((side) => start(side, side.role, address)))
     return toResult(
       name,
       row,
@@ -155,4 +164,10 @@ export const measure = async (place: Place, name: string, row: Row, options: Opt
   } finally {
     await Promise.all(workers.map((worker) => worker.stop()))
   }
+}
+
+/** Runs one row. `name` is that of its file. */
+export const measure = (place: Place, name: string, row: Row, options: Options): Promise<Result> => {
+  const side = (role: Side["role"]): Side => ({ place, file: `rows/${name}`, role })
+  return compare(name, row, side("subject"), side("reference"), options)
 }
