@@ -58,9 +58,7 @@ describe("A registry that accepts connections and holds them, and goes on later"
       yield* Effect.sleep("1500 millis")
       const { ever } = yield* proxy.connections
       yield* Effect.sleep("3 seconds")
-      const later = yield* proxy.connections
-      assert.isAbove(later.ever, ever)
-      assert.isAtMost(later.now, 3)
+      assert.isAbove((yield* proxy.connections).ever, ever)
       yield* proxy.mute(false)
       yield* Effect.retry(call, { times: 20, schedule: Schedule.spaced("100 millis") })
     })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Duration, Effect, Exit, Layer, Logger, Option, Redacted, Schedule, type Scope } from "effect"
-import { Aio, type AioError, Metrics, StatusCode } from "effect-aio"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Random, Redacted, Schedule, Scope } from "effect"
+import { Aio, type AioError, Auth, Metrics, StatusCode } from "effect-aio"
 import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
@@ -73,6 +73,41 @@ describe("Transport", () => {
   )
 
   it.scopedLive(
+    "rule 4, scenario 54: calls in flight end typed, and are cancelled on the wire, when the layer is closed",
+    () =>
+      Effect.gen(function* () {
+        const { control, credentials, port } = yield* Simulator
+        const proxy = yield* FaultProxy.make(port)
+        const scope = yield* Scope.make()
+        const { registry } = yield* Scope.extend(
+          Aio.make({ address: proxy.address, ...credentials, env: "test" }),
+          scope
+        )
+        yield* registry.listServices()
+        yield* control.hang(true, "listServices")
+        const sent = (yield* proxy.bytes).toServer
+        const calls = yield* Effect.forkAll(Array.from({ length: 20 }, () => Effect.exit(registry.listServices())))
+        yield* Effect.repeat(proxy.bytes, {
+          until: ({ toServer }) => toServer > sent,
+          schedule: Schedule.spaced("10 millis")
+        })
+        yield* Effect.sleep("100 millis")
+        const [took, exits] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(calls)))
+        assert.deepStrictEqual(
+          exits.map(codeOf),
+          Array.from({ length: 20 }, () => StatusCode.StatusCode.CANCELLED)
+        )
+        assert.isBelow(Duration.toMillis(took), 1_000)
+        // The session ends with its last stream.
+        yield* Effect.repeat(proxy.connections, {
+          until: ({ now }) => now === 0,
+          schedule: Schedule.spaced("10 millis")
+        })
+      }).pipe(Effect.provide(world)),
+    10_000
+  )
+
+  it.scopedLive(
     "rule 2: the calls of a plain client find another connection as well",
     () =>
       Effect.gen(function* () {
@@ -110,6 +145,75 @@ describe("Transport", () => {
         yield* Effect.sleep("700 millis")
         assert.strictEqual(yield* call(5_000), 0)
         assert.strictEqual((yield* proxy.connections).ever, 2)
+      }).pipe(Effect.provide(world)),
+    40_000
+  )
+
+  it.scopedLive(
+    "rule 2: a plain client's calls that were not sent move to the replica that is READY, and waitForReady finds it",
+    () =>
+      Effect.gen(function* () {
+        const { control, credentials, port } = yield* Simulator
+        const [mute, good] = yield* Effect.all([FaultProxy.make(port), FaultProxy.make(port)])
+        yield* mute.mute(true)
+        const make = Effect.gen(function* () {
+          const address = `${mute.address},${good.address}`
+          // The token comes over the good one, and the first call goes to the other.
+          const context = yield* Layer.build(Aio.layer({ address, ...credentials, env: "test" })).pipe(
+            Effect.withRandom(Random.fixed([1]))
+          )
+          const options = yield* Effect.provide(Aio.clientOptions, context)
+          yield* Effect.provide(
+            Effect.flatMap(Auth, (auth) => auth.token),
+            context
+          )
+          return yield* Effect.acquireRelease(
+            Effect.sync(() => new grpc.Client("unused", grpc.credentials.createInsecure(), options)),
+            (opened) => Effect.sync(() => opened.close())
+          )
+        })
+        const bytes = (message: Buffer) => message
+        const { path, serialize } = Methods.registry.listServices
+        const request = serialize({ project: "", env: "" })
+        const unary = (client: grpc.Client) =>
+          Effect.async<number>((resume) => {
+            const deadline = Date.now() + 15_000
+            client.makeUnaryRequest(path, bytes, bytes, request, { deadline }, (error) =>
+              resume(Effect.succeed(error?.code ?? 0))
+            )
+          })
+        const stream = (client: grpc.Client) =>
+          Effect.async<number>((resume) => {
+            const call = client.makeBidiStreamRequest(Methods.registry.heartbeatStream.path, bytes, bytes)
+            call.on("error", () => {})
+            call.on("data", () => call.end())
+            call.on("status", ({ code }) => resume(Effect.succeed(code)))
+            call.write(Methods.registry.heartbeatStream.serialize({ service_id: "1", instance_key: "one" }))
+          })
+        // What a stream of requests has sent is not kept: it is told.
+        for (const [call, code, sent] of [
+          [unary, 0, 1],
+          [stream, UNAVAILABLE, 0]
+        ] as const) {
+          const client = yield* make
+          yield* control.clearJournal
+          const [took, ended] = yield* Effect.timed(call(client))
+          assert.strictEqual(ended, code)
+          assert.isAbove(Duration.toMillis(took), 1_500)
+          assert.lengthOf(yield* control.calls, sent)
+        }
+        const client = yield* make
+        const ready = Effect.async<unknown>((resume) =>
+          client.waitForReady(Date.now() + 5_000, (error) => resume(Effect.succeed(error)))
+        )
+        assert.isUndefined(yield* ready)
+        yield* good.refuse(true)
+        yield* good.cut()
+        yield* Effect.sleep("100 millis")
+        const late = Effect.async<unknown>((resume) =>
+          client.waitForReady(Date.now() + 500, (error) => resume(Effect.succeed(error)))
+        )
+        assert.instanceOf(yield* late, Error)
       }).pipe(Effect.provide(world)),
     40_000
   )

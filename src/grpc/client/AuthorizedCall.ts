@@ -68,6 +68,7 @@ class AuthorizedCall implements Intercepted {
   private failed: grpc.StatusObject | undefined
   private interrupt: (() => void) | undefined
   private isOver = false
+  private isCancelled = false
 
   constructor(
     private readonly options: grpc.InterceptorOptions,
@@ -132,12 +133,14 @@ class AuthorizedCall implements Intercepted {
         this.report(cause)
         call?.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
       }
-      Callbacks.run(() => {
+      const begin = () => {
         call = this.nextCall(this.options)
-        this.begin(call, metadata, ({ details, ...status }) =>
-          resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
-        )
-      }, this.threw)
+        this.begin(call, metadata, ({ details, ...status }) => {
+          if (details === ServerStatus.MOVED && this.isRepeatable() && !this.isCancelled) begin()
+          else resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
+        })
+      }
+      Callbacks.run(begin, this.threw)
       return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
     })
   }
@@ -218,6 +221,7 @@ class AuthorizedCall implements Intercepted {
   }
 
   cancelWithStatus(code: grpc.status, details: string): void {
+    this.isCancelled = true
     if (this.current !== undefined) {
       this.toCurrent((call) => call.cancelWithStatus(code, details))
       return

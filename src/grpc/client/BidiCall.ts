@@ -85,7 +85,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   constructor(
     private readonly managed: ManagedChannel,
     private readonly channel: Channel.Channel,
-    private readonly call: ReturnType<Channel.Channel["createCall"]>,
+    private readonly call: Channel.Call,
     private readonly method: Method<Request, Response>,
     private readonly token: Redacted.Redacted,
     private readonly report: Callbacks.Catch
@@ -188,7 +188,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   }
 
   cancel(): void {
-    this.call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+    Channel.cancel(this.call, grpc.status.CANCELLED, "interrupted")
   }
 
   halfClose(): void {

@@ -4,8 +4,22 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Address from "../../schemas/Address.js"
 import type * as Transport from "../../schemas/Transport.js"
+import * as Callbacks from "../Callbacks.js"
 
 export type Channel = grpc.ChannelInterface
+
+export type Call = ReturnType<Channel["createCall"]>
+
+/** Once more in the next turn as well: grpc-js forgets the first one where the call has begun in this turn. */
+export const cancel = (call: Call, code: grpc.status, details: string): void => {
+  call.cancelWithStatus(code, details)
+  setImmediate(
+    Callbacks.of(
+      () => call.cancelWithStatus(code, details),
+      () => {}
+    )
+  )
+}
 
 export interface Options extends Transport.TransportSettings {
   /** The name that the server's certificate must bear, where it is not the host that is dialled. */

@@ -23,8 +23,16 @@ import type { ManagedChannel } from "./ManagedChannel.js"
 import * as ReplacingChannel from "./ReplacingChannel.js"
 import * as WatchedChannel from "./WatchedChannel.js"
 
+/** A call under way. */
+export interface Open {
+  /** Its layer is closed. */
+  readonly close: () => void
+}
+
 export interface ChannelPool {
-  readonly channels: ReadonlyArray<ManagedChannel>
+  readonly channels: Arr.NonEmptyReadonlyArray<ManagedChannel>
+  /** Those that end with the layer: closing a channel ends none that was sent, and a stream may last for ever. */
+  readonly calls: Set<Open>
   /** Round-robin over the channels that are not failing, and not `avoid` if there is another. */
   readonly next: (avoid?: ManagedChannel) => ManagedChannel
   /** Another one for a call on `channel` that has had nothing back: one that is READY. Connects those that were never called. */
@@ -38,7 +46,7 @@ export interface ChannelPool {
 
 /** A pool whose channels are this library's. */
 export interface OwnPool extends ChannelPool {
-  readonly channels: ReadonlyArray<ReplacingChannel.ReplacingChannel>
+  readonly channels: Arr.NonEmptyReadonlyArray<ReplacingChannel.ReplacingChannel>
 }
 
 /** Two pools to the same addresses: what is found on a channel of the one is a hint for that of the other. */
@@ -108,8 +116,8 @@ const logger = Effect.map(Effect.runtime<never>(), (runtime) => {
 })
 
 /**
- * One channel for each address, starting at a random one. Nothing is dialled before the first call. Closing the scope closes
- * all channels.
+ * One channel for each address, starting at a random one. Nothing is dialled before the first call. Closing the scope ends
+ * the calls and closes the channels.
  */
 export const make = (
   addresses: Arr.NonEmptyReadonlyArray<Address.Address>,
@@ -151,8 +159,15 @@ export const make = (
       )
     const [first, ...rest] = yield* Effect.forEach(addresses, open)
     const channels = [first, ...rest] as const
+    const calls = new Set<Open>()
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const call of [...calls]) Callbacks.run(() => call.close(), threw)
+      })
+    )
     return {
       channels,
+      calls,
       another: another(channels),
       next: rotation(channels, yield* Random.nextIntBetween(0, channels.length)),
       reopen: (changed) => {
@@ -169,5 +184,5 @@ export const fixed = (channel: Channel.Channel): Effect.Effect<ChannelPool> =>
       threw: yield* Callbacks.report("ChannelPool", THREW),
       silent: () => log(Logs.warning("calls on the given channel are not answered, and nothing at all is received"))
     })
-    return { channels: [managed], next: () => managed, another: () => undefined, reopen: () => {} }
+    return { channels: [managed], calls: new Set(), next: () => managed, another: () => undefined, reopen: () => {} }
   })

@@ -140,11 +140,9 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
       forCalls.reopen(changed)
       forStreams.reopen(changed)
     })
-    // Acquired after the channels: calls end before these are closed.
-    const plainCalls = yield* PlainClient.scopedCalls
     return over({
       deadlineMillis,
-      plainCalls,
+      channel: yield* PlainClient.sharedChannel(forCalls),
       forCalls,
       forStreams,
       explain: Tls.explain(isEncrypted),
@@ -152,18 +150,17 @@ export const make = (options: Options): Effect.Effect<Connection.Service, AioCon
     })
   })
 
-interface Parts extends Pick<Connection.Service, "deadlineMillis" | "localHost"> {
-  readonly plainCalls: PlainClient.PlainCalls
+interface Parts extends Pick<Connection.Service, "deadlineMillis" | "localHost" | "channel"> {
   readonly forCalls: ChannelPool.ChannelPool
   readonly forStreams: ChannelPool.ChannelPool
   readonly explain: (error: AioRpcError) => AioRpcError
 }
 
-const over = ({ deadlineMillis, explain, forCalls, forStreams, localHost, plainCalls }: Parts): Connection.Service => ({
+const over = ({ channel, deadlineMillis, explain, forCalls, forStreams, localHost }: Parts): Connection.Service => ({
   localHost,
   deadlineMillis,
   addresses: forCalls.channels.length,
-  channel: PlainClient.sharedChannel(forCalls, plainCalls),
+  channel,
   unary: (method, request, callOptions) => Unary.unary(forCalls, method, request, callOptions, explain),
   bidiCall: (method, token, requests, encode, options) =>
     Stream.mapError(
@@ -190,7 +187,7 @@ export const fromChannel = (
     // Whether the channel is encrypted is not known.
     return over({
       deadlineMillis,
-      plainCalls: yield* PlainClient.calls,
+      channel: yield* PlainClient.sharedChannel(pool),
       forCalls: pool,
       forStreams: pool,
       explain: (error) => error,

@@ -3,7 +3,6 @@ import * as grpc from "@grpc/grpc-js"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
 import type { AccessToken } from "../../schemas/AccessToken.js"
 import type { AioError } from "../../schemas/AioError.js"
 import * as Callbacks from "../Callbacks.js"
@@ -11,7 +10,8 @@ import * as AuthorizedCall from "./AuthorizedCall.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
-import type * as ManagedChannel from "./ManagedChannel.js"
+import * as Managed from "./ManagedChannel.js"
+import * as SecondReplica from "./SecondReplica.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /**
@@ -38,93 +38,110 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
     return grpc.credentials.createFromMetadataGenerator(generator)
   })
 
-type Call = ReturnType<Channel.Channel["createCall"]>
-
 const THREW = "a callback of a plain client's call threw"
 
-/** The calls of plain clients. */
-export interface PlainCalls {
-  /** In flight. */
-  readonly open: Set<Call>
-  /** Logs what their callbacks threw. */
-  readonly report: Callbacks.Catch
-}
+const never = Number.POSITIVE_INFINITY
 
-export const calls: Effect.Effect<PlainCalls> = Effect.map(Callbacks.report("PlainClient", THREW), (report) => ({
-  report,
-  open: new Set()
-}))
+/** How often the states of the channels are looked at for a client that waits, and a call for another replica. */
+const POLL_MILLIS = 50
 
-/** Calls that end with the scope: closing a channel ends none that is under way, and a stream may last for ever. */
-export const scopedCalls: Effect.Effect<PlainCalls, never, Scope.Scope> = Effect.acquireRelease(calls, ({ open }) =>
-  Effect.sync(() => {
-    for (const call of [...open]) {
-      call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED)
-    }
-  })
-)
-
-// Reports a plain client's call to the watch over its connection, as ours are. grpc-js offers no other way to look on.
+/**
+ * Reports a plain client's call to the watch over its connection, as ours are, and ends it as moved where it was not sent and
+ * may go elsewhere. grpc-js offers no other way to look on.
+ */
 const watched = (
-  call: Call,
-  managed: ManagedChannel.ManagedChannel,
-  deadline: Deadline.Deadline,
-  { open, report }: PlainCalls
-): Call => {
+  call: Channel.Call,
+  managed: Managed.ManagedChannel,
+  isDue: boolean,
+  { another, calls }: ChannelPool,
+  report: Callbacks.Catch
+): Channel.Call => {
   const start = call.start.bind(call)
   // An interceptor, or what waits for the answer: the call ends with a status if it has not.
   const threw: Callbacks.Catch = (cause) => {
     call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
     report(cause)
   }
+  const follow = () => Channel.cancel(call, grpc.status.UNAVAILABLE, ServerStatus.MOVED)
+  const open = { close: () => Channel.cancel(call, grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
   call.start = (metadata, listener) => {
-    // A call without a deadline may be a stream on which nothing is due.
-    const pending = managed.begin(deadline !== Number.POSITIVE_INFINITY)
+    const check = (now: number): number => {
+      if (Managed.isSent(pending)) return never
+      const dueAt = pending.begunAt + SecondReplica.UNSENT_MILLIS
+      if (now < dueAt) return dueAt
+      if (another(pending.on.channel) === undefined) return now + POLL_MILLIS
+      follow()
+      return never
+    }
+    const pending = managed.begin(isDue, { check, follow })
     let headers: grpc.Metadata | undefined
-    open.add(call)
-    start(
-      metadata,
-      Callbacks.listener(
-        {
-          onReceiveMetadata: (received) => {
-            headers = received
-            managed.received(pending)
-            listener.onReceiveMetadata(received)
-          },
-          onReceiveMessage: (message) => {
-            managed.received(pending)
-            listener.onReceiveMessage(message)
-          },
-          onReceiveStatus: (received) => {
-            open.delete(call)
-            const status = ServerStatus.ofPlain(received, headers)
-            Callbacks.run(() => managed.ended(pending, status), report)
-            listener.onReceiveStatus(status)
-          }
-        },
-        threw
-      )
-    )
+    calls.add(open)
+    const watching: grpc.InterceptingListener = {
+      onReceiveMetadata: (received) => {
+        headers = received
+        managed.received(pending)
+        listener.onReceiveMetadata(received)
+      },
+      onReceiveMessage: (message) => {
+        managed.received(pending)
+        listener.onReceiveMessage(message)
+      },
+      onReceiveStatus: (received) => {
+        calls.delete(open)
+        const status = ServerStatus.ofPlain(received, headers)
+        Callbacks.run(() => managed.ended(pending, status), report)
+        listener.onReceiveStatus(status)
+      }
+    }
+    start(metadata, Callbacks.listener(watching, threw))
   }
   return call
 }
 
-/**
- * The channels of a pool as one channel: each call goes where a call of ours would go, and is among the open `calls` until it
- * ends. Closing it does nothing, since its life is the layer's.
- */
-export const sharedChannel = (pool: ChannelPool, plain: PlainCalls): Channel.Channel => {
-  const current = (): Channel.Channel => pool.next().channel()
-  return {
-    close: () => {},
-    getTarget: () => current().getTarget(),
-    getConnectivityState: (tryToConnect) => current().getConnectivityState(tryToConnect),
-    watchConnectivityState: (state, deadline, callback) =>
-      current().watchConnectivityState(state, deadline, Callbacks.of(callback, plain.report)),
-    getChannelzRef: () => current().getChannelzRef(),
-    createCall: (method, deadline, ...more) => {
-      const managed = pool.next()
-      return watched(managed.channel().createCall(method, deadline, ...more), managed, Deadline.of(deadline), plain)
-    }
-  }
+/** Of several channels as of one: the best of theirs. */
+const stateOf = (channels: ReadonlyArray<Managed.ManagedChannel>): grpc.connectivityState => {
+  const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivityState
+  const states = channels.map((managed) => managed.channel().getConnectivityState(false))
+  return [READY, CONNECTING, IDLE, TRANSIENT_FAILURE].find((state) => states.includes(state)) ?? SHUTDOWN
 }
+
+const watching =
+  (
+    channels: ReadonlyArray<Managed.ManagedChannel>,
+    report: Callbacks.Catch
+  ): Channel.Channel["watchConnectivityState"] =>
+  (state, deadline, callback) => {
+    if (stateOf(channels) === grpc.connectivityState.SHUTDOWN) throw new Error(ServerStatus.LAYER_CLOSED)
+    const until = Deadline.of(deadline)
+    const look = Callbacks.of(() => {
+      if (stateOf(channels) !== state) callback()
+      else if (Deadline.isOver(until)) callback(new Error("the deadline passed, and the state is the same"))
+      else setTimeout(look, POLL_MILLIS)
+    }, report)
+    setTimeout(look, 0)
+  }
+
+/**
+ * The channels of a pool as one channel: each call goes where a call of ours would go. Closing it does nothing, since its life
+ * is the layer's.
+ */
+export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel> =>
+  Effect.map(Callbacks.report("PlainClient", THREW), (report) => {
+    const { channels } = pool
+    return {
+      close: () => {},
+      getTarget: () => channels[0].channel().getTarget(),
+      getConnectivityState: (isDialled) => {
+        if (isDialled) for (const managed of channels) managed.dial()
+        return stateOf(channels)
+      },
+      watchConnectivityState: watching(channels, report),
+      getChannelzRef: () => channels[0].channel().getChannelzRef(),
+      createCall: (method, deadline, ...more) => {
+        const managed = pool.next()
+        // A call without a deadline may be a stream on which nothing is due.
+        const isDue = Deadline.of(deadline) !== never
+        return watched(managed.channel().createCall(method, deadline, ...more), managed, isDue, pool, report)
+      }
+    }
+  })

@@ -130,6 +130,9 @@ export const LAYER_CLOSED = "the layer of this call has been closed"
 export const layerClosed = (method: string, cause?: unknown): AioRpcError =>
   new AioRpcError({ method, code: StatusCode.CANCELLED, details: LAYER_CLOSED, cause })
 
+/** Said of a call that was not sent, and begins again on another channel. */
+export const MOVED = "the call was not sent, and its channel was given up"
+
 /** Said of a call that ends because a function which grpc-js called threw. */
 export const THROWN = "a callback of this call threw, see the log"
 
@@ -155,8 +158,10 @@ export const isFromServer = ({ code, details }: Status): boolean =>
   code !== StatusCode.UNAVAILABLE &&
   code !== StatusCode.CANCELLED
 
-// What grpc-js says of a call that never had a connection.
-const UNSENT = /No connection established|Name resolution failed/
+// What is said of a call that never had a connection, by grpc-js and by us.
+const UNSENT = new RegExp(
+  `No connection established|Name resolution failed|Channel closed before call started|${MOVED}`
+)
 
 /** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
 export const saysUnsent = (text: string): boolean => UNSENT.test(text)

@@ -51,7 +51,7 @@ const decode = <Request, Response>(
   }
 }
 
-type Pool = Pick<ChannelPool, "next" | "another">
+type Pool = Pick<ChannelPool, "next" | "another" | "calls">
 
 const channelFor = ({ next }: Pool, route: UnaryAttempt.Route | undefined): ManagedChannel => {
   const managed = next(route?.managed)

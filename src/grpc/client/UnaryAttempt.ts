@@ -1,7 +1,7 @@
 /** The calls on the wire that one request takes: one as a rule, and two where a replica is mute. */
 import * as grpc from "@grpc/grpc-js"
 import * as Callbacks from "../Callbacks.js"
-import type * as Channel from "./Channel.js"
+import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import type * as Deadline from "./Deadline.js"
 import * as Managed from "./ManagedChannel.js"
@@ -28,7 +28,7 @@ export interface Options {
 
 /** What is sent, and where the answer goes. */
 export interface Delivery {
-  readonly pool: Pick<ChannelPool, "another">
+  readonly pool: Pick<ChannelPool, "another" | "calls">
   readonly path: string
   readonly metadata: grpc.Metadata
   readonly bytes: Buffer
@@ -36,6 +36,8 @@ export interface Delivery {
   readonly ended: (status: ServerStatus.Status, answer: Buffer | undefined, by: Managed.ManagedChannel) => void
   /** A callback threw. */
   readonly threw: (cause: unknown, by: Managed.ManagedChannel) => void
+  /** The layer is closed. */
+  readonly closed: (cause: unknown, by: Managed.ManagedChannel) => void
 }
 
 /** How often it is looked whether another replica is READY. */
@@ -60,6 +62,7 @@ export class UnaryAttempt {
   }
 
   start(): void {
+    this.delivery.pool.calls.add(this)
     this.first?.start()
   }
 
@@ -82,20 +85,23 @@ export class UnaryAttempt {
   }
 
   private finish(status: ServerStatus.Status, answer: Buffer | undefined, by: WireCall): void {
-    const { first, second } = this
-    this.first = undefined
-    this.second = undefined
-    if (first !== by) first?.cancel()
-    if (second !== by) second?.cancel()
+    this.cancel(by)
     this.delivery.ended(status, answer, by.managed)
   }
 
-  cancel(): void {
+  close(): void {
+    const { first } = this
+    this.cancel()
+    if (first !== undefined) this.delivery.closed(undefined, first.managed)
+  }
+
+  cancel(but?: WireCall): void {
     const { first, second } = this
     this.first = undefined
     this.second = undefined
-    first?.cancel()
-    second?.cancel()
+    this.delivery.pool.calls.delete(this)
+    if (first !== but) first?.cancel()
+    if (second !== but) second?.cancel()
   }
 
   /** One of the calls has had nothing back so far. Gives when to ask again. */
@@ -164,7 +170,7 @@ export class UnaryAttempt {
 /** One call, and what grpc-js tells of it. */
 class WireCall implements Managed.Checker, grpc.InterceptingListener {
   readonly pending: Managed.PendingCall
-  private readonly call: ReturnType<Channel.Channel["createCall"]>
+  private readonly call: Channel.Call
   private headers: grpc.Metadata | undefined = undefined
   private answer: Buffer | undefined = undefined
 
@@ -240,6 +246,6 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
 
   cancel(): void {
     this.managed.ended(this.pending, undefined)
-    this.call.cancelWithStatus(grpc.status.CANCELLED, "interrupted")
+    Channel.cancel(this.call, grpc.status.CANCELLED, "interrupted")
   }
 }

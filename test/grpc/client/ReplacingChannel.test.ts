@@ -161,13 +161,14 @@ describe("rule 2: a channel", () => {
 
   it("that could not be reached takes no call with it: they follow in the same turn, and it is closed", () => {
     const { channels, managed } = world({ isUp: false })
+    const opened: ReadonlyArray<grpc.ChannelInterface> = channels
     const on: Array<number> = []
     const begin = () => {
       const follow = () => {
         managed.ended(call, undefined)
         begin()
       }
-      on.push(channels.findIndex((channel) => channel === managed.channel()))
+      on.push(opened.indexOf(managed.channel()))
       const call = managed.begin(true, { check: () => Number.POSITIVE_INFINITY, follow })
     }
     begin()
