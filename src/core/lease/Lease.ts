@@ -39,15 +39,18 @@ export interface Lease {
   readonly deadline: number
   /** When the next heartbeat is due; `Infinity` while one is in flight, or the instance is not registered. */
   readonly nextHeartbeatAt: number
-  /** A heartbeat was sent, or waits for a stream. */
-  readonly heartbeatInFlight: boolean
+  /** When the heartbeat was asked for whose answer, or that of one sent later, is awaited; `Infinity` if none is. */
+  readonly askedAt: number
   /** By when its answer is needed: where streams are slow, the lease that needs it first is first. `Infinity` if none is in flight. */
   readonly neededBy: number
   /** When a second heartbeat is sent, though the first may still be answered; `Infinity` if that is done, or none is in flight. */
   readonly resendAt: number
   /** That heartbeat was sent out of turn: the next one goes back to its phase. */
   readonly outOfTurn: boolean
-  /** Answers to heartbeats sent before prove nothing: the key was abandoned since, or the machine was suspended. */
+  /**
+   * Answers to heartbeats sent before say nothing: one that was sent at this moment is answered, the key was abandoned since, or
+   * the machine was suspended. Earlier ones need not be counted: they are late answers, or none.
+   */
   readonly provesFrom: number
   /** The last heartbeat will not be answered. */
   readonly isRetry: boolean
@@ -85,8 +88,6 @@ export interface Lease {
 export interface Answer {
   /** When the heartbeat was handed to the transport. */
   readonly sentAt: number
-  /** Another heartbeat of the lease is in flight. */
-  readonly another?: boolean | undefined
 }
 
 /** What happened. */
@@ -101,9 +102,9 @@ export type Event =
   | ({ readonly _tag: "Renewed" } & Answer)
   /** A heartbeat was answered with `expires_at = 0`. */
   | ({ readonly _tag: "Refused" } & Answer)
-  /** The answer to a heartbeat is overdue. It may still come, and counts. */
+  /** The answer that is awaited is overdue. It may still come, and counts. */
   | { readonly _tag: "HeartbeatOverdue" }
-  /** No heartbeat is in flight any more, and none was answered. */
+  /** The answer that is awaited will not come, or its connection is silent. If it comes, it counts. */
   | { readonly _tag: "HeartbeatLost"; readonly retryInMillis: number }
   /** A heartbeat before its time is of use: to try a new stream, say. */
   | { readonly _tag: "HeartbeatWanted" }
@@ -204,7 +205,7 @@ export const make = ({
   registers,
   deadline: Number.NEGATIVE_INFINITY,
   nextHeartbeatAt: NEVER,
-  heartbeatInFlight: false,
+  askedAt: NEVER,
   neededBy: NEVER,
   resendAt: NEVER,
   outOfTurn: true,
@@ -245,18 +246,21 @@ export const isRenewed = ({ status, wanted }: Lease): boolean =>
 /** A lease whose heartbeat is not answered sends a second one when so much of its TTL is left, and no third. */
 const LAST_PART = 1 / 4
 
-/** A heartbeat is in flight. One that is not held needs its answer within a TTL: it may be live again by it until then. */
-export const inFlight = (lease: Lease, now: number): Lease => {
+/** An answer is awaited. */
+export const awaitsAnswer = (lease: Lease): boolean => lease.askedAt < NEVER
+
+/** An answer is awaited from now on. A lease that is not held needs its answer within a TTL: it may be live again by it until then. */
+export const awaiting = (lease: Lease, askedAt: number, now: number): Lease => {
   const neededBy = isHeld(lease) ? lease.deadline : now + lease.ttl
   // No second one before the first is overdue.
   const resendAt = Math.max(neededBy - lease.ttl * LAST_PART, now + answerTime(lease.ttl, lease.timing))
-  return { ...lease, heartbeatInFlight: true, neededBy, resendAt }
+  return { ...lease, askedAt, neededBy, resendAt }
 }
 
-/** What is in flight is none of the lease's any more. */
+/** No answer is awaited. */
 export const forget = (lease: Lease): Lease => ({
   ...lease,
-  heartbeatInFlight: false,
+  askedAt: NEVER,
   neededBy: NEVER,
   resendAt: NEVER
 })

@@ -7,6 +7,9 @@
  * under its id (`displaced`, `moved`). An overdue answer or a suspended machine makes it suspect only, and an answer that is
  * late renews it as long as its heartbeat was sent less than a TTL ago: the registry writes its database before it answers.
  *
+ * Several heartbeats may be in flight, on several streams, and are answered in any order. They are not counted: an answer
+ * counts (`onAnswer`) if none to a heartbeat sent later has come.
+ *
  * All instants are monotonic milliseconds. `random` is 0 to 1, drawn by the caller.
  *
  * ```
@@ -19,11 +22,12 @@
  * ```
  */
 import {
+  awaiting,
+  awaitsAnswer,
   awaitsRegistration,
   type Event,
   forget,
   heartbeatsLater,
-  inFlight,
   interval,
   isHeld,
   isKept,
@@ -58,7 +62,7 @@ const register = (lease: Lease, wanted: RegisterReason, now: number): Step => {
   ]
 }
 
-/** The answer to a heartbeat in flight proves nothing: it is about another key, or about the time before a suspension. */
+/** The answer to a heartbeat in flight says nothing: it is about another key, or about the time before a suspension. */
 const disown = (lease: Lease, now: number): Lease => ({ ...forget(lease), provesFrom: now })
 
 const abandonKey = (lease: Lease, now: number): Lease => ({
@@ -69,15 +73,15 @@ const abandonKey = (lease: Lease, now: number): Lease => ({
 
 const heartbeat = (lease: Lease, now: number, outOfTurn: boolean): Step => {
   const due = { ...lease, nextHeartbeatAt: NEVER }
-  if (lease.heartbeatInFlight) return [due, []]
+  if (awaitsAnswer(lease)) return [due, []]
   // A heartbeat that is suspended counts as missed.
   if (isSuspended(lease, now)) return [{ ...suspect(due), withheld: true }, []]
-  return [inFlight({ ...due, outOfTurn }, now), ["Heartbeat"]]
+  return [awaiting({ ...due, outOfTurn }, now, now), ["Heartbeat"]]
 }
 
 const resend = (lease: Lease, now: number): Step => {
   const done = { ...suspect(lease), resendAt: NEVER }
-  return isSuspended(lease, now) ? [done, []] : [done, ["Heartbeat"]]
+  return isSuspended(lease, now) ? [done, []] : [{ ...done, askedAt: now }, ["Heartbeat"]]
 }
 
 /** A heartbeat sent later than this, as a part of the interval, is out of turn. */
@@ -86,7 +90,7 @@ const LATE = 0.1
 const tick = (lease: Lease, now: number): Step => {
   const expired = isHeld(lease) && now >= lease.deadline
   const ended = expired ? lose(lease) : lease
-  const current = expired && lease.heartbeatInFlight ? inFlight(ended, now) : ended
+  const current = expired && awaitsAnswer(lease) ? awaiting(ended, lease.askedAt, now) : ended
   if (expired && current.registering) return [{ ...current, nextHeartbeatAt: NEVER }, []]
   if (expired && current.registers) return register(current, "expired", now)
   if (now >= current.nextRegisterAt) return register(current, current.wanted ?? "expired", now)
@@ -118,13 +122,6 @@ const plan = (lease: Lease, sentAt: number, random: number): Lease => ({
 
 const renewed = (lease: Lease, sentAt: number, now: number, random: number): Step => {
   const deadline = sentAt + lease.ttl
-  // A heartbeat that was sent later is acknowledged already.
-  if (isHeld(lease) && deadline < lease.deadline) {
-    const isPlanned = lease.heartbeatInFlight || lease.nextHeartbeatAt < NEVER
-    // The key is alive all the same.
-    const alive: Lease = { ...lease, registeredAt: NEVER, refusals: 0 }
-    return [isPlanned ? alive : plan(alive, lease.deadline - lease.ttl, random), []]
-  }
   const held: Lease = { ...lease, isRetry: false, setbacks: 0, registeredAt: NEVER, refusals: 0 }
   // The answer took longer than the lease runs: it proves nothing.
   if (now >= deadline) return awaitsRegistration(held) ? [lose(held), []] : heartbeat(lose(held), now, true)
@@ -138,7 +135,7 @@ const renewed = (lease: Lease, sentAt: number, now: number, random: number): Ste
     nextRegisterAt: wanted === undefined ? NEVER : held.nextRegisterAt
   }
   // The next one follows the answer to that in flight.
-  if (held.heartbeatInFlight) return [{ ...inFlight(live, now), nextHeartbeatAt: NEVER }, []]
+  if (awaitsAnswer(live)) return [{ ...awaiting(live, live.askedAt, now), nextHeartbeatAt: NEVER }, []]
   return [plan(live, sentAt, random), []]
 }
 
@@ -177,7 +174,7 @@ const refused = (lease: Lease, now: number, random: number): Step => {
 
 const heartbeatLost = (lease: Lease, now: number, retryInMillis: number): Step => [
   {
-    ...suspect(lease),
+    ...suspect(forget(lease)),
     isRetry: true,
     nextHeartbeatAt: heartbeatsLater(lease) ? NEVER : now + retryInMillis
   },
@@ -186,28 +183,21 @@ const heartbeatLost = (lease: Lease, now: number, retryInMillis: number): Step =
 
 const onAnswer = (
   lease: Lease,
-  event: Extract<Event, { readonly _tag: "Renewed" | "Refused" | "HeartbeatLost" }>,
+  { _tag, sentAt }: Extract<Event, { readonly _tag: "Renewed" | "Refused" }>,
   now: number,
   random: number
 ): Step => {
-  const isInFlight = event._tag !== "HeartbeatLost" && event.another === true
-  const landed = isInFlight ? lease : forget(lease)
-  if (!isKept(lease)) return [landed, []]
-  if (event._tag === "HeartbeatLost") return heartbeatLost(landed, now, event.retryInMillis)
-  // The refusal of a heartbeat came too late that was sent before the last registration, or before one that is acknowledged.
-  const isStale =
-    event._tag === "Refused" &&
-    ((lease.registeredAt < NEVER && event.sentAt < lease.registeredAt) ||
-      (isHeld(lease) && event.sentAt <= lease.deadline - lease.ttl))
-  if (isStale || event.sentAt < lease.provesFrom) {
-    const isPlanned = landed.nextHeartbeatAt < NEVER || heartbeatsLater(landed)
-    return isPlanned ? [landed, []] : heartbeat(landed, now, true)
-  }
-  return event._tag === "Renewed" ? renewed(landed, event.sentAt, now, random) : refused(landed, now, random)
+  const landed = sentAt < lease.askedAt ? lease : forget(lease)
+  if (!isKept(lease) || sentAt < lease.provesFrom) return [landed, []]
+  const told = { ...landed, provesFrom: sentAt }
+  if (_tag === "Renewed") return renewed(told, sentAt, now, random)
+  // That of a heartbeat which was sent before the last registration comes too late.
+  return lease.registeredAt < NEVER && sentAt < lease.registeredAt ? [told, []] : refused(told, now, random)
 }
 
+// At once, also while a heartbeat from before is unanswered, whose late acknowledgement counts.
 const registered = (lease: Lease, now: number): Step => {
-  const done: Lease = { ...lease, registering: false }
+  const done: Lease = { ...forget(lease), registering: false }
   return isKept(lease)
     ? heartbeat({ ...done, wanted: undefined, nextRegisterAt: NEVER, registeredAt: now, absences: 0 }, now, true)
     : [done, []]
@@ -256,8 +246,11 @@ const reconnected = (lease: Lease, now: number, random: number): Step => {
 
 // The server's clock ran on while ours stood still: only the answer to a heartbeat sent from now on tells whether the
 // lease is still held.
-const suspended = (lease: Lease, now: number): Step =>
-  isHeld(lease) ? heartbeat(disown(suspect(lease), now), now, true) : [{ ...lease, provesFrom: now }, []]
+const suspended = (lease: Lease, now: number): Step => {
+  const disowned = disown(suspect(lease), now)
+  const isDue = isHeld(lease) || (awaitsAnswer(lease) && !heartbeatsLater(lease))
+  return isDue ? heartbeat(disowned, now, true) : [disowned, []]
+}
 
 const healthy = (lease: Lease, now: number): Step => {
   const healthyNow: Lease = { ...lease, unhealthySince: NEVER, withheld: false }
@@ -356,7 +349,6 @@ export const step = (lease: Lease, event: Event, now: number, random: number): S
       return registerFailed(lease, now, random)
     case "Renewed":
     case "Refused":
-    case "HeartbeatLost":
       return onAnswer(lease, event, now, random)
     case "Healthy":
       return healthy(lease, now)
@@ -372,7 +364,9 @@ const whileKept = (lease: Lease, event: Event, now: number, random: number): Ste
     case "Tick":
       return tick(lease, now)
     case "HeartbeatOverdue":
-      return [suspect(lease), []]
+      return [awaitsAnswer(lease) ? suspect(lease) : lease, []]
+    case "HeartbeatLost":
+      return heartbeatLost(lease, now, event.retryInMillis)
     case "HeartbeatWanted":
       return lease.nextHeartbeatAt === NEVER ? [lease, []] : heartbeat(lease, now, true)
     case "Reconnected":

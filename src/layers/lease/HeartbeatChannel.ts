@@ -31,7 +31,7 @@ export interface StreamOwner {
   /** It takes heartbeats from now on. */
   readonly onOpen: () => void
   /** A heartbeat was not sent, since its lease is paused, being stopped or being registered. */
-  readonly onDropped: (entry: LeaseEntry) => Dispatch.Rest
+  readonly onDropped: (stream: HeartbeatChannel, entry: LeaseEntry) => Dispatch.Rest
   /** The answer at the head is overdue. */
   readonly onOverdue: (stream: HeartbeatChannel, entry: LeaseEntry) => Effect.Effect<void>
 }
@@ -44,7 +44,7 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   isProven = false
   /** It has renewed a lease. */
   hasRenewed = false
-  /** Its connection is silent: what it was given is sent on another one as well. */
+  /** Its connection is silent: another one is used, and late answers still count. */
   isSilent = false
   /** Says whether nothing at all has come on the connection while an answer was due; unknown to some registries. */
   isConnectionSilent: (() => boolean) | undefined = undefined
@@ -86,12 +86,10 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.fed.unsafeOpen()
   }
 
-  /** Gives what it was given: to be sent on another connection. What it has sent itself may still be answered. */
-  unsafeFellSilent(): ReadonlyArray<LeaseEntry> {
-    const { entries } = this
+  /** Sends nothing more. What it has sent may still be answered. */
+  unsafeFallSilent(): void {
     this.isSilent = true
     this.outbox = []
-    return entries
   }
 
   /** Sends nothing more, and ends when what is outstanding has been answered. */
@@ -144,7 +142,12 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
     this.outbox = []
     if (wasEmpty) this.unsafeNextHead(Monotonic.unsafeNow(this.clock))
     const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
-    return dropped.length === 0 ? next : Effect.zipRight(Dispatch.forEach(dropped, this.pool.onDropped), next)
+    return dropped.length === 0
+      ? next
+      : Effect.zipRight(
+          Dispatch.forEach(dropped, (entry) => this.pool.onDropped(this, entry)),
+          next
+        )
   }
 
   /** Done a moment after the last answer of a stream that closes: a server that does not end it must not hold it open. */
@@ -161,16 +164,16 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
   }
 
   /**
-   * Tells the pool while the answer at the head is overdue, and fails when it is of no use any more: its heartbeat was sent a
-   * TTL ago.
+   * Tells the pool while the answer at the head is overdue, and fails when the stream is of no use any more: the head came there
+   * before the longest TTL of all that wait for it.
    */
   readonly watch: Effect.Effect<never, AioRpcError> = Effect.suspend(() => {
     const head = this.sent[0]
     const now = Monotonic.unsafeNow(this.clock)
-    const endAt = head === undefined ? Number.POSITIVE_INFINITY : this.headSince + head.lease.ttl
+    const endAt = this.headSince + this.sent.reduce((longest, { lease }) => Math.max(longest, lease.ttl), 0)
     this.wakeAt = this.isOpen ? Math.min(this.lookAt, endAt) : this.openBy
     this.recheck.unsafeClose()
-    if (now >= endAt) return Effect.fail(missed("a heartbeat was not answered within its TTL"))
+    if (now >= endAt) return Effect.fail(missed("no heartbeat was answered within its TTL"))
     if (now < this.wakeAt) {
       const left = Math.ceil(this.wakeAt - now)
       const woken =

@@ -8,6 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Lease from "../../core/lease/Lease.js"
+import type * as StreamPlan from "../../core/lease/StreamPlan.js"
 import type * as TimerQueue from "../../core/lease/TimerQueue.js"
 import type * as Fibers from "../../internal/fibers.js"
 import { type AioConfigError, AioLeaseStopped } from "../../schemas/AioError.js"
@@ -49,8 +50,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   dueAt = Number.POSITIVE_INFINITY
   place = -1
   instanceKey: string
-  /** Heartbeats that streams were given and have not answered, but for those of silent streams. */
-  underWay = 0
+  /** The stream that was given its last heartbeat: earlier ones on others are late answers, or none. */
+  stream: StreamPlan.StreamState | undefined = undefined
   /** The fiber of the registration in flight. */
   attempt: Fibers.Running | undefined = undefined
   /** It has sent the registration and waits for the answer. */

@@ -71,7 +71,6 @@ export const make = (
   let lastAnswerAt = Number.NEGATIVE_INFINITY
   let surplusSince = Number.POSITIVE_INFINITY
   let sent = 0
-  let round = leases.values()
 
   const wanted = () => StreamPlan.wanted({ leases: leases.size, heartbeatsPerMilli, millisPerHeartbeat })
   const stays = ({ isLeaving }: HeartbeatChannel): boolean => !isLeaving
@@ -114,7 +113,7 @@ export const make = (
     const stream = streams[StreamPlan.choose(streams, millisPerHeartbeat, sent, at)]
     if (stream === undefined) return false
     sent++
-    entry.underWay++
+    entry.stream = stream
     stream.unsafeSend(entry)
     return true
   }
@@ -138,26 +137,15 @@ export const make = (
     }
   })
 
-  /** The next lease, in turn, with no heartbeat in flight. */
-  const nextIdle = (): LeaseEntry | undefined => {
-    for (let seen = 0; seen <= leases.size; seen++) {
-      const { done, value } = round.next()
-      if (done) round = leases.values()
-      else if (value.lease.nextHeartbeatAt < Number.POSITIVE_INFINITY) return value
-    }
-    return undefined
-  }
-
   /** A new stream needs a heartbeat to prove itself before it replaces another one. */
   const askForHeartbeats: Effect.Effect<void> = Effect.suspend(() => {
     const isIdle = (stream: HeartbeatChannel) => stays(stream) && stream.isOpen && stream.outstanding === 0
     const needed = count(streams, (stream) => isIdle(stream) && !stream.isProven)
     if (needed === 0 || waiting.size > 0 || !streams.some(({ isLeaving }) => isLeaving)) return Effect.void
-    const idle = new Set<LeaseEntry>()
-    for (let entry = nextIdle(); entry !== undefined && idle.size < needed && !idle.has(entry); entry = nextIdle()) {
-      idle.add(entry)
-    }
-    return Dispatch.forEach(idle, (entry) => unsafeDispatch(entry, { _tag: "HeartbeatWanted" }))
+    // Of leases that can best wait for the answer.
+    const idle = Array.from(leases).filter(({ lease }) => lease.nextHeartbeatAt < Number.POSITIVE_INFINITY)
+    idle.sort((a, b) => b.lease.deadline - a.lease.deadline)
+    return Dispatch.forEach(idle.slice(0, needed), (entry) => unsafeDispatch(entry, { _tag: "HeartbeatWanted" }))
   })
 
   const works = Effect.suspend(() => {
@@ -174,16 +162,9 @@ export const make = (
     lastAnswerAt = ack.receivedAt
     millisPerHeartbeat = StreamPlan.measure(millisPerHeartbeat, millis)
     Metric.unsafeUpdate(Metrics.heartbeatRoundTrip, (ack.receivedAt - ack.sentAt) / 1_000, Labels.none)
-    if (!stream.isSilent) entry.underWay--
-    // A heartbeat that waits to be sent again has become needless.
-    waiting.delete(entry)
     // Sent under a former key: it says nothing about this one.
     const sentAt = isCurrent(entry, ack) ? ack.sentAt : Number.NEGATIVE_INFINITY
-    return unsafeDispatch(entry, {
-      _tag: ack.expiresAt === 0 ? "Refused" : "Renewed",
-      sentAt,
-      another: entry.underWay > 0
-    })
+    return unsafeDispatch(entry, { _tag: ack.expiresAt === 0 ? "Refused" : "Renewed", sentAt })
   }
 
   const onAcks = (stream: HeartbeatChannel, acks: ReadonlyArray<HeartbeatAck>): Effect.Effect<void> =>
@@ -215,11 +196,14 @@ export const make = (
       })
     })
 
-  const unsafeLost = (entry: LeaseEntry): Dispatch.Rest => {
-    entry.underWay--
-    if (entry.underWay > 0 || waiting.has(entry)) return undefined
+  const unsafeLost = (stream: HeartbeatChannel, entry: LeaseEntry): Dispatch.Rest => {
+    if (entry.stream !== stream) return undefined
+    entry.stream = undefined
     return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
   }
+
+  const lose = (stream: HeartbeatChannel): Effect.Effect<void> =>
+    Dispatch.forEach(stream.entries, (entry) => unsafeLost(stream, entry))
 
   const ended = (stream: HeartbeatChannel, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -231,33 +215,33 @@ export const make = (
         Exit.isFailure(exit) && !stream.isSilent && (isMissed || lost.length > 0)
           ? failed(() => `a heartbeat stream broke, reopening after a backoff: ${messageOf(exit.cause)}`)
           : Effect.void
-      // What a silent stream was given is under way on another one.
-      const told = stream.isSilent ? Effect.void : Dispatch.forEach(lost, unsafeLost)
-      return Effect.all([noted, told, Effect.sync(() => wake.unsafeOpen())], { discard: true })
+      return Effect.all([noted, lose(stream), Effect.sync(() => wake.unsafeOpen())], { discard: true })
     })
 
   /** Nothing at all has come on its connection: leases send on another one. Late answers on this one still count. */
   const fellSilent = (stream: HeartbeatChannel): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const entries = stream.unsafeFellSilent()
+      const lost = lose(stream)
+      stream.unsafeFallSilent()
       close(stream)
-      for (const entry of entries) {
-        entry.underWay--
-        if (entry.underWay === 0 && Lease.isKept(entry.lease)) waiting.add(entry)
-      }
-      wake.unsafeOpen()
-      return failed(() => "a heartbeat stream is silent, opening another one after a backoff")
+      // First, since other streams may take the heartbeats at once.
+      return Effect.zipRight(
+        lost,
+        failed(() => "a heartbeat stream is silent, opening another one after a backoff")
+      )
     })
 
   const owner: StreamOwner = {
     answerMillis: ({ lease }) => Lease.answerTime(lease.ttl, lease.timing, millisPerHeartbeat),
     onOpen: () => wake.unsafeOpen(),
-    onDropped: (entry) => unsafeLost(entry),
+    onDropped: unsafeLost,
     onOverdue: (stream, entry) =>
       Effect.suspend(() => {
         const isSilent = stream.isConnectionSilent?.() ?? lastAnswerAt < stream.headSince
         return Effect.zipRight(
-          Dispatch.forEach([entry], (one) => unsafeDispatch(one, { _tag: "HeartbeatOverdue" })),
+          Dispatch.forEach([entry], (one) =>
+            one.stream === stream ? unsafeDispatch(one, { _tag: "HeartbeatOverdue" }) : undefined
+          ),
           isSilent && !stream.isSilent ? fellSilent(stream) : Effect.void
         )
       })
@@ -301,6 +285,7 @@ export const make = (
       const at = now()
       if (waiting.size === 0) prune(at)
       if (waiting.size === 0 && !needsAnother(at) && place(entry, at)) return
+      entry.stream = undefined
       waiting.add(entry)
       wake.unsafeOpen()
     },

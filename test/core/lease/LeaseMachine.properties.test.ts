@@ -77,6 +77,9 @@ class World {
   readonly trespasses: Array<Lease.Action> = []
   readonly keyChanges: Array<Lease.RegisterReason | undefined> = []
   private registrationsSinceRenewal = 0
+  private answeredAt = Number.NEGATIVE_INFINITY
+  /** No heartbeat from before is awaited. */
+  private lostAt = Number.NEGATIVE_INFINITY
 
   constructor(
     private readonly random: () => number,
@@ -106,13 +109,16 @@ class World {
     assert.strictEqual(this.registersOnTheWay, 1, "two registrations at once")
   }
 
-  /** A second one only once the first is overdue, and no third: of those whose answers can renew the lease for long. */
+  /**
+   * A second one only once the first is overdue, and no third before the next answer, registration or loss: of those whose
+   * answers can renew the lease for long.
+   */
   private checkHeartbeat() {
-    const useful = (sentAt: number) => sentAt >= this.lease.provesFrom && this.now - sentAt < 0.75 * TTL
-    const [first, second] = this.heartbeats.filter(useful)
-    if (first === undefined) return
-    assert.isUndefined(second, "a third heartbeat")
-    assert.isAtLeast(this.now, first + Lease.answerTime(TTL), "a second heartbeat too early")
+    const from = Math.max(this.lease.provesFrom, this.lostAt)
+    const inFlight = this.heartbeats.filter((sentAt) => sentAt >= from && this.now - sentAt < 0.75 * TTL)
+    const last = inFlight.at(-1)
+    if (last !== undefined) assert.isAtLeast(this.now, last + Lease.answerTime(TTL), "a second heartbeat too early")
+    assert.isBelow(inFlight.filter((sentAt) => sentAt >= this.answeredAt).length, 2, "a third heartbeat")
   }
 
   event(event: Lease.Event) {
@@ -122,9 +128,13 @@ class World {
   }
 
   private deliver(event: Lease.Event) {
-    if (event._tag === "Registered") this.registrationsSinceRenewal++
+    if (event._tag === "Registered") {
+      this.registrationsSinceRenewal++
+      this.lostAt = this.now
+    }
     const isProof = event._tag === "Renewed" && event.sentAt >= this.lease.provesFrom
     if (isProof || event._tag === "RegisterFailed") this.registrationsSinceRenewal = 0
+    if ("sentAt" in event && event.sentAt >= this.lease.provesFrom) this.answeredAt = this.now
     const [lease, actions] = LeaseMachine.step(this.lease, event, this.now, this.random())
     this.lease = lease
     for (const action of actions) this.act(action)
@@ -147,9 +157,11 @@ class World {
     this.pass(0.001)
     const [sentAt] = this.heartbeats.splice(which % Math.max(1, this.heartbeats.length), 1)
     if (sentAt === undefined) return
-    const another = this.heartbeats.length > 0
-    if (how !== "HeartbeatLost") return this.deliver({ _tag: how, sentAt, another })
-    if (!another) this.deliver({ _tag: how, retryInMillis: 5_000 * this.random() })
+    if (how !== "HeartbeatLost") return this.deliver({ _tag: how, sentAt })
+    // The last one, which is the one that is awaited.
+    if (this.heartbeats.some((other) => other > sentAt)) return
+    this.lostAt = this.now
+    this.deliver({ _tag: how, retryInMillis: 5_000 * this.random() })
   }
 
   answerRegister(how: "Registered" | "RegisterFailed") {

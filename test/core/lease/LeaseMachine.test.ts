@@ -185,7 +185,7 @@ rule("A heartbeat", [
   },
   {
     sentence: "whose answer leaves another one in flight is followed by no third",
-    events: [...sent, [45_000, "Tick"], [50_000, { _tag: "Renewed", sentAt: 20_000, another: true }]],
+    events: [...sent, [45_000, "Tick"], [50_000, { _tag: "Renewed", sentAt: 20_000 }]],
     status: "Live",
     asks: [],
     wakesAt: 65_000
@@ -239,6 +239,37 @@ it("The wait before registering again grows from one second to thirty, and stays
 })
 
 const silent: ReadonlyArray<At> = [...sent, [25_000, "HeartbeatLost"], [25_500, "Tick"]]
+
+rule("A heartbeat from before a registration", [
+  {
+    sentence: "that is unanswered delays none after it",
+    events: [...sent, [60_000, "Tick"], [60_010, "Registered"]],
+    status: "Lost",
+    asks: ["Heartbeat"]
+  },
+  {
+    sentence: "that is unanswered leaves the lease something to wait for",
+    events: [...sent, [60_000, "Tick"], [60_010, "Registered"]],
+    wakesAt: 105_010
+  },
+  {
+    sentence: "renews the lease if it is acknowledged late, and the one after it is awaited",
+    events: [...sent, [60_000, "Tick"], [60_010, "Registered"], [60_020, { _tag: "Renewed", sentAt: 20_000 }]],
+    status: "Live",
+    asks: [],
+    wakesAt: 70_020,
+    holds: ({ lease }) => assert.strictEqual(lease.deadline, 80_000)
+  }
+])
+
+rule("A heartbeat that was followed by a later one, which is answered", [
+  {
+    sentence: "makes the lease suspect no more, however long it is stuck",
+    events: [...sent, [45_000, "Tick"], [45_010, { _tag: "Renewed", sentAt: 45_000 }], [46_000, "HeartbeatOverdue"]],
+    status: "Live",
+    wakesAt: 65_000
+  }
+])
 
 rule("A deadline", [
   { sentence: "is kept to the millisecond", events: [...silent, [59_999, "Tick"]], status: "Suspect" },
@@ -312,14 +343,15 @@ rule("A refused heartbeat", [
   {
     sentence: "says nothing against the key if it was sent before the registration",
     events: [...refusedTwice.slice(0, 4), [3, { _tag: "Refused", sentAt: 1 }]],
-    asks: ["Heartbeat"]
+    asks: [],
+    holds: ({ lease }) => assert.strictEqual(lease.refusals, 1)
   },
   {
     sentence: "counts once for each registration, however many were in flight",
     events: [
       [0, "Ready"],
       [0, "Registered"],
-      [1, { _tag: "Refused", sentAt: 1, another: true }],
+      [1, { _tag: "Refused", sentAt: 1 }],
       [2, { _tag: "Refused", sentAt: 1 }],
       [3, "Registered"]
     ],
@@ -456,7 +488,7 @@ rule("A machine that was suspended", [
   },
   {
     sentence: "does not believe that answer either",
-    events: [...sent, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000, another: true }]],
+    events: [...sent, [20_100, "Suspended"], [20_101, { _tag: "Renewed", sentAt: 20_000 }]],
     status: "Suspect",
     asks: []
   },
@@ -466,10 +498,16 @@ rule("A machine that was suspended", [
     status: "Live"
   },
   {
+    sentence: "does not take the answer to the very first heartbeat for a proof, and sends another one",
+    events: [...started, [1, "Suspended"]],
+    status: "Registering",
+    asks: ["Heartbeat"]
+  },
+  {
     sentence: "does not take the answer to the very first heartbeat for a proof",
     events: [...started, [1, "Suspended"], [2, { _tag: "Renewed", sentAt: 0 }]],
     status: "Registering",
-    asks: ["Heartbeat"]
+    asks: []
   },
   {
     sentence: "changes nothing for a lease that is lost already",
@@ -602,7 +640,7 @@ rule("A look at the list", [
       [30_001, "Tick"],
       [30_002, "Moved"],
       [30_003, "Registered"],
-      [30_004, { _tag: "Refused", sentAt: 30_001, another: true }]
+      [30_004, { _tag: "Refused", sentAt: 30_001 }]
     ],
     asks: [],
     holds: ({ lease }) => assert.strictEqual(lease.refusals, 0)
@@ -688,7 +726,7 @@ rule("A pause", [
       [20_002, "Deregistered"],
       [20_003, "Resume"],
       [20_004, "Registered"],
-      [20_005, { _tag: "Renewed", sentAt: 20_000, another: true }]
+      [20_005, { _tag: "Renewed", sentAt: 20_000 }]
     ],
     status: "Registering",
     asks: []
@@ -730,25 +768,37 @@ rule("A stop", [
 
 rule("An answer that comes after that of a heartbeat which was sent later", [
   {
-    sentence: "asks for another heartbeat if it is a refusal, and loses nothing",
+    sentence: "loses nothing if it is a refusal",
     events: [
       ...sent,
       [45_000, "Tick"],
-      [45_010, { _tag: "Renewed", sentAt: 45_000, another: true }],
+      [45_010, { _tag: "Renewed", sentAt: 45_000 }],
       [45_020, { _tag: "Refused", sentAt: 20_000 }]
     ],
     status: "Live",
-    asks: ["Heartbeat"],
+    asks: [],
+    wakesAt: 65_000,
     holds: ({ lease }) => assert.strictEqual(lease.deadline, 45_000 + TTL)
   },
   {
-    sentence: "shows that the key is alive if it is an acknowledgement",
+    sentence: "renews nothing if that was refused: the registry was told more since",
+    events: [
+      ...sent,
+      [45_000, "Tick"],
+      [45_010, { _tag: "Refused", sentAt: 45_000 }],
+      [45_020, { _tag: "Renewed", sentAt: 20_000 }]
+    ],
+    status: "Lost",
+    asks: []
+  },
+  {
+    sentence: "leaves the lease as the later one made it",
     events: [
       ...lost,
       [20_002, "Registered"],
       [20_003, "Refused"],
       [20_004, "Registered"],
-      [20_005, { _tag: "Renewed", sentAt: 20_004, another: true }],
+      [20_005, { _tag: "Renewed", sentAt: 20_004 }],
       [20_006, { _tag: "Renewed", sentAt: 20_002 }]
     ],
     status: "Live",
