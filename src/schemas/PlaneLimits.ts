@@ -35,7 +35,7 @@ export interface PlaneLimits {
   readonly connections?: number | undefined
   /** The most calls and streams of a connection at a time; a client is told, and lets its further calls wait. Default 1,000. */
   readonly streams?: number | undefined
-  /** How long a request may take to arrive. Default 10 seconds. */
+  /** How long a request, or a message on a stream, may take to arrive. Default 10 seconds. */
   readonly requestTime?: Duration.DurationInput | undefined
   /** How long a connection may live on which no token was issued or accepted. Default 30 seconds. */
   readonly authenticationTime?: Duration.DurationInput | undefined

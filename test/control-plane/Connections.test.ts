@@ -28,6 +28,9 @@ const start = Effect.fnUntraced(function* (limits: ControlPlane.PlaneLimits = {}
   return { ...plane, token }
 })
 
+const reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+const listAll = framed(Buffer.from([0x3a, 0x00]))
+
 const megabytes = Buffer.alloc(3_900_000, "k")
 
 const shown = (call: Effect.Effect<RawClient.Outcome>) => Effect.map(call, ({ code, details }) => `${code} ${details}`)
@@ -73,10 +76,44 @@ describe("ControlPlane: connections", () => {
       assert.strictEqual(yield* begun(authenticateClient.path, {}), credentials)
       assert.strictEqual(yield* begun(registerInstance.path, { token: "made up" }), "16 无效的认证令牌")
       assert.strictEqual(yield* begun(registerInstance.path, { token }), json)
-      assert.match(yield* begun(heartbeatStream.path, { token }), /^8 Received message larger than max/)
+      assert.strictEqual(yield* begun(heartbeatStream.path, { token }), json)
+      assert.strictEqual(yield* begun(reflection, { token }), json)
       // What it announced was a lie.
       const more = Buffer.concat([framed(Buffer.from("begun"), 5), megabytes])
       assert.strictEqual(yield* shown(request(authenticateClient.path, { body: more })), credentials)
+    })
+  )
+
+  it.scopedLive(
+    "let one that has shown no token ask no more of a stream than credentials need, and 64 times at most",
+    () =>
+      Effect.gen(function* () {
+        const { address } = yield* start()
+        const { request } = yield* connect(address)
+        const asked = (body: Buffer, ends = true) => shown(request(reflection, { body, ends }))
+        assert.strictEqual(yield* asked(framed(Buffer.from("begun"), 190_000), false), "16 无效的认证令牌")
+        assert.strictEqual(yield* asked(Buffer.concat(Array.from({ length: 64 }, () => listAll))), "0 OK")
+        assert.strictEqual(yield* asked(Buffer.concat(Array.from({ length: 65 }, () => listAll))), "16 无效的认证令牌")
+      })
+  )
+
+  it.scopedLive("take in no more requests of a stream whose answers are not read", () =>
+    Effect.gen(function* () {
+      const { address, token } = yield* start()
+      for (const [path, one] of [
+        [reflection, listAll],
+        [heartbeatStream.path, framed(heartbeatStream.serialize({ service_id: "1", instance_key: "a" }))]
+      ] as const) {
+        const { open } = yield* connect(address)
+        const stream = open(path, {
+          token,
+          body: Buffer.concat(Array.from({ length: 500_000 }, () => one)),
+          ends: false
+        })
+        yield* Effect.sleep("2 seconds")
+        assert.isAbove(stream.writableLength, 3_000_000, path)
+        stream.close(8)
+      }
     })
   )
 
@@ -113,6 +150,24 @@ describe("ControlPlane: connections", () => {
         }
       }
     })
+  )
+
+  it.scopedLive(
+    "end a stream on which a message is not complete in time, and keep one on which nothing has begun",
+    () =>
+      Effect.gen(function* () {
+        const { address, token } = yield* start({ requestTime: "300 millis" })
+        const { open, request } = yield* connect(address)
+        const late = "8 the request is not complete: limit requestTime is 0.3 s"
+        const half = framed(Buffer.from("half"), 8)
+        const heartbeat = framed(heartbeatStream.serialize({ service_id: "1", instance_key: "a" }))
+        const silent = open(heartbeatStream.path, { token, body: heartbeat, ends: false })
+        assert.strictEqual(yield* shown(request(reflection, { body: half, ends: false })), late)
+        for (const body of [half, half.subarray(0, 3), Buffer.concat([heartbeat, half])]) {
+          assert.strictEqual(yield* shown(request(heartbeatStream.path, { token, body, ends: false })), late)
+        }
+        assert.isFalse(silent.closed)
+      })
   )
 
   it.scopedLive("end one that was given no token in time, also one that says nothing, and keep one that was", () =>

@@ -102,16 +102,21 @@ describe("ControlPlane: starting and stopping", () => {
       stream.next
     )
     yield* heartbeat
+    const reflection = yield* client.bidi("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    yield* reflection.send(Buffer.from([0x3a, 0x00]))
+    yield* reflection.next
     yield* plane.control.drain
     const late = yield* RawClient.make(plane.address)
     assert.strictEqual((yield* tokenOf(late, plane.credentials)).code, 14)
-    return { stream, heartbeat }
+    return { stream, reflection, heartbeat }
   })
 
   it.scopedLive("closes its port when it drains, and ends its open streams after its grace", () =>
     Effect.gen(function* () {
-      const { stream } = yield* drained({})
-      assert.deepStrictEqual(yield* codeAndDetails(stream.status), [14, "the call was interrupted on the server"])
+      const { reflection, stream } = yield* drained({})
+      for (const { status } of [stream, reflection]) {
+        assert.deepStrictEqual(yield* codeAndDetails(status), [14, "the call was interrupted on the server"])
+      }
     })
   )
 

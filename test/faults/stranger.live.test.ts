@@ -122,6 +122,59 @@ const halfRequests = ({ address, token }: World) =>
     { concurrency: 2 }
   )
 
+const reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+const listAll = Stranger.framed(Buffer.from([0x3a, 0x00]))
+const heartbeat = Stranger.framed(heartbeatStream.serialize({ service_id: "1", instance_key: "a" }))
+
+/** Streams that stay open: with most of a message that is too long, with half a message, also after an answer. */
+const halfOnStreams = ({ address, token }: World) =>
+  Effect.forEach(
+    [undefined, token],
+    (token) =>
+      Effect.forEach(
+        Array.from({ length: 20 }),
+        () =>
+          Effect.gen(function* () {
+            const { request } = yield* Stranger.connect(address)
+            const path = token === undefined ? reflection : heartbeatStream.path
+            const first = token === undefined ? listAll : heartbeat
+            const ended = (body: Buffer) => request(path, { token, ends: false, body })
+            const answers = yield* Effect.forEach(
+              [
+                Stranger.framed(Buffer.alloc(190_000), 196_000),
+                Stranger.framed(Buffer.alloc(100), 200),
+                Buffer.concat([first, Stranger.framed(Buffer.alloc(100), 200)])
+              ],
+              ended,
+              { concurrency: "unbounded" }
+            )
+            const late = "8 the request is not complete: limit requestTime is 1 s"
+            const said = answers.map(({ code, details }) => `${code} ${details}`)
+            assert.deepStrictEqual(said, [token === undefined ? "16 无效的认证令牌" : late, late, late])
+          }).pipe(Effect.scoped),
+        { concurrency: 20, discard: true }
+      ),
+    { concurrency: 2 }
+  )
+
+/** Requests on streams whose answers are not read: 7 MB on each. */
+const unread = ({ address, token }: World) =>
+  Effect.forEach(
+    [
+      [reflection, listAll],
+      [heartbeatStream.path, heartbeat]
+    ] as const,
+    ([path, one]) =>
+      Effect.gen(function* () {
+        const { open } = yield* Stranger.connect(address)
+        const body = Buffer.concat(Array.from({ length: Math.ceil((7 * MEGABYTE) / one.length) }, () => one))
+        const stream = open(path, { token, body, ends: false })
+        yield* Effect.sleep("1 second")
+        assert.isAbove(stream.writableLength, 6 * MEGABYTE)
+      }).pipe(Effect.scoped),
+    { concurrency: 2 }
+  )
+
 /** Guesses a secret, and gives when each answer came; and when one to another key came, that was asked at the end. */
 const guesses = ({ address, client_key }: World) =>
   Effect.gen(function* () {
@@ -194,7 +247,7 @@ describe("scenario 57", () => {
         const world = yield* start
         const alone = yield* timesWhile(world, Effect.sleep("1 second"))
         const before = yield* world.memory
-        const attacks = { resets, largeKeys, halfRequests, guesses, everything, largest }
+        const attacks = { resets, largeKeys, halfRequests, halfOnStreams, unread, guesses, everything, largest }
         for (const [name, attack] of Object.entries(attacks)) {
           const times = yield* timesWhile(world, attack(world))
           // A millisecond or two on an idle machine, and 0.4 s on one that hashes for others as well. Before there were

@@ -5,6 +5,7 @@ import type * as Grpc from "@grpc/grpc-js"
 import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Callbacks from "../Callbacks.js"
 import type { Failure, Headers } from "./Call.js"
+import { Framing } from "./Framing.js"
 
 export interface Limits {
   readonly connections: number
@@ -18,8 +19,15 @@ export interface Options {
   readonly limits: Limits
   /** The most bytes of any message. */
   readonly messageBytes: number
-  /** The most bytes of a request, and how more are refused. A connection is known once a good token came on it. */
+  /** The most bytes of a request, on a stream of each, and how more are refused. A connection is known once a good token came on it. */
   readonly requestBytes: (path: string, isKnown: boolean) => readonly [most: number, refusal: Failure]
+}
+
+// Each answer is longer than its request. What asks reflection about a server needs a dozen.
+const MESSAGES_OF_STRANGER = 64
+
+interface Serving {
+  end?: (failure: Failure) => void
 }
 
 interface Stranger {
@@ -53,6 +61,7 @@ const headersOf =
 export class Connections {
   /** By `getPeer` of their calls. */
   private readonly strangers = new Map<string, Stranger>()
+  private serving: Serving = {}
 
   constructor(
     private readonly options: Options,
@@ -76,6 +85,11 @@ export class Connections {
     this.strangers.delete(peer)
   }
 
+  /** Called while grpc-js takes on a stream: how its call ends once it may have been answered. */
+  serves(end: (failure: Failure) => void): void {
+    this.serving.end = end
+  }
+
   /** Watches the ports that the server has bound. Times are real ones: they bound what a socket holds. */
   watch(server: Grpc.Server): void {
     for (const port of portsOf(server)) {
@@ -97,6 +111,7 @@ export class Connections {
       port.on(
         "stream",
         Callbacks.of((stream: Http2.ServerHttp2Stream, headers: Http2.IncomingHttpHeaders, flags: number) => {
+          this.serving = {}
           if (!this.admits(stream, headers)) return
           for (const listener of serve) Reflect.apply(listener, port, [stream, headers, flags])
         }, this.report)
@@ -134,25 +149,34 @@ export class Connections {
     const peer = peerOf(stream.session?.socket)
     const hasToken = (headers.authorization ?? headers.token) !== undefined
     if (hasToken && this.strangers.has(peer)) this.recognise(headersOf(headers), () => this.known(peer))
-    const path = headers[":path"] ?? ""
-    if (this.isUnary(path)) this.limitRequest(stream, path, !this.strangers.has(peer))
+    this.limitRequests(stream, headers[":path"] ?? "", () => !this.strangers.has(peer))
     return true
   }
 
-  private limitRequest(stream: Http2.ServerHttp2Stream, path: string, isKnown: boolean): void {
+  /** Ends a request that is too long or not complete in time. On a stream each message is one. */
+  private limitRequests(stream: Http2.ServerHttp2Stream, path: string, isKnown: () => boolean): void {
     const { requestTimeMillis } = this.options.limits
-    const [most, refusal] = this.options.requestBytes(path, isKnown)
-    let received = 0
-    const onData = Callbacks.of((bytes: Buffer) => {
-      // A message says its length after a flag of one byte: one that is too long is not waited for.
-      const announced = received === 0 && bytes.length >= 5 ? bytes.readUInt32BE(1) : 0
-      received += bytes.length
-      if (Math.max(announced, received - 5) > most) refuse(stream, refusal)
-    }, this.report)
+    const isUnary = this.isUnary(path)
+    const { serving } = this
+    // Reset after it was answered, a stream makes Node 20 send for ever: grpc-js has to end it.
+    const end = (failure: Failure) =>
+      stream.headersSent && serving.end !== undefined ? serving.end(failure) : refuse(stream, failure)
     const details = `the request is not complete: limit requestTime is ${requestTimeMillis / 1_000} s`
-    const tooSlow = () => refuse(stream, { code: StatusCode.RESOURCE_EXHAUSTED, details })
-    const timer = setTimeout(Callbacks.of(tooSlow, this.report), requestTimeMillis)
+    // While this server reads nothing, its client is not late.
+    const onTime = () => (stream.isPaused() ? timer?.refresh() : end({ code: StatusCode.RESOURCE_EXHAUSTED, details }))
+    const begin = () => setTimeout(Callbacks.of(onTime, this.report), requestTimeMillis)
+    let timer = isUnary ? begin() : undefined
     const stop = Callbacks.of(() => clearTimeout(timer), this.report)
+    const messages = new Framing()
+    const onData = Callbacks.of((bytes: Buffer) => {
+      const { count } = messages
+      const longest = messages.take(bytes)
+      const [most, refusal] = this.options.requestBytes(path, isKnown())
+      if (longest > most || (messages.count > MESSAGES_OF_STRANGER && !isKnown())) return end(refusal)
+      if (isUnary || (messages.count === count && messages.isPartial)) return
+      clearTimeout(timer)
+      timer = messages.isPartial ? begin() : undefined
+    }, this.report)
     stream.on("data", onData)
     stream.once("end", stop)
     stream.once("close", stop)

@@ -42,6 +42,8 @@ interface Host {
   readonly report: Callbacks.Catch
   /** The connection of this peer has a token. */
   readonly known: (peer: string) => void
+  /** How a stream that was taken on just now can be ended. */
+  readonly serves: (end: (failure: Failure) => void) => void
 }
 
 /** An rpc with its handler: see {@link unary} and {@link bidi}. */
@@ -266,20 +268,32 @@ export const bidi = <Request, Response>(
         request = yield* nextMessage(call)
       }
     })
-    const respond = Callbacks.of(
-      (call: Duplex<Request, Response>) =>
-        answer(
-          host,
-          method.path,
-          call,
-          Effect.suspend(() => serve(call)),
-          { onFailure: (failure) => void call.emit("error", failure), onSuccess: () => void call.end() }
-        ),
-      host.report
-    )
+    const respond = Callbacks.of((call: Duplex<Request, Response>) => {
+      const onFailure = (failure: Failure) => void call.emit("error", failure)
+      host.serves(onFailure)
+      answer(
+        host,
+        method.path,
+        call,
+        Effect.suspend(() => serve(call)),
+        { onFailure, onSuccess: () => void call.end() }
+      )
+    }, host.report)
     server.register(method.path, respond, method.server.serialize, method.server.deserialize, "bidi")
   }
 })
+
+/** Lasts as long as the call. An extension answers all that it reads: while answers are not taken, nothing is read. */
+const extended = (call: Duplex<unknown, unknown>, handle: () => void, report: Callbacks.Catch): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const onFinish = Callbacks.of(() => resume(Effect.void), report)
+    const onData = Callbacks.of(() => call.writableNeedDrain && call.pause(), report)
+    const onDrain = Callbacks.of(() => call.resume(), report)
+    call.once("finish", onFinish)
+    handle()
+    call.on("data", onData)
+    call.on("drain", onDrain)
+  })
 
 // An extension's implementation is plain grpc-js: it runs once the guard has passed the call.
 const guarded = (server: Grpc.Server, host: Host, services: Set<string>): Pick<Grpc.Server, "addService"> => ({
@@ -288,10 +302,11 @@ const guarded = (server: Grpc.Server, host: Host, services: Set<string>): Pick<G
     const held = Object.entries(implementation).map(([name, handle]) => {
       const respond = Callbacks.of((call: Duplex<unknown, unknown>) => {
         const path = call.getPath()
-        answer(host, path, call, host.guard(path, headersOf(call.metadata)), {
-          onFailure: (failure) => void call.emit("error", failure),
-          onSuccess: () => Reflect.apply(handle, implementation, [call])
-        })
+        const onFailure = (failure: Failure) => void call.emit("error", failure)
+        host.serves(onFailure)
+        const served = extended(call, () => Reflect.apply(handle, implementation, [call]), host.report)
+        const checked = Effect.zipRight(host.guard(path, headersOf(call.metadata)), served)
+        answer(host, path, call, checked, { onFailure, onSuccess: () => {} })
       }, host.report)
       return [name, respond] as const
     })
@@ -328,11 +343,17 @@ export const make = Effect.fnUntraced(function* (
   const report = yield* Callbacks.report("ServerHost", "a callback of a call threw")
   const connections = options.connections && limited(options.connections, options.handlers, run, report)
   const server = new Grpc.Server(connections?.serverOptions)
-  const host: Host = { run, report, guard: options.guard, known: (peer) => connections?.known(peer) }
+  const host: Host = {
+    run,
+    report,
+    guard: options.guard,
+    known: (peer) => connections?.known(peer),
+    serves: (end) => connections?.serves(end)
+  }
   for (const handler of options.handlers) handler.addTo(server, host)
   const services = new Set(options.handlers.map((handler) => serviceOf(handler.path)))
-  const extended = guarded(server, host, services)
-  for (const extension of options.extensions ?? []) extension.addToServer(extended)
+  const guardedServer = guarded(server, host, services)
+  for (const extension of options.extensions ?? []) extension.addToServer(guardedServer)
   failUnknownMethods(server, services)
   const credentials =
     options.tls === undefined ? Grpc.ServerCredentials.createInsecure() : yield* Tls.server(options.tls)

@@ -81,7 +81,7 @@ describe("ServerHost", () => {
         )
       const server = new Capturing()
       const handler = ServerHost.unary(Methods.registry.deregisterInstance, () => Effect.never)
-      handler.addTo(server, { run: Effect.runFork, guard, report: () => {}, known: () => {} })
+      handler.addTo(server, { run: Effect.runFork, guard, report: () => {}, known: () => {}, serves: () => {} })
       assert.isFunction(server.handler)
       if (typeof server.handler === "function") Reflect.apply(server.handler, undefined, [call, () => {}])
       yield* Effect.timeout(Deferred.await(interrupted), "5 seconds")
