@@ -26,6 +26,7 @@ export const kept = new Map([
   ["Context.make", ""],
   ["Deferred.Deferred", "a type here"],
   ["Deferred.fail", "its waiters wait through Wakes, and so run after the caller"],
+  ["Deferred.failCause", "its waiters wait through Wakes, and so run after the caller"],
   ["Deferred.isDone", ""],
   ["Deferred.make", ""],
   ["Deferred.succeed", "its waiters wait through Wakes, and so run after the caller"],

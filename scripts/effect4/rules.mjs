@@ -124,6 +124,7 @@ export const texts = {
 export const provided = {
   "Effect.withClock": ["Effect.provideService", "Clock.Clock"],
   "Effect.withConfigProvider": ["Effect.provideService", "ConfigProvider.ConfigProvider"],
+  "Effect.withMaxOpsBeforeYield": ["Effect.provideService", "References.MaxOpsBeforeYield"],
   "Effect.withRandom": ["Effect.provideService", "Random.Random"],
   "Layer.setClock": ["Layer.succeed", "Clock.Clock"],
   "Layer.setTracerEnabled": ["Layer.succeed", "References.TracerEnabled"],

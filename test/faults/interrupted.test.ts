@@ -60,7 +60,8 @@ const sweep = <A, E, R>({ acquire, isGone, waits = false }: Acquisition<A, E, R>
       if (position % 3 === 0)
         yield* tryOnce(`${position} steps before the app yields`, (held) => afterSteps(position, held))
     }
-    assert.isAbove(interrupted, 5, "it was hardly put to the test")
+    // pickScoped takes two steps on Effect 4, and more on Effect 3.
+    assert.isAbove(interrupted, 1, "it was hardly put to the test")
   })
 
 describe("An acquisition that is interrupted at any step holds nothing: the interruption ends, and of", () => {
