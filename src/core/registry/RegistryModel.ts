@@ -123,8 +123,10 @@ const registeredFields = (
 
 const HOUR = 60 * 60 * 1_000
 const DAY = 24 * HOUR
-// More than one, so that what is forgotten outruns what is added.
-const SWEPT_PER_REGISTRATION = 8
+// All records are looked at in this time, whatever is asked.
+const SWEEP_TIME = 10 * 60 * 1_000
+// A millisecond of work: after a silence it takes more calls.
+const MOST_SWEPT = 10_000
 
 const jsonOf = ({ request }: InstanceRecord): number => request.meta_json.length + request.endpoints_json.length
 
@@ -152,6 +154,8 @@ export class RegistryModel {
   private readonly dead = new DeadKeys()
   private readonly sweeping = this.sweep()
   private now = 0
+  /** The records when the sweep began anew. */
+  private toSweep = 0
   private instances = 0
   private json = 0
   private lastServiceId: number
@@ -219,7 +223,7 @@ export class RegistryModel {
     if (Either.isLeft(registered)) return Either.left(registered.left)
     const fields = registered.right
     if (this.isDatabaseDown) return ServerErrors.databaseIsDown()
-    this.forgetSome(now, SWEPT_PER_REGISTRATION)
+    this.forgetSome(now)
     const service = this.shownService(request.service_id)
     if (service === undefined) return ServerErrors.notFound()
     const { maxLength: max } = Limits
@@ -265,6 +269,7 @@ export class RegistryModel {
   /** Forgets, one record after the other and for ever, what ended an hour ago: a thread must not walk a million at once. */
   private *sweep(): Generator<void, never> {
     while (true) {
+      this.toSweep = this.instances
       yield
       for (const service of this.services.values()) {
         for (const [key, instance] of service.instances) {
@@ -275,9 +280,11 @@ export class RegistryModel {
     }
   }
 
-  private forgetSome(now: number, count: number): void {
+  private forgetSome(now: number): void {
+    const records = Math.max(this.toSweep, this.instances)
+    const due = Math.min(Math.ceil((records * (now - this.now)) / SWEEP_TIME), MOST_SWEPT)
     this.now = now
-    for (let i = 0; i < count; i++) this.sweeping.next()
+    for (let i = 0; i < due; i++) this.sweeping.next()
   }
 
   private forget(service: ServiceRecord, key: string, instance: InstanceRecord): void {
@@ -288,7 +295,7 @@ export class RegistryModel {
 
   /** Never refused: what was not renewed is answered with 0, and so is a lease that ended more than an hour ago. */
   renew(request: Messages.HeartbeatRequest, now: number): Messages.HeartbeatResponse {
-    this.forgetSome(now, 1)
+    this.forgetSome(now)
     const instance = this.instance(request.service_id, request.instance_key)
     if (instance === undefined || instance.deleted || this.isDatabaseDown) return { expires_at: "0" }
     instance.leasedUntil = now + instance.ttlMillis

@@ -58,21 +58,32 @@ describe("RegistryModel: what is forgotten", () => {
     assert.deepStrictEqual(found, [undefined, undefined, "2", "100001"])
   })
 
-  it("all of it in time, though every registration has a key of its own", () => {
+  it.each([
+    ["every registration has a key of its own", 100, (i: number) => String(i)],
+    ["one registration comes in a minute", 60_000, () => "other"]
+  ])("all of it in time, though %s", (_, every, keyOf) => {
     const { model, register } = world()
-    const shown = () => listed(model, T).length
-    for (let i = 0; i < 10_000; i++) register(String(i), T)
-    assert.strictEqual(shown(), 10_000)
-    for (let i = 0; i < 1_300; i++) register("other", T + 2 * HOUR)
+    for (let i = 0; i < 10_000; i++) register(`old-${i}`, T)
     // As of T, when all of them were online.
-    assert.strictEqual(shown(), 1)
+    const old = () => listed(model, T).filter((each) => each.startsWith("old")).length
+    assert.strictEqual(old(), 10_000)
+    const passed = HOUR + 60_000
+    for (let at = 0; at <= 11 * 60_000; at += every) register(keyOf(at), T + passed + at)
+    assert.strictEqual(old(), 0)
   })
 
-  it("all of it in time, though only heartbeats come", () => {
+  it("all of it in time, though one heartbeat a minute is all that comes", () => {
     const { model, register } = world()
-    for (const each of ["silent", "other"]) register(each, T)
-    for (let i = 0; i < 5; i++) heartbeat(model, "other", T + 2 * HOUR)
-    assert.deepStrictEqual(listed(model, T), ["other"])
+    for (let i = 0; i < 10_000; i++) register(String(i), T)
+    for (let minute = 0; minute < 73; minute++) heartbeat(model, "0", T + minute * 60_000)
+    assert.deepStrictEqual(listed(model, T), ["0"])
+  })
+
+  it("a bounded number at once, however long nothing came", () => {
+    const { model, register } = world()
+    for (let i = 0; i < 50_000; i++) register(String(i), T)
+    register("other", T + 24 * HOUR)
+    assert.isAtLeast(listed(model, T).length, 40_000)
   })
 })
 
