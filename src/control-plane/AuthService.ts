@@ -1,6 +1,7 @@
 /** `ClientAuthService`: credentials become a token, a token becomes a later one. And which calls need a token. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { auth } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/server/ServerHost.js"
@@ -24,6 +25,16 @@ const fail = (code: number, details: string) => Effect.fail<ServerHost.Failure>(
 
 const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, details)
 
+const slowDown = ({ limits, wrongSecrets }: Options, clientKey: string, address: string) =>
+  Effect.acquireUseRelease(
+    Effect.map(Clock.currentTimeMillis, (now) => wrongSecrets.wait(clientKey, address, now)),
+    (wait) =>
+      wait === undefined
+        ? PlaneLimits.exceeded("too many secrets wait to be checked", "waitingAuthentications", limits)
+        : Effect.sleep(wait),
+    (wait, exit) => Effect.sync(() => wait && wrongSecrets.left(clientKey, address, Exit.isSuccess(exit)))
+  )
+
 const authenticate = Effect.fnUntraced(function* (
   options: Options,
   request: Messages.AuthenticateClientRequest,
@@ -38,8 +49,7 @@ const authenticate = Effect.fnUntraced(function* (
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }
   if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "认证失败")
-  const wait = options.wrongSecrets.wait(client_key, address, yield* Clock.currentTimeMillis)
-  if (wait > 0) yield* Effect.sleep(wait)
+  yield* slowDown(options, client_key, address)
   const client = yield* options.clients.authenticate(client_key, client_secret)
   if (Option.isNone(client)) {
     options.wrongSecrets.refused(client_key, address, yield* Clock.currentTimeMillis)

@@ -184,7 +184,7 @@ export const make = Effect.fnUntraced(function* (
   const credentials = yield* clients.add(first)
   const more = yield* Effect.forEach(others, clients.add)
   const { isDatabaseDown } = store.operator
-  const wrongSecrets = new WrongSecrets()
+  const wrongSecrets = new WrongSecrets(limits.waitingAuthentications)
   const { address, drain, port } = yield* ServerHost.make({
     listen: options.listen ?? "127.0.0.1:0",
     handlers: [

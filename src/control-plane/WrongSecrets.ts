@@ -13,20 +13,38 @@ interface Refusals {
   until: number
   /** The answers that have waited. */
   waited: number
+  /** When the last of those that wait now is due. */
+  lastDueAt: number
 }
 
 /**
  * After 5 refusals within a minute each further answer waits, 1 second doubling to 30, until a minute has passed without a
- * refusal, or the secret is right. Other keys from the same address do not wait: a proxy may stand before many clients.
+ * refusal, or the secret is right. They wait one after the other: what would wait longer is refused, and so is what finds
+ * `most` waiting. Other keys from the same address do not wait: a proxy may stand before many clients.
  */
 export class WrongSecrets {
   // Refused last, last.
   private readonly pairs = new Map<string, Refusals>()
+  private waiting = 0
 
-  /** Milliseconds that the next answer waits. */
-  wait(clientKey: string, address: string, now: number): number {
+  constructor(private readonly most: number) {}
+
+  /** Milliseconds that the next answer waits, until `left`; `undefined` where it is refused. */
+  wait(clientKey: string, address: string, now: number): number | undefined {
     const refusals = this.find(clientKey, address, now)
-    return refusals.count < FREE ? 0 : Math.min(FIRST_WAIT * 2 ** refusals.waited++, LONGEST_WAIT)
+    if (refusals.count < FREE) return 0
+    const dueAt = Math.max(now, refusals.lastDueAt) + Math.min(FIRST_WAIT * 2 ** refusals.waited, LONGEST_WAIT)
+    if (dueAt - now > LONGEST_WAIT || this.waiting >= this.most) return undefined
+    refusals.lastDueAt = dueAt
+    this.waiting++
+    return dueAt - now
+  }
+
+  /** One that waited has done so, or its caller has left. */
+  left(clientKey: string, address: string, hasWaited: boolean): void {
+    this.waiting--
+    const refusals = this.pairs.get(pairOf(clientKey, address))
+    if (hasWaited && refusals !== undefined) refusals.waited++
   }
 
   refused(clientKey: string, address: string, now: number): void {
@@ -45,7 +63,7 @@ export class WrongSecrets {
 
   private find(clientKey: string, address: string, now: number): Refusals {
     const known = this.pairs.get(pairOf(clientKey, address))
-    return known !== undefined && now < known.until ? known : { count: 0, until: now, waited: 0 }
+    return known !== undefined && now < known.until ? known : { count: 0, until: now, waited: 0, lastDueAt: 0 }
   }
 }
 

@@ -5,18 +5,51 @@ const SECOND = 1_000
 
 /** Refused so often, each answer a second after the one before. */
 const refused = (times: number) => {
-  const secrets = new WrongSecrets()
+  const secrets = new WrongSecrets(256)
   for (let i = 0; i < times; i++) secrets.refused("key", "10.0.0.1", i * SECOND)
   return secrets
 }
 
 const waits = (secrets: WrongSecrets, now: number, count = 1, clientKey = "key", address = "10.0.0.1") =>
-  Array.from({ length: count }, () => secrets.wait(clientKey, address, now) / SECOND)
+  Array.from({ length: count }, () => {
+    const wait = secrets.wait(clientKey, address, now) ?? Number.NaN
+    if (wait > 0) secrets.left(clientKey, address, true)
+    return wait / SECOND
+  })
 
 describe("WrongSecrets", () => {
   it("let five refusals within a minute pass, and then each answer wait, 1 s doubling to 30 s", () => {
     assert.deepStrictEqual(waits(refused(4), 5 * SECOND, 2), [0, 0])
-    assert.deepStrictEqual(waits(refused(5), 5 * SECOND, 7), [1, 2, 4, 8, 16, 30, 30])
+    const secrets = refused(5)
+    let now = 5 * SECOND
+    for (const expected of [1, 2, 4, 8, 16, 30, 30]) {
+      assert.deepStrictEqual(waits(secrets, now), [expected])
+      now += expected * SECOND
+      secrets.refused("key", "10.0.0.1", now)
+    }
+  })
+
+  it("let those that come at once wait one after the other, up to 30 s, and refuse the rest", () => {
+    const secrets = refused(5)
+    const atOnce = () => Array.from({ length: 1_000 }, () => secrets.wait("key", "10.0.0.1", 5 * SECOND))
+    const served = Array.from({ length: 30 }, (_, i) => (i + 1) * SECOND)
+    assert.deepStrictEqual(
+      atOnce().filter((wait) => wait !== undefined),
+      served
+    )
+    // Their callers leave: none of them has waited, and what they took of the time is still theirs.
+    for (const _ of served) secrets.left("key", "10.0.0.1", false)
+    assert.deepStrictEqual(new Set(atOnce()), new Set([undefined]))
+    assert.strictEqual(secrets.wait("key", "10.0.0.1", 35 * SECOND), SECOND)
+  })
+
+  it("refuse what finds as many waiting as may, and no other", () => {
+    const secrets = new WrongSecrets(2)
+    for (const key of ["a", "b", "c"]) for (let i = 0; i < 5; i++) secrets.refused(key, "10.0.0.1", 0)
+    const wait = (key: string) => secrets.wait(key, "10.0.0.1", 0)
+    assert.deepStrictEqual(["a", "b", "c", "d"].map(wait), [SECOND, SECOND, undefined, 0])
+    secrets.left("a", "10.0.0.1", false)
+    assert.strictEqual(wait("c"), SECOND)
   })
 
   it("let no other pair wait: a proxy may stand before many clients", () => {
@@ -34,7 +67,7 @@ describe("WrongSecrets", () => {
   })
 
   it("are forgotten where they are too rare", () => {
-    const secrets = new WrongSecrets()
+    const secrets = new WrongSecrets(256)
     for (let i = 0; i < 20; i++) secrets.refused("key", "10.0.0.1", i * 20 * SECOND)
     assert.deepStrictEqual(waits(secrets, 400 * SECOND), [0])
   })
