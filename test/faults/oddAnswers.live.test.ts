@@ -56,6 +56,16 @@ const rows: ReadonlyArray<Row> = [
     answer: Odd.status(status),
     ours: "UNKNOWN"
   })),
+  // grpc-js reads a number in whatever form JavaScript has it, and an empty text as 0.
+  { name: "grpc-status: 0x0", answer: Odd.trailersOnly("0x0"), ...empty },
+  { name: "grpc-status, empty", answer: Odd.trailersOnly(""), ...empty },
+  {
+    name: "grpc-status: 1e0",
+    answer: Odd.trailersOnly("1e0"),
+    ours: "UNAVAILABLE",
+    plain: "CANCELLED",
+    heartbeats: "UNAVAILABLE"
+  },
   { name: "two of grpc-status", answer: Odd.status("0", "13"), ours: "UNKNOWN" },
   { name: "two of grpc-status in the headers", answer: Odd.trailersOnly("16", "16"), ours: "UNKNOWN" },
   { name: "no grpc-status in the trailers", answer: { ...Odd.messages(nothing), trailers: {} }, ...unended },

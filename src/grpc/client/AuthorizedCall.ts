@@ -277,9 +277,9 @@ const guarded =
   (options, nextCall) => {
     let before: grpc.InterceptingListener | undefined
     const threw: Callbacks.Catch = (cause) => {
-      before?.onReceiveStatus(thrown())
+      Callbacks.run(() => before?.onReceiveStatus(thrown()), report)
+      Callbacks.run(() => call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN), report)
       report(cause)
-      call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
     }
     const call = theirs(
       options,

@@ -77,8 +77,8 @@ export interface ManagedChannel {
   readonly received: (call: PendingCall) => void
   /** The end of a call. Without a status: it was cancelled on this side. */
   readonly ended: (call: PendingCall, status: ServerStatus.Status | undefined) => void
-  /** The answer to what was sent at `sentAt` is overdue: if nothing came since, the channel is replaced. */
-  readonly overdue: (sentAt: number) => void
+  /** An answer has been due since then, and is overdue: if nothing came since, the channel is replaced. */
+  readonly overdue: (since: number) => void
   /** Calls the function when the channel has been replaced. Gives what ends that. */
   readonly onReplaced: (listener: () => void) => () => void
 }

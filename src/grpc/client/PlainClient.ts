@@ -89,7 +89,8 @@ const watched = (
       onReceiveStatus: (received) => {
         calls.delete(open)
         const status = ServerStatus.ofPlain(received, headers)
-        Callbacks.run(() => managed.ended(pending, status), report)
+        // A stream may be quiet after its headers.
+        if (!pending.isSettled) Callbacks.run(() => managed.ended(pending, status), report)
         listener.onReceiveStatus(status)
       }
     }

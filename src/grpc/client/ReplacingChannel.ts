@@ -95,15 +95,8 @@ export class ReplacingChannel extends WatchedChannel {
     if (now < next) return next
     this.silentSince = since
     this.replace("silent", now)
-    for (const sibling of this.siblings) sibling.onHint(since)
+    for (const sibling of this.siblings) sibling.overdue(since)
     return now
-  }
-
-  /** Another channel to the address has been silent since then. */
-  private onHint(since: number): void {
-    const { channel, madeAt, receivedAt } = this.state
-    const isReady = channel.getConnectivityState(false) === READY
-    if (isReady && receivedAt < since && madeAt < since) this.onSilent(since, this.now())
   }
 
   /** From now on channels are opened with these. A connection that works is used until the new one does. */

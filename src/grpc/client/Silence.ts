@@ -30,14 +30,11 @@ export const make = (): Silence => ({
  */
 const WAITED_FRACTION = 1 / 20
 
-/** A call is sent. Calls that were cancelled at once, and longer ago than the limit, no longer count. */
+/** A call is sent. Silence no longer counts from calls that were cancelled at once, longer ago than the limit. */
 export const sent = (silence: Silence, now: number, limit: number): void => {
   if (silence.unanswered === 0) {
     const isForgotten = silence.waited < limit * WAITED_FRACTION && now - silence.endedAt >= limit
-    if (isForgotten || silence.since === Number.POSITIVE_INFINITY) {
-      silence.since = now
-      silence.waited = 0
-    }
+    if (isForgotten || silence.since === Number.POSITIVE_INFINITY) silence.since = now
     silence.waitingSince = now
   }
   silence.unanswered++

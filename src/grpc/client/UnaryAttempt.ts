@@ -50,13 +50,15 @@ export class UnaryAttempt {
   private first: WireCall | undefined
   private second: WireCall | undefined
   private readonly quietAt: number
+  readonly route: Route
 
   /** Throws if the channel is closed. */
   constructor(
     readonly delivery: Delivery,
     managed: Managed.ManagedChannel
   ) {
-    const { quietMillis } = delivery.options
+    const { quietMillis, route = {} } = delivery.options
+    this.route = route
     this.quietAt = quietMillis === undefined ? never : managed.now() + quietMillis
     this.first = new WireCall(this, managed)
   }
@@ -139,10 +141,9 @@ export class UnaryAttempt {
   }
 
   private move(call: WireCall): boolean {
-    const { options, pool } = this.delivery
-    const other = pool.another(call.pending.on.channel)
+    const other = this.delivery.pool.another(call.pending.on.channel)
     if (other === undefined) return false
-    if (options.route !== undefined) options.route.managed = other
+    this.route.managed = other
     this.again(call, other)
     return true
   }
@@ -157,10 +158,9 @@ export class UnaryAttempt {
   }
 
   private repeat(call: WireCall): boolean {
-    const { options, pool } = this.delivery
-    const other = pool.another(call.pending.on.channel, call.managed)
+    const other = this.delivery.pool.another(call.pending.on.channel, call.managed)
     if (other === undefined) return false
-    if (options.route !== undefined) options.route.isRepeated = true
+    this.route.isRepeated = true
     this.second = new WireCall(this, other)
     this.second.start()
     return true
@@ -240,7 +240,7 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
       receivedAt: on.receivedAt,
       hasAnswered: this.managed.hasAnswered(),
       repetition: options.repetition,
-      isRepeated: options.route?.isRepeated === true
+      isRepeated: this.attempt.route.isRepeated === true
     }
   }
 

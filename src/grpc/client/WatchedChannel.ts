@@ -16,6 +16,9 @@ const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = grpc.connectivi
 /** A call is checked after this, and then as often as it says. */
 const CHECK_MILLIS = 2_000
 
+/** It is looked no sooner than this after the last look: many calls that wait are due one after the other. */
+const LEAST_MILLIS = 20
+
 /** How often a channel without a connection is looked at, while a call waits for it. */
 const POLL_MILLIS = 100
 
@@ -63,9 +66,9 @@ export abstract class WatchedChannel implements ManagedChannel {
     channel: Channel.Channel,
     private readonly clock: Clock.Clock,
     private readonly limits: Limits,
-    { threw }: Threw
+    private readonly reports: Threw
   ) {
-    this.onTimer = Callbacks.of(() => this.look(), threw)
+    this.onTimer = Callbacks.of(() => this.look(), reports.threw)
     this.checkMillis = Math.min(CHECK_MILLIS, limits.silenceTimeoutMillis)
     this.state = this.stateOf(channel)
   }
@@ -134,14 +137,20 @@ export abstract class WatchedChannel implements ManagedChannel {
   }
 
   ended(call: PendingCall, status: ServerStatus.Status | undefined): void {
-    if (call.isSettled) return
-    if (status !== undefined && cameFromServer(call.on.channel, status)) {
-      this.received(call)
+    const { isDue, isSettled, on } = call
+    if (status !== undefined && cameFromServer(on.channel, status)) {
+      if (!isSettled) this.received(call)
       return
     }
-    if (call.isDue) Silence.ended(call.on.silence, this.now())
+    const now = this.now()
+    if (isSettled) {
+      // Its answer has stopped after the headers.
+      if (isDue && now - on.receivedAt >= this.limits.silenceTimeoutMillis) this.overdue(on.receivedAt)
+      return
+    }
+    if (isDue) Silence.ended(on.silence, now)
     // The connection broke: the next one is another, also where it is made before the next look.
-    if (status?.code === grpc.status.UNAVAILABLE) call.on.wasDown = true
+    if (status?.code === grpc.status.UNAVAILABLE) on.wasDown = true
     this.settle(call)
   }
 
@@ -150,10 +159,17 @@ export abstract class WatchedChannel implements ManagedChannel {
     if (call.checker !== undefined) this.waiting.delete(call)
   }
 
-  overdue(sentAt: number): void {
-    const { state } = this
-    // What was sent on a former channel says nothing about this one.
-    if (state.receivedAt < sentAt && sentAt >= state.madeAt) this.onSilent(sentAt, this.now())
+  overdue(since: number): void {
+    const { channel, madeAt, receivedAt } = this.state
+    // What was sent on a former channel says nothing about this one, and no answer is due without a connection.
+    if (receivedAt > since || since < madeAt || channel.getConnectivityState(false) !== READY) return
+    const now = this.now()
+    const next = this.onSilent(since, now)
+    if (next > now)
+      setTimeout(
+        Callbacks.of(() => this.overdue(since), this.reports.threw),
+        next - now
+      ).unref()
   }
 
   onReplaced(listener: () => void): () => void {
@@ -195,7 +211,7 @@ export abstract class WatchedChannel implements ManagedChannel {
   }
 
   private arm(millis: number): void {
-    const bounded = Math.max(1, Math.min(this.checkMillis, Math.ceil(millis)))
+    const bounded = Math.max(LEAST_MILLIS, Math.min(this.checkMillis, Math.ceil(millis)))
     this.timerAt = this.now() + bounded
     this.timer = setTimeout(this.onTimer, bounded)
     this.timer.unref()
@@ -241,10 +257,12 @@ export abstract class WatchedChannel implements ManagedChannel {
 
   private checkCalls(now: number): number {
     let next = Number.POSITIVE_INFINITY
-    for (const { begunAt, checker } of this.waiting) {
-      const first = begunAt + this.checkMillis
+    for (const call of this.waiting) {
+      const first = call.begunAt + this.checkMillis
       if (now < first) return Math.min(next, first)
-      if (checker !== undefined) next = Math.min(next, checker.check(now))
+      const again = call.checker?.check(now) ?? Number.POSITIVE_INFINITY
+      if (again === Number.POSITIVE_INFINITY) this.waiting.delete(call)
+      next = Math.min(next, again)
     }
     return next
   }

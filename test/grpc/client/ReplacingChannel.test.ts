@@ -169,7 +169,7 @@ describe("rule 2: a channel", () => {
         begin()
       }
       on.push(opened.indexOf(managed.channel()))
-      const call = managed.begin(true, { check: () => Number.POSITIVE_INFINITY, follow })
+      const call = managed.begin(true, { check: (now) => now + 1_000, follow })
     }
     begin()
     vi.advanceTimersByTime(62_000)
@@ -183,7 +183,7 @@ describe("rule 2: a channel", () => {
   it("keeps the calls that were sent on it", () => {
     const { managed, replaced, swallowed } = connectedWorld()
     const follow = () => assert.fail("sent twice")
-    managed.begin(true, { check: () => Number.POSITIVE_INFINITY, follow })
+    managed.begin(true, { check: (now) => now + 1_000, follow })
     swallowed(11_000)
     assert.deepStrictEqual(replaced, ["silent"])
   })
@@ -196,6 +196,64 @@ describe("rule 2: a channel", () => {
     const dials = channels.slice(1).map(({ openedAt }, index) => openedAt - (channels[index]?.openedAt ?? 0))
     assert.isAtLeast(dials.filter((millis) => millis < 6_000).length, 8)
     assert.isAtLeast(dials.at(-1) ?? 0, 19_000)
+  })
+
+  it("on which an answer stopped after its headers is replaced when that call ends without the rest", () => {
+    const { managed, replaced } = connectedWorld()
+    const call = managed.begin(true)
+    managed.received(call)
+    vi.advanceTimersByTime(5_000)
+    managed.ended(managed.begin(true), undefined)
+    managed.ended(call, undefined)
+    assert.deepStrictEqual(replaced, [])
+    vi.advanceTimersByTime(9_000)
+    const [quiet, whole] = [managed.begin(true), managed.begin(true)]
+    managed.received(whole)
+    managed.received(quiet)
+    vi.advanceTimersByTime(10_000)
+    managed.ended(whole, { code: grpc.status.OK, details: "" })
+    assert.deepStrictEqual(replaced, [])
+    const last = managed.begin(true)
+    managed.received(last)
+    vi.advanceTimersByTime(10_000)
+    managed.ended(last, { code: grpc.status.DEADLINE_EXCEEDED, details: "Deadline exceeded after 10s" })
+    assert.deepStrictEqual(replaced, ["silent"])
+  })
+
+  it("that is connecting is not silent: an answer that is overdue says nothing of it", () => {
+    const { managed, replaced } = world({ isUp: false })
+    vi.advanceTimersByTime(5_000)
+    managed.overdue(1_000)
+    assert.deepStrictEqual(replaced, [])
+  })
+
+  it("that may not be replaced yet is, as soon as it may", () => {
+    const { managed, replaced, swallowed } = connectedWorld()
+    while (replaced.length < 6) swallowed(1_000)
+    const before = replaced.length
+    managed.received(managed.begin(true))
+    vi.advanceTimersByTime(2_000)
+    managed.overdue(managed.now() - 1_000)
+    assert.lengthOf(replaced, before)
+    vi.advanceTimersByTime(30_000)
+    assert.lengthOf(replaced, before + 1)
+  })
+
+  it("looks at the calls that wait at most every 20 ms, however many wait", () => {
+    const { managed } = connectedWorld()
+    let looks = 0
+    const check = (now: number) => {
+      looks++
+      return now + 1
+    }
+    const calls = Array.from({ length: 100 }, () => {
+      vi.advanceTimersByTime(1)
+      return managed.begin(true, { check, follow: () => {} })
+    })
+    vi.advanceTimersByTime(2_000)
+    looks = 0
+    vi.advanceTimersByTime(1_000)
+    assert.isAtMost(looks, 51 * calls.length)
   })
 
   it("is replaced on a hint of another to its address, if nothing came on it since", () => {

@@ -127,6 +127,18 @@ const rows: ReadonlyArray<readonly [sentence: string, events: ReadonlyArray<Even
     10_300
   ],
   [
+    "short calls, each long after the one before: together they have waited long enough, since the last but one",
+    [
+      [0, "sent"],
+      [400, "ended"],
+      [11_000, "sent"],
+      [11_400, "ended"],
+      [22_000, "sent"]
+    ],
+    22_000,
+    21_000
+  ],
+  [
     "the process was stopped while a call waited",
     [
       [0, "sent"],
