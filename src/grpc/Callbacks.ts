@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as Fibers from "../internal/fibers.js"
+import * as ForeignText from "../internal/foreignText.js"
 import * as Logs from "../internal/logs.js"
 import * as Annotations from "../telemetry/Annotations.js"
 
@@ -81,9 +82,19 @@ export const runThen =
         queueMicrotask(() => of(then, onThrow)(Exit.isSuccess(exit) ? exit.value : Exit.failCause(exit.cause)))
     })
 
+/** A user's interceptor holds the token and foreign text, and may throw either. */
+const shown = (thrown: unknown): Error => {
+  const said = thrown instanceof Error ? thrown.message : String(thrown)
+  const safe = ForeignText.shown(said.replace(/Bearer [^\s,;"']+/g, "Bearer <redacted>"))
+  const error = new Error(safe)
+  const stack = thrown instanceof Error ? thrown.stack : undefined
+  error.stack = stack?.includes(said) === true ? stack.replace(said, () => safe) : `Error: ${safe}`
+  return error
+}
+
 const log = (runtime: Runtime.Runtime<never>, module: string, message: string): Catch => {
   const runFork = Runtime.runFork(runtime)
-  return (cause) => void runFork(Annotations.from(module)(Logs.error(message, Cause.die(cause))))
+  return (cause) => void runFork(Annotations.from(module)(Logs.error(message, Cause.die(shown(cause)))))
 }
 
 /** Logs what was thrown, with `message`. */
