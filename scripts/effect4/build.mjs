@@ -4,7 +4,7 @@
  * `npm run effect4 -- generate` stops before it compiles, `compile` before it tests; what follows goes to vitest.
  */
 import { spawnSync } from "node:child_process"
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { generate } from "./generate.mjs"
 import * as Names from "./names.mjs"
@@ -29,14 +29,19 @@ const failIfAny = (problems) => {
   process.exit(1)
 }
 
+const readJson = (file) => JSON.parse(readFileSync(file, "utf8"))
+
 const isSame = (name) => {
   const [from, to] = [path.join(here, name), path.join(out, "node_modules", `.installed-${name}`)]
   return existsSync(to) && readFileSync(from, "utf8") === readFileSync(to, "utf8")
 }
 
 const install = () => {
-  for (const name of ["package.json", "package-lock.json", "vitest.config.ts"])
-    cpSync(path.join(here, name), path.join(out, name))
+  // The documents name scripts, and their tests look these up.
+  const { scripts } = readJson(path.join(root, "package.json"))
+  const manifest = { ...readJson(path.join(here, "package.json")), scripts }
+  writeFileSync(path.join(out, "package.json"), JSON.stringify(manifest, null, 2))
+  for (const name of ["package-lock.json", "vitest.config.ts"]) cpSync(path.join(here, name), path.join(out, name))
   if (isSame("package-lock.json")) return
   run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
   cpSync(path.join(here, "package-lock.json"), path.join(out, "node_modules", ".installed-package-lock.json"))
@@ -65,15 +70,12 @@ mkdirSync(out, { recursive: true })
 install()
 configure()
 cpSync(path.join(root, "proto"), path.join(out, "proto"), { recursive: true })
+for (const name of readdirSync(root))
+  if (/\.md$|^LICENSE$/.test(name)) cpSync(path.join(root, name), path.join(out, name))
 const { converted, unruled, uses } = generate(root, out, ["src", "test", "examples", "bench"])
-failIfAny([
-  ...unruled.map(
-    ({ key, where }) =>
-      `${where}: ${key} has no rule; add it to rules.mjs, or to kept.mjs if it is the same on Effect 4`
-  ),
-  ...Names.problems(out, uses)
-])
+failIfAny([...unruled, ...Names.problems(out, uses)])
 console.log(`${converted} files converted; ${seams.summary}`)
+if (step !== "generate") run(node(), "--test", "--test-reporter=dot", path.join(here, "rules.test.mjs"))
 if (step !== "generate") run(node(), "node_modules/typescript/bin/tsc", "--noEmit", "-p", "tsconfig.json")
 if (step === "test") {
   for (const [name, reason] of Object.entries(unshared)) console.log(`not run: ${name}: ${reason}`)

@@ -55,7 +55,7 @@ export const convert = (sf, { checker, shims, strict }) => {
     if (shims !== undefined && Rules.shims[key] !== undefined) {
       return edits.replace(whole.getStart(sf), whole.getEnd(), `${imports.use(shims, whole)}.${Rules.shims[key]}`)
     }
-    if (Rules.forks.includes(key) && shims === undefined) inherit(whole)
+    if (Rules.forks.includes(key) && strict) inherit(whole)
     if (Rules.functionsNow.includes(key)) edits.insertAfter(right.getEnd(), "()")
     member(whole, left, right, key, module)
   }

@@ -3,6 +3,8 @@ import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFile
 import * as path from "node:path"
 import ts from "typescript"
 import { convert } from "./convert.mjs"
+import { documents } from "./documents.mjs"
+import { sentenceOf, whereOf } from "./sentences.mjs"
 
 const here = import.meta.dirname
 const overlay = path.join(here, "overlay")
@@ -14,7 +16,8 @@ const filesIn = (folder) =>
         .filter((name) => statSync(name).isFile())
     : []
 
-const programOf = (root) => {
+/** `more`: files that are not on the disk, with their texts. */
+const programOf = (root, more) => {
   const config = ts.getParsedCommandLineOfConfigFile(
     path.join(root, "tsconfig.json"),
     {},
@@ -25,11 +28,18 @@ const programOf = (root) => {
       }
     }
   )
-  return ts.createProgram(config.fileNames, { ...config.options, noEmit: true })
+  const options = { ...config.options, noEmit: true }
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile } = host
+  host.fileExists = (file) => more.has(file) || fileExists(file)
+  host.readFile = (file) => more.get(file) ?? readFile(file)
+  return ts.createProgram([...config.fileNames, ...more.keys()], options, host)
 }
 
 /** The import path of the tests' shims from a file below `test/`. */
 const shimsFor = (name) => {
+  // A document shows it.
+  if (name.startsWith("test/readme/")) return undefined
   if (!/^(test|bench|examples)\//.test(name)) return undefined
   const relative = path.relative(path.dirname(name), "test/support/effect3.js")
   return relative.startsWith(".") ? relative : `./${relative}`
@@ -37,11 +47,19 @@ const shimsFor = (name) => {
 
 /** A file of the overlay is in place of the converted one. Gives what the converted ones use of Effect 4. */
 export const generate = (root, out, folders) => {
-  const program = programOf(root)
+  const written = documents(root)
+  const program = programOf(root, new Map(written.flatMap(({ files }) => files.map(({ file, text }) => [file, text]))))
   const checker = program.getTypeChecker()
   const uses = []
   const unruled = []
   let converted = 0
+  const convertFile = (sf, name, settings) => {
+    const result = convert(sf, { checker, ...settings })
+    uses.push(...result.names.map(({ node, ...rest }) => ({ ...rest, where: whereOf(sf, name, node) })))
+    unruled.push(...result.unruled.map((one) => sentenceOf({ ...one, name, sf })))
+    converted++
+    return result.text
+  }
   for (const folder of folders) {
     rmSync(path.join(out, folder), { recursive: true, force: true })
     for (const from of filesIn(path.join(root, folder))) {
@@ -54,20 +72,17 @@ export const generate = (root, out, folders) => {
         cpSync(from, to)
         continue
       }
-      const shims = shimsFor(name)
-      const result = convert(sf, { checker, shims, strict: folder === "src" })
-      const at = ({ key, node, ...rest }) => ({
-        ...rest,
-        key,
-        where: `${name}:${sf.getLineAndCharacterOfPosition(node.getStart(sf)).line + 1}`
-      })
-      uses.push(...result.names.map(at))
-      unruled.push(...result.unruled.map(at))
-      writeFileSync(to, result.text)
-      converted++
+      writeFileSync(to, convertFile(sf, name, { shims: shimsFor(name), strict: folder === "src" }))
     }
     if (existsSync(path.join(overlay, folder)))
       cpSync(path.join(overlay, folder), path.join(out, folder), { recursive: true })
   }
+  rmSync(path.join(out, "docs"), { recursive: true, force: true })
+  cpSync(path.join(root, "docs"), path.join(out, "docs"), { recursive: true })
+  for (const { files, name, written: write } of written)
+    writeFileSync(
+      path.join(out, name),
+      write(files.map(({ file }) => convertFile(program.getSourceFile(file), name, { strict: false })))
+    )
   return { converted, unruled, uses }
 }

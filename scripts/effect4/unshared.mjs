@@ -4,6 +4,5 @@ export const unshared = {
   "test/bench/": "about the benchmarks' harness and their documents, not about behaviour",
   "test/examples/registry-outage.test.ts": "runs examples/registry-outage.ts",
   "test/faults/scenarios.test.ts": "about the table of scenarios, not about behaviour",
-  "test/internal/random.test.ts": "compares with PCGRandom of Effect 3, which Effect 4 does not have",
-  "test/readme/": "about the documents, which are those of the line for Effect 3"
+  "test/internal/random.test.ts": "compares with PCGRandom of Effect 3, which Effect 4 does not have"
 }

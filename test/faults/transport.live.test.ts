@@ -86,7 +86,12 @@ describe("Transport", () => {
         yield* registry.listServices()
         yield* control.hang(true, "listServices")
         const sent = (yield* proxy.bytes).toServer
-        const calls = yield* Effect.forkAll(Array.from({ length: 20 }, () => Effect.exit(registry.listServices())))
+        const calls = yield* Effect.fork(
+          Effect.all(
+            Array.from({ length: 20 }, () => Effect.exit(registry.listServices())),
+            { concurrency: "unbounded" }
+          )
+        )
         yield* Effect.repeat(proxy.bytes, {
           until: ({ toServer }) => toServer > sent,
           schedule: Schedule.spaced("10 millis")

@@ -6,6 +6,7 @@ import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as Deadline from "../../../src/grpc/client/Deadline.js"
 import type * as Unary from "../../../src/grpc/client/Unary.js"
 import * as Methods from "../../../src/grpc/Methods.js"
+import * as Fibers from "../../../src/internal/fibers.js"
 import type { AioRpcError, AioWireError } from "../../../src/schemas/AioError.js"
 import { StatusCode } from "../../../src/schemas/StatusCode.js"
 import { collectSpans } from "../../support/spans.js"
@@ -94,7 +95,7 @@ describe("a unary call", () => {
       const call = (bytes: Buffer) => Effect.suspend(() => connection.unary(echo, bytes, { deadline: soon() }))
       yield* call(hello)
       const fiber = Effect.runFork(call(Buffer.from("held")))
-      fiber.unsafeInterruptAsFork(fiber.id())
+      Fibers.unsafeInterrupt(fiber)
       yield* Fiber.await(fiber)
       yield* call(hello)
       yield* call(hello)
