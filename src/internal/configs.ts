@@ -4,16 +4,14 @@
 import * as Config from "effect/Config"
 import * as Errors from "effect/ConfigError"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
+import * as Either from "effect/Either"
+import type * as Option from "effect/Option"
 
 /** Asks for the second only where the first is not there: one that cannot be read is an error. */
 export const orIfMissing = <A, B>(first: Config.Config<A>, second: Config.Config<B>): Config.Config<A | B> =>
   Config.orElseIf<A | B, A | B>(first, { if: Errors.isMissingDataOnly, orElse: () => second })
 
 export const described: (text: string) => <A>(config: Config.Config<A>) => Config.Config<A> = Config.withDescription
-
-/** One of these texts. */
-export const oneOf = Config.literal
 
 /** What is wrong with the environment's values. */
 export type ConfigError = Errors.ConfigError
@@ -25,6 +23,19 @@ export const mapOrFail: <A, B>(
 
 /** A key is not set. */
 export const missing = (name: string, message: string): ConfigError => Errors.MissingData([name], message)
+
+/** Without blanks at its ends; empty is not set. */
+export const fromText = <A>(
+  name: string,
+  message: string,
+  read: (text: string) => Option.Option<A>
+): Config.Config<A> =>
+  Config.mapOrFail(Config.string(name), (value) => {
+    const text = value.trim()
+    // The path of the error begins with the name as it is.
+    if (text === "") return Either.left(Errors.MissingData([], message))
+    return Either.fromOption(read(text), () => Errors.InvalidData([], message))
+  })
 
 export interface Problem {
   readonly path: ReadonlyArray<string>

@@ -8,8 +8,9 @@ import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Configs from "../internal/configs.js"
+import * as Durations from "../internal/durations.js"
 import { AioConfigError } from "./AioError.js"
 import * as Options from "./Options.js"
 import type { StaticInstances } from "./StaticInstances.js"
@@ -146,7 +147,18 @@ export interface WithoutToken extends Common {
  */
 export type AioConfig = WithToken | WithoutToken
 
-const file = (name: string) => Config.map(Config.nonEmptyString(name), (path) => ({ file: path }))
+const text: (text: string) => Option.Option<string> = Option.some
+
+const file = (path: string) => Option.some({ file: path })
+
+// The words that Effect's own `Config.boolean` knows.
+const boolean = (text: string) =>
+  /^(true|yes|on|1)$/i.test(text)
+    ? Option.some(true)
+    : Option.liftPredicate(false, () => /^(false|no|off|0)$/i.test(text))
+
+const auth = (text: string) =>
+  text === "token" || text === "disabled" ? Option.some<"token" | "disabled">(text) : Option.none()
 
 /**
  * Each option that the environment may give: its keys, the short form where AIO's users export that already, what it is, and
@@ -156,43 +168,31 @@ const file = (name: string) => Config.map(Config.nonEmptyString(name), (path) =>
  * @category models
  */
 export const environment = {
-  address: Options.key(
-    ["AIO_REGISTRY_ADDR", "REGISTRY_ADDR"],
-    "host:port, or several separated by commas",
-    Config.nonEmptyString
-  ),
-  clientKey: Options.key(
-    ["AIO_CLIENT_KEY", "CLIENT_KEY"],
-    "the client key that the control plane issued",
-    Config.nonEmptyString
-  ),
+  address: Options.key(["AIO_REGISTRY_ADDR", "REGISTRY_ADDR"], "host:port, or several separated by commas", text),
+  clientKey: Options.key(["AIO_CLIENT_KEY", "CLIENT_KEY"], "the client key that the control plane issued", text),
   clientSecret: Options.key(
     ["AIO_CLIENT_SECRET", "CLIENT_SECRET"],
     "the client secret that the control plane issued",
-    (name) => Config.redacted(name)
+    (text) => Option.some(Redacted.make(text))
   ),
   clientKeyFile: Options.key(
     ["AIO_CLIENT_KEY_FILE"],
     "a file with the client key, read for each authentication; goes before AIO_CLIENT_KEY",
-    (name) => Config.map(Config.nonEmptyString(name), TextFile.keyFromFile)
+    (path) => Option.some(TextFile.keyFromFile(path))
   ),
   clientSecretFile: Options.key(
     ["AIO_CLIENT_SECRET_FILE"],
     "a file with the client secret, read for each authentication; goes before AIO_CLIENT_SECRET",
-    (name) => Config.map(Config.nonEmptyString(name), TextFile.secretFromFile)
+    (path) => Option.some(TextFile.secretFromFile(path))
   ),
-  env: Options.key(["AIO_ENV"], "the env to register in and to look in, such as dev or prod", Config.nonEmptyString),
-  auth: Options.key(
-    ["AIO_AUTH"],
-    "token (the default), or disabled for a registry without authentication",
-    Configs.oneOf("token", "disabled")
-  ),
+  env: Options.key(["AIO_ENV"], "the env to register in and to look in, such as dev or prod", text),
+  auth: Options.key(["AIO_AUTH"], "token (the default), or disabled for a registry without authentication", auth),
   allowInsecure: {
     ...Options.toggle(false),
     ...Options.key(
       ["AIO_ALLOW_INSECURE"],
       "true inside a trusted network: credentials may travel in plain text to a host that is not on loopback",
-      Config.boolean
+      boolean
     )
   },
   tls: {
@@ -200,7 +200,7 @@ export const environment = {
     ...Options.key(
       ["AIO_TLS"],
       "true to encrypt, which any other AIO_TLS_ key implies; false for plain text whatever they say",
-      Config.boolean
+      boolean
     )
   },
   tlsCa: Options.key(
@@ -217,14 +217,14 @@ export const environment = {
   tlsServerName: Options.key(
     ["AIO_TLS_SERVER_NAME"],
     "the name that the server's certificate bears, where it is not the host that is dialled",
-    Config.nonEmptyString
+    text
   ),
   deadline: {
     ...Options.duration("30 seconds"),
     ...Options.key(
       ["AIO_DEADLINE"],
       "how long one call may take, the token and all attempts included, for example 10 seconds",
-      Config.duration
+      Durations.decode
     )
   },
   refreshInterval: {
@@ -233,18 +233,18 @@ export const environment = {
     ...Options.key(
       ["AIO_REFRESH_INTERVAL"],
       "how long what discovery knows is fresh, for example 30 seconds",
-      Config.duration
+      Durations.decode
     )
   },
   cooldown: Options.key(
     ["AIO_COOLDOWN"],
     "how long one failure of any kind ejects an instance: 0 to 1 day, for example 30 seconds",
-    Config.duration
+    Durations.decode
   ),
   static: Options.key(
     ["AIO_STATIC"],
     "services that are not looked up, such as shop/payments=127.0.0.1:8080, separated by commas",
-    Config.string
+    text
   )
 } as const
 

@@ -6,6 +6,7 @@
 import type * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Configs from "../internal/configs.js"
 import { AioConfigError } from "./AioError.js"
@@ -116,11 +117,11 @@ export const check =
 export const defaults = <const R extends AnyRules>(rules: R): Defaults<R> =>
   Object.fromEntries(Object.entries(rules).map(([name, rule]) => [name, rule.default])) as Defaults<R>
 
-/** How an option is read from the environment: from the first of these keys that is set. */
+/** How an option is read from the environment: from the first of these keys that is set, without blanks at its ends. */
 export interface Key<A> {
   readonly names: readonly [string, ...ReadonlyArray<string>]
   readonly description: string
-  readonly read: (name: string) => Config.Config<A>
+  readonly read: (text: string) => Option.Option<A>
 }
 
 export const key = <A>(names: Key<A>["names"], description: string, read: Key<A>["read"]): Key<A> => ({
@@ -131,5 +132,8 @@ export const key = <A>(names: Key<A>["names"], description: string, read: Key<A>
 
 export const config = <A>({ description, names: [first, ...others], read }: Key<A>): Config.Config<A> =>
   others
-    .reduce((config, name) => Configs.orIfMissing(config, read(name)), read(first))
+    .reduce(
+      (config, name) => Configs.orIfMissing(config, Configs.fromText(name, description, read)),
+      Configs.fromText(first, description, read)
+    )
     .pipe(Configs.described(description))

@@ -22,11 +22,6 @@ export const described =
   <A>(config: Config.Config<A>): Config.Config<A> =>
     config
 
-export const oneOf =
-  <const A extends ReadonlyArray<string>>(...values: A) =>
-  (name: string): Config.Config<A[number]> =>
-    Config.Literals(values, name)
-
 /** What is wrong with the environment's values. */
 export type ConfigError = Config.ConfigError
 
@@ -38,11 +33,29 @@ export const mapOrFail = <A, B>(
     Result.match(f(value), { onSuccess: Config.succeed, onFailure: ({ cause }) => Config.fail(cause) })
   )
 
+const problemOf = (name: string, issue: SchemaIssue.Issue): ConfigError =>
+  new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.Pointer([name], issue)))
+
 /** A key is not set. */
 export const missing = (name: string, message: string): ConfigError =>
-  new Config.ConfigError(
-    new Schema.SchemaError(new SchemaIssue.Pointer([name], new SchemaIssue.MissingKey({ messageMissingKey: message })))
-  )
+  problemOf(name, new SchemaIssue.MissingKey({ messageMissingKey: message }))
+
+/** Without blanks at its ends; empty is not set. */
+export const fromText = <A>(
+  name: string,
+  message: string,
+  read: (text: string) => Option.Option<A>
+): Config.Config<A> =>
+  Config.flatMap(Config.String(name), (value): Config.Config<A> => {
+    const text = value.trim()
+    // Only what is not found is absent: this is no key of an environment.
+    if (text === "")
+      return Config.flatMap(Config.schema(Schema.String, [name, ""]), () => fromText(name, message, read))
+    return Option.match(read(text), {
+      onSome: Config.succeed,
+      onNone: () => Config.fail(problemOf(name, new SchemaIssue.InvalidValue({ message })).cause)
+    })
+  })
 
 export interface Problem {
   readonly path: ReadonlyArray<string>
@@ -68,7 +81,9 @@ export const firstProblem = (error: Config.ConfigError): Problem | undefined => 
   const { cause } = error
   if (cause._tag !== "SchemaError") return undefined
   const first = formatter(cause.issue).issues[0]
-  const path = (first?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part))
+  const path = (first?.path ?? [])
+    .map((part) => String(typeof part === "object" ? part.key : part))
+    .filter((part) => part !== "")
   return { path, missing: isMissing(cause.issue) }
 }
 
