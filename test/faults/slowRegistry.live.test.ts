@@ -153,9 +153,10 @@ const longestGap = (acknowledged: ReadonlyArray<Acknowledged>, from: number, to:
 }
 
 describe("A registry whose cache hangs for two minutes", () => {
-  test("loses none of 200 leases of 60 seconds, and acknowledges each once in 50 (scenario 34)", (world) =>
+  test("loses none of 200 leases of 60 seconds, acknowledges each once in 50, and deregisters all at a stop in the middle of it (scenario 34)", (world) =>
     Effect.gen(function* () {
-      const registrations = yield* register(200, "60 seconds", world)
+      const scope = yield* Scope.make()
+      const registrations = yield* Scope.extend(register(200, "60 seconds", world), scope)
       yield* world.clock.advance("50 seconds")
       assert.strictEqual(world.streams.open, 16)
       let losses = 0
@@ -182,6 +183,16 @@ describe("A registry whose cache hangs for two minutes", () => {
       yield* world.clock.advance("3 minutes")
       assert.deepStrictEqual([...new Set(yield* states(registrations))], ["Live"])
       assert.strictEqual(world.streams.open, 16)
+
+      world.setCache("busy")
+      yield* world.clock.advance("30 seconds")
+      const stopping = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* world.clock.advance("15 seconds")
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(
+        (yield* world.memory.snapshot).flatMap(({ instances }) => instances),
+        []
+      )
     }))
 
   test("keeps 3 leases of 15 seconds exactly as far as its late answers reach, and deregisters them at a stop in the middle (scenario 34)", (world) =>

@@ -294,7 +294,7 @@ describe("A stop", () => {
       const memory = yield* control
       yield* memory.failNext(unavailable, 1, "registerInstance")
       const { close } = yield* inScope(registerSelf({ ...orders, startup: "background" }))
-      yield* Effect.yieldNow()
+      yield* TestClock.adjust(0)
       yield* Fiber.join(yield* close)
       assert.lengthOf(yield* callsTo("registerInstance"), 1)
       assert.lengthOf(yield* callsTo("deregisterInstance"), 1)

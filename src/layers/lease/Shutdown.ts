@@ -14,6 +14,9 @@ import * as LeaseEntry from "./LeaseEntry.js"
 /** Thousands of leases that stop together must not deregister all at once. */
 const STOPS_AT_ONCE = 64
 
+/** So many more go on where those are slow: with its cache hung the registry takes 6 s for each, in parallel. */
+const MORE_STOPS_MILLIS = 200
+
 /** How long a stop waits for a registration in flight. */
 const REGISTER_GRACE = "2 seconds"
 
@@ -151,8 +154,23 @@ export const make = (
   const end = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => Effect.zipRight(awaitPause(entry), deregister(entry)))
 
+  const endEach = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
+    Effect.gen(function* () {
+      let next = 0
+      const worker: Effect.Effect<void> = Effect.suspend(() => {
+        const entry = leaving[next++]
+        return entry === undefined ? Effect.void : Effect.zipRight(end(entry), worker)
+      })
+      const workers: Array<Fiber.RuntimeFiber<void>> = []
+      while (next < leaving.length) {
+        for (let i = 0; i < STOPS_AT_ONCE; i++) workers.push(yield* Effect.fork(worker))
+        yield* Effect.timeoutOption(Fiber.awaitAll(workers), MORE_STOPS_MILLIS)
+      }
+      yield* Effect.forEach(workers, Fiber.join, { discard: true })
+    })
+
   const endAll = (leaving: ReadonlyArray<LeaseEntry.LeaseEntry>): Effect.Effect<void> =>
-    bounded(Effect.forEach(leaving, end, { concurrency: STOPS_AT_ONCE, discard: true })).pipe(
+    bounded(endEach(leaving)).pipe(
       Effect.flatMap((within) =>
         Option.isSome(within)
           ? Effect.void
