@@ -1,6 +1,7 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
@@ -11,6 +12,8 @@ import type { ServiceWithInstances } from "../../schemas/Service.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import { takeOff } from "./Shutdown.js"
+
+const ASK_TIMEOUT = "30 seconds"
 
 interface Own {
   readonly entry: LeaseEntry.LeaseEntry
@@ -112,13 +115,14 @@ export const make = (deps: LeaseDeps): Effect.Effect<void> => {
     for (const [id, at] of notBefore) if (services.has(id) && now < at) next.set(id, at)
     notBefore = next
     const ask = (id: ServiceId, own: ReadonlyArray<Own>) =>
-      Effect.matchEffect(registry.getService(id), {
+      // A registry of the user's may have no deadline, nor let itself be interrupted.
+      Effect.matchEffect(Effect.timeout(Fibers.disconnect(registry.getService(id)), ASK_TIMEOUT), {
         onSuccess: (answer) => {
           next.set(id, now + Lease.selfCheckInterval(answer.instances.length) - Lease.selfCheckInterval(0))
           return answered(id, unchanged(id, own), answer, deps)
         },
         onFailure: (error) =>
-          isNotFound(error)
+          error._tag !== "TimeoutException" && isNotFound(error)
             ? Effect.forEach(unchanged(id, own), ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), {
                 discard: true
               })
