@@ -17,8 +17,9 @@ export interface HeartbeatTuning {
   readonly heartbeatJitter?: number | undefined
   /**
    * The waits before a heartbeat stream is opened again after one broke or fell silent: one schedule for all streams of the
-   * layer. It begins again with the first heartbeat that a new stream answers, and where it ends. While a lease is held, a
-   * wait is at most a sixth of its TTL or 5 seconds. Default: 0.5 seconds, × 1.6 up to 30 seconds, with full jitter.
+   * layer. It begins again with the first heartbeat that a new stream answers, and where it ends. A wait is
+   * 100 milliseconds to 30 seconds, whatever the schedule says; while a lease is held, at most a sixth of its TTL or 5 seconds.
+   * Default: 0.5 seconds, × 1.6 up to 30 seconds, with full jitter.
    */
   readonly reconnect?: Schedule.Schedule<unknown> | undefined
   /**

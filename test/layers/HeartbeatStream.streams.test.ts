@@ -32,6 +32,8 @@ interface World {
   /** All streams that were ever opened, oldest first. */
   readonly streams: ReadonlyArray<Life>
   readonly changeToken: Effect.Effect<void>
+  /** The registry ends each stream as soon as it is opened. */
+  readonly endsAll: (ends: boolean) => void
 }
 
 const now = Effect.clockWith((clock) => clock.currentTimeMillis)
@@ -56,6 +58,7 @@ const test = <A, E>(
         const tokens = yield* PubSub.unbounded<AccessToken>()
         const auth = yield* Auth
         const streams: Array<Life> = []
+        let ends = false
         const watched: Registry.Service = {
           ...registry,
           heartbeats: (heartbeats, options) =>
@@ -63,6 +66,7 @@ const test = <A, E>(
               Effect.map(now, (opened) => {
                 const life: Life = { opened, answered: undefined, ended: undefined }
                 streams.push(life)
+                if (ends) return Stream.empty
                 return registry.heartbeats(heartbeats, options).pipe(
                   Stream.tap(() =>
                     Effect.map(now, (at) => {
@@ -88,7 +92,10 @@ const test = <A, E>(
           Effect.orDie,
           Effect.asVoid
         )
-        yield* Effect.provide(Effect.scoped(body({ memory, streams, changeToken })), layer)
+        yield* Effect.provide(
+          Effect.scoped(body({ memory, streams, changeToken, endsAll: (now) => (ends = now) })),
+          layer
+        )
       }).pipe(
         Effect.provide(Layer.merge(AuthMemory.layer(), Logger.remove(Logger.defaultLogger))),
         Effect.withRandom(random)
@@ -255,6 +262,45 @@ describe("HeartbeatStream's streams", () => {
         while (!(yield* isBack)) yield* TestClock.adjust("100 millis")
         yield* TestClock.adjust("4 seconds")
         assert.deepStrictEqual(yield* states(registrations), ["Live"])
+      }),
+    { options: { tuning: { heartbeat: { reconnect: Schedule.exponential("1 second") } } } }
+  )
+
+  for (const [which, reconnect] of [
+    ["no schedule of the app", undefined],
+    ["a schedule without waits", Schedule.forever]
+  ] as const) {
+    test(
+      `are no loop where the registry ends each of them at once, by ${which}`,
+      ({ endsAll, memory, streams }) =>
+        Effect.gen(function* () {
+          const registrations = yield* register(40)
+          endsAll(true)
+          yield* memory.drain
+          yield* memory.failNext(unavailable, 5, "heartbeats")
+          yield* TestClock.adjust("10 seconds")
+          // Those of before, and ten a second.
+          assert.isAtMost(streams.length, 5 + 110)
+          endsAll(false)
+          yield* TestClock.adjust("3 seconds")
+          assert.deepStrictEqual(yield* states(registrations), ["Live"])
+        }),
+      { options: { tuning: { heartbeat: { reconnect } } } }
+    )
+  }
+
+  test(
+    "are tried every 30 seconds at the least when no lease is held, whatever the schedule says",
+    ({ memory, streams }) =>
+      Effect.gen(function* () {
+        yield* register(1)
+        yield* memory.setFailure(Option.some(unavailable), "heartbeats")
+        yield* memory.setFailure(Option.some(unavailable), "registerInstance")
+        yield* TestClock.adjust("30 minutes")
+        const opened = streams.length
+        yield* memory.setFailure(Option.none(), "registerInstance")
+        yield* TestClock.adjust("3 minutes")
+        assert.isAbove(streams.length, opened + 4)
       }),
     { options: { tuning: { heartbeat: { reconnect: Schedule.exponential("1 second") } } } }
   )

@@ -163,11 +163,15 @@ export interface StreamBackoff {
 
 export const open: StreamBackoff = { isFailing: false, notBefore: Number.NEGATIVE_INFINITY }
 
+const LONGEST_WAIT = 30_000
 const LONGEST_WAIT_WHILE_HELD = 5_000
 
-/** The longest wait for a stream that a lease allows: a sixth of its TTL, at most 5 s, while it is held. */
+/** A schedule without waits, such as `Schedule.forever`, must not make a loop. */
+const SHORTEST_WAIT = 100
+
+/** The longest wait for a stream that a lease allows: 30 s; a sixth of its TTL, at most 5 s, while it is held. */
 export const longestWait = (lease: Lease.Lease): number =>
-  Lease.isHeld(lease) ? Math.min(lease.ttl / 6, LONGEST_WAIT_WHILE_HELD) : Number.POSITIVE_INFINITY
+  Lease.isHeld(lease) ? Math.min(lease.ttl / 6, LONGEST_WAIT_WHILE_HELD) : LONGEST_WAIT
 
 /** Streams that fail together count once: does one that fails now count? */
 export const counts = (opening: StreamBackoff, now: number): boolean => now >= opening.notBefore
@@ -175,7 +179,7 @@ export const counts = (opening: StreamBackoff, now: number): boolean => now >= o
 /** A stream failed: the next one follows after `wait`, which the schedule gave, or the longest that the leases allow. */
 export const failed = (wait: number, longest: number, now: number): StreamBackoff => ({
   isFailing: true,
-  notBefore: now + Math.min(wait, longest)
+  notBefore: now + Math.min(Math.max(wait, SHORTEST_WAIT), longest)
 })
 
 /** What a wait is cut to when the registry can be reached again: not to zero, since other clients wait as well. */

@@ -120,6 +120,7 @@ export const make = (
       let rest: Dispatch.Rest
       for (const action of actions) rest = Dispatch.both(rest, perform(entry, action))
       if (endsOutage(event)) rest = Dispatch.both(rest, reconnected)
+      else if (event._tag === "Registered") rest = Dispatch.both(rest, streams.reachable)
       // Last: it may wake the fiber of the timer.
       timer.unsafeSchedule(entry)
       return Dispatch.both(rest, logged)

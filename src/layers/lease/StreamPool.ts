@@ -211,9 +211,10 @@ export const make = (
       streams = streams.filter((other) => other !== stream)
       const lost = stream.entries
       if (lost.length > 0) Metric.unsafeUpdate(Metrics.heartbeats, lost.length, Labels.heartbeats.failed)
+      const problem = Exit.isFailure(exit) ? messageOf(exit.cause) : stream.hasRenewed ? undefined : "it was ended"
       const noted =
-        Exit.isFailure(exit) && !stream.isSilent && (isMissed || lost.length > 0)
-          ? failed(() => `a heartbeat stream broke, reopening after a backoff: ${messageOf(exit.cause)}`)
+        problem !== undefined && !stream.isSilent && (isMissed || lost.length > 0)
+          ? failed(() => `a heartbeat stream broke, reopening after a backoff: ${problem}`)
           : Effect.void
       return Effect.all([noted, lose(stream), Effect.sync(() => wake.unsafeOpen())], { discard: true })
     })
@@ -297,14 +298,26 @@ export const make = (
       wake.unsafeOpen()
     },
     /** The registry can be reached again: the wait for the next stream is cut. */
-    reachable: Effect.map(Random.next, (random) => {
-      opening = StreamPlan.reachable(opening, now(), random)
-      wake.unsafeOpen()
-    }),
+    reachable: Effect.suspend(() =>
+      opening.isFailing
+        ? Effect.map(Random.next, (random) => {
+            opening = StreamPlan.reachable(opening, now(), random)
+            wake.unsafeOpen()
+          })
+        : Effect.void
+    ),
     /** Keeps the streams until it is interrupted. */
     run: Effect.scoped(
       Effect.zipRight(
-        Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
+        // The fiber of one that was opened just now may end without having begun.
+        Effect.zipRight(
+          Effect.addFinalizer(() =>
+            Effect.sync(() => {
+              streams = []
+            })
+          ),
+          Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams))))
+        ),
         Effect.forever(
           Effect.suspend(() => {
             wake.unsafeClose()
