@@ -59,37 +59,35 @@ export const join = (first: OwnPool, second: OwnPool): void => {
   }
 }
 
-const rotation = (channels: Arr.NonEmptyReadonlyArray<ManagedChannel>, start: number): ChannelPool["next"] => {
-  let position = start
+const { CONNECTING, IDLE, READY, TRANSIENT_FAILURE } = grpc.connectivityState
 
-  // The first channel from `position` that passes; the next search begins behind it.
-  const take = (passes: (managed: ManagedChannel) => boolean) => {
-    for (let offset = 0; offset < channels.length; offset++) {
-      const candidate = channels[(position + offset) % channels.length]
-      if (candidate !== undefined && passes(candidate)) {
-        position = (position + offset + 1) % channels.length
-        return candidate
-      }
-    }
-    return undefined
-  }
-
-  // A replica that accepts and says nothing stays CONNECTING: it gets no call while there is another.
-  const isUsable = (managed: ManagedChannel): boolean =>
-    !managed.isFailing() && !managed.isConnecting() && !managed.isMute()
-
-  return (avoid) =>
-    (channels.length === 1 ? channels[0] : undefined) ??
-    take((managed) => managed !== avoid && isUsable(managed)) ??
-    take(isUsable) ??
-    take((managed) => managed !== avoid && !managed.isFailing() && !managed.isMute()) ??
-    take((managed) => managed !== avoid && !managed.isFailing()) ??
-    // None can be reached: the call will say why, and its attempt counts for the next.
-    take(() => true) ??
-    channels[0]
+/** How little it is wanted for the next call. A replica that accepts and says nothing stays CONNECTING. */
+const penalty = (managed: ManagedChannel, avoid: ManagedChannel | undefined): number => {
+  const state = managed.channel().getConnectivityState(false)
+  const isFailing = state === TRANSIENT_FAILURE
+  const isMute = managed.isMute()
+  if (!isFailing && state !== CONNECTING && !isMute) return managed === avoid ? 1 : 0
+  // None can be reached: the call will say why, and its attempt counts for the next.
+  if (isFailing || managed === avoid) return 4
+  return isMute ? 3 : 2
 }
 
-const { IDLE, READY } = grpc.connectivityState
+const rotation = (channels: Arr.NonEmptyReadonlyArray<ManagedChannel>, start: number): ChannelPool["next"] => {
+  let position = start
+  return (avoid) => {
+    const [first] = channels
+    if (channels.length === 1) return first
+    let best = { managed: first, at: 0, cost: Number.POSITIVE_INFINITY }
+    for (let offset = 0; offset < channels.length && best.cost > 0; offset++) {
+      const at = (position + offset) % channels.length
+      const managed = channels[at] ?? first
+      const cost = penalty(managed, avoid)
+      if (cost < best.cost) best = { managed, at, cost }
+    }
+    position = best.at + 1
+    return best.managed
+  }
+}
 
 const another =
   (channels: ReadonlyArray<ManagedChannel>): ChannelPool["another"] =>

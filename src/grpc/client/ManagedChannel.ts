@@ -61,10 +61,8 @@ export interface ManagedChannel {
   readonly now: () => number
   /** Connects, without a call. */
   readonly dial: () => void
-  /** Is it known to have no connection at the moment? */
-  readonly isFailing: () => boolean
-  /** Is a connection being made, that may never come about? */
-  readonly isConnecting: () => boolean
+  /** Is there none, although it tries? */
+  readonly isTrying: () => boolean
   /** Did it swallow a call lately? */
   readonly isMute: () => boolean
   /** It swallowed a call: to be asked last for a while. */

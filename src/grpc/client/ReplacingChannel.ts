@@ -70,24 +70,21 @@ export class ReplacingChannel extends WatchedChannel {
 
   override setMute(): void {
     super.setMute()
-    for (const sibling of this.siblings) sibling.onMute()
+    for (const sibling of this.siblings) sibling.mutedUntil = this.mutedUntil
   }
 
-  private onMute(): void {
-    super.setMute()
-  }
-
-  protected onConnected(): void {
+  protected override onConnected(): void {
     this.silentSince = undefined
     for (const former of this.retired) this.dismiss(former)
   }
 
   // grpc-js knows no connect timeout.
-  protected onTrying(since: number, now: number): void {
+  protected override onTrying(since: number, now: number): void {
     const { connectTimeoutMillis, maxReconnectDelayMillis } = this.options
     const isUrgent = this.silentSince !== undefined && now - this.silentSince < URGENT_MILLIS
     const limit = isUrgent ? Math.min(connectTimeoutMillis, maxReconnectDelayMillis) : connectTimeoutMillis
-    if (now - since >= limit) this.replace(this.isFailing() ? "failing" : "connecting", now)
+    const isFailing = this.state.channel.getConnectivityState(false) === TRANSIENT_FAILURE
+    if (now - since >= limit) this.replace(isFailing ? "failing" : "connecting", now)
   }
 
   protected onSilent(since: number, now: number): number {

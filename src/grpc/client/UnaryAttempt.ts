@@ -124,28 +124,22 @@ export class UnaryAttempt {
 
   private reroute(call: WireCall, now: number): number {
     const unanswered = call.unanswered()
-    switch (SecondReplica.decide(unanswered, now)) {
-      case "wait":
-        return SecondReplica.dueAt(unanswered)
-      case "move":
-        return this.move(call) ? never : now + POLL_MILLIS
-      case "repeat":
-        call.managed.setMute()
-        return this.repeat(call) ? never : now + POLL_MILLIS
-      case "mute":
-        call.managed.setMute()
-        return never
-      case "stay":
-        return never
+    const decision = SecondReplica.decide(unanswered, now)
+    if (decision === "wait") return SecondReplica.dueAt(unanswered)
+    if (decision === "repeat" || decision === "mute") call.managed.setMute()
+    if (decision === "mute" || decision === "stay") return never
+    const { channel } = call.pending.on
+    const other = this.delivery.pool.another(channel, decision === "repeat" ? call.managed : undefined)
+    if (other === undefined) return now + POLL_MILLIS
+    if (decision === "move") {
+      this.route.managed = other
+      this.again(call, other)
+    } else {
+      this.route.isRepeated = true
+      this.second = new WireCall(this, other)
+      this.second.start()
     }
-  }
-
-  private move(call: WireCall): boolean {
-    const other = this.delivery.pool.another(call.pending.on.channel)
-    if (other === undefined) return false
-    this.route.managed = other
-    this.again(call, other)
-    return true
+    return never
   }
 
   /** Instead of a call that was not sent. */
@@ -155,15 +149,6 @@ export class UnaryAttempt {
     else this.second = next
     next.start()
     call.cancel()
-  }
-
-  private repeat(call: WireCall): boolean {
-    const other = this.delivery.pool.another(call.pending.on.channel, call.managed)
-    if (other === undefined) return false
-    this.route.isRepeated = true
-    this.second = new WireCall(this, other)
-    this.second.start()
-    return true
   }
 }
 

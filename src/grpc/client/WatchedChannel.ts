@@ -57,7 +57,7 @@ export abstract class WatchedChannel implements ManagedChannel {
   private readonly listeners = new Set<() => void>()
   private timer: NodeJS.Timeout | undefined = undefined
   private timerAt = Number.POSITIVE_INFINITY
-  private mutedUntil = Number.NEGATIVE_INFINITY
+  protected mutedUntil = Number.NEGATIVE_INFINITY
   private answeredEver = false
   private readonly checkMillis: number
   private readonly onTimer: () => void
@@ -77,8 +77,8 @@ export abstract class WatchedChannel implements ManagedChannel {
   /** The connection is half-open. Gives when to look again. */
   protected abstract onSilent(since: number, now: number): number
   /** There has been no connection since then, although the channel tries. */
-  protected abstract onTrying(since: number, now: number): void
-  protected abstract onConnected(): void
+  protected onTrying(_since: number, _now: number): void {}
+  protected onConnected(): void {}
 
   now(): number {
     return Monotonic.unsafeNow(this.clock)
@@ -96,12 +96,9 @@ export abstract class WatchedChannel implements ManagedChannel {
     this.wake()
   }
 
-  isFailing(): boolean {
-    return this.state.channel.getConnectivityState(false) === TRANSIENT_FAILURE
-  }
-
-  isConnecting(): boolean {
-    return this.state.channel.getConnectivityState(false) === CONNECTING
+  isTrying(): boolean {
+    const connectivity = this.state.channel.getConnectivityState(false)
+    return connectivity === CONNECTING || connectivity === TRANSIENT_FAILURE
   }
 
   isMute(): boolean {
@@ -309,9 +306,6 @@ class FixedChannel extends WatchedChannel {
     Silence.restart(this.state.silence, now)
     return now
   }
-
-  protected onTrying(): void {}
-  protected onConnected(): void {}
 }
 
 export const fixed = (channel: Channel.Channel, clock: Clock.Clock, report: FixedReport): ManagedChannel =>

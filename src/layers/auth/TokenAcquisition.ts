@@ -167,7 +167,7 @@ export const make = (options: Options, connection: Connection.Service) => {
       send: counted(kind, connection.addresses === 1 ? attempt : elsewhere),
       overdue: () => {
         const { managed } = route
-        const wasSent = managed?.isConnecting() !== true && managed?.isFailing() !== true
+        const wasSent = managed?.isTrying() !== true
         // May replace the channel: the request goes on over the former one.
         managed?.overdue(sentAt)
         return ServerStatus.overdue(method.name, wasSent, options.policy.acquireDeadlineMillis)
