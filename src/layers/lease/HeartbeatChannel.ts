@@ -11,7 +11,6 @@ import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
-import * as Dispatch from "./Dispatch.js"
 import { keyOf as currentKey, type LeaseEntry } from "./LeaseEntry.js"
 
 /** The time that the server has to end a stream with nothing left to answer. */
@@ -30,8 +29,6 @@ export interface StreamOwner {
   readonly answerMillis: (entry: LeaseEntry) => number
   /** It takes heartbeats from now on. */
   readonly onOpen: () => void
-  /** A heartbeat was not sent, since its lease is paused, being stopped or being registered. */
-  readonly onDropped: (stream: HeartbeatChannel, entry: LeaseEntry) => Dispatch.Rest
   /** The answer at the head is overdue. */
   readonly onOverdue: (stream: HeartbeatChannel, entry: LeaseEntry) => Effect.Effect<void>
 }
@@ -128,26 +125,17 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
       return Effect.flatMap(this.fed.await, () => this.nextKeys())
     }
     const keys: Array<LeaseKey> = []
-    const dropped: Array<LeaseEntry> = []
     const wasEmpty = this.sent.length === 0
     for (const entry of this.outbox) {
       const key = keyOf(entry)
-      if (key === undefined) {
-        dropped.push(entry)
-        continue
-      }
+      // Paused, being stopped or being registered: a heartbeat follows the registration.
+      if (key === undefined) continue
       keys.push(key)
       this.sent.push(entry)
     }
     this.outbox = []
     if (wasEmpty) this.unsafeNextHead(Monotonic.unsafeNow(this.clock))
-    const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
-    return dropped.length === 0
-      ? next
-      : Effect.zipRight(
-          Dispatch.forEach(dropped, (entry) => this.pool.onDropped(this, entry)),
-          next
-        )
+    return keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
   }
 
   /** Done a moment after the last answer of a stream that closes: a server that does not end it must not hold it open. */

@@ -196,14 +196,12 @@ export const make = (
       })
     })
 
-  const unsafeLost = (stream: HeartbeatChannel, entry: LeaseEntry): Dispatch.Rest => {
-    if (entry.stream !== stream) return undefined
-    entry.stream = undefined
-    return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
-  }
-
   const lose = (stream: HeartbeatChannel): Effect.Effect<void> =>
-    Dispatch.forEach(stream.entries, (entry) => unsafeLost(stream, entry))
+    Dispatch.forEach(stream.entries, (entry) => {
+      if (entry.stream !== stream) return undefined
+      entry.stream = undefined
+      return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
+    })
 
   const ended = (stream: HeartbeatChannel, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -235,7 +233,6 @@ export const make = (
   const owner: StreamOwner = {
     answerMillis: ({ lease }) => Lease.answerTime(lease.ttl, lease.timing, millisPerHeartbeat),
     onOpen: () => wake.unsafeOpen(),
-    onDropped: unsafeLost,
     onOverdue: (stream, entry) =>
       Effect.suspend(() => {
         const isSilent = stream.isConnectionSilent?.() ?? lastAnswerAt < stream.headSince
@@ -298,26 +295,16 @@ export const make = (
       wake.unsafeOpen()
     },
     /** The registry can be reached again: the wait for the next stream is cut. */
-    reachable: Effect.suspend(() =>
-      opening.isFailing
-        ? Effect.map(Random.next, (random) => {
-            opening = StreamPlan.reachable(opening, now(), random)
-            wake.unsafeOpen()
-          })
-        : Effect.void
-    ),
+    reachable: Effect.map(Random.next, (random) => {
+      opening = StreamPlan.reachable(opening, now(), random)
+      wake.unsafeOpen()
+    }),
     /** Keeps the streams until it is interrupted. */
-    run: Effect.scoped(
-      Effect.zipRight(
-        // The fiber of one that was opened just now may end without having begun.
-        Effect.zipRight(
-          Effect.addFinalizer(() =>
-            Effect.sync(() => {
-              streams = []
-            })
-          ),
-          Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams))))
-        ),
+    run: Effect.suspend(() => {
+      // Begun again: what the former run has opened may have ended without having begun.
+      streams = []
+      return Effect.zipRight(
+        Effect.forkScoped(Stream.runForEach(moves, () => Effect.sync(() => move(streams)))),
         Effect.forever(
           Effect.suspend(() => {
             wake.unsafeClose()
@@ -325,6 +312,6 @@ export const make = (
           })
         )
       )
-    )
+    }).pipe(Effect.scoped)
   }
 }
