@@ -50,14 +50,8 @@ export interface OwnPool extends ChannelPool {
 }
 
 /** Two pools to the same addresses: what is found on a channel of the one is a hint for that of the other. */
-export const join = (first: OwnPool, second: OwnPool): void => {
-  for (const [index, one] of first.channels.entries()) {
-    const other = second.channels[index]
-    if (other === undefined) continue
-    one.join(other)
-    other.join(one)
-  }
-}
+export const join = (first: OwnPool, second: OwnPool): void =>
+  first.channels.forEach((one, index) => void second.channels[index]?.join(one))
 
 const { CONNECTING, IDLE, READY, TRANSIENT_FAILURE } = grpc.connectivityState
 

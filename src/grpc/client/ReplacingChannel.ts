@@ -56,7 +56,7 @@ export class ReplacingChannel extends WatchedChannel {
     clock: Clock.Clock,
     private readonly report: Report
   ) {
-    super(open(credentials), clock, options, report)
+    super(open(credentials), clock, options.silenceTimeoutMillis, report)
   }
 
   address(): Address {
@@ -66,6 +66,7 @@ export class ReplacingChannel extends WatchedChannel {
   /** Another way to the same address, from now on: each tells the other of what it finds. */
   join(sibling: ReplacingChannel): void {
     this.siblings.push(sibling)
+    sibling.siblings.push(this)
   }
 
   override setMute(): void {

@@ -51,9 +51,7 @@ const decode = <Request, Response>(
   }
 }
 
-type Pool = Pick<ChannelPool, "next" | "another" | "calls">
-
-const channelFor = ({ next }: Pool, route: UnaryAttempt.Route | undefined): ManagedChannel => {
+const channelFor = ({ next }: ChannelPool, route: UnaryAttempt.Route | undefined): ManagedChannel => {
   const managed = next(route?.managed)
   if (route !== undefined) route.managed = managed
   return managed
@@ -62,7 +60,7 @@ const channelFor = ({ next }: Pool, route: UnaryAttempt.Route | undefined): Mana
 /** One request on its way, and the fiber that waits for its answer. */
 class Delivery<Request, Response> implements UnaryAttempt.Delivery {
   constructor(
-    readonly pool: Pool,
+    readonly pool: ChannelPool,
     private readonly method: Method<Request, Response>,
     readonly bytes: Buffer,
     readonly metadata: grpc.Metadata,
@@ -103,7 +101,7 @@ class Delivery<Request, Response> implements UnaryAttempt.Delivery {
 }
 
 const send = <Request, Response>(
-  pool: Pool,
+  pool: ChannelPool,
   method: Method<Request, Response>,
   request: Request,
   options: Options,
@@ -153,7 +151,7 @@ const send = <Request, Response>(
  * Fails with `AioRpcError` for every status but OK, and with `AioWireError` for bytes that are no such message.
  */
 export const unary = <Request, Response>(
-  pool: Pool,
+  pool: ChannelPool,
   method: Method<Request, Response>,
   request: Request,
   options: Options,

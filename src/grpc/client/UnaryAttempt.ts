@@ -28,7 +28,7 @@ export interface Options {
 
 /** What is sent, and where the answer goes. */
 export interface Delivery {
-  readonly pool: Pick<ChannelPool, "another" | "calls">
+  readonly pool: ChannelPool
   readonly path: string
   readonly metadata: grpc.Metadata
   readonly bytes: Buffer
@@ -109,7 +109,7 @@ export class UnaryAttempt {
   /** One of the calls has had nothing back so far. Gives when to ask again. */
   check(call: WireCall, now: number): number {
     if (call !== this.first && call !== this.second) return never
-    const isAnswered = this.first?.isAnswered() === true || this.second?.isAnswered() === true
+    const isAnswered = this.first?.pending.isSettled === true || this.second?.pending.isSettled === true
     if (now >= this.quietAt && !isAnswered) return this.giveUp(call)
     return Math.min(this.second === undefined ? this.reroute(call, now) : never, isAnswered ? never : this.quietAt)
   }
@@ -210,10 +210,6 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
 
   follow(): void {
     this.attempt.again(this, this.managed)
-  }
-
-  isAnswered(): boolean {
-    return this.pending.isSettled
   }
 
   unanswered(): SecondReplica.Unanswered {

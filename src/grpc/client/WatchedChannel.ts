@@ -45,10 +45,6 @@ export interface Threw {
   readonly threw: Callbacks.Catch
 }
 
-export interface Limits {
-  readonly silenceTimeoutMillis: number
-}
-
 /** Watches one channel after the other, with one timer for all their calls, and none while there is nothing to look at. */
 export abstract class WatchedChannel implements ManagedChannel {
   protected state: ChannelState
@@ -65,11 +61,11 @@ export abstract class WatchedChannel implements ManagedChannel {
   constructor(
     channel: Channel.Channel,
     private readonly clock: Clock.Clock,
-    private readonly limits: Limits,
+    private readonly silenceMillis: number,
     private readonly reports: Threw
   ) {
     this.onTimer = Callbacks.of(() => this.look(), reports.threw)
-    this.checkMillis = Math.min(CHECK_MILLIS, limits.silenceTimeoutMillis)
+    this.checkMillis = Math.min(CHECK_MILLIS, silenceMillis)
     this.state = this.stateOf(channel)
   }
 
@@ -118,7 +114,7 @@ export abstract class WatchedChannel implements ManagedChannel {
     const begunAt = this.now()
     const call = { on: state, begunAt, isDue, isSettled: false, checker }
     if (state.channel.getConnectivityState(false) === READY) state.readyAt = begunAt
-    if (isDue) Silence.sent(state.silence, begunAt, this.limits.silenceTimeoutMillis)
+    if (isDue) Silence.sent(state.silence, begunAt, this.silenceMillis)
     if (checker !== undefined) this.waiting.add(call)
     this.wake()
     return call
@@ -142,7 +138,7 @@ export abstract class WatchedChannel implements ManagedChannel {
     const now = this.now()
     if (isSettled) {
       // Its answer has stopped after the headers.
-      if (isDue && now - on.receivedAt >= this.limits.silenceTimeoutMillis) this.overdue(on.receivedAt)
+      if (isDue && now - on.receivedAt >= this.silenceMillis) this.overdue(on.receivedAt)
       return
     }
     if (isDue) Silence.ended(on.silence, now)
@@ -248,7 +244,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       // Until now nothing could be answered.
       Silence.restart(state.silence, now)
     }
-    const due = Silence.dueAt(state.silence, now, this.limits.silenceTimeoutMillis)
+    const due = Silence.dueAt(state.silence, now, this.silenceMillis)
     return now < due ? due : this.onSilent(state.silence.since, now)
   }
 
@@ -274,8 +270,6 @@ const noteReady = (state: ChannelState, now: number): boolean => {
   return wasDown
 }
 
-const FIXED_LIMITS: Limits = { silenceTimeoutMillis: Duration.toMillis(Transport.defaults.silenceTimeout) }
-
 interface FixedReport extends Threw {
   readonly silent: () => void
 }
@@ -290,7 +284,7 @@ class FixedChannel extends WatchedChannel {
     clock: Clock.Clock,
     private readonly report: FixedReport
   ) {
-    super(channel, clock, FIXED_LIMITS, report)
+    super(channel, clock, Duration.toMillis(Transport.defaults.silenceTimeout), report)
   }
 
   address(): Address | undefined {
