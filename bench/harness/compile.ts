@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from "node:path"
 import ts from "typescript"
 
-const directories = ["src", "bench"]
+const directories = ["src", "bench", "test/support"]
 
 /**
  * Compiles the library and the rows as `npm run build` compiles the library, and gives the directory. Running them
