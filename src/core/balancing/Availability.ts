@@ -34,7 +34,7 @@ export function* filter(
  *
  * 1. The first network with an instance left; those on later networks are not chosen.
  * 2. Not the unhealthy (by active health checks), unless all are.
- * 3. Not the ejected, as long as the others are at least `panicBelow` of all.
+ * 3. Not the ejected, as long as the others are at least `panicBelow` of those without hard evidence.
  * 4. Else all but those with hard evidence against them.
  * 5. Else all: a suspected instance is better than none.
  */
@@ -53,8 +53,9 @@ export function* of(
     const healthy = unhealthy === 0 ? onNetwork : yield* filter(onNetwork, isHealthy)
     if (healthy.length === 0) continue
     const available = ejected === 0 ? healthy : yield* filter(healthy, isInRotation)
-    const isEnough = available.length > 0 && available.length >= panicBelow * healthy.length
-    const choosable = isEnough ? available : yield* filter(healthy, hasNoHardEvidence)
+    const notHard = ejected === 0 ? healthy : yield* filter(healthy, hasNoHardEvidence)
+    const isEnough = available.length > 0 && available.length >= panicBelow * notHard.length
+    const choosable = isEnough ? available : notHard
     if (choosable.length === 0) continue
     const isToBeProbed = (member: Member) => isDue(member) && member.rank <= rank && isHealthy(member)
     return {

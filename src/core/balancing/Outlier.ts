@@ -58,9 +58,8 @@ export interface Table {
   readonly random: () => number
   /** All that are not `InRotation`, due and probing ones included. */
   readonly ejected: Set<OutlierState>
-  /** How many are listed, and how many of these are ejected. */
+  /** How many are listed. */
   listed: number
-  listedEjected: number
   /** Orders picks and ejections without a clock. */
   marks: number
   /** Grows with every change of a phase, evidence or health. */
@@ -81,7 +80,6 @@ export const make = (settings: OutlierSettings, random: () => number): Table => 
   random,
   ejected: new Set(),
   listed: 0,
-  listedEjected: 0,
   marks: 0,
   version: 0,
   nextChangeAt: Number.POSITIVE_INFINITY
@@ -113,9 +111,7 @@ export const fresh = (key: string, now: number): OutlierState => ({
 export const setListed = (table: Table, state: OutlierState, isListed: boolean): void => {
   if (state.isListed === isListed) return
   state.isListed = isListed
-  const by = isListed ? 1 : -1
-  table.listed += by
-  if (state.phase !== "InRotation") table.listedEjected += by
+  table.listed += isListed ? 1 : -1
   if (state.phase === "Due") setPhase(table, state, "InRotation")
 }
 
@@ -161,8 +157,19 @@ export const record = (table: Table, state: OutlierState, report: Report, now: n
   if (outcome === "Unreachable") return eject(table, state, "Hard", "Unreachable", now)
   if (outcome === "Failure") state.streak++
   const reason = softReason(state, settings)
-  if (reason === undefined || table.listedEjected + 1 > Math.floor(settings.maxEjected * table.listed)) return undefined
+  if (reason === undefined || !maySuspect(table)) return undefined
   return eject(table, state, "Soft", reason, now)
+}
+
+/** Only a share of those without hard evidence may be ejected by soft evidence. */
+const maySuspect = ({ ejected, listed, settings }: Table): boolean => {
+  let hard = 0
+  let soft = 0
+  for (const { evidence, isListed } of ejected) {
+    if (isListed && evidence === "Hard") hard++
+    else if (isListed) soft++
+  }
+  return soft + 1 <= Math.floor(settings.maxEjected * (listed - hard))
 }
 
 const recordEjected = (table: Table, state: OutlierState, report: Report, now: number): Change | undefined => {
@@ -213,7 +220,6 @@ const setPhase = (table: Table, state: OutlierState, phase: OutlierState["phase"
   if (wasEjected === isEjected) return
   if (isEjected) table.ejected.add(state)
   else table.ejected.delete(state)
-  if (state.isListed) table.listedEjected += isEjected ? 1 : -1
 }
 
 const eject = (

@@ -82,7 +82,7 @@ describe("A list that is made ready in steps", () => {
             reachable: reachable.map(({ key }) => key),
             gone: Array.from(gone.keys()).sort(),
             unhealthy,
-            counts: [balancer.outliers.listed, balancer.outliers.listedEjected, balancer.outliers.ejected.size]
+            counts: [balancer.outliers.listed, balancer.outliers.ejected.size]
           }
         })
         assert.deepStrictEqual(states[0], states[1])

@@ -37,7 +37,7 @@ describe("Explanation", () => {
     const world = balancerAmong([...inside, on("out", "external"), silent], { networks })
     world.reports("a", "Unreachable", 0)
     world.reports("b", "Unreachable", 0)
-    world.reports("c", "Failure", 29_000, 5)
+    for (const key of ["c", "f"]) world.reports(key, "Failure", 29_000, 5)
     const probe = world.pick(30_000)
     Members.setHealth(world.balancer.members, "d", "Unhealthy")
     const ejected = probe?.candidate.key === "a" ? "b" : "a"
@@ -49,7 +49,7 @@ describe("Explanation", () => {
         c: [true, "Ejected"],
         d: [false, "Unhealthy"],
         e: [false, "Where"],
-        f: [true, undefined],
+        f: [true, "Ejected"],
         out: [false, "OtherNetwork"],
         silent: [false, "NoAddress"]
       }

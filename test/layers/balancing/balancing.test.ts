@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Metric, Scope, TestClock } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Metric, Scope, TestClock } from "effect"
 import * as Balancing from "../../../src/core/balancing/Balancing.js"
 import * as Aio from "../../../src/layers/Aio.js"
 import * as DiscoveryCached from "../../../src/layers/DiscoveryCached.js"
@@ -39,6 +39,45 @@ describe("an instance that this consumer alone cannot reach (scenario 17)", () =
         assert.isAtLeast(wait, 30 * (i + 1))
         assert.isAtMost(wait, 36 * (i + 1) + 2)
       })
+    })
+  )
+})
+
+describe("when one of three refuses connections and one never answers (scenario 56)", () => {
+  given("no call goes to the one that never answers, once it is ejected, but its probes", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", ["good", "mute", "refusing"]))
+      const mute: Array<number> = []
+      let refused = 0
+      let second = 0
+      const call = discovery.use(
+        orders,
+        ({ instanceKey }) =>
+          Effect.suspend(() => {
+            if (instanceKey === "good") return Effect.void
+            if (instanceKey === "mute")
+              return Effect.zipRight(
+                Effect.sync(() => mute.push(second)),
+                Effect.never
+              )
+            refused++
+            return Effect.fail({ code: "ECONNREFUSED", syscall: "connect" })
+          }),
+        { timeout: "500 millis" }
+      )
+      for (; second < 400; second++) {
+        const calls = yield* Effect.fork(Effect.all([Effect.exit(call), Effect.exit(call)], { concurrency: 2 }))
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(calls)
+      }
+      // Calls that began before the fifth had failed are not counted against it.
+      const ejectedAt = mute[4] ?? Number.NaN
+      const probes = mute.filter((at) => at > ejectedAt)
+      const waits = probes.map((at, i) => at - (probes[i - 1] ?? ejectedAt))
+      assert.isAtLeast(waits.length, 3)
+      waits.forEach((wait, i) => assert.isAtLeast(wait, 30 * (i + 1)))
+      // It is ejected alike, though the one that never answers is out as well.
+      assert.isAtMost(refused, 8)
     })
   )
 })
