@@ -3,7 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import { auth } from "../grpc/Methods.js"
+import { auth, registry } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import { StatusCode } from "../schemas/StatusCode.js"
@@ -113,6 +113,9 @@ export const connections = (tokens: Tokens, limits: PlaneLimits.CheckedLimits): 
   const messageBytes = 2 * limits.jsonBytes + OTHER_BYTES
   const credentialBytes = limits.clientKeyBytes + limits.clientSecretBytes + 64
   const credentials = PlaneLimits.refusal("client_key or client_secret is too long", "clientKeyBytes", limits)
+  // Beside the key a heartbeat has two tags, a length and an id.
+  const heartbeatBytes = limits.instanceKeyBytes + 15
+  const heartbeat = PlaneLimits.refusal("instance_key is too long", "instanceKeyBytes", limits)
   const request = PlaneLimits.refusal("the request is too long", "jsonBytes", limits)
   const stranger = { code: StatusCode.UNAUTHENTICATED, details: "无效的认证令牌" }
   return {
@@ -120,6 +123,7 @@ export const connections = (tokens: Tokens, limits: PlaneLimits.CheckedLimits): 
     messageBytes,
     requestBytes: (path, isKnown) => {
       if (path === auth.authenticateClient.path) return [credentialBytes, credentials]
+      if (path === registry.heartbeatStream.path && isKnown) return [heartbeatBytes, heartbeat]
       return isKnown ? [messageBytes, request] : [credentialBytes, stranger]
     },
     recognise: (headers) => Effect.map(tokens.verify(tokenIn(headers)), Option.isSome)

@@ -63,6 +63,7 @@ describe("ControlPlane: connections", () => {
   )
 
   const credentials = "8 client_key or client_secret is too long: limit clientKeyBytes is 256"
+  const instanceKey = "8 instance_key is too long: limit instanceKeyBytes is 256"
   const json = "8 the request is too long: limit jsonBytes is 65536"
 
   it.scopedLive("refuse by name a request that is too long, and do not wait for its end", () =>
@@ -76,11 +77,24 @@ describe("ControlPlane: connections", () => {
       assert.strictEqual(yield* begun(authenticateClient.path, {}), credentials)
       assert.strictEqual(yield* begun(registerInstance.path, { token: "made up" }), "16 无效的认证令牌")
       assert.strictEqual(yield* begun(registerInstance.path, { token }), json)
-      assert.strictEqual(yield* begun(heartbeatStream.path, { token }), json)
+      assert.strictEqual(yield* begun(heartbeatStream.path, { token }), instanceKey)
       assert.strictEqual(yield* begun(reflection, { token }), json)
       // What it announced was a lie.
       const more = Buffer.concat([framed(Buffer.from("begun"), 5), megabytes])
       assert.strictEqual(yield* shown(request(authenticateClient.path, { body: more })), credentials)
+    })
+  )
+
+  it.scopedLive("refuse by name a heartbeat whose key is too long, and take the longest", () =>
+    Effect.gen(function* () {
+      const { address, token } = yield* start()
+      const { request } = yield* connect(address)
+      const heartbeat = (length: number, service_id: string) =>
+        framed(heartbeatStream.serialize({ service_id, instance_key: "k".repeat(length) }))
+      const longest = heartbeat(256, String(2n ** 63n - 1n))
+      assert.strictEqual(yield* shown(request(heartbeatStream.path, { token, body: longest })), "0 OK")
+      const body = Buffer.concat([longest, heartbeat(270, "1")])
+      assert.strictEqual(yield* shown(request(heartbeatStream.path, { token, body })), instanceKey)
     })
   )
 
