@@ -1,13 +1,15 @@
 /**
  * `npm run effect4`: writes the line for Effect 4 into `build/effect4`, compiles it, and runs the tests there.
  *
- * `npm run effect4 -- generate` stops before it compiles, `compile` before it tests; what follows goes to vitest.
+ * `npm run effect4 -- generate` stops before it compiles, `compile` before it tests; `package` makes the package instead. What
+ * follows `test` goes to vitest.
  */
 import { spawnSync } from "node:child_process"
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { generate } from "./generate.mjs"
 import * as Names from "./names.mjs"
+import { writePackage } from "./package.mjs"
 import * as Seams from "./seams.mjs"
 import { unshared } from "./unshared.mjs"
 
@@ -15,7 +17,7 @@ const here = import.meta.dirname
 const root = path.join(here, "../..")
 const out = path.join(root, "build/effect4")
 const [step = "test", ...more] = process.argv.slice(2)
-const steps = ["generate", "compile", "test"]
+const steps = ["generate", "compile", "package", "test"]
 
 const run = (command, ...args) => {
   const { status } = spawnSync(command, args, { cwd: out, stdio: "inherit" })
@@ -77,6 +79,10 @@ failIfAny([...unruled, ...Names.problems(out, uses)])
 console.log(`${converted} files converted; ${seams.summary}`)
 if (step !== "generate") run(node(), "--test", "--test-reporter=dot", path.join(here, "rules.test.mjs"))
 if (step !== "generate") run(node(), "node_modules/typescript/bin/tsc", "--noEmit", "-p", "tsconfig.json")
+if (step === "package") {
+  const folder = writePackage(root, out, (config) => run(node(), "node_modules/typescript/bin/tsc", "-p", config))
+  console.log(`the package is in ${path.relative(root, folder)}`)
+}
 if (step === "test") {
   for (const [name, reason] of Object.entries(unshared)) console.log(`not run: ${name}: ${reason}`)
   run(node(), "node_modules/vitest/vitest.mjs", "run", ...more)
