@@ -149,8 +149,9 @@ const halfOnStreams = ({ address, token }: World) =>
               { concurrency: "unbounded" }
             )
             const late = "8 the request is not complete: limit requestTime is 1 s"
+            const long = "8 instance_key is too long: limit instanceKeyBytes is 256"
             const said = answers.map(({ code, details }) => `${code} ${details}`)
-            assert.deepStrictEqual(said, [token === undefined ? "16 无效的认证令牌" : late, late, late])
+            assert.deepStrictEqual(said, [token === undefined ? "16 无效的认证令牌" : long, late, late])
           }).pipe(Effect.scoped),
         { concurrency: 20, discard: true }
       ),
@@ -245,15 +246,15 @@ describe("scenario 57", () => {
     () =>
       Effect.gen(function* () {
         const world = yield* start
-        const alone = yield* timesWhile(world, Effect.sleep("1 second"))
         const before = yield* world.memory
         const attacks = { resets, largeKeys, halfRequests, halfOnStreams, unread, guesses, everything, largest }
         for (const [name, attack] of Object.entries(attacks)) {
+          // Just before, since others use this machine as well.
+          const alone = yield* timesWhile(world, Effect.void)
           const times = yield* timesWhile(world, attack(world))
-          // A millisecond or two on an idle machine, and 0.4 s on one that hashes for others as well. Before there were
-          // limits, none was answered for 20 to 50 s.
-          assert.isAtMost(median(times), Math.max(10 * median(alone), 1_000), name)
-          assert.isAtMost(times.at(-1) ?? 0, 5_000, name)
+          // 0.8 to 1.3 times what they take alone, which is 1 to 2 ms. The longest was 0.8 s, while the code was cold.
+          assert.isAtMost(median(times), 10 * median(alone), name)
+          assert.isAtMost(times.at(-1) ?? 0, 8_000, name)
           // What was accepted stays: 26 MB of JSON.
           assert.isAtMost((yield* world.memory) - before, (name === "largest" ? 150 : 20) * MEGABYTE, name)
         }
