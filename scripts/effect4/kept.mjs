@@ -152,6 +152,7 @@ export const kept = new Map([
   ["Exit.void", ""],
   ["FetchHttpClient.layer", "failures are HttpClientError with a reason: FailureClassifier knows both families"],
   ["Fiber.await", "of one that has ended it gives the exit at once"],
+  ["Fiber.awaitAll", "reads the list while it waits"],
   ["Fiber.interrupt", "gives nothing: no exit of it is used"],
   ["Fiber.join", "does not take over FiberRefs, which are no more: none is set in a fiber that is joined"],
   ["FiberMap.make", ""],

@@ -154,8 +154,8 @@ export const methods = { annotations: "annotate" }
 /** Methods that are functions now, by the name of the type that has them. */
 export const functions = { unsafeOffer: { PubSub: "PubSub.publishUnsafe", Queue: "Queue.offerUnsafe" } }
 
-/** What `_tag` of an `Either` is compared with. */
-export const tags = { Left: "Failure", Right: "Success" }
+/** What `_tag` is compared with, where Effect declares it. */
+export const tags = { Left: "Failure", Right: "Success", TimeoutException: "TimeoutError" }
 
 /** A child may be interrupted where its parent may: always on Effect 4, unless it is told to inherit. */
 export const forks = ["Effect.fork", "Effect.forkDaemon", "Effect.forkIn", "Effect.forkScoped"]

@@ -12,7 +12,9 @@ const read = <A>(
   environment: Readonly<Record<string, string>>
 ): Effect.Effect<string | undefined> =>
   Options.config(key).pipe(
-    Effect.flatMap((value) => (Effect.isEffect(value) ? Effect.merge(value) : Effect.succeed(value))),
+    Effect.flatMap((value) =>
+      Effect.isEffect(value) ? Effect.catchAll(value, Effect.succeed) : Effect.succeed(value)
+    ),
     Effect.map((value) => (Redacted.isRedacted(value) ? { redacted: Redacted.value(value) } : value)),
     Effect.map((value) => JSON.stringify(value)),
     Effect.catchAll((error) =>
