@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type * as Grpc from "@grpc/grpc-js"
-import { Effect, Exit, Fiber, Option, Redacted, Scope, Tracer } from "effect"
+import { Effect, Exit, Fiber, Option, Redacted, Runtime, Scope, Tracer } from "effect"
 import * as Channel from "../../../src/grpc/client/Channel.js"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as Deadline from "../../../src/grpc/client/Deadline.js"
@@ -94,7 +94,7 @@ describe("a unary call", () => {
       const connection = yield* connectTo(server)
       const call = (bytes: Buffer) => Effect.suspend(() => connection.unary(echo, bytes, { deadline: soon() }))
       yield* call(hello)
-      const fiber = Effect.runFork(call(Buffer.from("held")))
+      const fiber = Runtime.runFork(yield* Effect.runtime<never>())(call(Buffer.from("held")))
       Fibers.unsafeInterrupt(fiber)
       yield* Fiber.await(fiber)
       yield* call(hello)
