@@ -213,7 +213,11 @@ describe.concurrent("certificates that change on disk", () => {
         yield* connectionsEver(proxy, 3)
         yield* proxy.mute(false)
         yield* isNow("orders-9", who)
-        assert.deepStrictEqual(warnings(lines), [])
+        // It may have been looked just between the two files.
+        assert.deepStrictEqual(
+          warnings(lines).filter((line) => !line.includes("is not the key of")),
+          []
+        )
         // One to begin with, one for each change.
         yield* Effect.sleep("1500 millis")
         assert.deepStrictEqual(yield* proxy.connections, { now: 1, ever: 3 })
