@@ -11,6 +11,7 @@ import * as Wakes from "../../internal/wakes.js"
 import { AioRpcError } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
+import * as Dispatch from "./Dispatch.js"
 import { keyOf as currentKey, type LeaseEntry } from "./LeaseEntry.js"
 
 /** The time that the server has to end a stream with nothing left to answer. */
@@ -29,6 +30,8 @@ export interface StreamOwner {
   readonly answerMillis: (entry: LeaseEntry) => number
   /** It takes heartbeats from now on. */
   readonly onOpen: () => void
+  /** A heartbeat was not sent, since its lease is paused, being stopped or being registered. */
+  readonly onUnsent: (stream: HeartbeatChannel, entry: LeaseEntry) => Dispatch.Rest
   /** The answer at the head is overdue. */
   readonly onOverdue: (stream: HeartbeatChannel, entry: LeaseEntry) => Effect.Effect<void>
 }
@@ -125,17 +128,26 @@ export class HeartbeatChannel implements StreamPlan.StreamState {
       return Effect.flatMap(this.fed.await, () => this.nextKeys())
     }
     const keys: Array<LeaseKey> = []
+    const unsent: Array<LeaseEntry> = []
     const wasEmpty = this.sent.length === 0
     for (const entry of this.outbox) {
       const key = keyOf(entry)
-      // Paused, being stopped or being registered: a heartbeat follows the registration.
-      if (key === undefined) continue
+      if (key === undefined) {
+        unsent.push(entry)
+        continue
+      }
       keys.push(key)
       this.sent.push(entry)
     }
     this.outbox = []
     if (wasEmpty) this.unsafeNextHead(Monotonic.unsafeNow(this.clock))
-    return keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
+    const next = keys.length === 0 ? Effect.suspend(() => this.nextKeys()) : Effect.succeed(keys)
+    return unsent.length === 0
+      ? next
+      : Effect.zipRight(
+          Dispatch.forEach(unsent, (entry) => this.pool.onUnsent(this, entry)),
+          next
+        )
   }
 
   /** Done a moment after the last answer of a stream that closes: a server that does not end it must not hold it open. */

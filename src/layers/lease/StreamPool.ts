@@ -196,12 +196,14 @@ export const make = (
       })
     })
 
+  const unsafeLost = (stream: HeartbeatChannel, entry: LeaseEntry): Dispatch.Rest => {
+    if (entry.stream !== stream) return undefined
+    entry.stream = undefined
+    return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
+  }
+
   const lose = (stream: HeartbeatChannel): Effect.Effect<void> =>
-    Dispatch.forEach(stream.entries, (entry) => {
-      if (entry.stream !== stream) return undefined
-      entry.stream = undefined
-      return unsafeDispatch(entry, { _tag: "HeartbeatLost", retryInMillis: Math.max(0, opening.notBefore - now()) })
-    })
+    Dispatch.forEach(stream.entries, (entry) => unsafeLost(stream, entry))
 
   const ended = (stream: HeartbeatChannel, exit: Exit.Exit<void, RegistryError>): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -233,6 +235,7 @@ export const make = (
   const owner: StreamOwner = {
     answerMillis: ({ lease }) => Lease.answerTime(lease.ttl, lease.timing, millisPerHeartbeat),
     onOpen: () => wake.unsafeOpen(),
+    onUnsent: unsafeLost,
     onOverdue: (stream, entry) =>
       Effect.suspend(() => {
         const isSilent = stream.isConnectionSilent?.() ?? lastAnswerAt < stream.headSince
