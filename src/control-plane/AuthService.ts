@@ -49,13 +49,15 @@ const authenticate = Effect.fnUntraced(function* (
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }
   if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "认证失败")
-  yield* slowDown(options, client_key, address)
+  const isRight = options.wrongSecrets.isRight(client_key, client_secret)
+  if (!isRight) yield* slowDown(options, client_key, address)
   const client = yield* options.clients.authenticate(client_key, client_secret)
   if (Option.isNone(client)) {
+    if (isRight) options.wrongSecrets.replaced(client_key)
     options.wrongSecrets.refused(client_key, address, yield* Clock.currentTimeMillis)
     return yield* unauthenticated("客户端凭证无效")
   }
-  options.wrongSecrets.accepted(client_key, address)
+  options.wrongSecrets.accepted(client_key, address, client_secret)
   known()
   return yield* options.tokens.issue(client.value)
 })

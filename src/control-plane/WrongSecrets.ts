@@ -1,4 +1,5 @@
 /** Slows down who guesses a secret: how long an answer to a client key waits at an address. Time is handed in. */
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 
 const FREE = 5
 const MINUTE = 60_000
@@ -20,14 +21,24 @@ interface Refusals {
 /**
  * After 5 refusals within a minute each further answer waits, 1 second doubling to 30, until a minute has passed without a
  * refusal, or the secret is right. They wait one after the other: what would wait longer is refused, and so is what finds
- * `most` waiting. Other keys from the same address do not wait: a proxy may stand before many clients.
+ * `most` waiting. Other keys from the same address do not wait: a proxy may stand before many clients. Nor does the secret that was
+ * accepted last for a key: one client with a wrong secret must not keep the others out.
  */
 export class WrongSecrets {
   // Refused last, last.
   private readonly pairs = new Map<string, Refusals>()
   private waiting = 0
+  // By client key. Of clients that exist, so as many as there are.
+  private readonly right = new Map<string, Buffer>()
+  private readonly seed = randomBytes(32)
 
   constructor(private readonly most: number) {}
+
+  /** Is it the secret that was accepted last for the key? Compared by keyed hashes, which cost microseconds. */
+  isRight(clientKey: string, secret: string): boolean {
+    const right = this.right.get(clientKey)
+    return right !== undefined && timingSafeEqual(right, this.hashOf(secret))
+  }
 
   /** Milliseconds that the next answer waits, until `left`; `undefined` where it is refused. */
   wait(clientKey: string, address: string, now: number): number | undefined {
@@ -51,14 +62,24 @@ export class WrongSecrets {
     const refusals = this.find(clientKey, address, now)
     refusals.count++
     if (refusals.count === 1 || refusals.count >= FREE) refusals.until = now + MINUTE
-    this.accepted(clientKey, address)
+    this.pairs.delete(pairOf(clientKey, address))
     this.pairs.set(pairOf(clientKey, address), refusals)
     const [oldest] = this.pairs.size > MOST ? this.pairs.keys() : []
     if (oldest !== undefined) this.pairs.delete(oldest)
   }
 
-  accepted(clientKey: string, address: string): void {
+  accepted(clientKey: string, address: string, secret: string): void {
     this.pairs.delete(pairOf(clientKey, address))
+    this.right.set(clientKey, this.hashOf(secret))
+  }
+
+  /** It was accepted once, and is not any more. */
+  replaced(clientKey: string): void {
+    this.right.delete(clientKey)
+  }
+
+  private hashOf(secret: string): Buffer {
+    return createHmac("sha256", this.seed).update(secret).digest()
   }
 
   private find(clientKey: string, address: string, now: number): Refusals {

@@ -203,6 +203,28 @@ describe("ControlPlane: clients and tokens", () => {
     })
   )
 
+  it.scopedLive("answers the right secret of a key at once while another client guesses at the same address", () =>
+    Effect.gen(function* () {
+      const { address, credentials } = yield* ControlPlane.make()
+      const client = yield* RawClient.make(address)
+      const guess = tokenOf(client, { ...credentials, clientSecret: Redacted.make("a guess") })
+      assert.strictEqual((yield* tokenOf(client, credentials)).code, 0)
+      for (let i = 0; i < 5; i++) assert.strictEqual((yield* guess).code, 16)
+      // Their waits come to 30 seconds, and what comes after them is refused.
+      const guesses = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 40 }, () => guess),
+          { concurrency: 40 }
+        )
+      )
+      yield* Effect.sleep("300 millis")
+      assert.strictEqual((yield* guess).code, 8)
+      const answered = yield* Effect.timeoutOption(tokenOf(client, credentials), "20 seconds")
+      assert.strictEqual(Option.getOrThrow(answered).code, 0)
+      yield* Fiber.interrupt(guesses)
+    })
+  )
+
   it.scopedLive("refuses a disabled client, and what was its token in RenewToken only", () =>
     Effect.gen(function* () {
       const { address, control, credentials } = yield* ControlPlane.make()

@@ -74,8 +74,24 @@ describe("WrongSecrets", () => {
 
   it("are forgotten when the secret is right", () => {
     const secrets = refused(9)
-    secrets.accepted("key", "10.0.0.1")
+    secrets.accepted("key", "10.0.0.1", "secret")
     assert.deepStrictEqual(waits(secrets, 9 * SECOND), [0])
+  })
+
+  it("let the secret that was accepted last for a key pass, until it is replaced", () => {
+    const secrets = new WrongSecrets(256)
+    assert.isFalse(secrets.isRight("key", "right"))
+    secrets.accepted("key", "10.0.0.1", "right")
+    for (let i = 0; i < 50; i++) secrets.refused("key", "10.0.0.1", i * SECOND)
+    assert.deepStrictEqual(
+      ["right", "wrong", "righ", ""].map((secret) => secrets.isRight("key", secret)),
+      [true, false, false, false]
+    )
+    assert.isFalse(secrets.isRight("another", "right"))
+    secrets.accepted("key", "10.0.0.1", "newer")
+    assert.deepStrictEqual([secrets.isRight("key", "right"), secrets.isRight("key", "newer")], [false, true])
+    secrets.replaced("key")
+    assert.isFalse(secrets.isRight("key", "newer"))
   })
 
   it("are remembered of 10,000 pairs: the one refused longest ago goes first", () => {
