@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { constants } from "node:os"
 import * as Runtime from "@effect/platform/Runtime"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -42,6 +43,8 @@ export const teardown: Teardown = (exit, onExit) =>
     onExit(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) ? 0 : code)
   )
 
+const PID_1_MILLIS = 50
+
 const run = Runtime.makeRunMain(({ fiber, teardown }) => {
   const keepAlive = setInterval(constVoid, 2 ** 31 - 1)
   let isSignalled = false
@@ -49,10 +52,15 @@ const run = Runtime.makeRunMain(({ fiber, teardown }) => {
     process.removeListener("SIGINT", onSignal)
     process.removeListener("SIGTERM", onSignal)
   }
-  // The next signal finds no handler of ours, so it ends the process.
-  const onSignal = (): void => {
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (isSignalled) {
+      release()
+      process.kill(process.pid, signal)
+      // The first process of a container, which no signal ends of itself, is still there.
+      setTimeout(() => process.exit(128 + constants.signals[signal]), PID_1_MILLIS)
+      return
+    }
     isSignalled = true
-    release()
     Fibers.unsafeInterrupt(fiber)
   }
   process.on("SIGINT", onSignal)
@@ -80,5 +88,6 @@ export const runMain: {
   <A, E>(effect: Effect.Effect<A, E>, options?: Options): void
 } = dual(
   (args) => Effect.isEffect(args[0]),
-  <A, E>(effect: Effect.Effect<A, E>, options?: Options): void => run(effect, { teardown, ...options })
+  <A, E>(effect: Effect.Effect<A, E>, options?: Options): void =>
+    run(effect, { ...options, teardown: options?.teardown ?? teardown })
 )
