@@ -128,7 +128,7 @@ export const layer = (options: Options): Layer.Layer<Aio, AioConfigError> =>
 export const layerFromChannel = (channel: Channel.Channel, options: OverConnection): Layer.Layer<Aio, AioConfigError> =>
   Layer.provideMerge(
     overConnection(options),
-    Layer.effect(Connection.Connection, Connection.fromChannel(channel, options))
+    Layer.scoped(Connection.Connection, Connection.fromChannel(channel, options))
   )
 
 /**

@@ -1,7 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Cause, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Random, Redacted, Schedule, Scope } from "effect"
-import { Aio, type AioError, Auth, Metrics, StatusCode } from "effect-aio"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Random,
+  Redacted,
+  Schedule,
+  Scope,
+  Stream
+} from "effect"
+import { Aio, type AioError, Auth, Metrics, Registry, ServiceId, StatusCode } from "effect-aio"
 import { Simulator, layer as simulatorLayer } from "effect-aio/Simulator"
 import * as Connection from "../../src/grpc/client/Connection.js"
 import * as Deadline from "../../src/grpc/client/Deadline.js"
@@ -108,6 +124,63 @@ describe("Transport", () => {
           until: ({ now }) => now === 0,
           schedule: Schedule.spaced("10 millis")
         })
+      }).pipe(Effect.provide(world)),
+    10_000
+  )
+
+  it.scopedLive(
+    "rule 4, scenario 54: a stream of heartbeats that an app opened ends typed when the layer is closed",
+    () =>
+      Effect.gen(function* () {
+        const { credentials, port } = yield* Simulator
+        const proxy = yield* FaultProxy.make(port)
+        const scope = yield* Scope.make()
+        const aio = Aio.make({ address: proxy.address, ...credentials, env: "test" })
+        const { registry } = yield* Scope.extend(aio, scope)
+        const key = { serviceId: ServiceId.make("1"), instanceKey: "k" }
+        const acknowledged = yield* Deferred.make<void>()
+        const stream = yield* Effect.fork(
+          Effect.exit(
+            Stream.runForEach(registry.heartbeats(Stream.concat(Stream.make(key), Stream.never)), () =>
+              Deferred.succeed(acknowledged, undefined)
+            )
+          )
+        )
+        yield* Deferred.await(acknowledged)
+        const [took, exit] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(stream)))
+        assert.strictEqual(codeOf(exit), StatusCode.StatusCode.CANCELLED)
+        assert.isBelow(Duration.toMillis(took), 1_000)
+        yield* Effect.repeat(proxy.connections, {
+          until: ({ now }) => now === 0,
+          schedule: Schedule.spaced("10 millis")
+        })
+      }).pipe(Effect.provide(world)),
+    10_000
+  )
+
+  it.scopedLive(
+    "rule 4, scenario 54: calls over a channel of the app's end typed when the layer is closed, and the channel stays open",
+    () =>
+      Effect.gen(function* () {
+        const { control, credentials, port } = yield* Simulator
+        const channel = yield* Effect.acquireRelease(
+          Effect.sync(() => new grpc.Channel(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {})),
+          (opened) => Effect.sync(() => opened.close())
+        )
+        const scope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(
+          Aio.layerFromChannel(channel, { ...credentials, env: "test" }),
+          scope
+        )
+        const registry = Context.get(context, Registry)
+        yield* registry.listServices()
+        yield* control.hang(true, "listServices")
+        const call = yield* Effect.fork(Effect.exit(registry.listServices()))
+        yield* Effect.sleep("200 millis")
+        const [took, exit] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(call)))
+        assert.strictEqual(codeOf(exit), StatusCode.StatusCode.CANCELLED)
+        assert.isBelow(Duration.toMillis(took), 1_000)
+        assert.strictEqual(channel.getConnectivityState(false), grpc.connectivityState.READY)
       }).pipe(Effect.provide(world)),
     10_000
   )

@@ -16,6 +16,7 @@ import { StatusCode } from "../../schemas/StatusCode.js"
 import * as Callbacks from "../Callbacks.js"
 import type { Method } from "../Methods.js"
 import * as Channel from "./Channel.js"
+import type { ChannelPool, Open } from "./ChannelPool.js"
 import * as ChannelWatch from "./ChannelWatch.js"
 import type { ManagedChannel, PendingCall } from "./ManagedChannel.js"
 import * as ServerStatus from "./ServerStatus.js"
@@ -69,7 +70,7 @@ const ENDED_EARLY: ServerStatus.Status = {
  * The rpc itself, between grpc-js's callbacks and two effects, `send` and `take`. Plain mutable fields: every callback
  * runs to its end before the next, so that nothing here needs a lock.
  */
-class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
+class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener, Open {
   private readonly outstanding: Array<Sent<A>> = []
   private answered: Array<Answered<A, Response>> = []
   private end: Option.Option<CallError> | undefined = undefined
@@ -166,6 +167,10 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
   private awaitedSince(): number {
     if (this.end !== undefined) return Number.POSITIVE_INFINITY
     return this.outstanding[0]?.sentAt ?? (this.isConnected() ? Number.POSITIVE_INFINITY : this.startedAt)
+  }
+
+  close(): void {
+    this.fail(ServerStatus.layerClosed(this.method.name))
   }
 
   /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */
@@ -265,6 +270,7 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener {
 }
 
 const open = <A, Request, Response>(
+  calls: Set<Open>,
   managed: ManagedChannel,
   channel: Channel.Channel,
   method: Method<Request, Response>,
@@ -285,10 +291,15 @@ const open = <A, Request, Response>(
       Effect.acquireRelease(
         Effect.map(created, (raw) => {
           const call = new OpenBidiCall<A, Request, Response>(managed, channel, raw, method, token, report)
+          calls.add(call)
           call.start(headers)
           return call
         }),
-        (call) => Effect.sync(() => call.leave())
+        (call) =>
+          Effect.sync(() => {
+            calls.delete(call)
+            call.leave()
+          })
       )
     )
   })
@@ -296,10 +307,10 @@ const open = <A, Request, Response>(
 /**
  * Sends each request when the transport takes it, and gives each answer with the request it belongs to. Half-closes when
  * `requests` ends, and ends when all have been answered. An error of `requests`, a request that cannot be encoded and the
- * end of the rpc all end it; so does the end of the consumer, and then the rpc is cancelled.
+ * end of the rpc all end it; so do the end of the layer and that of the consumer, and then the rpc is cancelled.
  */
 export const bidiCall = <A, E, R, Request, Response>(
-  next: Effect.Effect<ManagedChannel>,
+  pool: ChannelPool,
   method: Method<Request, Response>,
   token: Redacted.Redacted,
   requests: Stream.Stream<A, E, R>,
@@ -308,9 +319,9 @@ export const bidiCall = <A, E, R, Request, Response>(
 ): Stream.Stream<Answered<A, Response>, E | AioConfigError | CallError, R> =>
   Stream.unwrapScoped(
     Effect.gen(function* () {
-      const managed = yield* next
+      const managed = yield* ChannelWatch.forStream(pool)
       const channel = managed.channel()
-      const call = yield* open<A, Request, Response>(managed, channel, method, token)
+      const call = yield* open<A, Request, Response>(pool.calls, managed, channel, method, token)
       let failure: Exit.Exit<never, E | AioConfigError> | undefined
       let left = false
       options.onOpen?.(call.isSilent)

@@ -107,6 +107,15 @@ const logger = Effect.map(Effect.runtime<never>(), (runtime) => {
   return (message: Effect.Effect<void>): void => void runFork(Annotations.from("ChannelPool")(message))
 })
 
+const callsUntilClosed = (threw: Callbacks.Catch): Effect.Effect<Set<Open>, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Set<Open>()),
+    (calls) =>
+      Effect.sync(() => {
+        for (const call of [...calls]) Callbacks.run(() => call.close(), threw)
+      })
+  )
+
 /**
  * One channel for each address, starting at a random one. Nothing is dialled before the first call. Closing the scope ends
  * the calls and closes the channels.
@@ -151,15 +160,9 @@ export const make = (
       )
     const [first, ...rest] = yield* Effect.forEach(addresses, open)
     const channels = [first, ...rest] as const
-    const calls = new Set<Open>()
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        for (const call of [...calls]) Callbacks.run(() => call.close(), threw)
-      })
-    )
     return {
       channels,
-      calls,
+      calls: yield* callsUntilClosed(threw),
       another: another(channels),
       next: rotation(channels, yield* Random.nextIntBetween(0, channels.length)),
       reopen: (changed) => {
@@ -168,13 +171,15 @@ export const make = (
     }
   })
 
-/** A pool of one channel that the user opened and closes: it is never replaced. */
-export const fixed = (channel: Channel.Channel): Effect.Effect<ChannelPool> =>
+/** A pool of one channel that the user opened and closes: it is never replaced. Closing the scope ends the calls alone. */
+export const fixed = (channel: Channel.Channel): Effect.Effect<ChannelPool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const log = yield* logger
+    const threw = yield* Callbacks.report("ChannelPool", THREW)
     const managed = WatchedChannel.fixed(channel, yield* Effect.clock, {
-      threw: yield* Callbacks.report("ChannelPool", THREW),
+      threw,
       silent: () => log(Logs.warning("calls on the given channel are not answered, and nothing at all is received"))
     })
-    return { channels: [managed], calls: new Set(), next: () => managed, another: () => undefined, reopen: () => {} }
+    const calls = yield* callsUntilClosed(threw)
+    return { channels: [managed], calls, next: () => managed, another: () => undefined, reopen: () => {} }
   })

@@ -163,16 +163,15 @@ const over = ({ channel, deadlineMillis, explain, forCalls, forStreams, localHos
   channel,
   unary: (method, request, callOptions) => Unary.unary(forCalls, method, request, callOptions, explain),
   bidiCall: (method, token, requests, encode, options) =>
-    Stream.mapError(
-      BidiCall.bidiCall(ChannelWatch.forStream(forStreams), method, token, requests, encode, options),
-      (error) => (error instanceof AioRpcError ? explain(error) : error)
+    Stream.mapError(BidiCall.bidiCall(forStreams, method, token, requests, encode, options), (error) =>
+      error instanceof AioRpcError ? explain(error) : error
     ),
   reconnects: ChannelWatch.reconnects([...new Set([...forCalls.channels, ...forStreams.channels])])
 })
 
 /**
  * Over a channel that you open and close: not checked for plain text, never replaced; when it swallows calls, that is logged.
- * Calls and streams share it. Fails with `AioConfigError` for an invalid deadline.
+ * Calls and streams share it; closing the scope ends those in flight, and leaves the channel open. Fails with `AioConfigError` for an invalid deadline.
  *
  * @since 0.1.0
  * @category constructors
@@ -180,7 +179,7 @@ const over = ({ channel, deadlineMillis, explain, forCalls, forStreams, localHos
 export const fromChannel = (
   channel: Channel.Channel,
   options: Pick<Options, "deadline"> = {}
-): Effect.Effect<Connection.Service, AioConfigError> =>
+): Effect.Effect<Connection.Service, AioConfigError, Scope.Scope> =>
   Effect.gen(function* () {
     const { deadlineMillis } = yield* checkDeadline({ deadline: options.deadline })
     const pool = yield* ChannelPool.fixed(channel)

@@ -61,13 +61,16 @@ export const check = (
     const [parsed] = yield* Address.parse("address", address)
     const transport = yield* Transport.check({})
     const { credentials, serverName } = yield* Tls.client(options.tls)
-    const { status } = yield* Effect.acquireUseRelease(
+    const channel = yield* Effect.acquireRelease(
       Effect.sync(() => Channel.open(parsed, credentials, { ...transport, serverName })),
-      (channel) =>
-        Effect.flatMap(ChannelPool.fixed(channel), (pool) =>
-          Unary.unary(pool, method, { service: options.service }, { deadline: Deadline.after(MAX_MILLIS) })
-        ),
-      (channel) => Effect.sync(() => channel.close())
+      (opened) => Effect.sync(() => opened.close())
+    )
+    const pool = yield* ChannelPool.fixed(channel)
+    const { status } = yield* Unary.unary(
+      pool,
+      method,
+      { service: options.service },
+      { deadline: Deadline.after(MAX_MILLIS) }
     )
     if (status === "SERVING") return
     return yield* new AioRpcError({
@@ -75,4 +78,4 @@ export const check = (
       code: StatusCode.UNAVAILABLE,
       details: `${address} reports ${status}`
     })
-  }).pipe(Effect.withTracerEnabled(false))
+  }).pipe(Effect.scoped, Effect.withTracerEnabled(false))
