@@ -88,12 +88,12 @@ export class ReplacingChannel extends WatchedChannel {
     if (now - since >= limit) this.replace(isFailing ? "failing" : "connecting", now)
   }
 
-  protected onSilent(since: number, now: number): number {
+  protected onSilent(since: number, now: number, isDoubtful: boolean): number {
     const next = this.state.madeAt + Math.min(MAX_LIFE_MILLIS, MIN_LIFE_MILLIS * 2 ** Math.max(0, this.replaced - 1))
     if (now < next) return next
     this.silentSince = since
     this.replace("silent", now)
-    for (const sibling of this.siblings) sibling.overdue(since)
+    if (!isDoubtful) for (const sibling of this.siblings) sibling.overdue(since)
     return now
   }
 

@@ -71,7 +71,7 @@ export abstract class WatchedChannel implements ManagedChannel {
 
   abstract address(): Address | undefined
   /** The connection is half-open. Gives when to look again. */
-  protected abstract onSilent(since: number, now: number): number
+  protected abstract onSilent(since: number, now: number, isDoubtful: boolean): number
   /** There has been no connection since then, although the channel tries. */
   protected onTrying(_since: number, _now: number): void {}
   protected onConnected(): void {}
@@ -132,13 +132,13 @@ export abstract class WatchedChannel implements ManagedChannel {
   ended(call: PendingCall, status: ServerStatus.Status | undefined): void {
     const { isDue, isSettled, on } = call
     if (status !== undefined && cameFromServer(on.channel, status)) {
-      if (!isSettled) this.received(call)
+      this.received(call)
       return
     }
     const now = this.now()
     if (isSettled) {
-      // Its answer has stopped after the headers.
-      if (isDue && now - on.receivedAt >= this.silenceMillis) this.overdue(on.receivedAt)
+      // Its answer has stopped after the headers; or it is a long one, which flows without grpc-js telling: no hint to others.
+      if (isDue && now - on.receivedAt >= this.silenceMillis) this.overdue(on.receivedAt, true)
       return
     }
     if (isDue) Silence.ended(on.silence, now)
@@ -152,15 +152,15 @@ export abstract class WatchedChannel implements ManagedChannel {
     if (call.checker !== undefined) this.waiting.delete(call)
   }
 
-  overdue(since: number): void {
+  overdue(since: number, isDoubtful = false): void {
     const { channel, madeAt, receivedAt } = this.state
     // What was sent on a former channel says nothing about this one, and no answer is due without a connection.
     if (receivedAt > since || since < madeAt || channel.getConnectivityState(false) !== READY) return
     const now = this.now()
-    const next = this.onSilent(since, now)
+    const next = this.onSilent(since, now, isDoubtful)
     if (next > now)
       setTimeout(
-        Callbacks.of(() => this.overdue(since), this.reports.threw),
+        Callbacks.of(() => this.overdue(since, isDoubtful), this.reports.threw),
         next - now
       ).unref()
   }
@@ -245,7 +245,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       Silence.restart(state.silence, now)
     }
     const due = Silence.dueAt(state.silence, now, this.silenceMillis)
-    return now < due ? due : this.onSilent(state.silence.since, now)
+    return now < due ? due : this.onSilent(state.silence.since, now, false)
   }
 
   private checkCalls(now: number): number {

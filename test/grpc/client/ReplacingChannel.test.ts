@@ -220,6 +220,27 @@ describe("rule 2: a channel", () => {
     assert.deepStrictEqual(replaced, ["silent"])
   })
 
+  it("on which such an answer stopped says nothing of others to its address: a long answer may flow untold", () => {
+    const [one, other] = [connectedWorld(), connectedWorld()]
+    one.managed.join(other.managed)
+    const call = one.managed.begin(true)
+    one.managed.received(call)
+    vi.advanceTimersByTime(11_000)
+    one.managed.ended(call, undefined)
+    assert.deepStrictEqual([one.replaced, other.replaced], [["silent"], []])
+  })
+
+  it("on which another answer has ended meanwhile is kept when one that had its headers is given up", () => {
+    const { managed, replaced } = connectedWorld()
+    const [list, slow] = [managed.begin(true), managed.begin(true)]
+    managed.received(list)
+    managed.received(slow)
+    vi.advanceTimersByTime(11_000)
+    managed.ended(list, { code: grpc.status.OK, details: "" })
+    managed.ended(slow, undefined)
+    assert.deepStrictEqual(replaced, [])
+  })
+
   it("that is connecting is not silent: an answer that is overdue says nothing of it", () => {
     const { managed, replaced } = world({ isUp: false })
     vi.advanceTimersByTime(5_000)
