@@ -136,7 +136,7 @@ class AuthorizedCall implements Intercepted {
       const begin = () => {
         call = this.nextCall(this.options)
         this.begin(call, metadata, ({ details, ...status }) => {
-          if (details === ServerStatus.MOVED && this.isRepeatable() && !this.isCancelled) begin()
+          if (status[ServerStatus.Moved] === true && this.isRepeatable() && !this.isCancelled) begin()
           else resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
         })
       }
@@ -145,7 +145,7 @@ class AuthorizedCall implements Intercepted {
     })
   }
 
-  private begin(call: Intercepted, metadata: grpc.Metadata, ended: (status: grpc.StatusObject) => void): void {
+  private begin(call: Intercepted, metadata: grpc.Metadata, ended: (status: ServerStatus.PlainStatus) => void): void {
     const isHeld = !this.options.method_definition.responseStream
     this.held = {}
     this.headers = undefined

@@ -62,7 +62,11 @@ const watched = (
     call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
     report(cause)
   }
-  const follow = () => Channel.cancel(call, grpc.status.UNAVAILABLE, ServerStatus.MOVED)
+  let isMoved = false
+  const follow = () => {
+    isMoved = true
+    Channel.cancel(call, grpc.status.UNAVAILABLE, ServerStatus.MOVED)
+  }
   const open = { close: () => Channel.cancel(call, grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
   call.start = (metadata, listener) => {
     const check = (now: number): number => {
@@ -88,7 +92,9 @@ const watched = (
       },
       onReceiveStatus: (received) => {
         calls.delete(open)
-        const status = ServerStatus.ofPlain(received, headers)
+        const plain = ServerStatus.ofPlain(received, headers)
+        const hasMoved = isMoved && plain.details === ServerStatus.MOVED
+        const status: ServerStatus.PlainStatus = hasMoved ? { ...plain, [ServerStatus.Moved]: true } : plain
         // A stream may be quiet after its headers.
         if (!pending.isSettled) Callbacks.run(() => managed.ended(pending, status), report)
         listener.onReceiveStatus(status)

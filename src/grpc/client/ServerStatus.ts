@@ -72,10 +72,18 @@ export const of = ({ code, details }: Received, headers?: grpc.Metadata): Status
   return { code: StatusCode.UNAVAILABLE, details: said.startsWith(TOO_LONG) ? NOT_GRPC : said }
 }
 
+/** On the status, and so on the error, of a call that was not sent and may begin again: a server can say the words as well. */
+export const Moved: unique symbol = Symbol("effect-aio/Moved")
+
+export interface PlainStatus extends grpc.StatusObject {
+  readonly [Moved]?: true
+}
+
 /** The same for a call of a plain client. */
-export const ofPlain = (received: grpc.StatusObject, headers?: grpc.Metadata): grpc.StatusObject => ({
+export const ofPlain = (received: PlainStatus, headers?: grpc.Metadata): PlainStatus => ({
   ...of(received, headers),
-  metadata: received.metadata
+  metadata: received.metadata,
+  ...(received[Moved] === undefined ? {} : { [Moved]: received[Moved] })
 })
 
 const MAX_DETAILS = 300
@@ -158,10 +166,8 @@ export const isFromServer = ({ code, details }: Status): boolean =>
   code !== StatusCode.UNAVAILABLE &&
   code !== StatusCode.CANCELLED
 
-// What is said of a call that never had a connection, by grpc-js and by us.
-const UNSENT = new RegExp(
-  `No connection established|Name resolution failed|Channel closed before call started|${MOVED}`
-)
+// What grpc-js says of a call that never had a connection.
+const UNSENT = /No connection established|Name resolution failed|Channel closed before call started/
 
 /** True if `text`, the details of an `UNAVAILABLE` or a message that quotes them, says that nothing was sent. */
 export const saysUnsent = (text: string): boolean => UNSENT.test(text)

@@ -1,0 +1,56 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
+import { Effect, Redacted } from "effect"
+import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
+import type * as Channel from "../../../src/grpc/client/Channel.js"
+import * as Connection from "../../../src/grpc/client/Connection.js"
+import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
+import * as FailureClassifier from "../../../src/layers/balancing/FailureClassifier.js"
+import * as Odd from "../../support/oddServer.js"
+import { bytesMethod } from "../../support/wireServers.js"
+
+const ask = bytesMethod("Ask")
+
+/** A plain client over the channel, whose calls have a token at once. */
+const plainClient = (channel: Channel.Channel) =>
+  Effect.gen(function* () {
+    const token = { value: Redacted.make("t"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
+    const { ours } = yield* AuthorizedCall.interceptors((_, attempt) => attempt(token))
+    return yield* Effect.acquireRelease(
+      Effect.sync(
+        () =>
+          new grpc.Client("unused", grpc.credentials.createInsecure(), {
+            channelOverride: channel,
+            interceptors: [ours]
+          })
+      ),
+      (client) => Effect.sync(() => client.close())
+    )
+  })
+
+const asked = (client: grpc.Client, millis: number) =>
+  Effect.async<grpc.ServiceError | undefined>((resume) => {
+    client.makeUnaryRequest(
+      ask.path,
+      ask.serialize,
+      ask.deserialize,
+      Buffer.alloc(1),
+      { deadline: Date.now() + millis },
+      (error) => resume(Effect.succeed(error ?? undefined))
+    )
+  })
+
+describe("a plain client's call", () => {
+  it.scopedLive("ends where the server says in our words that it was not sent", () =>
+    Effect.gen(function* () {
+      const unavailable = Odd.trailersOnly("14")
+      const headers = { ...unavailable.headers, "grpc-message": encodeURI(ServerStatus.MOVED) }
+      const server = yield* Odd.make({ answer: { ...unavailable, headers } })
+      const { channel } = yield* Connection.make({ address: server.address })
+      const error = yield* asked(yield* plainClient(channel), 1_000)
+      assert.strictEqual(error?.code, grpc.status.UNAVAILABLE)
+      assert.lengthOf(yield* server.asked, 1)
+      assert.strictEqual(FailureClassifier.evidenceOf(error), "Disconnected")
+    })
+  )
+})
