@@ -10,15 +10,25 @@ export type Channel = grpc.ChannelInterface
 
 export type Call = ReturnType<Channel["createCall"]>
 
-/** Once more in the next turn as well: grpc-js forgets the first one where the call has begun in this turn. */
-export const cancel = (call: Call, code: grpc.status, details: string): void => {
-  call.cancelWithStatus(code, details)
-  setImmediate(
-    Callbacks.of(
-      () => call.cancelWithStatus(code, details),
-      () => {}
-    )
+/** grpc-js begins a call in a few microtasks, and sends it in the last. */
+const MICROTASKS = 10
+
+/**
+ * Again in the microtasks that follow, and in the next turn: grpc-js forgets the first one where the call has begun in this
+ * turn, and would send it.
+ */
+export const cancel = (call: Pick<Call, "cancelWithStatus">, code: grpc.status, details: string): void => {
+  const again = Callbacks.of(
+    () => call.cancelWithStatus(code, details),
+    () => {}
   )
+  const soon = (left: number): void => {
+    again()
+    if (left > 0) queueMicrotask(() => soon(left - 1))
+  }
+  call.cancelWithStatus(code, details)
+  queueMicrotask(() => soon(MICROTASKS))
+  setImmediate(again)
 }
 
 export interface Options extends Transport.TransportSettings {

@@ -57,6 +57,9 @@ const watched = (
   report: Callbacks.Catch
 ): Channel.Call => {
   const start = call.start.bind(call)
+  const once = { cancelWithStatus: call.cancelWithStatus.bind(call) }
+  // For the caller as well, who may cancel in the turn in which the call begins.
+  call.cancelWithStatus = (code, details) => Channel.cancel(once, code, details)
   // An interceptor, or what waits for the answer: the call ends with a status if it has not.
   const threw: Callbacks.Catch = (cause) => {
     call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
@@ -65,9 +68,9 @@ const watched = (
   let isMoved = false
   const follow = () => {
     isMoved = true
-    Channel.cancel(call, grpc.status.UNAVAILABLE, ServerStatus.MOVED)
+    call.cancelWithStatus(grpc.status.UNAVAILABLE, ServerStatus.MOVED)
   }
-  const open = { close: () => Channel.cancel(call, grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
+  const open = { close: () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
   call.start = (metadata, listener) => {
     const check = (now: number): number => {
       if (Managed.isSent(pending)) return never

@@ -7,7 +7,7 @@ import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
 import * as FailureClassifier from "../../../src/layers/balancing/FailureClassifier.js"
 import * as Odd from "../../support/oddServer.js"
-import { bytesMethod } from "../../support/wireServers.js"
+import { bytesMethod, grpcServer, type Reply } from "../../support/wireServers.js"
 
 const ask = bytesMethod("Ask")
 
@@ -28,9 +28,9 @@ const plainClient = (channel: Channel.Channel) =>
     )
   })
 
-const asked = (client: grpc.Client, millis: number) =>
+const asked = (client: grpc.Client, millis: number, onCall: (call: grpc.ClientUnaryCall) => void = () => {}) =>
   Effect.async<grpc.ServiceError | undefined>((resume) => {
-    client.makeUnaryRequest(
+    const call = client.makeUnaryRequest(
       ask.path,
       ask.serialize,
       ask.deserialize,
@@ -38,6 +38,7 @@ const asked = (client: grpc.Client, millis: number) =>
       { deadline: Date.now() + millis },
       (error) => resume(Effect.succeed(error ?? undefined))
     )
+    onCall(call)
   })
 
 describe("a plain client's call", () => {
@@ -51,6 +52,24 @@ describe("a plain client's call", () => {
       assert.strictEqual(error?.code, grpc.status.UNAVAILABLE)
       assert.lengthOf(yield* server.asked, 1)
       assert.strictEqual(FailureClassifier.evidenceOf(error), "Disconnected")
+    })
+  )
+
+  it.scopedLive("that is cancelled in the turn in which it begins is not run by the server", () =>
+    Effect.gen(function* () {
+      let ran = 0
+      const answer = (_: unknown, reply: Reply) => {
+        ran++
+        reply(null, Buffer.alloc(0))
+      }
+      const server = yield* grpcServer({ unary: { [ask.path]: answer } })
+      const { channel } = yield* Connection.make({ address: server.address })
+      const client = yield* plainClient(channel)
+      yield* asked(client, 5_000)
+      const error = yield* asked(client, 5_000, (call) => call.cancel())
+      assert.strictEqual(error?.code, grpc.status.CANCELLED)
+      yield* Effect.sleep("200 millis")
+      assert.strictEqual(ran, 1)
     })
   )
 })
