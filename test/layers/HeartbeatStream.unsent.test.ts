@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, Random, Stream, TestClock } from "effect"
 import { AuthMemory, HeartbeatStream, type NewRegistration, Registry, RegistryMemory, StatusCode } from "effect-aio"
+import * as Monotonic from "../../src/internal/monotonic.js"
 import { rpcError } from "../support/leaseWorld.js"
 
 const orders = (instanceKey: string): NewRegistration => ({
@@ -34,10 +35,10 @@ describe("A heartbeat that waits for a stream while its lease is lost", () => {
             Stream.mapEffect(keys, (key) =>
               Effect.gen(function* () {
                 const answered = yield* Deferred.make<void>()
-                const sentAt = Number(clock.unsafeCurrentTimeNanos()) / 1e6
+                const sentAt = Monotonic.unsafeNow(clock)
                 sent.push({ key: key.instanceKey, at: at(), answer: Deferred.succeed(answered, undefined) })
                 if (!isAnswered(key.instanceKey)) yield* Deferred.await(answered)
-                return { key, expiresAt: 1, sentAt, receivedAt: Number(clock.unsafeCurrentTimeNanos()) / 1e6 }
+                return { key, expiresAt: 1, sentAt, receivedAt: Monotonic.unsafeNow(clock) }
               })
             ).pipe(Stream.onStart(Effect.sync(() => void options?.onOpen?.(() => false))))
         }
