@@ -6,7 +6,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Scope } from "effect"
 import { Heartbeat } from "effect-aio"
-import { given, orders, payments } from "../support/discoveryWorld.js"
+import { countedClients, given, orders, payments } from "../support/discoveryWorld.js"
 import * as LeaseWorld from "../support/leaseWorld.js"
 import { aService } from "../support/scriptedRegistry.js"
 
@@ -116,22 +116,14 @@ describe("An acquisition that is interrupted at any step holds nothing: the inte
     Effect.gen(function* () {
       registry.answers(aService("orders", ["a"]))
       yield* discovery.resolve(orders)
-      let open = 0
-      const make = () =>
-        Effect.acquireRelease(
-          Effect.zipRight(
-            Effect.yieldNow(),
-            Effect.sync(() => open++)
-          ),
-          () => Effect.sync(() => open--)
-        )
+      const clients = countedClients()
       yield* sweep({
-        acquire: Effect.flatMap(discovery.client(orders, make), (client) =>
+        acquire: Effect.flatMap(discovery.client(orders, clients.make), (client) =>
           client.use(() => Effect.never, { idempotent: true, timeout: "1 minute" })
         ),
         isGone: (where) =>
           Effect.map(discovery.explain(orders), ({ instances }) => {
-            assert.strictEqual(open, 0, where)
+            assert.strictEqual(clients.open, 0, where)
             assert.strictEqual(instances[0]?.inFlight, 0, where)
           })
       })

@@ -61,6 +61,18 @@ const codeOf = (exit: Exit.Exit<unknown, AioError>): number | undefined => {
   return failure?._tag === "AioRpcError" ? failure.code : undefined
 }
 
+/** What the fiber gives, within a second of the layer's end. */
+const endedBy = <A, E>(scope: Scope.CloseableScope, fiber: Fiber.Fiber<A, E>) =>
+  Effect.gen(function* () {
+    const [took, ended] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(fiber)))
+    assert.isBelow(Duration.toMillis(took), 1_000)
+    return ended
+  })
+
+/** A session ends with its last stream. */
+const disconnected = (proxy: FaultProxy.FaultProxy) =>
+  Effect.repeat(proxy.connections, { until: ({ now }) => now === 0, schedule: Schedule.spaced("10 millis") })
+
 /** Where a slow machine may need another attempt, and the attempts are not what is tested. */
 const untilItWorks = <A>(call: Effect.Effect<A, AioError>) =>
   Effect.retry(call, Schedule.spaced("200 millis").pipe(Schedule.upTo("15 seconds")))
@@ -113,17 +125,12 @@ describe("Transport", () => {
           schedule: Schedule.spaced("10 millis")
         })
         yield* Effect.sleep("100 millis")
-        const [took, exits] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(calls)))
+        const exits = yield* endedBy(scope, calls)
         assert.deepStrictEqual(
           exits.map(codeOf),
           Array.from({ length: 20 }, () => StatusCode.StatusCode.CANCELLED)
         )
-        assert.isBelow(Duration.toMillis(took), 1_000)
-        // The session ends with its last stream.
-        yield* Effect.repeat(proxy.connections, {
-          until: ({ now }) => now === 0,
-          schedule: Schedule.spaced("10 millis")
-        })
+        yield* disconnected(proxy)
       }).pipe(Effect.provide(world)),
     10_000
   )
@@ -147,13 +154,8 @@ describe("Transport", () => {
           )
         )
         yield* Deferred.await(acknowledged)
-        const [took, exit] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(stream)))
-        assert.strictEqual(codeOf(exit), StatusCode.StatusCode.CANCELLED)
-        assert.isBelow(Duration.toMillis(took), 1_000)
-        yield* Effect.repeat(proxy.connections, {
-          until: ({ now }) => now === 0,
-          schedule: Schedule.spaced("10 millis")
-        })
+        assert.strictEqual(codeOf(yield* endedBy(scope, stream)), StatusCode.StatusCode.CANCELLED)
+        yield* disconnected(proxy)
       }).pipe(Effect.provide(world)),
     10_000
   )
@@ -177,9 +179,7 @@ describe("Transport", () => {
         yield* control.hang(true, "listServices")
         const call = yield* Effect.fork(Effect.exit(registry.listServices()))
         yield* Effect.sleep("200 millis")
-        const [took, exit] = yield* Effect.timed(Effect.zipRight(Scope.close(scope, Exit.void), Fiber.join(call)))
-        assert.strictEqual(codeOf(exit), StatusCode.StatusCode.CANCELLED)
-        assert.isBelow(Duration.toMillis(took), 1_000)
+        assert.strictEqual(codeOf(yield* endedBy(scope, call)), StatusCode.StatusCode.CANCELLED)
         assert.strictEqual(channel.getConnectivityState(false), grpc.connectivityState.READY)
       }).pipe(Effect.provide(world)),
     10_000

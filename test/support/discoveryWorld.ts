@@ -43,3 +43,19 @@ export const counted = <A>(values: ReadonlyArray<A>) =>
   values.reduce((counts, value) => counts.set(value, (counts.get(value) ?? 0) + 1), new Map<A, number>())
 export const tagOf = (effect: Effect.Effect<unknown, DiscoveryError>) =>
   Effect.map(Effect.flip(effect), (error) => error._tag)
+
+/** Makes clients, in more than one step, and counts those that are open. */
+export const countedClients = () => {
+  const clients = {
+    open: 0,
+    make: () =>
+      Effect.acquireRelease(
+        Effect.zipRight(
+          Effect.yieldNow(),
+          Effect.sync(() => clients.open++)
+        ),
+        () => Effect.sync(() => clients.open--)
+      )
+  }
+  return clients
+}

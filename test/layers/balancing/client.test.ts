@@ -2,7 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scope, TestClock } from "effect"
 import type { Instance } from "../../../src/schemas/Instance.js"
 import { StatusCode } from "../../../src/schemas/StatusCode.js"
-import { counted, given, orders, pickedKeys } from "../../support/discoveryWorld.js"
+import { counted, countedClients, given, orders, pickedKeys } from "../../support/discoveryWorld.js"
 import { anInstance, aService } from "../../support/scriptedRegistry.js"
 
 /** Clients that tell what becomes of them. `slow` ones are made when `go` is done. */
@@ -178,24 +178,16 @@ describe("client", () => {
         registry.answers(aService("orders", ["a"]))
         yield* discovery.resolve(orders)
         for (let steps = 0; steps < 60; steps++) {
-          let open = 0
-          const make = () =>
-            Effect.acquireRelease(
-              Effect.zipRight(
-                Effect.yieldNow(),
-                Effect.sync(() => open++)
-              ),
-              () => Effect.sync(() => open--)
-            )
+          const clients = countedClients()
           const scope = yield* Scope.make()
-          const client = yield* Scope.extend(discovery.client(orders, make), scope)
+          const client = yield* Scope.extend(discovery.client(orders, clients.make), scope)
           const running = yield* Effect.fork(
             client.use(() => Effect.forever(Effect.yieldNow()), { idempotent: true, timeout: "1 minute" })
           )
           for (let i = 0; i < steps; i++) yield* Effect.yieldNow()
           yield* Fiber.interrupt(running)
           yield* Scope.close(scope, Exit.void)
-          assert.strictEqual(open, 0)
+          assert.strictEqual(clients.open, 0)
         }
         const { instances } = yield* discovery.explain(orders)
         assert.strictEqual(instances[0]?.inFlight, 0)
