@@ -1,7 +1,6 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
-import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Slices from "../../internal/slices.js"
@@ -9,6 +8,7 @@ import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
+import { askWithin } from "./askWithin.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import { takeOff } from "./Shutdown.js"
@@ -115,8 +115,7 @@ export const make = (deps: LeaseDeps): Effect.Effect<void> => {
     for (const [id, at] of notBefore) if (services.has(id) && now < at) next.set(id, at)
     notBefore = next
     const ask = (id: ServiceId, own: ReadonlyArray<Own>) =>
-      // A registry of the user's may have no deadline, nor let itself be interrupted.
-      Effect.matchEffect(Effect.timeout(Fibers.disconnect(registry.getService(id)), ASK_TIMEOUT), {
+      Effect.matchEffect(askWithin(registry.getService(id), ASK_TIMEOUT), {
         onSuccess: (answer) => {
           next.set(id, now + Lease.selfCheckInterval(answer.instances.length) - Lease.selfCheckInterval(0))
           return answered(id, unchanged(id, own), answer, deps)

@@ -8,6 +8,7 @@ import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
+import { askWithin } from "./askWithin.js"
 import type { LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 
@@ -26,9 +27,8 @@ const LOOK_TIMEOUT = "1 second"
 /** Of each attempt: with its cache hung the registry needs 6 s, and a call that is given up sooner leaves the record. */
 const DEREGISTER_TIMEOUT = "7 seconds"
 
-// A registry of the user's may have no deadline, nor let itself be interrupted.
 const deregisterOnce = (registry: LeaseDeps["registry"], key: LeaseKey) =>
-  Effect.timeout(Fibers.disconnect(Effect.interruptible(registry.deregisterInstance(key))), DEREGISTER_TIMEOUT)
+  askWithin(registry.deregisterInstance(key), DEREGISTER_TIMEOUT)
 
 /**
  * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
@@ -87,7 +87,7 @@ export const make = (
   // with the same key in it: one must not deregister the other.
   const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
     record.hasFixedKey && entry.instanceKey === entry.baseKey
-      ? Effect.match(Effect.timeout(Fibers.disconnect(registry.getService(key.serviceId)), LOOK_TIMEOUT), {
+      ? Effect.match(askWithin(registry.getService(key.serviceId), LOOK_TIMEOUT), {
           onFailure: () => false,
           onSuccess: ({ instances, service }) =>
             !LeaseEntry.isOf(record, service) ||

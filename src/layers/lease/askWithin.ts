@@ -1,0 +1,7 @@
+/** Asks a registry for a while. */
+import * as Effect from "effect/Effect"
+import * as Fibers from "../../internal/fibers.js"
+
+/** Gives up after so long. A registry of the user's may have no deadline, nor let itself be interrupted. */
+export const askWithin = <A, E>(ask: Effect.Effect<A, E>, limit: `${number} second` | `${number} seconds`) =>
+  Effect.timeout(Fibers.disconnect(Effect.interruptible(ask)), limit)
