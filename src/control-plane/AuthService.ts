@@ -27,12 +27,12 @@ const unauthenticated = (details: string) => fail(StatusCode.UNAUTHENTICATED, de
 
 const slowDown = ({ limits, wrongSecrets }: Options, clientKey: string, address: string) =>
   Effect.acquireUseRelease(
-    Effect.map(Clock.currentTimeMillis, (now) => wrongSecrets.wait(clientKey, address, now)),
-    (wait) =>
-      wait === undefined
+    Effect.map(Clock.currentTimeMillis, (now) => wrongSecrets.turn(clientKey, address, now)),
+    (turn) =>
+      turn === undefined
         ? PlaneLimits.exceeded("too many secrets wait to be checked", "waitingAuthentications", limits)
-        : Effect.sleep(wait),
-    (wait, exit) => Effect.sync(() => wait && wrongSecrets.left(clientKey, address, Exit.isSuccess(exit)))
+        : Effect.sleep(turn.wait),
+    (turn, exit) => Effect.sync(() => turn?.left(Exit.isSuccess(exit)))
   )
 
 const authenticate = Effect.fnUntraced(function* (

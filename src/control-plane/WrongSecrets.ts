@@ -18,6 +18,15 @@ interface Refusals {
   lastDueAt: number
 }
 
+interface Turn {
+  /** Milliseconds until then. */
+  readonly wait: number
+  /** It has waited, or its caller has left before: then the turn is given back. */
+  readonly left: (hasWaited: boolean) => void
+}
+
+const AT_ONCE: Turn = { wait: 0, left: () => {} }
+
 /**
  * After 5 refusals within a minute each further answer waits, 1 second doubling to 30, until a minute has passed without a
  * refusal, or the secret is right. They wait one after the other: what would wait longer is refused, and so is what finds
@@ -40,22 +49,23 @@ export class WrongSecrets {
     return right !== undefined && timingSafeEqual(right, this.hashOf(secret))
   }
 
-  /** Milliseconds that the next answer waits, until `left`; `undefined` where it is refused. */
-  wait(clientKey: string, address: string, now: number): number | undefined {
+  /** The next answer's; `undefined` where it is refused. */
+  turn(clientKey: string, address: string, now: number): Turn | undefined {
     const refusals = this.find(clientKey, address, now)
-    if (refusals.count < FREE) return 0
-    const dueAt = Math.max(now, refusals.lastDueAt) + Math.min(FIRST_WAIT * 2 ** refusals.waited, LONGEST_WAIT)
+    if (refusals.count < FREE) return AT_ONCE
+    const step = Math.min(FIRST_WAIT * 2 ** refusals.waited, LONGEST_WAIT)
+    const dueAt = Math.max(now, refusals.lastDueAt) + step
     if (dueAt - now > LONGEST_WAIT || this.waiting >= this.most) return undefined
     refusals.lastDueAt = dueAt
     this.waiting++
-    return dueAt - now
-  }
-
-  /** One that waited has done so, or its caller has left. */
-  left(clientKey: string, address: string, hasWaited: boolean): void {
-    this.waiting--
-    const refusals = this.pairs.get(pairOf(clientKey, address))
-    if (hasWaited && refusals !== undefined) refusals.waited++
+    return {
+      wait: dueAt - now,
+      left: (hasWaited) => {
+        this.waiting--
+        if (hasWaited) refusals.waited++
+        else refusals.lastDueAt -= step
+      }
+    }
   }
 
   refused(clientKey: string, address: string, now: number): void {

@@ -12,9 +12,9 @@ const refused = (times: number) => {
 
 const waits = (secrets: WrongSecrets, now: number, count = 1, clientKey = "key", address = "10.0.0.1") =>
   Array.from({ length: count }, () => {
-    const wait = secrets.wait(clientKey, address, now) ?? Number.NaN
-    if (wait > 0) secrets.left(clientKey, address, true)
-    return wait / SECOND
+    const turn = secrets.turn(clientKey, address, now)
+    turn?.left(true)
+    return (turn?.wait ?? Number.NaN) / SECOND
   })
 
 describe("WrongSecrets", () => {
@@ -31,25 +31,50 @@ describe("WrongSecrets", () => {
 
   it("let those that come at once wait one after the other, up to 30 s, and refuse the rest", () => {
     const secrets = refused(5)
-    const atOnce = () => Array.from({ length: 1_000 }, () => secrets.wait("key", "10.0.0.1", 5 * SECOND))
-    const served = Array.from({ length: 30 }, (_, i) => (i + 1) * SECOND)
+    const atOnce = Array.from({ length: 1_000 }, () => secrets.turn("key", "10.0.0.1", 5 * SECOND)?.wait)
     assert.deepStrictEqual(
-      atOnce().filter((wait) => wait !== undefined),
-      served
+      atOnce.filter((wait) => wait !== undefined),
+      Array.from({ length: 30 }, (_, i) => (i + 1) * SECOND)
     )
-    // Their callers leave: none of them has waited, and what they took of the time is still theirs.
-    for (const _ of served) secrets.left("key", "10.0.0.1", false)
-    assert.deepStrictEqual(new Set(atOnce()), new Set([undefined]))
-    assert.strictEqual(secrets.wait("key", "10.0.0.1", 35 * SECOND), SECOND)
+    assert.strictEqual(secrets.turn("key", "10.0.0.1", 35 * SECOND)?.wait, SECOND)
+  })
+
+  it("give the turn of a caller that leaves to the next one", () => {
+    const secrets = refused(5)
+    const turn = (now = 5 * SECOND) => secrets.turn("key", "10.0.0.1", now)
+    const turns = Array.from({ length: 30 }, () => turn())
+    assert.isUndefined(turn())
+    turns[10]?.left(false)
+    assert.strictEqual(turn()?.wait, 30 * SECOND)
+    assert.isUndefined(turn())
+    for (const [i, left] of turns.entries()) if (i !== 10) left?.left(false)
+    assert.strictEqual(turn()?.wait, 2 * SECOND)
+    // What is due already takes nothing from those that come later.
+    assert.strictEqual(turn(60 * SECOND)?.wait, SECOND)
+  })
+
+  it("take nothing from those that come after the right secret where a caller of before it leaves", () => {
+    const secrets = refused(5)
+    const before = secrets.turn("key", "10.0.0.1", 5 * SECOND)
+    secrets.accepted("key", "10.0.0.1", "secret")
+    for (let i = 0; i < 5; i++) secrets.refused("key", "10.0.0.1", 6 * SECOND)
+    const turn = () => secrets.turn("key", "10.0.0.1", 6 * SECOND)?.wait
+    assert.strictEqual(turn(), SECOND)
+    before?.left(false)
+    assert.strictEqual(turn(), 2 * SECOND)
   })
 
   it("refuse what finds as many waiting as may, and no other", () => {
     const secrets = new WrongSecrets(2)
     for (const key of ["a", "b", "c"]) for (let i = 0; i < 5; i++) secrets.refused(key, "10.0.0.1", 0)
-    const wait = (key: string) => secrets.wait(key, "10.0.0.1", 0)
-    assert.deepStrictEqual(["a", "b", "c", "d"].map(wait), [SECOND, SECOND, undefined, 0])
-    secrets.left("a", "10.0.0.1", false)
-    assert.strictEqual(wait("c"), SECOND)
+    const turn = (key: string) => secrets.turn(key, "10.0.0.1", 0)
+    const turns = ["a", "b", "c", "d"].map(turn)
+    assert.deepStrictEqual(
+      turns.map((given) => given?.wait),
+      [SECOND, SECOND, undefined, 0]
+    )
+    turns[0]?.left(false)
+    assert.strictEqual(turn("c")?.wait, SECOND)
   })
 
   it("let no other pair wait: a proxy may stand before many clients", () => {
