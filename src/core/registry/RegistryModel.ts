@@ -154,7 +154,7 @@ export class RegistryModel {
   private readonly dead = new DeadKeys()
   private readonly sweeping = this.sweep()
   private now = 0
-  /** The records when the sweep began anew. */
+  /** The services and instances when the sweep began anew. */
   private toSweep = 0
   private instances = 0
   private json = 0
@@ -266,12 +266,17 @@ export class RegistryModel {
     return undefined
   }
 
+  private get records(): number {
+    return this.services.size + this.instances
+  }
+
   /** Forgets, one record after the other and for ever, what ended an hour ago: a thread must not walk a million at once. */
   private *sweep(): Generator<void, never> {
     while (true) {
-      this.toSweep = this.instances
+      this.toSweep = this.records
       yield
       for (const service of this.services.values()) {
+        yield
         for (const [key, instance] of service.instances) {
           if (this.now - endOf(instance) > HOUR) this.forget(service, key, instance)
           yield
@@ -281,8 +286,8 @@ export class RegistryModel {
   }
 
   private forgetSome(now: number): void {
-    const records = Math.max(this.toSweep, this.instances)
-    const due = Math.min(Math.ceil((records * (now - this.now)) / SWEEP_TIME), MOST_SWEPT)
+    const most = Math.max(this.toSweep, this.records)
+    const due = Math.min(Math.ceil((most * (now - this.now)) / SWEEP_TIME), MOST_SWEPT)
     this.now = now
     for (let i = 0; i < due; i++) this.sweeping.next()
   }

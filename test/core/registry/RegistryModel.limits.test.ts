@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Either } from "effect"
 import { DeadKeys } from "../../../src/core/registry/DeadKeys.js"
 import * as RegistryModel from "../../../src/core/registry/RegistryModel.js"
@@ -41,6 +41,22 @@ describe("RegistryModel: what is forgotten", () => {
     assert.strictEqual(heartbeat(model, "silent", T + 2 * (lease + HOUR) + 1), "0")
   })
 
+  it("a record behind 100,000 services without instances, which are not stepped over at once", () => {
+    const model = new RegistryModel.RegistryModel({}, 0, { ...PlaneLimits.standard, services: 100_001 })
+    for (let i = 0; i < 100_000; i++) model.ensure({ project: "empty", name: String(i) }, T)
+    const last = answer(model.ensure({ project: "shop", name: "last" }, T)).service?.id ?? ""
+    const register = (instance_key: string, now: number) =>
+      answer(model.register(instance({ instance_key, service_id: last }), { now, newKey }))
+    register("silent", T)
+    const seen = vi.spyOn(Map.prototype, Symbol.iterator)
+    register("other", T + 2 * HOUR)
+    const looked = seen.mock.calls.length
+    seen.mockRestore()
+    assert.isAtMost(looked, 10_001)
+    for (let i = 1; i <= 11; i++) register("other", T + (2 + i) * HOUR)
+    assert.strictEqual(model.renew({ service_id: last, instance_key: "silent" }, T + 14 * HOUR).expires_at, "0")
+  })
+
   it("a dead key, a day after its record was deleted", () => {
     const { model, register } = world()
     register("dead", T)
@@ -75,7 +91,8 @@ describe("RegistryModel: what is forgotten", () => {
   it("all of it in time, though one heartbeat a minute is all that comes", () => {
     const { model, register } = world()
     for (let i = 0; i < 10_000; i++) register(String(i), T)
-    for (let minute = 0; minute < 73; minute++) heartbeat(model, "0", T + minute * 60_000)
+    // What the round under way has passed waits for the end of the next one: an hour, the TTL, and two rounds.
+    for (let minute = 0; minute <= 82; minute++) heartbeat(model, "0", T + minute * 60_000)
     assert.deepStrictEqual(listed(model, T), ["0"])
   })
 
