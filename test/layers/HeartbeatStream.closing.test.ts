@@ -14,6 +14,7 @@ import * as HeartbeatSettings from "../../src/layers/lease/HeartbeatSettings.js"
 import * as LeaseEntry from "../../src/layers/lease/LeaseEntry.js"
 import * as RegistrationAttempts from "../../src/layers/lease/RegistrationAttempts.js"
 import * as ServiceIds from "../../src/layers/lease/ServiceIds.js"
+import * as Shutdown from "../../src/layers/lease/Shutdown.js"
 import * as ThrottledLog from "../../src/layers/lease/ThrottledLog.js"
 import { collected, control, orders, unavailable } from "../support/leaseWorld.js"
 
@@ -168,6 +169,50 @@ describe("A registry whose cache hangs", () => {
       assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
       assert.lengthOf((yield* memory.snapshot)[0]?.instances ?? [], 0)
     }))
+})
+
+describe("A stop of 200 leases", () => {
+  it.effect.each<readonly [latency: number, most: number]>([
+    [90, 64],
+    [6_000, 200]
+  ])("with %i ms for a deregistration, has %i under way at most", ([latency, most]) =>
+    Effect.gen(function* () {
+      const settings = yield* HeartbeatSettings.make({ env: "test" })
+      const entries = yield* Effect.replicateEffect(LeaseEntry.make(orders, "10.0.0.1", 0, settings), 200)
+      for (const entry of entries) {
+        entry.maybeRegistered = true
+        entry.serviceId = ServiceId.make("1")
+      }
+      let underWay = 0
+      let seen = 0
+      const deregisterInstance = () =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => {
+            seen = Math.max(seen, ++underWay)
+          }),
+          () => Effect.sleep(latency),
+          () => Effect.sync(() => underWay--)
+        )
+      const shutdown = Shutdown.make(
+        {
+          registry: { ...(yield* Registry), deregisterInstance },
+          clock: yield* Effect.clock,
+          settings,
+          entries: new Set(entries),
+          dispatch: () => Effect.void,
+          unsafeDispatch: () => undefined,
+          log: yield* ThrottledLog.make
+        },
+        Effect.fork,
+        () => {},
+        () => {}
+      )
+      const stopping = yield* Effect.fork(shutdown.stop(entries))
+      yield* TestClock.adjust("14 seconds")
+      assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
+      assert.strictEqual(seen, most)
+    }).pipe(Effect.provide(RegistryMemory.layer()))
+  )
 })
 
 describe("A check of readiness that can neither end nor be interrupted", () => {

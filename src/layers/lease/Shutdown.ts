@@ -15,7 +15,7 @@ import * as LeaseEntry from "./LeaseEntry.js"
 /** Thousands of leases that stop together must not deregister all at once. */
 const STOPS_AT_ONCE = 64
 
-/** So many more go on where those are slow: with its cache hung the registry takes 6 s for each, in parallel. */
+/** So many more go on where those take as long: with its cache hung the registry takes 6 s for each, in parallel. */
 const MORE_STOPS_MILLIS = 200
 
 /** How long a stop waits for a registration in flight. */
@@ -162,8 +162,14 @@ export const make = (
         return entry === undefined ? Effect.void : Effect.zipRight(end(entry), worker)
       })
       const workers: Array<Fiber.RuntimeFiber<void>> = []
+      let lastEnded = 0
       while (next < leaving.length) {
-        for (let i = 0; i < STOPS_AT_ONCE; i++) workers.push(yield* Effect.fork(worker))
+        // Each worker is at one now. Those that ended one each or fewer since then are held up.
+        const ended = next - workers.length
+        if (ended - lastEnded <= workers.length) {
+          for (let i = 0; i < STOPS_AT_ONCE; i++) workers.push(yield* Effect.fork(worker))
+        }
+        lastEnded = ended
         yield* Effect.timeoutOption(Fiber.awaitAll(workers), MORE_STOPS_MILLIS)
       }
       yield* Effect.forEach(workers, Fiber.join, { discard: true })
