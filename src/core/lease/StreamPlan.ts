@@ -185,11 +185,12 @@ export const failed = (wait: number, longest: number, now: number): StreamBackof
 /** What a wait is cut to when the registry can be reached again: not to zero, since other clients wait as well. */
 const REACHABLE_DELAY = 2_000
 
-/** The registry can be reached again: the wait ends within 2 s. */
-export const reachable = (opening: StreamBackoff, now: number, random: number): StreamBackoff => ({
-  ...opening,
-  notBefore: Math.min(opening.notBefore, now + REACHABLE_DELAY * random)
-})
+/**
+ * The registry can be reached again: the wait ends within 2 s. One that does so already is left as it is: each of many
+ * registrations tells it, and the least of their draws would be next to nothing.
+ */
+export const reachable = (opening: StreamBackoff, now: number, random: number): StreamBackoff =>
+  opening.notBefore - now <= REACHABLE_DELAY ? opening : { ...opening, notBefore: now + REACHABLE_DELAY * random }
 
 /** Whether a stream may be opened now, with so many unproven. */
 export const mayOpen = (opening: StreamBackoff, unproven: number, now: number): boolean =>

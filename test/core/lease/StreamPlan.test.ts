@@ -214,6 +214,13 @@ describe("StreamPlan: opening another one", () => {
     assert.isTrue(mayOpen(reachable(open, 1_000, 1), 1, 1_000))
   })
 
+  it("is cut once, not by each of many registrations that succeed after an outage", () => {
+    const failing = failed(30_000, Number.POSITIVE_INFINITY, 0)
+    const cut = reachable(failing, 1_000, 0.75)
+    assert.strictEqual(reachable(cut, 1_010, 0).notBefore, cut.notBefore)
+    assert.strictEqual(reachable(failed(5_000, 5_000, 2_000), 2_100, 0.5).notBefore, 3_100)
+  })
+
   it("is asked for within a sixth of the TTL, 5 s at the most, where the lease is held", () => {
     const held: Lease.Lease = { ...lease, status: "Live" }
     assert.strictEqual(longestWait(held), 5_000)
