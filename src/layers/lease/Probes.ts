@@ -1,9 +1,8 @@
 /** The probes of an instance: is it ready to be registered, is it healthy? */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
+import { askWithin } from "./askWithin.js"
 import type { LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 
@@ -24,9 +23,7 @@ const probing = (probe: Effect.Effect<boolean>): Effect.Effect<boolean> => {
   return Effect.suspend(() => {
     if (isRunning) return Effect.succeed(false)
     isRunning = true
-    return Effect.map(Effect.exit(Effect.timeoutOption(Fibers.disconnect(probed), ANSWER_TIMEOUT)), (exit) =>
-      Exit.isSuccess(exit) ? Option.getOrElse(exit.value, () => false) : false
-    )
+    return Effect.map(Effect.exit(askWithin(probed, ANSWER_TIMEOUT)), (exit) => Exit.isSuccess(exit) && exit.value)
   })
 }
 
