@@ -49,11 +49,11 @@ const authenticate = Effect.fnUntraced(function* (
     return yield* fail(StatusCode.INVALID_ARGUMENT, "客户端 key 和 secret 不能为空")
   }
   if (yield* options.isDatabaseDown) return yield* fail(StatusCode.INTERNAL, "认证失败")
-  const isRight = options.wrongSecrets.isRight(client_key, client_secret)
+  const isRight = options.wrongSecrets.isRight(client_key, address, client_secret)
   if (!isRight) yield* slowDown(options, client_key, address)
   const client = yield* options.clients.authenticate(client_key, client_secret)
   if (Option.isNone(client)) {
-    if (isRight) options.wrongSecrets.replaced(client_key)
+    if (isRight) options.wrongSecrets.replaced(client_key, address)
     options.wrongSecrets.refused(client_key, address, yield* Clock.currentTimeMillis)
     return yield* unauthenticated("客户端凭证无效")
   }

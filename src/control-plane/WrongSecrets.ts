@@ -5,7 +5,7 @@ const FREE = 5
 const MINUTE = 60_000
 const FIRST_WAIT = 1_000
 const LONGEST_WAIT = 30_000
-// Each costs a hash: so many are not refused within a minute.
+// Pairs, refused and accepted. Each refusal costs a hash: so many are not refused within a minute.
 const MOST = 10_000
 
 interface Refusals {
@@ -31,21 +31,24 @@ const AT_ONCE: Turn = { wait: 0, left: () => {} }
  * After 5 refusals within a minute each further answer waits, 1 second doubling to 30, until a minute has passed without a
  * refusal, or the secret is right. They wait one after the other: what would wait longer is refused, and so is what finds
  * `most` waiting. Other keys from the same address do not wait: a proxy may stand before many clients. Nor does the secret that was
- * accepted last for a key: one client with a wrong secret must not keep the others out.
+ * accepted last for the pair: one client with a wrong secret must not keep out the others at its address.
+ *
+ * What stays: at an address where the secret was accepted, behind the same proxy as a client, say, guesses sent side by side are
+ * each compared at once, and only the answers to wrong ones wait. A secret has to be too long for that, as generated ones are.
  */
 export class WrongSecrets {
   // Refused last, last.
   private readonly pairs = new Map<string, Refusals>()
   private waiting = 0
-  // By client key. Of clients that exist, so as many as there are.
+  // By pair: elsewhere a right guess would be told from wrong ones without a wait. Accepted last, last.
   private readonly right = new Map<string, Buffer>()
   private readonly seed = randomBytes(32)
 
   constructor(private readonly most: number) {}
 
-  /** Is it the secret that was accepted last for the key? Compared by keyed hashes, which cost microseconds. */
-  isRight(clientKey: string, secret: string): boolean {
-    const right = this.right.get(clientKey)
+  /** Is it the secret that was accepted last for the pair? Compared by keyed hashes, which cost microseconds. */
+  isRight(clientKey: string, address: string, secret: string): boolean {
+    const right = this.right.get(pairOf(clientKey, address))
     return right !== undefined && timingSafeEqual(right, this.hashOf(secret))
   }
 
@@ -72,20 +75,17 @@ export class WrongSecrets {
     const refusals = this.find(clientKey, address, now)
     refusals.count++
     if (refusals.count === 1 || refusals.count >= FREE) refusals.until = now + MINUTE
-    this.pairs.delete(pairOf(clientKey, address))
-    this.pairs.set(pairOf(clientKey, address), refusals)
-    const [oldest] = this.pairs.size > MOST ? this.pairs.keys() : []
-    if (oldest !== undefined) this.pairs.delete(oldest)
+    setLast(this.pairs, pairOf(clientKey, address), refusals)
   }
 
   accepted(clientKey: string, address: string, secret: string): void {
     this.pairs.delete(pairOf(clientKey, address))
-    this.right.set(clientKey, this.hashOf(secret))
+    setLast(this.right, pairOf(clientKey, address), this.hashOf(secret))
   }
 
   /** It was accepted once, and is not any more. */
-  replaced(clientKey: string): void {
-    this.right.delete(clientKey)
+  replaced(clientKey: string, address: string): void {
+    this.right.delete(pairOf(clientKey, address))
   }
 
   private hashOf(secret: string): Buffer {
@@ -99,3 +99,10 @@ export class WrongSecrets {
 }
 
 const pairOf = (clientKey: string, address: string): string => `${address} ${clientKey}`
+
+const setLast = <A>(map: Map<string, A>, pair: string, value: A): void => {
+  map.delete(pair)
+  map.set(pair, value)
+  const [oldest] = map.size > MOST ? map.keys() : []
+  if (oldest !== undefined) map.delete(oldest)
+}

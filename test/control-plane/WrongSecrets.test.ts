@@ -103,20 +103,46 @@ describe("WrongSecrets", () => {
     assert.deepStrictEqual(waits(secrets, 9 * SECOND), [0])
   })
 
-  it("let the secret that was accepted last for a key pass, until it is replaced", () => {
+  it("let the secret that was accepted last for a key at the address pass, until it is replaced", () => {
     const secrets = new WrongSecrets(256)
-    assert.isFalse(secrets.isRight("key", "right"))
+    assert.isFalse(secrets.isRight("key", "10.0.0.1", "right"))
     secrets.accepted("key", "10.0.0.1", "right")
     for (let i = 0; i < 50; i++) secrets.refused("key", "10.0.0.1", i * SECOND)
     assert.deepStrictEqual(
-      ["right", "wrong", "righ", ""].map((secret) => secrets.isRight("key", secret)),
+      ["right", "wrong", "righ", ""].map((secret) => secrets.isRight("key", "10.0.0.1", secret)),
       [true, false, false, false]
     )
-    assert.isFalse(secrets.isRight("another", "right"))
+    assert.isFalse(secrets.isRight("another", "10.0.0.1", "right"))
     secrets.accepted("key", "10.0.0.1", "newer")
-    assert.deepStrictEqual([secrets.isRight("key", "right"), secrets.isRight("key", "newer")], [false, true])
-    secrets.replaced("key")
-    assert.isFalse(secrets.isRight("key", "newer"))
+    assert.deepStrictEqual(
+      ["right", "newer"].map((secret) => secrets.isRight("key", "10.0.0.1", secret)),
+      [false, true]
+    )
+    secrets.replaced("key", "10.0.0.1")
+    assert.isFalse(secrets.isRight("key", "10.0.0.1", "newer"))
+  })
+
+  it("let no secret pass at an address where it was never accepted: it is one of many guesses there", () => {
+    const secrets = new WrongSecrets(256)
+    secrets.accepted("key", "10.0.0.1", "right")
+    for (let i = 0; i < 6; i++) secrets.refused("key", "10.0.0.2", i * SECOND)
+    const guesses = ["wrong", "right", "another"].map((secret) => secrets.isRight("key", "10.0.0.2", secret))
+    assert.deepStrictEqual(guesses, [false, false, false])
+    // What is refused there takes nothing from the clients elsewhere.
+    secrets.replaced("key", "10.0.0.2")
+    assert.isTrue(secrets.isRight("key", "10.0.0.1", "right"))
+  })
+
+  it("let pass the secrets of 10,000 pairs: the one accepted longest ago goes first", () => {
+    const secrets = new WrongSecrets(256)
+    const accepted = (i: number) => secrets.accepted("key", String(i), "right")
+    for (let i = 0; i < 10_000; i++) accepted(i)
+    accepted(0)
+    accepted(10_000)
+    assert.deepStrictEqual(
+      [0, 1, 2, 10_000].map((i) => secrets.isRight("key", String(i), "right")),
+      [true, false, true, true]
+    )
   })
 
   it("are remembered of 10,000 pairs: the one refused longest ago goes first", () => {
