@@ -291,8 +291,8 @@ const open = <A, Request, Response>(
       Effect.acquireRelease(
         Effect.map(created, (raw) => {
           const call = new OpenBidiCall<A, Request, Response>(managed, channel, raw, method, token, report)
-          calls.add(call)
           call.start(headers)
+          calls.add(call)
           return call
         }),
         (call) =>

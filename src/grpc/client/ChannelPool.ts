@@ -112,7 +112,13 @@ const callsUntilClosed = (threw: Callbacks.Catch): Effect.Effect<Set<Open>, neve
     Effect.sync(() => new Set<Open>()),
     (calls) =>
       Effect.sync(() => {
-        for (const call of [...calls]) Callbacks.run(() => call.close(), threw)
+        const close = (call: Open) => Callbacks.run(() => call.close(), threw)
+        for (const call of [...calls]) close(call)
+        // One that comes later: the channel may be the user's, and goes on.
+        calls.add = (call) => {
+          close(call)
+          return calls
+        }
       })
   )
 

@@ -1,6 +1,7 @@
 import * as Http from "node:http"
 import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
+import * as grpc from "@grpc/grpc-js"
 import { Effect, Either, Exit, Layer, Redacted, Scope, Stream } from "effect"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as Deadline from "../../../src/grpc/client/Deadline.js"
@@ -339,6 +340,24 @@ describe("the layer of a connection", () => {
       yield* Effect.all(closed.map((session) => session.await))
       assert.strictEqual(yield* asked(connection), StatusCode.CANCELLED)
       assert.strictEqual(yield* talked(connection), StatusCode.CANCELLED)
+    })
+  )
+})
+
+describe("a connection over a channel of the user's", () => {
+  it.scopedLive("fails with CANCELLED what is called after its scope was closed, though the channel stays open", () =>
+    Effect.gen(function* () {
+      const { port } = yield* named("a")
+      const channel = yield* Effect.acquireRelease(
+        Effect.sync(() => new grpc.Channel(`dns:127.0.0.1:${port}`, grpc.credentials.createInsecure(), {})),
+        (opened) => Effect.sync(() => opened.close())
+      )
+      const connection = yield* Effect.scoped(Connection.fromChannel(channel))
+      const bidi = connection.bidiCall(talk, Redacted.make(""), Stream.make(hello), Either.right)
+      for (const call of [connection.unary(ask, hello, { deadline: Deadline.after(5_000) }), Stream.runDrain(bidi)]) {
+        const error = yield* Effect.flip(call)
+        assert.include(error, { code: StatusCode.CANCELLED, details: "the layer of this call has been closed" })
+      }
     })
   )
 })
