@@ -1,6 +1,7 @@
 /** What the status of a call means. All that is read out of grpc-js's texts is read here, but for handshakes: `Tls`. */
 import type * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
+import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as ForeignText from "../../internal/foreignText.js"
 import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
@@ -85,6 +86,9 @@ export const ofPlain = (received: PlainStatus, headers?: grpc.Metadata): PlainSt
   metadata: received.metadata,
   ...(received[Moved] === undefined ? {} : { [Moved]: received[Moved] })
 })
+
+/** Was the call not sent, and may it begin again? Of a status, or of what a plain client throws. */
+export const isMoved = (status: unknown): boolean => Predicate.hasProperty(status, Moved) && status[Moved] !== undefined
 
 const MAX_DETAILS = 300
 
