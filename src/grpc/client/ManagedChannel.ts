@@ -18,11 +18,13 @@ export interface ChannelState {
   readonly madeAt: number
   readonly silence: Silence.Silence
   receivedAt: number
-  /** When it was seen READY last, and since when it is. */
+  /** When a call that began found it READY, or it became so; and when it became so. */
   readyAt: number
   connectedAt: number
   /** When it was looked at last, there was no connection. */
   wasDown: boolean
+  /** It is told when its state changes. */
+  isWatched: boolean
   /** Since when it tries to connect. */
   tryingSince: number | undefined
 }

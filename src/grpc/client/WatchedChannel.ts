@@ -113,11 +113,41 @@ export abstract class WatchedChannel implements ManagedChannel {
     const { state } = this
     const begunAt = this.now()
     const call = { on: state, begunAt, isDue, isSettled: false, checker }
-    if (state.channel.getConnectivityState(false) === READY) state.readyAt = begunAt
+    const connectivity = state.channel.getConnectivityState(false)
+    if (connectivity === READY) state.readyAt = begunAt
+    else this.watch(state, connectivity)
     if (isDue) Silence.sent(state.silence, begunAt, this.silenceMillis)
     if (checker !== undefined) this.waiting.add(call)
     this.wake()
     return call
+  }
+
+  /** Notes READY as it happens: a connection that was sent a call may be gone at the next look. */
+  private watch(state: ChannelState, connectivity: grpc.connectivityState): void {
+    state.wasDown = true
+    if (state.isWatched || connectivity === SHUTDOWN) return
+    state.isWatched = true
+    const changed = () => {
+      state.isWatched = false
+      const next = state.channel.getConnectivityState(false)
+      if (next === READY) this.connected(state, this.now())
+      else this.watch(state, next)
+    }
+    state.channel.watchConnectivityState(
+      connectivity,
+      Number.POSITIVE_INFINITY,
+      Callbacks.of(changed, this.reports.threw)
+    )
+  }
+
+  private connected(state: ChannelState, now: number): void {
+    state.readyAt = now
+    state.connectedAt = now
+    state.wasDown = false
+    state.tryingSince = undefined
+    // Until now nothing could be answered.
+    Silence.restart(state.silence, now)
+    if (state === this.state) this.onConnected()
   }
 
   received(call: PendingCall): void {
@@ -173,7 +203,6 @@ export abstract class WatchedChannel implements ManagedChannel {
   /** From now on calls go over this channel, and so do those that the former one has not sent. */
   protected follow(channel: Channel.Channel): void {
     const former = this.state
-    if (former.channel.getConnectivityState(false) === READY) noteReady(former, this.now())
     this.state = this.stateOf(channel)
     this.sleep()
     this.wake()
@@ -190,6 +219,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       readyAt: Number.NEGATIVE_INFINITY,
       connectedAt: Number.NEGATIVE_INFINITY,
       wasDown: true,
+      isWatched: false,
       tryingSince: undefined
     }
   }
@@ -238,12 +268,7 @@ export abstract class WatchedChannel implements ManagedChannel {
       if (isAwaited || this.state !== state) return now + POLL_MILLIS
       return connectivity === IDLE ? Number.POSITIVE_INFINITY : now + IDLE_POLL_MILLIS
     }
-    if (noteReady(state, now)) {
-      state.tryingSince = undefined
-      this.onConnected()
-      // Until now nothing could be answered.
-      Silence.restart(state.silence, now)
-    }
+    if (state.wasDown) this.connected(state, now)
     const due = Silence.dueAt(state.silence, now, this.silenceMillis)
     return now < due ? due : this.onSilent(state.silence.since, now, false)
   }
@@ -259,15 +284,6 @@ export abstract class WatchedChannel implements ManagedChannel {
     }
     return next
   }
-}
-
-/** Notes that a channel is READY. True if it was not when it was looked at last. */
-const noteReady = (state: ChannelState, now: number): boolean => {
-  const { wasDown } = state
-  state.readyAt = now
-  state.wasDown = false
-  if (wasDown) state.connectedAt = now
-  return wasDown
 }
 
 interface FixedReport extends Threw {

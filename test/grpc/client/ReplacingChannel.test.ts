@@ -1,7 +1,7 @@
 import { afterEach, assert, beforeEach, describe, it, vi } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
 import { Either } from "effect"
-import type { Reason } from "../../../src/grpc/client/ManagedChannel.js"
+import { isSent, type Reason } from "../../../src/grpc/client/ManagedChannel.js"
 import * as ReplacingChannel from "../../../src/grpc/client/ReplacingChannel.js"
 import * as WatchedChannel from "../../../src/grpc/client/WatchedChannel.js"
 import * as Transport from "../../../src/schemas/Transport.js"
@@ -40,6 +40,18 @@ class FakeChannel implements grpc.ChannelInterface {
   }
   createCall(): never {
     throw new Error("not asked for")
+  }
+}
+
+/** Changes when it is told, and says so at once, as grpc-js does. */
+class ToldChannel extends FakeChannel {
+  private watches: Array<() => void> = []
+  override watchConnectivityState(_: grpc.connectivityState, __: Date | number, callback: () => void) {
+    this.watches.push(callback)
+  }
+  become(state: grpc.connectivityState) {
+    this.state = state
+    for (const changed of this.watches.splice(0)) changed()
   }
 }
 
@@ -304,6 +316,27 @@ describe("rule 2: a channel", () => {
 })
 
 describe("rule 2: a channel that the user brought", () => {
+  it("knows of each call whether a connection was there for it, though it was gone again before the next look", () => {
+    const channel = new ToldChannel({ isUp: false })
+    const managed = WatchedChannel.fixed(channel, clock, { threw: fail, silent: () => {} })
+    channel.state = READY
+    managed.received(managed.begin(true))
+    vi.advanceTimersByTime(1_000)
+    // Its timer is due in 2 s.
+    managed.received(managed.begin(true))
+    channel.become(IDLE)
+    vi.advanceTimersByTime(10)
+    const sent = managed.begin(true)
+    for (const state of [CONNECTING, TRANSIENT_FAILURE, CONNECTING, READY, IDLE]) {
+      vi.advanceTimersByTime(10)
+      channel.become(state)
+    }
+    vi.advanceTimersByTime(10)
+    const unsent = managed.begin(true)
+    channel.become(CONNECTING)
+    assert.deepStrictEqual([sent, unsent].map(isSent), [true, false])
+  })
+
   it("is reported once a minute while it swallows calls, and stays", () => {
     const channel = new FakeChannel({ isUp: true })
     let reports = 0
