@@ -136,7 +136,8 @@ class AuthorizedCall implements Intercepted {
       const begin = () => {
         call = this.nextCall(this.options)
         this.begin(call, metadata, ({ details, ...status }) => {
-          if (status[ServerStatus.Moved] === true && this.isRepeatable() && !this.isCancelled) begin()
+          const move = status[ServerStatus.Moved]
+          if (move !== undefined && this.isRepeatable() && !this.isCancelled) move(begin)
           else resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
         })
       }

@@ -54,6 +54,7 @@ const watched = (
   managed: Managed.ManagedChannel,
   isDue: boolean,
   { another, calls }: ChannelPool,
+  beginOn: (target: Managed.ManagedChannel | undefined, begin: () => void) => void,
   report: Callbacks.Catch
 ): Channel.Call => {
   const start = call.start.bind(call)
@@ -65,9 +66,9 @@ const watched = (
     call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
     report(cause)
   }
-  let isMoved = false
-  const follow = () => {
-    isMoved = true
+  let move: ServerStatus.PlainStatus[typeof ServerStatus.Moved]
+  const moveTo = (target?: Managed.ManagedChannel) => {
+    move = (begin) => beginOn(target, begin)
     call.cancelWithStatus(grpc.status.UNAVAILABLE, ServerStatus.MOVED)
   }
   const open = { close: () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
@@ -76,11 +77,12 @@ const watched = (
       if (Managed.isSent(pending)) return never
       const dueAt = pending.begunAt + SecondReplica.UNSENT_MILLIS
       if (now < dueAt) return dueAt
-      if (another(pending.on.channel) === undefined) return now + POLL_MILLIS
-      follow()
+      const other = another(pending.on.channel)
+      if (other === undefined) return now + POLL_MILLIS
+      moveTo(other)
       return never
     }
-    const pending = managed.begin(isDue, { check, follow })
+    const pending = managed.begin(isDue, { check, follow: () => moveTo() })
     let headers: grpc.Metadata | undefined
     calls.add(open)
     const watching: grpc.InterceptingListener = {
@@ -96,8 +98,8 @@ const watched = (
       onReceiveStatus: (received) => {
         calls.delete(open)
         const plain = ServerStatus.ofPlain(received, headers)
-        const hasMoved = isMoved && plain.details === ServerStatus.MOVED
-        const status: ServerStatus.PlainStatus = hasMoved ? { ...plain, [ServerStatus.Moved]: true } : plain
+        const status: ServerStatus.PlainStatus =
+          move !== undefined && plain.details === ServerStatus.MOVED ? { ...plain, [ServerStatus.Moved]: move } : plain
         // A stream may be quiet after its headers.
         if (!pending.isSettled) Callbacks.run(() => managed.ended(pending, status), report)
         listener.onReceiveStatus(status)
@@ -138,6 +140,15 @@ const watching =
 export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel> =>
   Effect.map(Callbacks.report("PlainClient", THREW), (report) => {
     const { channels } = pool
+    let chosen: Managed.ManagedChannel | undefined
+    const beginOn = (target: Managed.ManagedChannel | undefined, begin: () => void): void => {
+      chosen = target
+      try {
+        begin()
+      } finally {
+        chosen = undefined
+      }
+    }
     return {
       close: () => {},
       getTarget: () => channels[0].channel().getTarget(),
@@ -148,10 +159,10 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
       watchConnectivityState: watching(channels, report),
       getChannelzRef: () => channels[0].channel().getChannelzRef(),
       createCall: (method, deadline, ...more) => {
-        const managed = pool.next()
+        const managed = chosen ?? pool.next()
         // A call without a deadline may be a stream on which nothing is due.
         const isDue = Deadline.of(deadline) !== never
-        return watched(managed.channel().createCall(method, deadline, ...more), managed, isDue, pool, report)
+        return watched(managed.channel().createCall(method, deadline, ...more), managed, isDue, pool, beginOn, report)
       }
     }
   })

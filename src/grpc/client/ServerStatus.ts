@@ -77,7 +77,8 @@ export const of = ({ code, details }: Received, headers?: grpc.Metadata): Status
 export const Moved: unique symbol = Symbol("effect-aio/Moved")
 
 export interface PlainStatus extends grpc.StatusObject {
-  readonly [Moved]?: true
+  /** Begins the call again, where it was to go. */
+  readonly [Moved]?: (begin: () => void) => void
 }
 
 /** The same for a call of a plain client. */

@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Effect, Redacted } from "effect"
+import { Effect, Either, Redacted } from "effect"
 import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
 import type * as Channel from "../../../src/grpc/client/Channel.js"
+import * as ChannelPool from "../../../src/grpc/client/ChannelPool.js"
 import * as Connection from "../../../src/grpc/client/Connection.js"
+import * as PlainClient from "../../../src/grpc/client/PlainClient.js"
 import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
 import * as FailureClassifier from "../../../src/layers/balancing/FailureClassifier.js"
+import * as Transport from "../../../src/schemas/Transport.js"
 import * as Odd from "../../support/oddServer.js"
-import { bytesMethod, grpcServer, type Reply } from "../../support/wireServers.js"
+import { bytesMethod, grpcServer, type Reply, tcpServer } from "../../support/wireServers.js"
 
 const ask = bytesMethod("Ask")
 
@@ -70,6 +73,24 @@ describe("a plain client's call", () => {
       assert.strictEqual(error?.code, grpc.status.CANCELLED)
       yield* Effect.sleep("200 millis")
       assert.strictEqual(ran, 1)
+    })
+  )
+
+  it.scopedLive("that was not sent goes to the replica that can be reached, though that one was mute before", () =>
+    Effect.gen(function* () {
+      const accepts = yield* tcpServer(() => {})
+      const serves = yield* grpcServer({ unary: { [ask.path]: (_, reply) => reply(null, Buffer.alloc(0)) } })
+      const [stuck, ready] = [accepts, serves].map(({ port }) => ({ host: "127.0.0.1", port, isLoopback: true }))
+      assert.isDefined(stuck)
+      assert.isDefined(ready)
+      const options = Either.getOrThrow(Transport.check())
+      const pool = yield* ChannelPool.make([stuck, ready], grpc.credentials.createInsecure(), options)
+      const other = pool.channels[1]
+      other?.dial()
+      yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => other?.isTrying() === false })
+      other?.setMute()
+      const client = yield* plainClient(yield* PlainClient.sharedChannel(pool))
+      assert.isUndefined(yield* asked(client, 10_000))
     })
   )
 })
