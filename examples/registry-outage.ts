@@ -5,12 +5,17 @@
  * second, so that half a minute passes in two seconds.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Exit, HashMap, Logger, Option, Redacted, Schedule, Scope } from "effect"
+import { Console, Effect, Exit, Logger, Redacted, Schedule, Scope } from "effect"
 import { Aio, type Discovery } from "effect-aio"
 import { make as startControlPlane } from "effect-aio/ControlPlane"
 
 const payments = { project: "shop", name: "payments" }
 const credentials = { clientKey: "demo", clientSecret: Redacted.make("demo") }
+
+// The consumer's log lines alone: those of the provider and of the control plane go nowhere.
+const ofConsumer = Logger.make(({ logLevel, message }) =>
+  console.log(`  ${logLevel.label}: ${Array.isArray(message) ? message.join(" ") : message}`)
+)
 
 const look = (what: string, discovery: Discovery.Service) =>
   Effect.gen(function* () {
@@ -39,7 +44,10 @@ const program = Effect.gen(function* () {
     yield* awaitLive
   }
 
-  const { discovery } = yield* Aio.make({ ...client, refreshInterval: "1 second" })
+  const { discovery } = yield* Effect.provide(
+    Aio.make({ ...client, refreshInterval: "1 second" }),
+    Logger.replace(Logger.defaultLogger, ofConsumer)
+  )
   yield* look("all is well", discovery)
 
   yield* Scope.close(first, Exit.void)
@@ -56,14 +64,8 @@ const program = Effect.gen(function* () {
   yield* Console.log(`                           it holds ${services[0]?.instances.length ?? 0} instances by now`)
 })
 
-// The log lines of discovery alone.
-const ofDiscovery = Logger.make(({ annotations, logLevel, message }) => {
-  if (Option.getOrUndefined(HashMap.get(annotations, "module")) !== "DiscoveryCached") return
-  console.log(`  ${logLevel.label}: ${Array.isArray(message) ? message.join(" ") : message}`)
-})
-
 program.pipe(
   Effect.scoped,
-  Effect.provide(Logger.replace(Logger.defaultLogger, ofDiscovery)),
+  Effect.provide(Logger.remove(Logger.defaultLogger)),
   NodeRuntime.runMain({ disablePrettyLogger: true })
 )
