@@ -68,12 +68,12 @@ export const make = (
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const { clock, dispatch, entries, log, registry, unsafeDispatch } = deps
   // Disconnected: a registry that cannot be interrupted must not hold up its lease.
-  const timely = <A>(effect: Effect.Effect<A, RegistryError>) =>
+  const timely = <A>(name: "RegisterInstance" | "DeregisterInstance", effect: Effect.Effect<A, RegistryError>) =>
     Effect.timeoutFail(Fibers.disconnect(effect), {
       duration: REGISTER_TIMEOUT_MILLIS,
       onTimeout: () =>
         new AioRpcError({
-          method: "RegistryService/RegisterInstance",
+          method: `RegistryService/${name}`,
           code: StatusCode.StatusCode.DEADLINE_EXCEEDED,
           details: `no answer within ${Duration.format(Duration.millis(REGISTER_TIMEOUT_MILLIS))}`
         })
@@ -114,7 +114,7 @@ export const make = (
       if (serviceId === undefined) return Effect.void
       const until = Monotonic.unsafeNow(clock) + REGISTER_TIMEOUT_MILLIS
       entry.sending = true
-      return timely(registry.registerInstance({ ...instance, host, serviceId, instanceKey })).pipe(
+      return timely("RegisterInstance", registry.registerInstance({ ...instance, host, serviceId, instanceKey })).pipe(
         Effect.onExit((exit) => Effect.sync(() => unsafeNoteOutcome(entry, exit, until))),
         Effect.asVoid
       )
@@ -153,7 +153,7 @@ export const make = (
       const from = entry.instanceKey
       const key = LeaseEntry.keyOf(entry)
       if (reason === "dead_key" && key !== undefined && entry.maybeRegistered) {
-        yield* timely(registry.deregisterInstance(key))
+        yield* timely("DeregisterInstance", registry.deregisterInstance(key))
       }
       const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
       entry.instanceKey = to
