@@ -51,6 +51,8 @@ const started: ReadonlyArray<At> = [
 /** Live since 0: its deadline is at 60,000, its next heartbeat due at 20,000. */
 const live: ReadonlyArray<At> = [...started, [0, "Renewed"]]
 const sent: ReadonlyArray<At> = [...live, [20_000, "Tick"]]
+/** A stream that works found it not to be sent. */
+const unsent: Lease.Event = { _tag: "HeartbeatLost", retryInMillis: 0 }
 const lost: ReadonlyArray<At> = [...sent, [20_001, "Refused"]]
 const absentTwice: ReadonlyArray<At> = [...live, [10_000, "Absent"], [10_001, "Renewed"], [15_000, "Absent"]]
 const paused: ReadonlyArray<At> = [...live, [5_000, "Pause"]]
@@ -213,6 +215,20 @@ rule("A heartbeat", [
     events: [...sent, [21_000, "HeartbeatLost"], [21_100, "Reconnected"]],
     options: { random: 0.1 },
     wakesAt: 21_300
+  },
+  {
+    sentence: "that was not sent, since the lease is being registered, is not sent before that is over",
+    events: [...started, [1, "Refused"], [2, unsent], [2, "Tick"]],
+    status: "Registering",
+    asks: [],
+    wakesAt: Lease.NEVER
+  },
+  {
+    sentence: "that was not sent, since the lease waits to be registered, is not sent before that is over",
+    events: [...started, [1, "Refused"], [2, "RegisterFailed"], [3, unsent], [3, "Tick"]],
+    status: "Registering",
+    asks: [],
+    wakesAt: 2_002
   },
   {
     sentence: "that is not due for a failure is not hurried by a connection",
