@@ -60,10 +60,13 @@ export const restart = (silence: Silence, now: number): void => {
   silence.waitingSince = now
 }
 
-/** The process was stopped, or its event loop was blocked, for so long: what came meanwhile is still to be read. */
-export const wasAsleep = (silence: Silence, millis: number): void => {
-  silence.since += millis
-  silence.waitingSince += millis
+/**
+ * The process was stopped, or its event loop was blocked, for so long until now: what came meanwhile is still to be read. A
+ * call may have begun since.
+ */
+export const wasAsleep = (silence: Silence, millis: number, now: number): void => {
+  if (silence.since < now) silence.since = Math.min(silence.since + millis, now)
+  silence.waitingSince = Math.min(silence.waitingSince + millis, now)
 }
 
 /** When the connection is half-open, if nothing comes until then and no call begins or ends. */

@@ -11,7 +11,7 @@ const verdict = (events: ReadonlyArray<Event>, now: number): number => {
   for (const [at, what] of events) {
     if (what === "sent") Silence.sent(silence, at, LIMIT)
     else if (what === "ended") Silence.ended(silence, at)
-    else if (what === "asleep") Silence.wasAsleep(silence, 5_000)
+    else if (what === "asleep") Silence.wasAsleep(silence, 5_000, at)
     else Silence.received(silence, at, what === "answered")
   }
   return Silence.dueAt(silence, now, LIMIT)
@@ -70,6 +70,15 @@ const rows: ReadonlyArray<readonly [sentence: string, events: ReadonlyArray<Even
     ],
     3_000,
     12_000
+  ],
+  [
+    "the process was stopped for 5 s, and a call was swallowed after it",
+    [
+      [5_100, "sent"],
+      [5_200, "asleep"]
+    ],
+    6_000,
+    15_200
   ],
   [
     "a call was cancelled at once: no answer was due",
