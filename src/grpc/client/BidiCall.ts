@@ -55,10 +55,6 @@ const MAX_BUFFERED = 256
 // Requests handed to the transport before it says that it takes more.
 const MAX_BATCH = 16
 
-// Cancelled sooner than this, the call says nothing about the connection: no answer is due within 1 s, which the consumer
-// counts from a moment earlier.
-const OVERDUE_MILLIS = 900
-
 const THREW = "a callback of a stream threw, and the stream was ended"
 
 const ENDED_EARLY: ServerStatus.Status = {
@@ -173,10 +169,10 @@ class OpenBidiCall<A, Request, Response> implements grpc.InterceptingListener, O
     this.fail(ServerStatus.layerClosed(this.method.name))
   }
 
-  /** The consumer has left. If an answer was due by then, the channel is asked whether anything came since. */
+  /** The consumer has left. Where an answer was due for too long, the channel is asked whether anything came since. */
   leave(): void {
     const since = this.awaitedSince()
-    if (this.managed.now() - since >= OVERDUE_MILLIS) this.managed.overdue(since)
+    if (this.managed.now() - since >= this.managed.silenceMillis) this.managed.overdue(since)
     this.cancel()
   }
 
@@ -291,8 +287,8 @@ const open = <A, Request, Response>(
       Effect.acquireRelease(
         Effect.map(created, (raw) => {
           const call = new OpenBidiCall<A, Request, Response>(managed, channel, raw, method, token, report)
-          call.start(headers)
           calls.add(call)
+          call.start(headers)
           return call
         }),
         (call) =>

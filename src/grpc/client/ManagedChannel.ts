@@ -45,6 +45,7 @@ export interface PendingCall {
   readonly isDue: boolean
   /** Something came for it, or it has ended. */
   isSettled: boolean
+  hasEnded: boolean
   readonly checker: Checker | undefined
 }
 
@@ -61,6 +62,8 @@ export interface ManagedChannel {
   /** The channel for the next call. */
   readonly channel: () => Channel.Channel
   readonly now: () => number
+  /** A connection is half-open when an answer is due and nothing at all came for so long. */
+  readonly silenceMillis: number
   /** Connects, without a call. */
   readonly dial: () => void
   /** Is there none, although it tries? */

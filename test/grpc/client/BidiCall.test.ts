@@ -407,6 +407,25 @@ describe("a bidirectional call that waits for an answer", () => {
   )
 })
 
+describe("a bidirectional call that its consumer leaves", () => {
+  it.scopedLive("says nothing against its connection while no answer is due for long", () =>
+    Effect.gen(function* () {
+      let connections = 0
+      const server = yield* http2Server(
+        () => {},
+        () => connections++
+      )
+      const connection = yield* connectTo(server)
+      const call = yield* Effect.fork(Stream.runDrain(talkTo(connection, endless)))
+      // A channel is not replaced in its first second.
+      yield* Effect.sleep("1200 millis")
+      yield* Fiber.interrupt(call)
+      yield* Effect.sleep("300 millis")
+      assert.strictEqual(connections, 1)
+    })
+  )
+})
+
 describe("a bidirectional call whose requests go wrong", () => {
   /** One request that is answered, then what `next` does; what the call ended with. Waits for the cancel. */
   const goingWrong = <E>(
