@@ -45,6 +45,12 @@ export interface Threw {
   readonly threw: Callbacks.Catch
 }
 
+interface Overdue {
+  readonly since: number
+  /** Not a hint for others. */
+  readonly isDoubtful: boolean
+}
+
 /** Watches one channel after the other, with one timer for all their calls, and none while there is nothing to look at. */
 export abstract class WatchedChannel implements ManagedChannel {
   protected state: ChannelState
@@ -55,13 +61,15 @@ export abstract class WatchedChannel implements ManagedChannel {
   private timerAt = Number.POSITIVE_INFINITY
   protected mutedUntil = Number.NEGATIVE_INFINITY
   private answeredEver = false
+  /** To be asked again when the channel may be replaced. */
+  private asked: Overdue | undefined = undefined
   private readonly checkMillis: number
   private readonly onTimer: () => void
 
   constructor(
     channel: Channel.Channel,
     private readonly clock: Clock.Clock,
-    private readonly silenceMillis: number,
+    readonly silenceMillis: number,
     private readonly reports: Threw
   ) {
     this.onTimer = Callbacks.of(() => this.look(), reports.threw)
@@ -112,7 +120,7 @@ export abstract class WatchedChannel implements ManagedChannel {
   begin(isDue: boolean, checker?: Checker): PendingCall {
     const { state } = this
     const begunAt = this.now()
-    const call = { on: state, begunAt, isDue, isSettled: false, checker }
+    const call = { on: state, begunAt, isDue, isSettled: false, hasEnded: false, checker }
     const connectivity = state.channel.getConnectivityState(false)
     if (connectivity === READY) state.readyAt = begunAt
     else this.watch(state, connectivity)
@@ -160,6 +168,9 @@ export abstract class WatchedChannel implements ManagedChannel {
   }
 
   ended(call: PendingCall, status: ServerStatus.Status | undefined): void {
+    // One that was cancelled here is told of by grpc-js as well.
+    if (call.hasEnded) return
+    call.hasEnded = true
     const { isDue, isSettled, on } = call
     if (status !== undefined && cameFromServer(on.channel, status)) {
       this.received(call)
@@ -188,11 +199,20 @@ export abstract class WatchedChannel implements ManagedChannel {
     if (receivedAt > since || since < madeAt || channel.getConnectivityState(false) !== READY) return
     const now = this.now()
     const next = this.onSilent(since, now, isDoubtful)
-    if (next > now)
-      setTimeout(
-        Callbacks.of(() => this.overdue(since, isDoubtful), this.reports.threw),
-        next - now
-      ).unref()
+    if (next > now) this.askAgain({ since, isDoubtful }, next - now)
+  }
+
+  /** One timer for all: what came before the last of them says enough. */
+  private askAgain(overdue: Overdue, millis: number): void {
+    const isArmed = this.asked !== undefined
+    if (this.asked === undefined || overdue.since > this.asked.since) this.asked = overdue
+    if (isArmed) return
+    const ask = () => {
+      const { asked } = this
+      this.asked = undefined
+      if (asked !== undefined) this.overdue(asked.since, asked.isDoubtful)
+    }
+    setTimeout(Callbacks.of(ask, this.reports.threw), millis).unref()
   }
 
   onReplaced(listener: () => void): () => void {
@@ -245,7 +265,7 @@ export abstract class WatchedChannel implements ManagedChannel {
     const now = this.now()
     const late = now - this.timerAt
     if (late >= LATE_MILLIS) {
-      Silence.wasAsleep(this.state.silence, late)
+      Silence.wasAsleep(this.state.silence, late, now)
       this.arm(POLL_MILLIS)
       return
     }

@@ -58,9 +58,9 @@ class ToldChannel extends FakeChannel {
 /** Moved by the timers of vitest. */
 const clock = Clocks.make({ ...Clocks.real(), nanos: () => BigInt(Date.now()) * 1_000_000n })
 
-const fail = (cause: unknown) => {
-  throw cause
-}
+/** What callbacks threw: they are guarded, so that throwing it again would fail no test. */
+const thrown: Array<unknown> = []
+const threw = (cause: unknown) => void thrown.push(cause)
 
 const address = { host: "registry", port: 1, isLoopback: false }
 
@@ -75,7 +75,7 @@ const world = (net: Net = { isUp: true }) => {
   }
   const credentials = grpc.credentials.createInsecure()
   const managed = new ReplacingChannel.ReplacingChannel(address, open, credentials, options, clock, {
-    threw: fail,
+    threw,
     replaced: (reason) => void replaced.push(reason),
     kept: () => {}
   })
@@ -90,7 +90,10 @@ const world = (net: Net = { isUp: true }) => {
 }
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"], now: 0 }))
-afterEach(() => void vi.useRealTimers())
+afterEach(() => {
+  vi.useRealTimers()
+  assert.deepStrictEqual(thrown.splice(0), [])
+})
 
 /** The connection has been made, and all is quiet. */
 const connectedWorld = () => {
@@ -302,6 +305,28 @@ describe("rule 2: a channel", () => {
     assert.deepStrictEqual([one.replaced, other.replaced, third.replaced], [["silent"], ["silent"], []])
   })
 
+  it("that was idle is kept where a call on it is cancelled, though grpc-js tells of its end as well", () => {
+    const { managed, replaced } = connectedWorld()
+    managed.received(managed.begin(true))
+    vi.advanceTimersByTime(60_000)
+    const call = managed.begin(true)
+    vi.advanceTimersByTime(30)
+    managed.ended(call, undefined)
+    managed.ended(call, { code: grpc.status.CANCELLED, details: "interrupted" })
+    vi.advanceTimersByTime(60_000)
+    assert.deepStrictEqual(replaced, [])
+  })
+
+  it("that may not be replaced yet is asked again once, however often it was overdue", () => {
+    const { managed, replaced } = connectedWorld()
+    managed.overdue(managed.now())
+    vi.advanceTimersByTime(100)
+    for (let i = 0; i < 500; i++) managed.overdue(managed.now())
+    assert.isAtMost(vi.getTimerCount(), 4)
+    vi.advanceTimersByTime(5_000)
+    assert.deepStrictEqual(replaced, ["silent", "silent"])
+  })
+
   it("is not replaced for the time in which the process was stopped", () => {
     const { managed, replaced } = connectedWorld()
     const call = managed.begin(true)
@@ -318,7 +343,7 @@ describe("rule 2: a channel", () => {
 describe("rule 2: a channel that the user brought", () => {
   it("knows of each call whether a connection was there for it, though it was gone again before the next look", () => {
     const channel = new ToldChannel({ isUp: false })
-    const managed = WatchedChannel.fixed(channel, clock, { threw: fail, silent: () => {} })
+    const managed = WatchedChannel.fixed(channel, clock, { threw, silent: () => {} })
     channel.state = READY
     managed.received(managed.begin(true))
     vi.advanceTimersByTime(1_000)
@@ -340,7 +365,7 @@ describe("rule 2: a channel that the user brought", () => {
   it("is reported once a minute while it swallows calls, and stays", () => {
     const channel = new FakeChannel({ isUp: true })
     let reports = 0
-    const managed = WatchedChannel.fixed(channel, clock, { threw: fail, silent: () => reports++ })
+    const managed = WatchedChannel.fixed(channel, clock, { threw, silent: () => reports++ })
     managed.dial()
     for (let i = 0; i < 24; i++) {
       const call = managed.begin(true)
