@@ -47,10 +47,13 @@ const thrown = (): grpc.StatusObject => ({
   metadata: new grpc.Metadata()
 })
 
+/** A call ends by itself so long after its deadline. grpc-js, which ends one that has begun, says what it waited for. */
+const LATE_MILLIS = 100
+
 /**
  * Keeps what is sent before there is a token, and what may have to be sent again; holds the answer of a repeatable call until
- * the call has ended. Deadline and cancellation are handled here while no call is on the wire: a call whose interceptor waits
- * loses both (grpc-node#1985).
+ * the call has ended. Deadline and cancellation are handled here as well: a call whose interceptor waits loses both
+ * (grpc-node#1985), be it this one or one after it.
  */
 class AuthorizedCall implements Intercepted {
   private metadata = new grpc.Metadata()
@@ -68,7 +71,8 @@ class AuthorizedCall implements Intercepted {
   private failed: grpc.StatusObject | undefined
   private interrupt: (() => void) | undefined
   private isOver = false
-  private isCancelled = false
+  private cancelled: grpc.StatusObject | undefined
+  private timer: NodeJS.Timeout | undefined
 
   constructor(
     private readonly options: grpc.InterceptorOptions,
@@ -89,8 +93,10 @@ class AuthorizedCall implements Intercepted {
       isRepeatable: this.isRepeatable()
     }
     const run = Callbacks.runThen(this.runtime, this.report)
+    const late = () => this.cancelWithStatus(grpc.status.DEADLINE_EXCEEDED, ServerStatus.HELD)
+    this.timer = Deadline.at(call.deadline, LATE_MILLIS, Callbacks.of(late, this.report))
     this.interrupt = run(
-      Deadline.isOver(call.deadline)
+      this.cancelled !== undefined || Deadline.isOver(call.deadline)
         ? Effect.fail(ServerStatus.tooLate(Methods.nameOf(call.method)))
         : this.run(call, (token) => this.attempt(token)),
       (exit) => this.end(this.statusOf(exit))
@@ -99,6 +105,7 @@ class AuthorizedCall implements Intercepted {
 
   private statusOf(exit: Exit.Exit<grpc.StatusObject, AioError>): grpc.StatusObject {
     if (Exit.isSuccess(exit)) return exit.value
+    if (this.cancelled !== undefined) return this.cancelled
     return this.failed !== undefined && this.isOf(this.failed, Cause.squash(exit.cause))
       ? this.failed
       : { ...toStatus(exit.cause), metadata: new grpc.Metadata() }
@@ -137,7 +144,7 @@ class AuthorizedCall implements Intercepted {
         call = this.nextCall(this.options)
         this.begin(call, metadata, ({ details, ...status }) => {
           const move = status[ServerStatus.Moved]
-          if (move !== undefined && this.isRepeatable() && !this.isCancelled) move(begin)
+          if (move !== undefined && this.isRepeatable() && this.cancelled === undefined) move(begin)
           else resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
         })
       }
@@ -200,6 +207,7 @@ class AuthorizedCall implements Intercepted {
   private end(status: grpc.StatusObject): void {
     if (this.isOver) return
     this.isOver = true
+    clearTimeout(this.timer)
     const { message, metadata } = this.held
     let ended = status
     Callbacks.run(
@@ -222,12 +230,8 @@ class AuthorizedCall implements Intercepted {
   }
 
   cancelWithStatus(code: grpc.status, details: string): void {
-    this.isCancelled = true
-    if (this.current !== undefined) {
-      this.toCurrent((call) => call.cancelWithStatus(code, details))
-      return
-    }
-    this.end({ code, details, metadata: new grpc.Metadata() })
+    this.cancelled ??= { code, details, metadata: new grpc.Metadata() }
+    this.toCurrent((call) => call.cancelWithStatus(code, details))
     this.interrupt?.()
   }
 

@@ -16,6 +16,15 @@ export const of = (deadline: Date | number | undefined): Deadline =>
 /** True if it has passed, or is no instant. */
 export const isOver = (deadline: Deadline): boolean => !(after(0) < deadline)
 
+/** The longest time that a timer of Node takes. */
+const MAX_TIMER = 2 ** 31 - 1
+
+/** A timer that runs out so long after the deadline, or none where that is too far off. */
+export const at = (deadline: Deadline, graceMillis: number, body: () => void): NodeJS.Timeout | undefined => {
+  const millis = deadline - after(0) + graceMillis
+  return millis <= MAX_TIMER ? setTimeout(body, millis) : undefined
+}
+
 /** Limits what precedes a call, such as acquiring the token, by the call's deadline: then fails with `DEADLINE_EXCEEDED`. */
 export const before = <A, E, R>(
   effect: Effect.Effect<A, E, R>,

@@ -185,6 +185,9 @@ export const tooLate = (method: string): AioRpcError =>
     details: `${LOCAL_DEADLINE} no time: it had passed before the call`
   })
 
+/** Said of a call that had not begun at its deadline. */
+export const HELD = `${LOCAL_DEADLINE} a wait within its interceptors`
+
 /** The error of a call that is given up after `millis`, before its deadline; it may still be answered if it `wasSent`. */
 export const overdue = (method: string, wasSent: boolean, millis: number): AioRpcError => {
   const time = Duration.format(Duration.millis(millis))

@@ -14,8 +14,22 @@ import { bytesMethod, grpcServer, type Reply, tcpServer } from "../../support/wi
 
 const ask = bytesMethod("Ask")
 
+type Interceptors = ReadonlyArray<grpc.Interceptor>
+
+/** An interceptor that waits before the call begins. Gives what ends the wait. */
+const waiting = () => {
+  let begin = () => {}
+  const interceptor: grpc.Interceptor = (options, nextCall) =>
+    new grpc.InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        begin = () => next(metadata, listener)
+      }
+    })
+  return { interceptor, begin: () => begin() }
+}
+
 /** A plain client over the channel, whose calls have a token at once. */
-const plainClient = (channel: Channel.Channel) =>
+const plainClient = (channel: Channel.Channel, before: Interceptors = [], after: Interceptors = []) =>
   Effect.gen(function* () {
     const token = { value: Redacted.make("t"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
     const { ours } = yield* AuthorizedCall.interceptors((_, attempt) => attempt(token))
@@ -24,7 +38,7 @@ const plainClient = (channel: Channel.Channel) =>
         () =>
           new grpc.Client("unused", grpc.credentials.createInsecure(), {
             channelOverride: channel,
-            interceptors: [ours]
+            interceptors: [...before, ours, ...after]
           })
       ),
       (client) => Effect.sync(() => client.close())
@@ -55,6 +69,30 @@ describe("a plain client's call", () => {
       assert.strictEqual(error?.code, grpc.status.UNAVAILABLE)
       assert.lengthOf(yield* server.asked, 1)
       assert.strictEqual(FailureClassifier.evidenceOf(error), "Disconnected")
+    })
+  )
+
+  it.scopedLive("ends at its deadline, and when it is cancelled, while an interceptor after ours waits", () =>
+    Effect.gen(function* () {
+      const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
+      const client = yield* plainClient(channel, [], [waiting().interceptor])
+      const late = yield* asked(client, 50)
+      assert.strictEqual(late?.code, grpc.status.DEADLINE_EXCEEDED)
+      const cancelled = yield* asked(client, 60_000, (call) => setImmediate(() => call.cancel()))
+      assert.strictEqual(cancelled?.code, grpc.status.CANCELLED)
+    })
+  )
+
+  it.scopedLive("that is cancelled while an interceptor before ours waits ends once that lets it begin", () =>
+    Effect.gen(function* () {
+      const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
+      const held = waiting()
+      const client = yield* plainClient(channel, [held.interceptor])
+      const error = yield* asked(client, 60_000, (call) => {
+        call.cancel()
+        setImmediate(held.begin)
+      })
+      assert.strictEqual(error?.code, grpc.status.CANCELLED)
     })
   )
 
