@@ -136,8 +136,8 @@ const check = (sources: Tls, texts: Texts): Either.Either<Material, AioConfigErr
 export interface Watched<A> {
   readonly initial: A
   /**
-   * From now on, until the scope closes, hands over what is made of each change. A change that fails the checks is logged,
-   * once for each problem, and tried again.
+   * From now on, until the scope closes, hands over what is made of each change. A change that fails the checks is tried
+   * again, and logged once for each problem, at the second look: the first may come between the writes of two files.
    */
   readonly follow: (use: (changed: A) => void) => Effect.Effect<void, never, Scope.Scope>
 }
@@ -158,7 +158,8 @@ export const load = <A>(
     const build = (texts: Texts) => Either.flatMap(check(sources, texts), make)
     let inUse = yield* readAll(sources)
     const initial = yield* build(inUse)
-    const warned = new Set<string>()
+    /** How often each problem was met since the last good look: once also between the writes of two files. */
+    const met = new Map<string, number>()
 
     const look = (use: (changed: A) => void) =>
       Effect.gen(function* () {
@@ -166,13 +167,14 @@ export const load = <A>(
         if (!isSame(texts, inUse)) {
           use(yield* build(texts))
           inUse = texts
-          yield* Logs.info("the changed certificates are in use")
+          yield* Logs.info("new connections use the changed certificates")
         }
-        warned.clear()
+        met.clear()
       }).pipe(
         Effect.catchAll((error) => {
-          if (warned.has(error.message)) return Effect.void
-          warned.add(error.message)
+          const times = (met.get(error.message) ?? 0) + 1
+          met.set(error.message, times)
+          if (times !== 2) return Effect.void
           return Logs.warning(`the changed certificates cannot be used, the former stay in use: ${error.message}`)
         }),
         Effect.catchAllCause((cause) => Logs.warning("the certificates could not be read again", cause))
