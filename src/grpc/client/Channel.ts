@@ -5,6 +5,7 @@ import * as Redacted from "effect/Redacted"
 import * as Address from "../../schemas/Address.js"
 import type * as Transport from "../../schemas/Transport.js"
 import * as Callbacks from "../Callbacks.js"
+import * as ConnectLimit from "./ConnectLimit.js"
 
 export type Channel = grpc.ChannelInterface
 
@@ -67,9 +68,14 @@ export const channelOptions = (options: Options): grpc.ChannelOptions => ({
     : { "grpc.ssl_target_name_override": options.serverName, "grpc.default_authority": options.serverName })
 })
 
+/** A connection fails so much later than its channel is replaced: a failure would end the calls that then move to the next. */
+const AFTER_REPLACEMENT_MILLIS = 3_000
+
 /** A channel to one address. It connects when the first call needs it, reconnects by itself, and must be closed. */
-export const open = (address: Address.Address, credentials: grpc.ChannelCredentials, options: Options): Channel =>
-  new grpc.Channel(`dns:${Address.format(address)}`, credentials, channelOptions(options))
+export const open = (address: Address.Address, credentials: grpc.ChannelCredentials, options: Options): Channel => {
+  const limited = ConnectLimit.of(credentials, options.connectTimeoutMillis + AFTER_REPLACEMENT_MILLIS)
+  return new grpc.Channel(`dns:${Address.format(address)}`, limited, channelOptions(options))
+}
 
 /** The addresses that a channel dials, as far as its target says: `dns:host:port`, `ipv4:…` or `host:port`. */
 export const targets = (channel: Channel): ReadonlyArray<Address.Address> =>

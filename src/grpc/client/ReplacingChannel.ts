@@ -116,6 +116,7 @@ export class ReplacingChannel extends WatchedChannel {
       this.supersede(successor, "certificates")
       return
     }
+    // An attempt that hangs fails as well: see ConnectLimit.
     const isKept = state === TRANSIENT_FAILURE
     if (isKept && !isKeptReported) this.report.kept()
     const again = () => this.whenReady(successor, isKept || isKeptReported)
