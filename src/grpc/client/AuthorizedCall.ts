@@ -140,20 +140,17 @@ class AuthorizedCall implements Intercepted {
         this.report(cause)
         call?.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
       }
-      const begin = () => {
+      const ended = ({ details, ...status }: grpc.StatusObject) =>
+        resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
+      Callbacks.run(() => {
         call = this.nextCall(this.options)
-        this.begin(call, metadata, ({ details, ...status }) => {
-          const move = status[ServerStatus.Moved]
-          if (move !== undefined && this.isRepeatable() && this.cancelled === undefined) move(begin)
-          else resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
-        })
-      }
-      Callbacks.run(begin, this.threw)
+        this.begin(call, metadata, ended)
+      }, this.threw)
       return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
     })
   }
 
-  private begin(call: Intercepted, metadata: grpc.Metadata, ended: (status: ServerStatus.PlainStatus) => void): void {
+  private begin(call: Intercepted, metadata: grpc.Metadata, ended: (status: grpc.StatusObject) => void): void {
     const isHeld = !this.options.method_definition.responseStream
     this.held = {}
     this.headers = undefined

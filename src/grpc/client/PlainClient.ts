@@ -10,8 +10,8 @@ import * as AuthorizedCall from "./AuthorizedCall.js"
 import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
-import * as Managed from "./ManagedChannel.js"
-import * as SecondReplica from "./SecondReplica.js"
+import type * as Managed from "./ManagedChannel.js"
+import * as PlainCall from "./PlainCall.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /**
@@ -40,75 +40,8 @@ export const callCredentials = (token: Effect.Effect<AccessToken, AioError>): Ef
 
 const THREW = "a callback of a plain client's call threw"
 
-const never = Number.POSITIVE_INFINITY
-
-/** How often the states of the channels are looked at for a client that waits, and a call for another replica. */
+/** How often the states of the channels are looked at for a client that waits. */
 const POLL_MILLIS = 50
-
-/**
- * Reports a plain client's call to the watch over its connection, as ours are, and ends it as moved where it was not sent and
- * may go elsewhere. grpc-js offers no other way to look on.
- */
-const watched = (
-  call: Channel.Call,
-  managed: Managed.ManagedChannel,
-  isDue: boolean,
-  { another, calls }: ChannelPool,
-  beginOn: (target: Managed.ManagedChannel | undefined, begin: () => void) => void,
-  report: Callbacks.Catch
-): Channel.Call => {
-  const start = call.start.bind(call)
-  const once = { cancelWithStatus: call.cancelWithStatus.bind(call) }
-  // For the caller as well, who may cancel in the turn in which the call begins.
-  call.cancelWithStatus = (code, details) => Channel.cancel(once, code, details)
-  // An interceptor, or what waits for the answer: the call ends with a status if it has not.
-  const threw: Callbacks.Catch = (cause) => {
-    call.cancelWithStatus(grpc.status.INTERNAL, ServerStatus.THROWN)
-    report(cause)
-  }
-  let move: ServerStatus.PlainStatus[typeof ServerStatus.Moved]
-  const moveTo = (target?: Managed.ManagedChannel) => {
-    move = (begin) => beginOn(target, begin)
-    call.cancelWithStatus(grpc.status.UNAVAILABLE, ServerStatus.MOVED)
-  }
-  const open = { close: () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.LAYER_CLOSED) }
-  call.start = (metadata, listener) => {
-    const check = (now: number): number => {
-      if (Managed.isSent(pending)) return never
-      const dueAt = pending.begunAt + SecondReplica.UNSENT_MILLIS
-      if (now < dueAt) return dueAt
-      const other = another(pending.on.channel)
-      if (other === undefined) return now + POLL_MILLIS
-      moveTo(other)
-      return never
-    }
-    const pending = managed.begin(isDue, { check, follow: () => moveTo() })
-    let headers: grpc.Metadata | undefined
-    calls.add(open)
-    const watching: grpc.InterceptingListener = {
-      onReceiveMetadata: (received) => {
-        headers = received
-        managed.received(pending)
-        listener.onReceiveMetadata(received)
-      },
-      onReceiveMessage: (message) => {
-        managed.received(pending)
-        listener.onReceiveMessage(message)
-      },
-      onReceiveStatus: (received) => {
-        calls.delete(open)
-        const plain = ServerStatus.ofPlain(received, headers)
-        const status: ServerStatus.PlainStatus =
-          move !== undefined && plain.details === ServerStatus.MOVED ? { ...plain, [ServerStatus.Moved]: move } : plain
-        // A stream may be quiet after its headers.
-        if (!pending.isSettled) Callbacks.run(() => managed.ended(pending, status), report)
-        listener.onReceiveStatus(status)
-      }
-    }
-    start(metadata, Callbacks.listener(watching, threw))
-  }
-  return call
-}
 
 /** Of several channels as of one: the best of theirs. */
 const stateOf = (channels: ReadonlyArray<Managed.ManagedChannel>): grpc.connectivityState => {
@@ -140,15 +73,6 @@ const watching =
 export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel> =>
   Effect.map(Callbacks.report("PlainClient", THREW), (report) => {
     const { channels } = pool
-    let chosen: Managed.ManagedChannel | undefined
-    const beginOn = (target: Managed.ManagedChannel | undefined, begin: () => void): void => {
-      chosen = target
-      try {
-        begin()
-      } finally {
-        chosen = undefined
-      }
-    }
     return {
       close: () => {},
       getTarget: () => channels[0].channel().getTarget(),
@@ -158,11 +82,12 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
       },
       watchConnectivityState: watching(channels, report),
       getChannelzRef: () => channels[0].channel().getChannelzRef(),
-      createCall: (method, deadline, ...more) => {
-        const managed = chosen ?? pool.next()
-        // A call without a deadline may be a stream on which nothing is due.
-        const isDue = Deadline.of(deadline) !== never
-        return watched(managed.channel().createCall(method, deadline, ...more), managed, isDue, pool, beginOn, report)
-      }
+      createCall: (method, deadline, ...more) =>
+        new PlainCall.PlainCall(
+          pool,
+          (channel) => channel.createCall(method, deadline, ...more),
+          Deadline.of(deadline),
+          report
+        )
     }
   })

@@ -1,7 +1,6 @@
 /** What the status of a call means. All that is read out of grpc-js's texts is read here, but for handshakes: `Tls`. */
 import type * as grpc from "@grpc/grpc-js"
 import * as Duration from "effect/Duration"
-import * as Predicate from "effect/Predicate"
 import type * as Redacted from "effect/Redacted"
 import * as ForeignText from "../../internal/foreignText.js"
 import { AioRpcError, AioWireError } from "../../schemas/AioError.js"
@@ -73,23 +72,11 @@ export const of = ({ code, details }: Received, headers?: grpc.Metadata): Status
   return { code: StatusCode.UNAVAILABLE, details: said.startsWith(TOO_LONG) ? NOT_GRPC : said }
 }
 
-/** On the status, and so on the error, of a call that was not sent and may begin again: a server can say the words as well. */
-export const Moved: unique symbol = Symbol("effect-aio/Moved")
-
-export interface PlainStatus extends grpc.StatusObject {
-  /** Begins the call again, where it was to go. */
-  readonly [Moved]?: (begin: () => void) => void
-}
-
 /** The same for a call of a plain client. */
-export const ofPlain = (received: PlainStatus, headers?: grpc.Metadata): PlainStatus => ({
+export const ofPlain = (received: grpc.StatusObject, headers?: grpc.Metadata): grpc.StatusObject => ({
   ...of(received, headers),
-  metadata: received.metadata,
-  ...(received[Moved] === undefined ? {} : { [Moved]: received[Moved] })
+  metadata: received.metadata
 })
-
-/** Was the call not sent, and may it begin again? Of a status, or of what a plain client throws. */
-export const isMoved = (status: unknown): boolean => Predicate.hasProperty(status, Moved) && status[Moved] !== undefined
 
 const MAX_DETAILS = 300
 
@@ -143,9 +130,6 @@ export const LAYER_CLOSED = "the layer of this call has been closed"
 export const layerClosed = (method: string, cause?: unknown): AioRpcError =>
   new AioRpcError({ method, code: StatusCode.CANCELLED, details: LAYER_CLOSED, cause })
 
-/** Said of a call that was not sent, and begins again on another channel. */
-export const MOVED = "the call was not sent, and its channel was given up"
-
 /** Said of a call that ends because a function which grpc-js called threw. */
 export const THROWN = "a callback of this call threw, see the log"
 
@@ -186,7 +170,7 @@ export const tooLate = (method: string): AioRpcError =>
   })
 
 /** Said of a call that had not begun at its deadline. */
-export const HELD = `${LOCAL_DEADLINE} a wait within its interceptors`
+export const HELD = `${LOCAL_DEADLINE} a wait, before the call began`
 
 /** The error of a call that is given up after `millis`, before its deadline; it may still be answered if it `wasSent`. */
 export const overdue = (method: string, wasSent: boolean, millis: number): AioRpcError => {

@@ -41,7 +41,6 @@ const get = (value: unknown, key: string): unknown => (Predicate.hasProperty(val
 
 const ofStatus = (code: number, error: unknown): Evidence => {
   if (StatusCode.isRetryable(code)) {
-    if (ServerStatus.isMoved(error)) return "Unreachable"
     const details = get(error, "details") ?? get(error, "message")
     return Predicate.isString(details) && ServerStatus.saysUnsent(details) ? "Unreachable" : "Disconnected"
   }

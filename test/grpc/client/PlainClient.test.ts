@@ -1,20 +1,24 @@
+import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
-import { Effect, Either, Redacted } from "effect"
+import { Effect, Either, Exit, Redacted, Scope } from "effect"
+import { vi } from "vitest"
 import * as AuthorizedCall from "../../../src/grpc/client/AuthorizedCall.js"
 import type * as Channel from "../../../src/grpc/client/Channel.js"
 import * as ChannelPool from "../../../src/grpc/client/ChannelPool.js"
 import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as PlainClient from "../../../src/grpc/client/PlainClient.js"
-import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
-import * as FailureClassifier from "../../../src/layers/balancing/FailureClassifier.js"
 import * as Transport from "../../../src/schemas/Transport.js"
-import * as Odd from "../../support/oddServer.js"
-import { bytesMethod, grpcServer, type Reply, tcpServer } from "../../support/wireServers.js"
+import * as Logs from "../../support/logs.js"
+import { type BidiCall, bytesMethod, grpcServer, type Reply, tcpServer } from "../../support/wireServers.js"
 
 const ask = bytesMethod("Ask")
+const talk = bytesMethod("Talk")
 
-type Interceptors = ReadonlyArray<grpc.Interceptor>
+type Interceptors = (ours: grpc.Interceptor) => Array<grpc.Interceptor>
+
+const withOurs: Interceptors = (ours) => [ours]
+const withoutOurs: Interceptors = () => []
 
 /** An interceptor that waits before the call begins. Gives what ends the wait. */
 const waiting = () => {
@@ -29,16 +33,16 @@ const waiting = () => {
 }
 
 /** A plain client over the channel, whose calls have a token at once. */
-const plainClient = (channel: Channel.Channel, before: Interceptors = [], after: Interceptors = []) =>
+const plainClient = (channel: Channel.Channel, interceptors: Interceptors = withOurs) =>
   Effect.gen(function* () {
-    const token = { value: Redacted.make("t"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
+    const token = { value: Redacted.make("a-token"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
     const { ours } = yield* AuthorizedCall.interceptors((_, attempt) => attempt(token))
     return yield* Effect.acquireRelease(
       Effect.sync(
         () =>
           new grpc.Client("unused", grpc.credentials.createInsecure(), {
             channelOverride: channel,
-            interceptors: [...before, ours, ...after]
+            interceptors: interceptors(ours)
           })
       ),
       (client) => Effect.sync(() => client.close())
@@ -58,24 +62,45 @@ const asked = (client: grpc.Client, millis: number, onCall: (call: grpc.ClientUn
     onCall(call)
   })
 
-describe("a plain client's call", () => {
-  it.scopedLive("ends where the server says in our words that it was not sent", () =>
-    Effect.gen(function* () {
-      const unavailable = Odd.trailersOnly("14")
-      const headers = { ...unavailable.headers, "grpc-message": encodeURI(ServerStatus.MOVED) }
-      const server = yield* Odd.make({ answer: { ...unavailable, headers } })
-      const { channel } = yield* Connection.make({ address: server.address })
-      const error = yield* asked(yield* plainClient(channel), 1_000)
-      assert.strictEqual(error?.code, grpc.status.UNAVAILABLE)
-      assert.lengthOf(yield* server.asked, 1)
-      assert.strictEqual(FailureClassifier.evidenceOf(error), "Disconnected")
+/** Writes each word as soon as the one before was taken, and gives what is answered. */
+const talked = (client: grpc.Client, words: ReadonlyArray<string>) =>
+  Effect.async<string>((resume) => {
+    const call = client.makeBidiStreamRequest(talk.path, talk.serialize, talk.deserialize)
+    let said = ""
+    call.on("data", (bytes: Buffer) => {
+      said += bytes.toString()
     })
-  )
+    call.on("error", () => {})
+    call.on("status", ({ code }) => resume(Effect.succeed(`${said} ${code}`)))
+    for (const word of words) call.write(Buffer.from(word))
+    call.end()
+  })
 
+/** Answers a unary call with nothing, and a stream with all its words. */
+const answering = grpcServer({
+  unary: { [ask.path]: (_, reply) => reply(null, Buffer.alloc(0)) },
+  bidi: {
+    [talk.path]: (call: BidiCall) => {
+      call.on("data", (bytes: Buffer) => call.write(bytes))
+      call.on("end", () => call.end())
+    }
+  }
+})
+
+const poolTo = (...ports: readonly [number, ...Array<number>]) => {
+  const [first, ...more] = ports
+  const address = (port: number) => ({ host: "127.0.0.1", port, isLoopback: true })
+  const options = Either.getOrThrow(Transport.check())
+  return ChannelPool.make([address(first), ...more.map(address)], grpc.credentials.createInsecure(), options)
+}
+
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+
+describe("a plain client's call", () => {
   it.scopedLive("ends at its deadline, and when it is cancelled, while an interceptor after ours waits", () =>
     Effect.gen(function* () {
       const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
-      const client = yield* plainClient(channel, [], [waiting().interceptor])
+      const client = yield* plainClient(channel, (ours) => [ours, waiting().interceptor])
       const late = yield* asked(client, 50)
       assert.strictEqual(late?.code, grpc.status.DEADLINE_EXCEEDED)
       const cancelled = yield* asked(client, 60_000, (call) => setImmediate(() => call.cancel()))
@@ -87,12 +112,40 @@ describe("a plain client's call", () => {
     Effect.gen(function* () {
       const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
       const held = waiting()
-      const client = yield* plainClient(channel, [held.interceptor])
+      const client = yield* plainClient(channel, (ours) => [held.interceptor, ours])
       const error = yield* asked(client, 60_000, (call) => {
         call.cancel()
         setImmediate(held.begin)
       })
       assert.strictEqual(error?.code, grpc.status.CANCELLED)
+    })
+  )
+
+  it.scopedLive("is not begun by an interceptor that lets it begin after its end", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolTo(1)
+      const begin = vi.spyOn(pool.channels[0], "begin")
+      const held = waiting()
+      const channel = yield* PlainClient.sharedChannel(pool)
+      const ours = yield* plainClient(channel, (ours) => [ours, held.interceptor])
+      const theirs = yield* plainClient(channel, () => [held.interceptor])
+      const late = yield* asked(ours, 50)
+      held.begin()
+      const lateTheirs = yield* asked(theirs, 50, () => setTimeout(held.begin, 100))
+      const cancelled = yield* asked(ours, 60_000, (call) => setImmediate(() => call.cancel()))
+      held.begin()
+      const cancelledTheirs = yield* asked(theirs, 60_000, (call) => {
+        call.cancel()
+        setImmediate(held.begin)
+      })
+      yield* turn
+      const { CANCELLED, DEADLINE_EXCEEDED } = grpc.status
+      assert.deepStrictEqual(
+        [late, lateTheirs, cancelled, cancelledTheirs].map((error) => error?.code),
+        [DEADLINE_EXCEEDED, DEADLINE_EXCEEDED, CANCELLED, CANCELLED]
+      )
+      assert.strictEqual(begin.mock.calls.length, 0)
+      assert.strictEqual(pool.calls.size, 0)
     })
   )
 
@@ -114,21 +167,73 @@ describe("a plain client's call", () => {
     })
   )
 
-  it.scopedLive("that was not sent goes to the replica that can be reached, though that one was mute before", () =>
+  for (const [name, interceptors] of [
+    ["with our interceptor", withOurs],
+    ["without it", withoutOurs]
+  ] as const) {
+    it.scopedLive(
+      `that was not sent goes to the replica that can be reached, though that was mute before: ${name}`,
+      () =>
+        Effect.gen(function* () {
+          const accepts = yield* tcpServer(() => {})
+          const pool = yield* poolTo(accepts.port, (yield* answering).port)
+          const other = pool.channels[1]
+          other?.dial()
+          yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => other?.isTrying() === false })
+          other?.setMute()
+          const client = yield* plainClient(
+            yield* PlainClient.sharedChannel({ ...pool, next: () => pool.channels[0] }),
+            interceptors
+          )
+          const both = Effect.all([asked(client, 10_000), talked(client, ["a", "b", "c"])], { concurrency: 2 })
+          assert.deepStrictEqual(yield* both, [undefined, "abc 0"])
+          assert.strictEqual(pool.calls.size, 0)
+        })
+    )
+
+    it.scopedLive(`that was not sent goes to the channel that replaces its own: ${name}`, () =>
+      Effect.gen(function* () {
+        const server = yield* answering
+        let sockets = 0
+        // The first connection is accepted, and that is all.
+        const gate = yield* tcpServer((socket) => {
+          if (sockets++ > 0) socket.pipe(Net.connect(server.port, "127.0.0.1")).pipe(socket)
+        })
+        const pool = yield* poolTo(gate.port)
+        const client = yield* plainClient(yield* PlainClient.sharedChannel(pool), interceptors)
+        const both = Effect.all([asked(client, 10_000), talked(client, ["a", "b", "c"])], { concurrency: 2 })
+        const replaced = Effect.sync(() => pool.reopen(grpc.credentials.createInsecure())).pipe(
+          Effect.delay("100 millis")
+        )
+        assert.deepStrictEqual(yield* Effect.zipLeft(both, replaced, { concurrent: true }), [undefined, "abc 0"])
+      })
+    )
+
+    it.scopedLive(`that is made after its layer was closed ends with CANCELLED, and nothing is logged: ${name}`, () => {
+      const logged: Array<string> = []
+      return Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const { channel } = yield* Scope.extend(Connection.make({ address: "127.0.0.1:1" }), scope)
+        const client = yield* plainClient(channel, interceptors)
+        yield* Scope.close(scope, Exit.void)
+        const error = yield* asked(client, 5_000)
+        assert.include(error, {
+          code: grpc.status.CANCELLED,
+          details: "the layer of this call has been closed"
+        })
+        assert.strictEqual(yield* talked(client, ["a"]), ` ${grpc.status.CANCELLED}`)
+        assert.deepStrictEqual(logged, [])
+      }).pipe(Effect.provide(Logs.hear(({ message }) => logged.push(message))))
+    })
+  }
+
+  it.scopedLive("over a channel that its owner has closed ends with CANCELLED", () =>
     Effect.gen(function* () {
-      const accepts = yield* tcpServer(() => {})
-      const serves = yield* grpcServer({ unary: { [ask.path]: (_, reply) => reply(null, Buffer.alloc(0)) } })
-      const [stuck, ready] = [accepts, serves].map(({ port }) => ({ host: "127.0.0.1", port, isLoopback: true }))
-      assert.isDefined(stuck)
-      assert.isDefined(ready)
-      const options = Either.getOrThrow(Transport.check())
-      const pool = yield* ChannelPool.make([stuck, ready], grpc.credentials.createInsecure(), options)
-      const other = pool.channels[1]
-      other?.dial()
-      yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => other?.isTrying() === false })
-      other?.setMute()
-      const client = yield* plainClient(yield* PlainClient.sharedChannel(pool))
-      assert.isUndefined(yield* asked(client, 10_000))
+      const theirs = new grpc.Channel("dns:127.0.0.1:1", grpc.credentials.createInsecure(), {})
+      const { channel } = yield* Connection.fromChannel(theirs)
+      theirs.close()
+      const error = yield* asked(yield* plainClient(channel), 5_000)
+      assert.strictEqual(error?.code, grpc.status.CANCELLED)
     })
   )
 })

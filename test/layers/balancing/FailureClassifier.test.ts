@@ -1,7 +1,6 @@
 import { HttpClientError, HttpClientRequest, HttpClientResponse } from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause } from "effect"
-import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
 import { type Evidence, evidenceOf } from "../../../src/layers/balancing/FailureClassifier.js"
 import { AioRpcError } from "../../../src/schemas/AioError.js"
 import { StatusCode } from "../../../src/schemas/StatusCode.js"
@@ -30,7 +29,6 @@ const table: Record<Evidence, ReadonlyArray<readonly [string, unknown]>> = {
     ["the same as grpc-js throws it", { code: 14, message: "14 UNAVAILABLE: No connection established" }],
     ["UNAVAILABLE, since the name does not resolve", rpcError(14, "Name resolution failed for target dns:x:1")],
     ["UNAVAILABLE, whose cause is a refused connection", { code: 14, cause: refused }],
-    ["UNAVAILABLE of a call that may begin again", Object.assign(rpcError(14), { [ServerStatus.Moved]: true })],
     [
       "a request of @effect/platform that was refused",
       new HttpClientError.RequestError({ request, reason: "Transport", cause: wrapped(refused) })
@@ -42,7 +40,6 @@ const table: Record<Evidence, ReadonlyArray<readonly [string, unknown]>> = {
     ["a socket that closed under fetch", { code: "UND_ERR_SOCKET" }],
     ["UNAVAILABLE in the server's own words", rpcError(StatusCode.UNAVAILABLE, "shutting down")],
     ["UNAVAILABLE without a word", { code: 14 }],
-    ["UNAVAILABLE of a call that may not begin again", { code: 14, [ServerStatus.Moved]: undefined }],
     ["UNAVAILABLE, whose cause is an answer", { code: 14, cause: { code: 5 } }],
     [
       "a request of @effect/platform that did not get through",
