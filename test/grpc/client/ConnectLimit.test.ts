@@ -45,7 +45,7 @@ const muteInside = (secureContext: Tls.SecureContext) =>
 const eventually = (what: () => boolean, millis = 10_000): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (what()) return Effect.void
-    if (millis <= 0) return Effect.sync(() => assert.fail(`never: ${what}`))
+    if (millis <= 0) return Effect.die(new Error(`never: ${what}`))
     return Effect.zipRight(Effect.sleep(20), eventually(what, millis - 20))
   })
 
