@@ -41,6 +41,8 @@ export interface Checker {
 export interface PendingCall {
   readonly on: ChannelState
   readonly begunAt: number
+  /** Since when its caller waits: earlier where it was moved here. */
+  readonly since: number
   /** An answer is due: if none comes, the connection may be half-open. */
   readonly isDue: boolean
   /** Something came for it, or it has ended. */
@@ -74,8 +76,11 @@ export interface ManagedChannel {
   readonly setMute: () => void
   /** Has its address ever answered? */
   readonly hasAnswered: () => boolean
-  /** A call is sent on its channel now. `isDue`: an answer is due, as it is not on a stream that lasts. */
-  readonly begin: (isDue: boolean, checker?: Checker) => PendingCall
+  /**
+   * A call is sent on its channel now. `isDue`: an answer is due, as it is not on a stream that lasts. `since`: of a call that
+   * was moved here.
+   */
+  readonly begin: (isDue: boolean, checker?: Checker, since?: number) => PendingCall
   /** Something came for a call, or on a stream. */
   readonly received: (call: PendingCall) => void
   /** The end of a call. Without a status: it was cancelled on this side. */

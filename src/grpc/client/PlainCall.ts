@@ -30,7 +30,7 @@ interface Attempt {
 const never = Number.POSITIVE_INFINITY
 
 /** How often a call that was not sent looks for another replica. */
-const POLL_MILLIS = 50
+const POLL_MILLIS = 200
 
 /**
  * It is made when it starts, and not at all where it has ended before: a call of grpc-js that ends while an interceptor keeps
@@ -76,7 +76,12 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
     process.nextTick(Callbacks.of(() => listener.onReceiveStatus(status), this.report))
   }
 
-  private beginOn(managed: Managed.ManagedChannel, metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
+  private beginOn(
+    managed: Managed.ManagedChannel,
+    metadata: grpc.Metadata,
+    listener: grpc.InterceptingListener,
+    since?: number
+  ): void {
     const channel = managed.channel()
     if (channel.getConnectivityState(false) === grpc.connectivityState.SHUTDOWN) {
       const closed = { code: grpc.status.CANCELLED, details: ServerStatus.LAYER_CLOSED, metadata: new grpc.Metadata() }
@@ -86,7 +91,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
     const call = this.make(channel)
     if (this.credentials !== undefined) call.setCredentials(this.credentials)
     // A call without a deadline may be a stream on which nothing is due.
-    const pending = managed.begin(this.deadline !== never, this)
+    const pending = managed.begin(this.deadline !== never, this, since)
     const attempt = { managed, call, pending, metadata, listener }
     this.attempt = attempt
     this.taken = 0
@@ -126,7 +131,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
   check(now: number): number {
     const { attempt } = this
     if (attempt === undefined || this.forgetIfSent(attempt)) return never
-    const dueAt = attempt.pending.begunAt + SecondReplica.UNSENT_MILLIS
+    const dueAt = attempt.pending.since + SecondReplica.UNSENT_MILLIS
     if (now < dueAt) return dueAt
     const other = this.pool.another(attempt.pending.on.channel)
     if (other === undefined) return now + POLL_MILLIS
@@ -141,7 +146,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
   private moveTo(managed: Managed.ManagedChannel): void {
     const former = this.attempt
     if (former === undefined || former.pending.isSettled || this.cancelled !== undefined) return
-    this.beginOn(managed, former.metadata, former.listener)
+    this.beginOn(managed, former.metadata, former.listener, former.pending.since)
     former.managed.ended(former.pending, undefined)
     Channel.cancel(former.call, grpc.status.CANCELLED, "moved to another channel")
   }

@@ -144,7 +144,7 @@ export class UnaryAttempt {
 
   /** Instead of a call that was not sent. */
   again(call: WireCall, managed: Managed.ManagedChannel): void {
-    const next = new WireCall(this, managed)
+    const next = new WireCall(this, managed, call.pending.since)
     if (call === this.first) this.first = next
     else this.second = next
     next.start()
@@ -161,14 +161,15 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
 
   constructor(
     private readonly attempt: UnaryAttempt,
-    readonly managed: Managed.ManagedChannel
+    readonly managed: Managed.ManagedChannel,
+    since?: number
   ) {
     const { options, path } = attempt.delivery
     // `createCall` rather than a client's `makeUnaryRequest`: it costs half as much, and emits no `error` event, which
     // without a listener ends the process.
     this.call = managed.channel().createCall(path, options.deadline, undefined, null, undefined)
     // An authentication is reported as overdue when its own limit has passed: a busy server is not a dead one.
-    this.pending = managed.begin(options.repetition !== "costly", this)
+    this.pending = managed.begin(options.repetition !== "costly", this, since)
   }
 
   private readonly threw: Callbacks.Catch = (cause) => this.attempt.threw(this, cause)
@@ -214,9 +215,9 @@ class WireCall implements Managed.Checker, grpc.InterceptingListener {
 
   unanswered(): SecondReplica.Unanswered {
     const { options } = this.attempt.delivery
-    const { begunAt, on } = this.pending
+    const { begunAt, on, since } = this.pending
     return {
-      begunAt,
+      begunAt: since,
       sentAt: Managed.isSent(this.pending) ? Math.max(begunAt, on.connectedAt) : undefined,
       receivedAt: on.receivedAt,
       hasAnswered: this.managed.hasAnswered(),

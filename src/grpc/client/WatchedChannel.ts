@@ -117,10 +117,10 @@ export abstract class WatchedChannel implements ManagedChannel {
     return this.answeredEver
   }
 
-  begin(isDue: boolean, checker?: Checker): PendingCall {
+  begin(isDue: boolean, checker?: Checker, since?: number): PendingCall {
     const { state } = this
     const begunAt = this.now()
-    const call = { on: state, begunAt, isDue, isSettled: false, hasEnded: false, checker }
+    const call = { on: state, begunAt, since: since ?? begunAt, isDue, isSettled: false, hasEnded: false, checker }
     const connectivity = state.channel.getConnectivityState(false)
     if (connectivity === READY) state.readyAt = begunAt
     else this.watch(state, connectivity)
@@ -296,7 +296,7 @@ export abstract class WatchedChannel implements ManagedChannel {
   private checkCalls(now: number): number {
     let next = Number.POSITIVE_INFINITY
     for (const call of this.waiting) {
-      const first = call.begunAt + this.checkMillis
+      const first = call.since + this.checkMillis
       if (now < first) return Math.min(next, first)
       const again = call.checker?.check(now) ?? Number.POSITIVE_INFINITY
       if (again === Number.POSITIVE_INFINITY) this.waiting.delete(call)

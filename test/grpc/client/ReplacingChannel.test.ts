@@ -64,10 +64,10 @@ const threw = (cause: unknown) => void thrown.push(cause)
 
 const address = { host: "registry", port: 1, isLoopback: false }
 
-const world = (net: Net = { isUp: true }) => {
+const world = (net: Net = { isUp: true }, tuning: Transport.Transport = {}) => {
   const channels: Array<FakeChannel> = []
   const replaced: Array<Reason> = []
-  const options = Either.getOrThrow(Transport.check())
+  const options = Either.getOrThrow(Transport.check(tuning))
   const open = () => {
     const channel = new FakeChannel(net)
     channels.push(channel)
@@ -303,6 +303,26 @@ describe("rule 2: a channel", () => {
     vi.advanceTimersByTime(6_000)
     one.managed.ended(swallowed, undefined)
     assert.deepStrictEqual([one.replaced, other.replaced, third.replaced], [["silent"], ["silent"], []])
+  })
+
+  it("asks a call that was not sent after 2 s, though the channel was replaced in between", () => {
+    const { managed, replaced } = world({ isUp: false }, { connectTimeout: "1 second" })
+    const askedAt: Array<number> = []
+    const begin = (since?: number): void => {
+      const check = (now: number) => {
+        askedAt.push(now - call.since)
+        return Number.POSITIVE_INFINITY
+      }
+      const follow = () => {
+        begin(call.since)
+        managed.ended(call, undefined)
+      }
+      const call = managed.begin(true, { check, follow }, since)
+    }
+    begin()
+    vi.advanceTimersByTime(5_000)
+    assert.isAbove(replaced.length, 1)
+    assert.isBelow(askedAt[0] ?? Number.POSITIVE_INFINITY, 2_200)
   })
 
   it("that was idle is kept where a call on it is cancelled, though grpc-js tells of its end as well", () => {
