@@ -65,8 +65,18 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
     if (Deadline.isOver(this.deadline)) this.cancelWithStatus(grpc.status.DEADLINE_EXCEEDED, ServerStatus.HELD)
     // Ends it where the layer is closed.
     this.pool.calls.add(this)
-    if (this.cancelled === undefined) this.beginOn(this.pool.next(), metadata, listener)
-    else this.refuse(this.cancelled, listener)
+    if (this.cancelled !== undefined) {
+      this.refuse(this.cancelled, listener)
+      return
+    }
+    try {
+      this.beginOn(this.pool.next(), metadata, listener)
+    } catch (cause) {
+      // As where an interceptor hands on no metadata: grpc-js will tell nothing.
+      this.attempt?.managed.ended(this.attempt.pending, undefined)
+      this.pool.calls.delete(this)
+      throw cause
+    }
   }
 
   /** As grpc-js would: not within `start`. */
@@ -110,6 +120,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
         if (attempt !== this.attempt) return
         headers = received
         managed.received(pending)
+        this.forgetIfSent(attempt)
         listener.onReceiveMetadata(received)
       },
       onReceiveMessage: (message) => {
@@ -159,11 +170,6 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
   }
 
   sendMessageWithContext(context: Context, message: Buffer): void {
-    const { attempt } = this
-    if (attempt !== undefined && this.kept.length === 0 && Managed.isSent(attempt.pending)) {
-      attempt.call.sendMessageWithContext(context, message)
-      return
-    }
     this.kept.push({ context, message, isTaken: false })
     this.write()
   }

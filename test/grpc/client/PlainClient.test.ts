@@ -236,4 +236,41 @@ describe("a plain client's call", () => {
       assert.strictEqual(error?.code, grpc.status.CANCELLED)
     })
   )
+
+  it.scopedLive("writes two messages of one turn one after the other, over a channel that is READY", () =>
+    Effect.gen(function* () {
+      const shared = yield* PlainClient.sharedChannel(yield* poolTo((yield* answering).port))
+      yield* asked(yield* plainClient(shared), 10_000)
+      const call = shared.createCall(talk.path, Number.POSITIVE_INFINITY, null, null, undefined)
+      const said = yield* Effect.async<string>((resume) => {
+        let text = ""
+        call.start(new grpc.Metadata(), {
+          onReceiveMetadata: () => {},
+          onReceiveMessage: (bytes: Buffer) => {
+            text += bytes.toString()
+            call.startRead()
+          },
+          onReceiveStatus: ({ code }) => resume(Effect.succeed(`${text} ${code}`))
+        })
+        for (const word of ["a", "b", "c"]) call.sendMessageWithContext({}, Buffer.from(word))
+        call.halfClose()
+        call.startRead()
+      })
+      assert.strictEqual(said, "abc 0")
+    })
+  )
+
+  it.scopedLive("that an interceptor starts without metadata leaves nothing behind", () =>
+    Effect.gen(function* () {
+      const pool = yield* poolTo((yield* answering).port)
+      const shared = yield* PlainClient.sharedChannel(pool)
+      const bad: grpc.Interceptor = (options, nextCall) =>
+        new grpc.InterceptingCall(nextCall(options), {
+          start: (_, listener, next) => next(undefined as unknown as grpc.Metadata, listener)
+        })
+      const error = yield* asked(yield* plainClient(shared, (ours) => [ours, bad]), 10_000)
+      assert.strictEqual(error?.code, grpc.status.INTERNAL)
+      assert.strictEqual(pool.calls.size, 0)
+    })
+  )
 })
