@@ -47,7 +47,7 @@ const install = () => {
   writeFileSync(path.join(out, "package.json"), JSON.stringify(manifest, null, 2))
   for (const name of ["package-lock.json", "vitest.config.ts"]) cpSync(path.join(here, name), path.join(out, name))
   if (isSame("package-lock.json")) return
-  run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+  run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--no-engine-strict", "--loglevel=error")
   cpSync(path.join(here, "package-lock.json"), path.join(out, "node_modules", ".installed-package-lock.json"))
 }
 
