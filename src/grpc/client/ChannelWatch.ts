@@ -114,9 +114,6 @@ export const left = (managed: ManagedChannel, channel: Channel.Channel): Effect.
   )
 }
 
-/** How often it is looked whether another channel is READY. */
-const POLL_MILLIS = 200
-
 const reached = (pool: ChannelPool, managed: ManagedChannel, begunAt: number): Effect.Effect<ManagedChannel> =>
   Effect.suspend(() => {
     const channel = managed.channel()
@@ -127,7 +124,7 @@ const reached = (pool: ChannelPool, managed: ManagedChannel, begunAt: number): E
     const other = left > 0 ? undefined : pool.another(channel)
     if (other !== undefined) return Effect.succeed(other)
     const next = Effect.suspend(() => reached(pool, managed, begunAt))
-    return Effect.zipRight(change(channel, state, left > 0 ? left : POLL_MILLIS), next)
+    return Effect.zipRight(change(channel, state, left > 0 ? left : SecondReplica.POLL_MILLIS), next)
   })
 
 /** Where the next stream goes. An address that is not READY after 2 seconds is passed over, if another one is. */

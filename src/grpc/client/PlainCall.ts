@@ -29,9 +29,6 @@ interface Attempt {
 
 const never = Number.POSITIVE_INFINITY
 
-/** How often a call that was not sent looks for another replica. */
-const POLL_MILLIS = 200
-
 /**
  * It is made when it starts, and not at all where it has ended before: a call of grpc-js that ends while an interceptor keeps
  * it has no listener. What is written is kept until the call has been sent: until then it may begin again on another channel,
@@ -145,7 +142,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
     const dueAt = attempt.pending.since + SecondReplica.UNSENT_MILLIS
     if (now < dueAt) return dueAt
     const other = this.pool.another(attempt.pending.on.channel)
-    if (other === undefined) return now + POLL_MILLIS
+    if (other === undefined) return now + SecondReplica.POLL_MILLIS
     this.moveTo(other)
     return never
   }

@@ -6,6 +6,9 @@ export const UNSENT_MILLIS = 2_000
 /** A call that has had nothing back after this is made on another replica as well. */
 export const MUTE_MILLIS = 3_000
 
+/** How often it is looked whether another replica is READY. */
+export const POLL_MILLIS = 200
+
 /**
  * What may be done when nothing comes back. `free`: the call is made on another replica as well. `costly`, as an
  * authentication: only if its connection has never answered. `undefined`: the call is not made twice.

@@ -40,9 +40,6 @@ export interface Delivery {
   readonly closed: (cause: unknown, by: Managed.ManagedChannel) => void
 }
 
-/** How often it is looked whether another replica is READY. */
-const POLL_MILLIS = 200
-
 const never = Number.POSITIVE_INFINITY
 
 /** The first answer counts, and the other call is cancelled. */
@@ -130,7 +127,7 @@ export class UnaryAttempt {
     if (decision === "mute" || decision === "stay") return never
     const { channel } = call.pending.on
     const other = this.delivery.pool.another(channel, decision === "repeat" ? call.managed : undefined)
-    if (other === undefined) return now + POLL_MILLIS
+    if (other === undefined) return now + SecondReplica.POLL_MILLIS
     if (decision === "move") {
       this.route.managed = other
       this.again(call, other)
