@@ -1,15 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Either, Fiber, Stream, TestClock } from "effect"
-import * as Lease from "../../../src/core/lease/Lease.js"
+import { Deferred, Effect, Either, Fiber, Stream, TestClock } from "effect"
 import type { LeaseDeps } from "../../../src/layers/lease/Dispatch.js"
 import * as HeartbeatSettings from "../../../src/layers/lease/HeartbeatSettings.js"
-import * as LeaseEntry from "../../../src/layers/lease/LeaseEntry.js"
 import * as RegistrationAttempts from "../../../src/layers/lease/RegistrationAttempts.js"
 import * as ServiceIds from "../../../src/layers/lease/ServiceIds.js"
 import * as ThrottledLog from "../../../src/layers/lease/ThrottledLog.js"
 import { ServiceId } from "../../../src/schemas/Ids.js"
 import type { HeartbeatError } from "../../../src/services/Heartbeat.js"
 import type { Registry } from "../../../src/services/Registry.js"
+import { anEntry } from "../../support/leaseEntry.js"
 import { aService } from "../../support/scriptedRegistry.js"
 
 const id = ServiceId.make("7")
@@ -26,17 +25,7 @@ const attempt = Effect.fnUntraced(function* (calls: Partial<Registry.Service>) {
     heartbeats: () => Stream.die("not scripted"),
     ...calls
   }
-  const record = {
-    service: { project: "shop", name: "orders" },
-    instance: { env: "test", ttl: Duration.minutes(1) },
-    hasFixedKey: true,
-    drainDelay: 0,
-    host: "10.0.0.1",
-    ready: undefined,
-    healthy: undefined
-  }
-  const lease: Lease.Lease = { ...Lease.make({ ttl: 60_000 }), wanted: "dead_key", registering: true }
-  const entry = new LeaseEntry.LeaseEntry(record, "pod-1", id, lease)
+  const entry = anEntry("orders", "pod-1", id, { wanted: "dead_key", registering: true })
   entry.maybeRegistered = true
   entry.startup = { live: yield* Deferred.make<void, HeartbeatError>(), left: 1 }
   const told: Array<string> = []

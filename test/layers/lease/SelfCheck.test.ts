@@ -1,31 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Either, Fiber, Stream, TestClock } from "effect"
-import * as Lease from "../../../src/core/lease/Lease.js"
+import { Effect, Either, Fiber, Stream, TestClock } from "effect"
 import type { LeaseDeps } from "../../../src/layers/lease/Dispatch.js"
 import * as HeartbeatSettings from "../../../src/layers/lease/HeartbeatSettings.js"
-import * as LeaseEntry from "../../../src/layers/lease/LeaseEntry.js"
+import type * as LeaseEntry from "../../../src/layers/lease/LeaseEntry.js"
 import * as SelfCheck from "../../../src/layers/lease/SelfCheck.js"
 import * as ThrottledLog from "../../../src/layers/lease/ThrottledLog.js"
 import { ServiceId } from "../../../src/schemas/Ids.js"
 import type { Instance } from "../../../src/schemas/Instance.js"
 import type { Registry } from "../../../src/services/Registry.js"
+import { anEntry } from "../../support/leaseEntry.js"
 import { anInstance, aService } from "../../support/scriptedRegistry.js"
 
 const id = ServiceId.make("7")
 
-const entryOf = (name: string, instanceKey: string): LeaseEntry.LeaseEntry => {
-  const record = {
-    service: { project: "shop", name },
-    instance: { env: "test", ttl: Duration.minutes(1) },
-    hasFixedKey: true,
-    drainDelay: 0,
-    host: "10.0.0.1",
-    ready: undefined,
-    healthy: undefined
-  }
-  const lease: Lease.Lease = { ...Lease.make({ ttl: 60_000 }), status: "Live" }
-  return new LeaseEntry.LeaseEntry(record, instanceKey, id, lease)
-}
+const entryOf = (name: string, instanceKey: string) => anEntry(name, instanceKey, id, { status: "Live" })
 
 /** What a look at `instances` of service `orders` tells the leases, as `key event`, and what it deregisters. */
 const look = Effect.fnUntraced(function* (
