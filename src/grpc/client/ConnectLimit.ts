@@ -19,6 +19,12 @@ const once = (socket: Socket, name: "close" | "error", then: () => void): void =
     Callbacks.of(then, () => {})
   )
 
+/**
+ * The last part of the limit begins when the part before has passed: after the process stood still, timers run before what
+ * arrived meanwhile is read.
+ */
+const LAST_MILLIS = 1_000
+
 class LimitedConnector implements Connector {
   private isDestroyed = false
   /** Of the socket that was handed over last, until its limit has passed or it is closed. */
@@ -49,7 +55,11 @@ class LimitedConnector implements Connector {
         ended.destroy(error)
         reject(error)
       }
-      const timer = setTimeout(giveUp, this.millis, "the server said nothing in time").unref()
+      const last = Math.min(LAST_MILLIS, this.millis / 2)
+      const lastPart = () => {
+        timer = setTimeout(giveUp, last, "the server said nothing in time").unref()
+      }
+      let timer = setTimeout(lastPart, this.millis - last).unref()
       this.giveUp = giveUp
       once(socket, "close", forget)
       this.inner.connect(socket).then((result) => {

@@ -1,5 +1,6 @@
 import * as Net from "node:net"
 import * as Tls from "node:tls"
+import { Worker } from "node:worker_threads"
 import { assert, describe, it } from "@effect/vitest"
 import * as Grpc from "@grpc/grpc-js"
 import { Effect, Either, type Scope } from "effect"
@@ -136,7 +137,55 @@ describe("a connection that is being made", () => {
   )
 })
 
+/** A server in a thread of its own: it answers while this one stands still. */
+const elsewhere = Effect.acquireRelease(
+  Effect.promise(
+    () =>
+      new Promise<{ readonly worker: Worker; readonly port: number }>((resolve) => {
+        const worker = new Worker(
+          `const server = require("node:http2").createServer()
+           server.listen(0, "127.0.0.1", () => require("node:worker_threads").parentPort.postMessage(server.address().port))`,
+          { eval: true }
+        )
+        worker.once("message", (port: number) => resolve({ worker, port }))
+      })
+  ),
+  ({ worker }) => Effect.promise(() => worker.terminate())
+)
+
+const standStill = (millis: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
+
 describe("a connection that was made", () => {
+  it.scopedLive("is kept where the process stood still longer than the limit before it read the answer", () =>
+    Effect.gen(function* () {
+      const { port } = yield* elsewhere
+      let connections = 0
+      class Standing extends Grpc.ChannelCredentials {
+        _isSecure() {
+          return false
+        }
+        _equals(other: Grpc.ChannelCredentials) {
+          return this === other
+        }
+        _createSecureConnector(...args: Parameters<Grpc.ChannelCredentials["_createSecureConnector"]>) {
+          const inner = plain._createSecureConnector(...args)
+          return {
+            connect: (socket: Net.Socket) => {
+              if (connections++ === 0) standStill(600)
+              return inner.connect(socket)
+            },
+            waitForReady: () => inner.waitForReady(),
+            getCallCredentials: () => inner.getCallCredentials(),
+            destroy: () => inner.destroy()
+          }
+        }
+      }
+      const channel = yield* dialled(port, 300, new Standing())
+      yield* eventually(() => channel.getConnectivityState(false) === READY)
+      assert.strictEqual(connections, 1)
+    })
+  )
+
   for (const kind of ["plain text", "TLS"]) {
     it.scopedLive(`outlives the limit, and the calls on it its channel: ${kind}`, () =>
       Effect.gen(function* () {
