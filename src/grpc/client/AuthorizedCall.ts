@@ -65,6 +65,8 @@ class AuthorizedCall implements Intercepted {
   private isAnswered = false
   private held: { metadata?: grpc.Metadata; message?: unknown } = {}
   private headers: grpc.Metadata | undefined
+  /** A stream that is sent again would have headers twice. */
+  private isHeaded = false
   /** Of the call that is on the wire: ends it. */
   private threw: Callbacks.Catch
   /** How the last attempt failed. */
@@ -159,7 +161,8 @@ class AuthorizedCall implements Intercepted {
       onReceiveMetadata: (headers) => {
         this.headers = headers
         if (isHeld) this.held.metadata = headers
-        else this.listener.onReceiveMetadata?.(headers)
+        else if (!this.isHeaded) this.listener.onReceiveMetadata?.(headers)
+        this.isHeaded = true
       },
       onReceiveMessage: (message) => {
         if (isHeld) {
