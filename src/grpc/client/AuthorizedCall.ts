@@ -91,7 +91,7 @@ class AuthorizedCall implements Intercepted {
     this.listener = listener
     const call = {
       method: this.options.method_definition.path,
-      deadline: Deadline.of(this.options.deadline),
+      deadline: Deadline.ofCall(this.options.deadline, this.options.parent, this.options.propagate_flags),
       isRepeatable: this.isRepeatable()
     }
     const run = Callbacks.runThen(this.runtime, this.report)

@@ -82,12 +82,21 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
       },
       watchConnectivityState: watching(channels, report),
       getChannelzRef: () => channels[0].channel().getChannelzRef(),
-      createCall: (method, deadline, ...more) =>
-        new PlainCall.PlainCall(
+      createCall: (method, deadline, host, parent, flags) => {
+        const until = Deadline.ofCall(deadline, parent, flags)
+        // On the wire it may be made more than once, and later: what its parent asks for is heard here.
+        const call = new PlainCall.PlainCall(
           pool,
-          (channel) => channel.createCall(method, deadline, ...more),
-          Deadline.of(deadline),
+          (channel) => channel.createCall(method, until, host, null, undefined),
+          until,
           report
         )
+        if (parent !== null && Deadline.inherits(flags, grpc.propagate.CANCELLATION)) {
+          const cancel = () => call.cancelWithStatus(grpc.status.CANCELLED, "its parent was cancelled")
+          if (parent.cancelled) cancel()
+          else parent.once("cancelled", Callbacks.of(cancel, report))
+        }
+        return call
+      }
     }
   })
