@@ -58,12 +58,17 @@ const watching =
   (state, deadline, callback) => {
     if (stateOf(channels) === grpc.connectivityState.SHUTDOWN) throw new Error(ServerStatus.LAYER_CLOSED)
     const until = Deadline.of(deadline)
+    const later = (millis: number) => {
+      const timer = setTimeout(look, millis)
+      // As with grpc-js alone, this keeps no process.
+      if (until === Number.POSITIVE_INFINITY) timer.unref()
+    }
     const look = Callbacks.of(() => {
       if (stateOf(channels) !== state) callback()
       else if (Deadline.isOver(until)) callback(new Error("the deadline passed, and the state is the same"))
-      else setTimeout(look, POLL_MILLIS)
+      else later(POLL_MILLIS)
     }, report)
-    setTimeout(look, 0)
+    later(0)
   }
 
 /**

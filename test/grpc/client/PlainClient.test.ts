@@ -10,7 +10,7 @@ import * as Connection from "../../../src/grpc/client/Connection.js"
 import * as PlainClient from "../../../src/grpc/client/PlainClient.js"
 import * as Transport from "../../../src/schemas/Transport.js"
 import * as Logs from "../../support/logs.js"
-import { type BidiCall, bytesMethod, grpcServer, type Reply, tcpServer } from "../../support/wireServers.js"
+import { type BidiCall, bytesMethod, event, grpcServer, type Reply, tcpServer } from "../../support/wireServers.js"
 
 const ask = bytesMethod("Ask")
 const talk = bytesMethod("Talk")
@@ -32,11 +32,16 @@ const waiting = () => {
   return { interceptor, begin: () => begin() }
 }
 
+const token = { value: Redacted.make("a-token"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
+
 /** A plain client over the channel, whose calls have a token at once. */
-const plainClient = (channel: Channel.Channel, interceptors: Interceptors = withOurs) =>
+const plainClient = (
+  channel: Channel.Channel,
+  interceptors: Interceptors = withOurs,
+  run: AuthorizedCall.Runner = (_, attempt) => attempt(token)
+) =>
   Effect.gen(function* () {
-    const token = { value: Redacted.make("a-token"), expiresAt: Number.POSITIVE_INFINITY, acquiredAt: 0, generation: 0 }
-    const { ours } = yield* AuthorizedCall.interceptors((_, attempt) => attempt(token))
+    const { ours } = yield* AuthorizedCall.interceptors(run)
     return yield* Effect.acquireRelease(
       Effect.sync(
         () =>
@@ -271,6 +276,112 @@ describe("a plain client's call", () => {
       const error = yield* asked(yield* plainClient(shared, (ours) => [ours, bad]), 10_000)
       assert.strictEqual(error?.code, grpc.status.INTERNAL)
       assert.strictEqual(pool.calls.size, 0)
+    })
+  )
+
+  it.scopedLive("has the headers of a stream once, though it is sent again", () =>
+    Effect.gen(function* () {
+      let sent = 0
+      const server = yield* grpcServer({
+        bidi: {
+          [talk.path]: (call: BidiCall) => {
+            call.sendMetadata(new grpc.Metadata())
+            if (sent++ === 0) call.emit("error", { code: grpc.status.UNAUTHENTICATED, details: "not yet" })
+            else {
+              call.write(Buffer.from("a"))
+              call.end()
+            }
+          }
+        }
+      })
+      const { channel } = yield* Connection.make({ address: server.address })
+      const client = yield* plainClient(channel, withOurs, (_, attempt) => Effect.retry(attempt(token), { times: 1 }))
+      const seen = yield* Effect.async<ReadonlyArray<string>>((resume) => {
+        const seen: Array<string> = []
+        const call = client.makeServerStreamRequest(talk.path, talk.serialize, talk.deserialize, Buffer.alloc(1))
+        call.on("metadata", () => seen.push("headers"))
+        call.on("data", (bytes: Buffer) => seen.push(bytes.toString()))
+        call.on("error", () => {})
+        call.on("status", ({ code }) => resume(Effect.succeed([...seen, `${code}`])))
+      })
+      assert.deepStrictEqual([sent, seen], [2, ["headers", "a", "0"]])
+    })
+  )
+
+  describe("within a call that a server answers", () => {
+    /** A server whose answer is the code with which the call that it makes ends. */
+    const between = (make: (parent: grpc.ServerUnaryCall<Buffer, Buffer>, reply: (code: string) => void) => void) =>
+      grpcServer({
+        unary: {
+          [ask.path]: (call: grpc.ServerUnaryCall<Buffer, Buffer>, reply) =>
+            make(call, (code) => reply(null, Buffer.from(code)))
+        }
+      })
+
+    it.scopedLive("is not sent where that was cancelled while an interceptor kept it", () =>
+      Effect.gen(function* () {
+        const pool = yield* poolTo((yield* answering).port)
+        const begin = vi.spyOn(pool.channels[0], "begin")
+        const held = waiting()
+        const inner = yield* plainClient(yield* PlainClient.sharedChannel(pool), () => [held.interceptor])
+        const { await: ended, happened } = event<grpc.status | undefined>()
+        const { await: reached, happened: reach } = event()
+        const server = yield* between((parent) => {
+          inner.makeUnaryRequest(ask.path, ask.serialize, ask.deserialize, Buffer.alloc(1), { parent }, (error) =>
+            happened(error?.code)
+          )
+          parent.once("cancelled", () => setImmediate(held.begin))
+          reach()
+        })
+        const { channel } = yield* Connection.make({ address: server.address })
+        const client = yield* plainClient(channel)
+        let cancel = () => {}
+        const onCall = (call: grpc.ClientUnaryCall) => {
+          cancel = () => call.cancel()
+        }
+        const outer = yield* Effect.fork(asked(client, 10_000, onCall))
+        yield* reached
+        cancel()
+        assert.strictEqual(yield* ended, grpc.status.CANCELLED)
+        yield* outer
+        assert.strictEqual(begin.mock.calls.length, 0)
+      })
+    )
+
+    it.scopedLive("waits for its token no longer than that may last", () =>
+      Effect.gen(function* () {
+        const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
+        const inner = yield* plainClient(channel, withOurs, () => Effect.never)
+        const { await: ended, happened } = event<grpc.status | undefined>()
+        const server = yield* between((parent) =>
+          inner.makeUnaryRequest(
+            ask.path,
+            ask.serialize,
+            ask.deserialize,
+            Buffer.alloc(1),
+            { parent, propagate_flags: grpc.propagate.DEADLINE },
+            (error) => happened(error?.code)
+          )
+        )
+        const { channel: outer } = yield* Connection.make({ address: server.address })
+        yield* asked(yield* plainClient(outer), 300)
+        assert.strictEqual(yield* ended, grpc.status.DEADLINE_EXCEEDED)
+      })
+    )
+  })
+
+  it.scopedLive("keeps no process while its client waits without an end for a connection", () =>
+    Effect.gen(function* () {
+      const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
+      const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
+      const client = yield* plainClient(channel)
+      const before = timers()
+      client.waitForReady(Number.POSITIVE_INFINITY, () => {})
+      yield* turn
+      assert.strictEqual(timers(), before)
+      client.waitForReady(Date.now() + 200, () => {})
+      yield* turn
+      assert.strictEqual(timers(), before + 1)
     })
   )
 })
