@@ -31,7 +31,7 @@ export interface ChannelState {
 
 /** Of a call that has had nothing back. */
 export interface Checker {
-  /** Is asked from time to time, and says when to ask again. */
+  /** Is asked from time to time, no sooner than it said before, and says when to ask again. */
   readonly check: (now: number) => number
   /** Its channel was replaced before it was sent: it goes to the new one. */
   readonly follow: () => void
@@ -49,6 +49,8 @@ export interface PendingCall {
   isSettled: boolean
   hasEnded: boolean
   readonly checker: Checker | undefined
+  /** When its checker is asked again, at the earliest. */
+  checkAt: number
 }
 
 /** grpc-js keeps a call until its channel is READY, and does not tell when it sends it. */

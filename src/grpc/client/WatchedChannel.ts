@@ -120,7 +120,16 @@ export abstract class WatchedChannel implements ManagedChannel {
   begin(isDue: boolean, checker?: Checker, since?: number): PendingCall {
     const { state } = this
     const begunAt = this.now()
-    const call = { on: state, begunAt, since: since ?? begunAt, isDue, isSettled: false, hasEnded: false, checker }
+    const call = {
+      on: state,
+      begunAt,
+      since: since ?? begunAt,
+      isDue,
+      isSettled: false,
+      hasEnded: false,
+      checker,
+      checkAt: begunAt
+    }
     const connectivity = state.channel.getConnectivityState(false)
     if (connectivity === READY) state.readyAt = begunAt
     else this.watch(state, connectivity)
@@ -298,9 +307,9 @@ export abstract class WatchedChannel implements ManagedChannel {
     for (const call of this.waiting) {
       const first = call.since + this.checkMillis
       if (now < first) return Math.min(next, first)
-      const again = call.checker?.check(now) ?? Number.POSITIVE_INFINITY
-      if (again === Number.POSITIVE_INFINITY) this.waiting.delete(call)
-      next = Math.min(next, again)
+      if (now >= call.checkAt) call.checkAt = call.checker?.check(now) ?? Number.POSITIVE_INFINITY
+      if (call.checkAt === Number.POSITIVE_INFINITY) this.waiting.delete(call)
+      next = Math.min(next, call.checkAt)
     }
     return next
   }

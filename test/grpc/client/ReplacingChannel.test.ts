@@ -3,6 +3,7 @@ import * as grpc from "@grpc/grpc-js"
 import { Either } from "effect"
 import { isSent, type Reason } from "../../../src/grpc/client/ManagedChannel.js"
 import * as ReplacingChannel from "../../../src/grpc/client/ReplacingChannel.js"
+import * as SecondReplica from "../../../src/grpc/client/SecondReplica.js"
 import * as WatchedChannel from "../../../src/grpc/client/WatchedChannel.js"
 import * as Transport from "../../../src/schemas/Transport.js"
 import * as Clocks from "../../support/clocks.js"
@@ -323,6 +324,27 @@ describe("rule 2: a channel", () => {
     vi.advanceTimersByTime(5_000)
     assert.isAbove(replaced.length, 1)
     assert.isBelow(askedAt[0] ?? Number.POSITIVE_INFINITY, 2_200)
+  })
+
+  it("asks each call that waits for a connection as often as it says, though it is looked at more often itself", () => {
+    const { managed } = world({ isUp: false })
+    const askedAt = Array.from({ length: 3 }, () => {
+      const instants: Array<number> = []
+      const check = (now: number) => {
+        instants.push(now)
+        return now + SecondReplica.POLL_MILLIS
+      }
+      managed.begin(true, { check, follow: () => {} })
+      vi.advanceTimersByTime(50)
+      return instants
+    })
+    vi.advanceTimersByTime(10_000)
+    for (const [index, instants] of askedAt.entries()) {
+      assert.isAtMost((instants[0] ?? Number.POSITIVE_INFINITY) - 50 * index, 2_100)
+      assert.isAtLeast(instants.length, 8_000 / (SecondReplica.POLL_MILLIS + 100))
+      const pauses = instants.slice(1).map((now, at) => now - (instants[at] ?? now))
+      assert.isAtLeast(Math.min(...pauses), SecondReplica.POLL_MILLIS)
+    }
   })
 
   it("that was idle is kept where a call on it is cancelled, though grpc-js tells of its end as well", () => {
