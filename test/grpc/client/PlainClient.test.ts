@@ -92,12 +92,14 @@ const answering = grpcServer({
   }
 })
 
-const poolTo = (...ports: readonly [number, ...Array<number>]) => {
+const poolWith = (tuning: Transport.Transport, ...ports: readonly [number, ...Array<number>]) => {
   const [first, ...more] = ports
   const address = (port: number) => ({ host: "127.0.0.1", port, isLoopback: true })
-  const options = Either.getOrThrow(Transport.check())
+  const options = Either.getOrThrow(Transport.check(tuning))
   return ChannelPool.make([address(first), ...more.map(address)], grpc.credentials.createInsecure(), options)
 }
+
+const poolTo = (...ports: readonly [number, ...Array<number>]) => poolWith({}, ...ports)
 
 const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
@@ -231,6 +233,21 @@ describe("a plain client's call", () => {
       }).pipe(Effect.provide(Logs.hear(({ message }) => logged.push(message))))
     })
   }
+
+  it.scopedLive(
+    "that was not sent goes to the replica that can be reached, though its channel is replaced every second",
+    () =>
+      Effect.gen(function* () {
+        const mute = yield* tcpServer(() => {})
+        const pool = yield* poolWith({ connectTimeout: "1 second" }, mute.port, (yield* answering).port)
+        let replaced = 0
+        pool.channels[0].onReplaced(() => replaced++)
+        const first = { ...pool, next: () => pool.channels[0] }
+        const client = yield* plainClient(yield* PlainClient.sharedChannel(first))
+        assert.strictEqual(yield* asked(client, 20_000), undefined)
+        assert.isAtLeast(replaced, 1)
+      })
+  )
 
   it.scopedLive("over a channel that its owner has closed ends with CANCELLED", () =>
     Effect.gen(function* () {

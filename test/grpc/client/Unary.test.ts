@@ -9,6 +9,8 @@ import * as Methods from "../../../src/grpc/Methods.js"
 import * as Fibers from "../../../src/internal/fibers.js"
 import type { AioRpcError, AioWireError } from "../../../src/schemas/AioError.js"
 import { StatusCode } from "../../../src/schemas/StatusCode.js"
+import * as Metrics from "../../../src/telemetry/Metrics.js"
+import { read as readMetric } from "../../support/metrics.js"
 import { collectSpans } from "../../support/spans.js"
 import { expectNothingUncaught } from "../../support/uncaught.js"
 import {
@@ -163,6 +165,27 @@ describe("a unary call", () => {
       assert.strictEqual(rpcError(error).method, "Bytes/Echo")
       assert.isBelow(took, 3_000)
     })
+  )
+
+  it.scopedLive(
+    "to a server that accepts the connection goes to another one, though its channel is replaced every second",
+    () =>
+      Effect.gen(function* () {
+        const mute = yield* tcpServer(() => {})
+        const good = yield* grpcServer({ unary: { [echo.path]: (call, reply) => reply(null, call.request) } })
+        const address = [`127.0.0.1:${mute.port}`, good.address]
+        const tuning = { transport: { connectTimeout: "1 second" } } as const
+        const connection = yield* Connection.make({ address, tuning })
+        const replaced = Effect.map(
+          readMetric(Metrics.channelReplacements, { reason: "connecting" }),
+          ({ count }) => count
+        )
+        const before = yield* replaced
+        // One of them begins at each server.
+        const call = Effect.suspend(() => connection.unary(echo, hello, { deadline: Deadline.after(20_000) }))
+        assert.deepStrictEqual(yield* Effect.all([call, call], { concurrency: 2 }), [hello, hello])
+        assert.isAtLeast((yield* replaced) - before, 1)
+      })
   )
 
   it.scopedLive("to a server that accepts the connection and says nothing ends at its deadline", () =>
