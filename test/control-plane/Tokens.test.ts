@@ -1,7 +1,11 @@
+import * as Crypto from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option, Redacted, TestClock } from "effect"
 import * as Jose from "jose"
+import { vi } from "vitest"
 import * as Tokens from "../../src/control-plane/Tokens.js"
+
+vi.mock("node:crypto", { spy: true })
 
 const SECRET = "a signing secret"
 const client = { id: 7, clientKey: "ck", enabled: true, expiresAt: Number.POSITIVE_INFINITY }
@@ -55,6 +59,30 @@ describe("Tokens", () => {
       assert.deepStrictEqual(yield* verify(token), Option.some(7))
       yield* rotate()
       assert.deepStrictEqual(yield* verify(token), Option.none())
+    })
+  )
+
+  it.effect("are verified once: 10,000 of them are remembered", () =>
+    Effect.gen(function* () {
+      const { issue, verify } = yield* make
+      const issued = yield* Effect.forEach(Array.from({ length: 10_001 }), (_, id) =>
+        Effect.map(issue({ ...client, id }), ({ access_token }) => ({ id, access_token }))
+      )
+      const hmac = vi.mocked(Crypto.createHmac)
+      /** How many signatures it takes. */
+      const cost = (tokens: typeof issued) =>
+        Effect.gen(function* () {
+          hmac.mockClear()
+          for (const { access_token, id } of tokens)
+            assert.deepStrictEqual(yield* verify(access_token), Option.some(id))
+          return hmac.mock.calls.length
+        })
+      assert.strictEqual(yield* cost(issued.slice(0, -1)), 10_000)
+      assert.strictEqual(yield* cost(issued.slice(0, -1)), 0)
+      // One more pushes out the oldest, and that alone.
+      assert.strictEqual(yield* cost(issued.slice(-1)), 1)
+      assert.strictEqual(yield* cost(issued.slice(1)), 0)
+      assert.strictEqual(yield* cost(issued.slice(0, 1)), 1)
     })
   )
 
