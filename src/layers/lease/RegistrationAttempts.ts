@@ -39,6 +39,16 @@ const isPermanent = (error: HeartbeatError): boolean =>
 /** A registration that takes longer: its outcome counts as unknown. */
 const REGISTER_TIMEOUT_MILLIS = 10_000
 
+/**
+ * The server has carried it out by now, or never will: the deadline has passed, the connection broke, the answer cannot be
+ * read, or something failed in the server, after it wrote the record perhaps.
+ */
+const isOverUnknown = (failure: RegistryError): boolean => {
+  if (failure._tag !== "AioRpcError") return failure._tag === "AioWireError"
+  const { DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE } = StatusCode.StatusCode
+  return [DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE].some((code) => code === failure.code)
+}
+
 /** What the server may hold after an attempt; it carries out one of unknown outcome until `until`, the attempt's deadline. */
 const unsafeNoteOutcome = (
   entry: LeaseEntry.LeaseEntry,
@@ -47,10 +57,9 @@ const unsafeNoteOutcome = (
 ): void => {
   entry.sending = false
   const failure = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Cause.failureOption(exit.cause))
-  const code = failure?._tag === "AioRpcError" ? failure.code : undefined
-  // The deadline has passed, or the connection broke: the server has carried it out by now, or never will.
-  const isOver = code === StatusCode.StatusCode.DEADLINE_EXCEEDED || code === StatusCode.StatusCode.UNAVAILABLE
-  if (failure !== undefined && !isOver && code !== StatusCode.StatusCode.UNKNOWN) return
+  const isOver = failure !== undefined && isOverUnknown(failure)
+  const isUnknown = failure?._tag === "AioRpcError" && failure.code === StatusCode.StatusCode.UNKNOWN
+  if (failure !== undefined && !isOver && !isUnknown) return
   entry.wasRegistered ||= Exit.isSuccess(exit)
   entry.maybeRegistered = true
   entry.uncertainUntil = Exit.isSuccess(exit) || isOver ? Number.NEGATIVE_INFINITY : until

@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Either, Fiber, Stream, TestClock } from "effect"
+import * as ServerStatus from "../../../src/grpc/client/ServerStatus.js"
 import type { LeaseDeps } from "../../../src/layers/lease/Dispatch.js"
 import * as HeartbeatSettings from "../../../src/layers/lease/HeartbeatSettings.js"
 import * as RegistrationAttempts from "../../../src/layers/lease/RegistrationAttempts.js"
 import * as ServiceIds from "../../../src/layers/lease/ServiceIds.js"
 import * as ThrottledLog from "../../../src/layers/lease/ThrottledLog.js"
+import { AioCredentialsRejected, AioRpcError, AioWireError } from "../../../src/schemas/AioError.js"
 import { ServiceId } from "../../../src/schemas/Ids.js"
+import { StatusCode } from "../../../src/schemas/StatusCode.js"
 import type { HeartbeatError } from "../../../src/services/Heartbeat.js"
-import type { Registry } from "../../../src/services/Registry.js"
+import type { Registry, RegistryError } from "../../../src/services/Registry.js"
 import { anEntry } from "../../support/leaseEntry.js"
 import { aService } from "../../support/scriptedRegistry.js"
 
@@ -41,7 +44,7 @@ const attempt = Effect.fnUntraced(function* (calls: Partial<Registry.Service>) {
   }
   const serviceIds = ServiceIds.make(registry, clock, yield* Effect.scope)
   yield* RegistrationAttempts.make(deps, Effect.succeed("10.0.0.1"), (effect) => effect, serviceIds)(entry, true)
-  return { told, error: entry.lastError }
+  return { told, error: entry.lastError, maybeRegistered: entry.maybeRegistered }
 })
 
 describe("An attempt to register that is not answered", () => {
@@ -56,4 +59,34 @@ describe("An attempt to register that is not answered", () => {
       assert.strictEqual(shown, `RegistryService/${name}`)
     })
   )
+})
+
+describe("A registration that has failed", () => {
+  const answered = (code: number, details: string) =>
+    new AioRpcError({ method: "RegistryService/RegisterInstance", code, details })
+  const rows: ReadonlyArray<readonly [what: string, failure: RegistryError, maybeRegistered: boolean]> = [
+    ["was carried out, or may be, where nothing came back", answered(StatusCode.UNAVAILABLE, "reset"), true],
+    ["may be carried out where its code is unknown", answered(StatusCode.UNKNOWN, ""), true],
+    [
+      "was carried out where its answer could not be decompressed",
+      ServerStatus.toError("m", ServerStatus.of({ code: undefined, details: undefined })),
+      true
+    ],
+    [
+      "was carried out where its answer does not decode",
+      new AioWireError({ protoMessage: "RegisterInstanceResponse", field: "(message)", actual: "no", problem: "cut" }),
+      true
+    ],
+    ["may be carried out where something failed in the server", answered(StatusCode.INTERNAL, "the cache"), true],
+    ["was not carried out where the registry refuses it", answered(StatusCode.PERMISSION_DENIED, "no"), false],
+    ["was not carried out where there was no token", new AioCredentialsRejected({ code: 16, details: "no" }), false]
+  ]
+  for (const [what, failure, maybeRegistered] of rows) {
+    it.scoped(what, () =>
+      Effect.gen(function* () {
+        const ended = yield* attempt({ registerInstance: () => Effect.fail(failure) })
+        assert.deepStrictEqual([ended.told, ended.maybeRegistered], [["RegisterFailed"], maybeRegistered])
+      })
+    )
+  }
 })
