@@ -40,7 +40,6 @@ import * as TokenPort from "./auth/TokenPort.js"
 import * as TokenReplay from "./auth/TokenReplay.js"
 import * as CallDeadline from "./CallDeadline.js"
 import * as RegistryCalls from "./RegistryCalls.js"
-import * as Schedules from "./schedules.js"
 
 /**
  * @since 0.1.0
@@ -96,6 +95,16 @@ const backoffOf = ({ delayMillis, factor }: RetryPolicy.RetrySettings): Backoff.
   jitter: [0.8, 1.2]
 })
 
+/** The pause before a repetition; the failure where the deadline would pass meanwhile. */
+const pauseWithin = (policy: RetryPolicy.RetrySettings, deadline: Deadline.Deadline) => {
+  const backoff = backoffOf(policy)
+  return (error: AioRpcError, repetition: number): Effect.Effect<void, AioRpcError> =>
+    Effect.flatMap(Random.next, (random) => {
+      const delay = Backoff.delayMillis(backoff, repetition, random)
+      return Deadline.after(delay) >= deadline ? Effect.fail(error) : Effect.sleep(Duration.millis(delay))
+    })
+}
+
 /**
  * First starts race: of twenty that ensured one new service at once, eleven were answered `INTERNAL` by the real server. So
  * that answer is met by asking again, three times, and then by a look at the list. A service that is not there either was
@@ -104,24 +113,27 @@ const backoffOf = ({ delayMillis, factor }: RetryPolicy.RetrySettings): Backoff.
 const ensured = (
   { ensureService, listServices }: Pick<Registry.Service, "ensureService" | "listServices">,
   service: NewService,
-  policy: RetryPolicy.RetrySettings
-): Effect.Effect<EnsuredService, RegistryError> =>
-  Effect.retry(
-    Effect.suspend(() => ensureService(service)),
-    {
-      schedule: Schedules.ofBackoff(backoffOf(policy)),
-      times: policy.times,
-      while: isInternal
-    }
-  ).pipe(
-    Effect.catchIf(isInternal, (error) =>
-      findEnsured(
-        service,
-        Effect.suspend(() => listServices({ project: service.project })),
-        error
-      )
+  policy: RetryPolicy.RetrySettings,
+  deadline: Deadline.Deadline
+): Effect.Effect<EnsuredService, RegistryError> => {
+  const pause = pauseWithin(policy, deadline)
+  const attempt = (repetition: number): Effect.Effect<EnsuredService, RegistryError> =>
+    Effect.catchIf(ensureService(service), isInternal, (error) =>
+      repetition < policy.times
+        ? Effect.zipRight(
+            pause(error, repetition),
+            Effect.suspend(() => attempt(repetition + 1))
+          )
+        : Effect.fail(error)
+    )
+  return Effect.catchIf(attempt(0), isInternal, (error) =>
+    findEnsured(
+      service,
+      Effect.suspend(() => listServices({ project: service.project })),
+      error
     )
   )
+}
 
 const findEnsured = Effect.fnUntraced(function* (
   service: NewService,
@@ -155,12 +167,7 @@ const toAcks = (
 // the deadline and the cancellation of the call (grpc-node#1985). All of this library's calls are idempotent, and are
 // sent again after `UNAVAILABLE` as long as the deadline lets them.
 const caller =
-  (
-    connection: Connection.Service,
-    auth: TokenPort.TokenPort,
-    policy: RetryPolicy.RetrySettings,
-    backoff = backoffOf(policy)
-  ) =>
+  (connection: Connection.Service, auth: TokenPort.TokenPort, policy: RetryPolicy.RetrySettings) =>
   <Request, Response, A>(
     deadline: Deadline.Deadline,
     method: Methods.Method<Request, Response>,
@@ -180,20 +187,13 @@ const caller =
           answered,
           failed: (error) =>
             error._tag === "AioRpcError" && error.isRetryable && repetition < policy.times
-              ? again(error, repetition)
+              ? Effect.zipRight(
+                  pauseWithin(policy, deadline)(error, repetition),
+                  Effect.suspend(() => attempt(repetition + 1))
+                )
               : Effect.fail(error)
         }
       )
-    const again = (error: AioRpcError, repetition: number): Effect.Effect<A, RegistryError> =>
-      Effect.flatMap(Random.next, (random) => {
-        const delay = Backoff.delayMillis(backoff, repetition, random)
-        return Deadline.after(delay) >= deadline
-          ? Effect.fail(error)
-          : Effect.delay(
-              Effect.suspend(() => attempt(repetition + 1)),
-              Duration.millis(delay)
-            )
-      })
     return attempt(0)
   }
 
@@ -246,7 +246,7 @@ export const make = (options: Options = {}): Effect.Effect<Registry.Service, Aio
       ensureService: (service) =>
         CallDeadline.within(deadlineMillis, (deadline) => {
           const run: RegistryCalls.Run = (rpc, request, reader) => sendBefore(deadline, undefined, rpc, request, reader)
-          return ensured(RegistryCalls.calls(run), service, policy)
+          return ensured(RegistryCalls.calls(run), service, policy, deadline)
         }),
       heartbeats: (keys, options) => TokenReplay.stream(auth, keys, openHeartbeats(options))
     }

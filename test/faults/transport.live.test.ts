@@ -468,6 +468,24 @@ describe("Transport", () => {
   )
 
   live(
+    "rule 3: EnsureService after INTERNAL waits for no repetition that would come after its deadline",
+    Effect.gen(function* () {
+      const { address, control, credentials } = yield* Simulator
+      const retries = { times: 3, delay: "20 seconds" } as const
+      const aio = yield* Aio.make({ address, ...credentials, env: "test", deadline: "5 seconds", tuning: { retries } })
+      yield* aio.registry.listServices()
+      yield* control.clearJournal
+      yield* control.failNext({ code: 13, details: "duplicate key" }, 10, "ensureService")
+      const error = yield* Effect.flip(aio.registry.ensureService({ project: "shop", name: "orders" }))
+      assert.match(error.message, /can neither be created nor found.*duplicate key/)
+      assert.deepStrictEqual(
+        (yield* control.calls).map(({ method }) => method),
+        ["ensureService", "listServices"]
+      )
+    })
+  )
+
+  live(
     "rule 3: INTERNAL from anything else is not retried",
     Effect.gen(function* () {
       const { control } = yield* Simulator
