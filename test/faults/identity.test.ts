@@ -232,6 +232,24 @@ describe("A registration", () => {
       })
   )
 
+  test("that is stopped while it is taken off there is listed nowhere", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      world.setLag("2 seconds")
+      const [orders] = yield* registerAll([of("orders", "orders-1")])
+      yield* TestClock.adjust("1 second")
+      yield* world.comesBackWith([{ name: "payments" }])
+      yield* (yield* world.control).setLatency("5 seconds", "deregisterInstance")
+      const untilTakenOff: Effect.Effect<void> = Effect.flatMap(callsTo(world, "deregisterInstance"), ({ length }) =>
+        length > 0 ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilTakenOff)
+      )
+      yield* untilTakenOff
+      const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
+      yield* TestClock.adjust("10 seconds")
+      yield* stopping
+      assert.deepStrictEqual(yield* lists(world), ["orders: ", "payments: "])
+    })
+  )
+
   test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       world.setLag("2 seconds")

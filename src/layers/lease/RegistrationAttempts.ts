@@ -10,6 +10,7 @@ import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
+import type { LeaseKey } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError, LeaseEvent } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
@@ -100,16 +101,19 @@ export const make = (
     )
   }
 
+  /** `left`: what becomes of the key under the former id. */
   const ensure = (
     entry: LeaseEntry.LeaseEntry,
-    { service }: LeaseEntry.SelfRecord
+    { service }: LeaseEntry.SelfRecord,
+    left: (former: LeaseKey) => Effect.Effect<void> = () => Effect.void
   ): Effect.Effect<void, RegistryError> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(serviceIds.find(service, entry)), (ensured) => {
-        const former = entry.serviceId
+        const former = LeaseEntry.keyOf(entry)
         entry.ensured = ensured
         entry.serviceId = ensured.id
-        return former === undefined || former === ensured.id ? Effect.void : moved(entry, ensured)
+        if (former === undefined || former.serviceId === ensured.id) return Effect.void
+        return Effect.zipRight(moved(entry, ensured), left(former))
       })
     )
 
@@ -137,11 +141,10 @@ export const make = (
   ): Effect.Effect<void, RegistryError> =>
     Effect.gen(function* () {
       while (entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) {
-        const former = LeaseEntry.keyOf(entry)
-        yield* ensure(entry, record)
-        if (former === undefined || former.serviceId === entry.serviceId) continue
-        yield* takeOff(deps, entry, former)
-        yield* send(entry, record, host)
+        const former = entry.serviceId
+        // Not interrupted by a stop: that finds nothing to deregister any more.
+        yield* ensure(entry, record, (key) => takeOff(deps, entry, key))
+        if (former !== entry.serviceId) yield* send(entry, record, host)
       }
     })
 
