@@ -279,6 +279,23 @@ describe("A look at our own instances finds another service under our id", () =>
     })
   )
 
+  test("all leases hear of it at once, however long it takes to deregister them", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      const keys = Array.from({ length: 20 }, (_, index) => `orders-${index}`)
+      const all = yield* registerAll(keys.map((key) => of("orders", key)))
+      yield* TestClock.adjust("30 seconds")
+      const instances = keys.map((instanceKey) => ({ instanceKey, host: "10.0.0.1" }))
+      yield* world.comesBackWith([{ name: "payments", instances }], { isSilent: true })
+      yield* (yield* world.control).setLatency("6 seconds", "deregisterInstance")
+      // The look comes after a minute: no key was taken off by then.
+      yield* TestClock.adjust("65 seconds")
+      yield* (yield* world.control).setLatency(0, "deregisterInstance")
+      const [orders] = yield* lists(world)
+      assert.strictEqual(orders, `orders: ${[...keys].sort().join(" ")}`)
+      assert.deepStrictEqual(new Set(yield* states(all)), new Set(["Live"]))
+    })
+  )
+
   test("an instance of the other that has our key is left alone", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       const all = yield* registerAll([of("orders", "pod-1")])

@@ -1,4 +1,5 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
@@ -54,19 +55,29 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
   )
 }
 
-// The lease goes on under its own service; where our key is listed under the foreign one, it is taken off.
+/** All hear of it at once: what is taken off, one after the other, may take seconds for each. */
 const misplaced = (
-  { entry, instanceKey, record }: Own,
   serviceId: ServiceId,
-  listed: Instance | undefined,
+  own: ReadonlyArray<Own>,
+  listed: ReadonlyMap<string, Instance>,
   deps: LeaseDeps
 ): Effect.Effect<void> => {
-  const isOurs = listed !== undefined && !LeaseEntry.isForeign(listed, record)
+  const isListed = (one: Own): boolean => {
+    const found = listed.get(nameOf(one))
+    return found !== undefined && !LeaseEntry.isForeign(found, one.record)
+  }
+  const strays = own.filter(isListed)
   return Effect.zipRight(
-    deps.dispatch(entry, { _tag: "ServiceGone" }),
-    Effect.suspend(() => (isOurs ? takeOff(deps, entry, { serviceId, instanceKey }) : Effect.void))
+    gone(own, deps),
+    Effect.forEach(strays, ({ entry, instanceKey }) => takeOff(deps, entry, { serviceId, instanceKey }), {
+      discard: true
+    })
   )
 }
+
+/** Each lease goes on under its own service. */
+const gone = (own: ReadonlyArray<Own>, { dispatch }: LeaseDeps): Effect.Effect<void> =>
+  Effect.forEach(own, ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), { discard: true })
 
 const answered = (
   serviceId: ServiceId,
@@ -87,17 +98,14 @@ const answered = (
   // The service may have 50,000 instances, of others.
   return Effect.zipRight(
     Slices.run(step),
-    Effect.suspend(() =>
+    Effect.suspend(() => {
       // The key or the id may have changed between two slices: nothing is known of the new one then.
-      Effect.forEach(
-        unchanged(serviceId, own),
-        (one) =>
-          LeaseEntry.isOf(one.record, service)
-            ? verdict(one, listed.get(nameOf(one)), deps.dispatch)
-            : misplaced(one, serviceId, listed.get(nameOf(one)), deps),
-        { discard: true }
+      const [others, ours] = Arr.partition(unchanged(serviceId, own), ({ record }) => LeaseEntry.isOf(record, service))
+      return Effect.zipRight(
+        Effect.forEach(ours, (one) => verdict(one, listed.get(nameOf(one)), deps.dispatch), { discard: true }),
+        misplaced(serviceId, others, listed, deps)
       )
-    )
+    })
   )
 }
 
@@ -106,7 +114,7 @@ const answered = (
  * answer is large is left out for some rounds. A failure says nothing.
  */
 export const make = (deps: LeaseDeps): Effect.Effect<void> => {
-  const { clock, dispatch, entries, registry } = deps
+  const { clock, entries, registry } = deps
   let notBefore: ReadonlyMap<ServiceId, number> = new Map()
   return Effect.suspend(() => {
     const now = Monotonic.unsafeNow(clock)
@@ -122,9 +130,7 @@ export const make = (deps: LeaseDeps): Effect.Effect<void> => {
         },
         onFailure: (error) =>
           error._tag !== "TimeoutException" && isNotFound(error)
-            ? Effect.forEach(unchanged(id, own), ({ entry }) => dispatch(entry, { _tag: "ServiceGone" }), {
-                discard: true
-              })
+            ? gone(unchanged(id, own), deps)
             : Logs.debug(`self-check failed: ${error.message}`)
       })
     return Effect.forEach(services, ([id, own]) => (next.has(id) ? Effect.void : ask(id, own)), { discard: true })
