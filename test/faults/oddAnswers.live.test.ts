@@ -168,8 +168,9 @@ const makeWorld = Effect.gen(function* () {
       ...Surfaces.plainSurfaces("clientOptions", shared),
       ...Surfaces.plainSurfaces("interceptor", intercepted)
     ],
-    /** Calls that grpc-js ends by itself: this library gives them a token. */
+    /** Calls that grpc-js ends by itself: this library gives them a token, or has no part in them. */
     foreign: Surfaces.plainSurfaces("callCredentials", bare, { credentials: callCredentials }),
+    bare: Surfaces.plainSurfaces("bare", bare),
     steady: Surfaces.ended(provided(Aio.unary(steady)(nothing))),
     stream
   }
@@ -181,19 +182,16 @@ layer(world, { excludeTestServices: true })("scenario 41: one odd answer", (it) 
   for (const row of rows) {
     it.effect(`ends every call that it meets, typed and in time: ${row.name}`, () =>
       Effect.gen(function* () {
-        const { foreign, server, steady, surfaces } = yield* World
+        const { bare, foreign, server, steady, surfaces } = yield* World
         const cell = ({ call, path }: Surfaces.Surface) => Effect.zipRight(server.answers(row.answer, path), call)
-        const [results] = yield* Effect.all(
-          [
-            Effect.forEach(surfaces, cell, { concurrency: "unbounded" }),
-            Effect.forEach(foreign, cell, { concurrency: "unbounded" })
-          ],
-          { concurrency: 2 }
-        )
+        const end = Effect.forEach(cell, { concurrency: "unbounded" })
+        const all = Effect.all([end(surfaces), end(foreign), end(bare)], { concurrency: 3 })
+        const [results, withToken, without] = yield* all
         assert.deepStrictEqual(
           surfaces.map(({ name }, index) => `${name}: ${results[index]}`),
           surfaces.map(({ kind, name }) => `${name}: ${wanted(row, kind)}`)
         )
+        assert.deepStrictEqual(withToken, without)
         assert.strictEqual(yield* steady, "OK")
       })
     )
