@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, ExecutionStrategy, Exit, Fiber, Layer, Logger, Scope } from "effect"
 import { Aio, Balancing, DiscoveryCached, type Instance } from "effect-aio"
 import { vi } from "vitest"
+import * as Slices from "../../src/internal/slices.js"
 import { Discovery } from "../../src/services/Discovery.js"
 import { busyClock } from "../support/busyClock.js"
 import { orders } from "../support/discoveryWorld.js"
@@ -45,12 +46,15 @@ const keyOf = (i: number): string => `orders-${100_000 + i}`
 const listed = (round: number, touch: (key: string) => void): ReadonlyArray<Instance> =>
   Array.from({ length: COUNT }, (_, i) => {
     const key = keyOf(((i * 7_919) % COUNT) + round * 100)
-    return new Proxy(anInstance(key, { updatedAt: round, lastHeartbeatAt: round, meta: { weight: i % 5 } }), {
-      get: (target, name, receiver) => {
-        touch(key)
-        return Reflect.get(target, name, receiver)
+    return new Proxy(
+      anInstance(key, { ttlSeconds: 300, updatedAt: round, lastHeartbeatAt: round, meta: { weight: i % 5 } }),
+      {
+        get: (target, name, receiver) => {
+          touch(key)
+          return Reflect.get(target, name, receiver)
+        }
       }
-    })
+    )
   })
 
 /** By this clock each step is a slice of its own. */
@@ -171,6 +175,51 @@ describe("one service with 50,000 instances, listed again and again (scenario 48
       const { instances } = yield* discovery.explain(orders)
       assert.lengthOf(instances, rest.length)
       assert.strictEqual(instances[0]?.instance.instanceKey, rest[0]?.instanceKey)
+    })
+  )
+
+  live(
+    "loses held ones that fail, and what this process deregisters, one by one: none is walked through for each of them",
+    Effect.gen(function* () {
+      const { discovery, registry, turns } = yield* resolved()
+      yield* discovery.pick(orders)
+      const few = [
+        aService(
+          "orders",
+          listed(0, turns.touch).filter((_, i) => i % 5 === 0)
+        )
+      ]
+      registry.replies(Effect.succeed(few))
+      registry.repliesTo(idOf("orders"), Effect.succeed(few))
+      yield* discovery.refresh(orders)
+      const before = (yield* discovery.explain(orders)).instances
+      const held = new Set(before.filter(({ isHeld }) => isHeld).map(({ instance }) => instance.instanceKey))
+      assert.isAbove(held.size, COUNT / 2)
+      const left = new Set<string>()
+      const isLeft = ({ instanceKey }: Instance) => left.has(instanceKey)
+      const most = yield* turns.mostDuring(
+        Effect.gen(function* () {
+          const refreshing = yield* Effect.fork(discovery.refresh(orders))
+          while (left.size < 100) {
+            const { instance, report } = yield* discovery.pick(orders)
+            assert.isFalse(isLeft(instance))
+            if (held.has(instance.instanceKey)) left.add(instance.instanceKey)
+            yield* report("Failure")
+            yield* Slices.turn
+          }
+          for (const { instance } of before.slice(-100)) {
+            left.add(instance.instanceKey)
+            yield* registry.deregisters({ serviceId: idOf("orders"), instanceKey: instance.instanceKey })
+            yield* Slices.turn
+          }
+          for (let i = 0; i < 100; i++) assert.isFalse(isLeft((yield* discovery.pick(orders)).instance))
+          yield* Fiber.join(refreshing)
+          while ((yield* discovery.resolve(orders)).instances.length > COUNT - left.size)
+            yield* Effect.sleep("10 millis")
+        })
+      )
+      assert.isAtMost(most, MOST_RECORDS)
+      assert.isFalse((yield* discovery.resolve(orders)).instances.some(isLeft))
     })
   )
 

@@ -2,8 +2,9 @@ import { assert, describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, type Metric, Schedule, TestClock } from "effect"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
+import type { Discovery } from "../../src/services/Discovery.js"
 import * as Metrics from "../../src/telemetry/Metrics.js"
-import { atOnce, given, keys, orders, payments, tagOf } from "../support/discoveryWorld.js"
+import { atOnce, given, keys, orders, payments, pickedKeys, tagOf } from "../support/discoveryWorld.js"
 import { all as allMetrics, read as readMetric } from "../support/metrics.js"
 import { anInstance, aService, idOf, unavailable } from "../support/scriptedRegistry.js"
 
@@ -391,6 +392,71 @@ describe("what this process has deregistered itself", () => {
       yield* TestClock.adjust("40 seconds")
       assert.deepStrictEqual(keys(yield* discovery.resolve(orders)), ["mine"])
     })
+  )
+})
+
+describe("what departs from a service of more than 256 instances", () => {
+  const serviceId = idOf("orders")
+  const all = Array.from({ length: 300 }, (_, i) => anInstance(`i${100 + i}`, { serviceId }))
+  const without = (...gone: ReadonlyArray<string>) =>
+    all.map(({ instanceKey }) => instanceKey).filter((key) => !gone.includes(key))
+  const picked = (discovery: Discovery.Service) =>
+    Effect.map(pickedKeys(discovery, all.length), (keys) => Array.from(new Set(keys)).sort())
+
+  given("is picked and explained no more at once, and is gone with a pass for all", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", all))
+      assert.deepStrictEqual(yield* picked(discovery), without())
+      for (const instanceKey of ["i100", "i200"]) yield* registry.deregisters({ serviceId, instanceKey })
+      yield* Effect.yieldNow()
+      const rest = without("i100", "i200")
+      assert.deepStrictEqual(yield* picked(discovery), rest)
+      const { instances } = yield* discovery.explain(orders)
+      assert.deepStrictEqual(
+        instances.map(({ instance }) => instance.instanceKey),
+        rest
+      )
+      yield* TestClock.adjust("250 millis")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), rest)
+    })
+  )
+
+  given("comes back with an answer that was asked for afterwards", ({ discovery, registry }) =>
+    Effect.gen(function* () {
+      registry.answers(aService("orders", all))
+      yield* discovery.resolve(orders)
+      yield* TestClock.adjust("2 seconds")
+      yield* registry.deregisters({ serviceId, instanceKey: "i100" })
+      yield* Effect.yieldNow()
+      assert.deepStrictEqual(yield* picked(discovery), without("i100"))
+      yield* discovery.refresh(orders)
+      assert.deepStrictEqual(yield* picked(discovery), without())
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), without())
+    })
+  )
+
+  given(
+    "is gone though an answer lacks it that comes before the pass, and though it was held",
+    ({ discovery, registry }) =>
+      Effect.gen(function* () {
+        registry.answers(aService("orders", all))
+        yield* discovery.resolve(orders)
+        registry.answers(aService("orders", all.slice(0, 10)))
+        yield* TestClock.adjust("40 seconds")
+        assert.deepStrictEqual(yield* picked(discovery), without())
+        let failed = ""
+        while (failed <= "i110") {
+          const { instance, report } = yield* discovery.pick(orders)
+          failed = instance.instanceKey
+          if (failed > "i110") yield* report("Failure")
+        }
+        assert.deepStrictEqual(yield* picked(discovery), without(failed))
+        yield* discovery.refresh(orders)
+        assert.deepStrictEqual(yield* picked(discovery), without(failed))
+        yield* TestClock.adjust("250 millis")
+        assert.deepStrictEqual(keys(atOnce(discovery.resolve(orders))), without(failed))
+      })
   )
 })
 

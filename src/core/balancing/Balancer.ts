@@ -105,7 +105,7 @@ export const update = (balancer: Balancer, listing: Members.Listing, now: number
 export const pick = (balancer: Balancer, now: number, request: Request = noRequest): Call | undefined => {
   const { outliers } = balancer
   const subset = subsetFor(balancer, now, request.where)
-  const due = subset.availability.due.length > 0 ? takeDue(subset, request) : undefined
+  const due = subset.availability.due.length > 0 ? takeDue(balancer, subset, request) : undefined
   const member = due ?? choose(balancer, subset, now, request)
   if (member === undefined) return undefined
   const probe = due === undefined ? 0 : Outlier.beginProbe(outliers, due.outlier, now)
@@ -205,14 +205,19 @@ const dropOldest = (subsets: Balancer["subsets"]): void => {
 }
 
 /** An instance whose probe the next call is. */
-const takeDue = ({ availability }: Subset.Subset, { exclude }: Request): Members.Member | undefined => {
+const takeDue = (
+  balancer: Balancer,
+  { availability }: Subset.Subset,
+  { exclude }: Request
+): Members.Member | undefined => {
   const { due } = availability
   // Another subset, or an earlier pick, has taken these meanwhile.
   while (due.length > 0 && due.at(-1)?.outlier.phase !== "Due") due.pop()
-  return due.findLast((member) => member.outlier.phase === "Due" && !isExcluded(member, exclude))
+  return due.findLast((member) => member.outlier.phase === "Due" && fits(balancer, member, exclude))
 }
 
-const isExcluded = (member: Members.Member, exclude: Request["exclude"]): boolean => exclude?.includes(member) === true
+const fits = ({ members }: Balancer, member: Members.Member, exclude: Request["exclude"]): boolean =>
+  exclude?.includes(member) !== true && !Members.isLeaving(members, member)
 
 /** How often a strategy is asked whose answers do not fit, before any other instance is taken. */
 const MAX_ASKS = 4
@@ -224,19 +229,23 @@ const choose = (
   now: number,
   request: Request
 ): Members.Member | undefined => {
-  const { context, outliers } = balancer
+  const { context, members, outliers } = balancer
   const { exclude, key } = request
   let asked: StrategyRequest = request
   for (let asks = 0; asks < MAX_ASKS; asks++) {
     const member = askStrategy(balancer, subset, now, asked)
-    if (member === undefined) return undefined
+    if (member === undefined && asks === 0) return undefined
+    if (member === undefined) break
     const isCurrent = subset.outliersVersion === outliers.version
     const isAdmitted = isCurrent || Availability.isAdmitted(subset.availability, member)
-    if (isAdmitted && !isExcluded(member, exclude)) return member
+    if (isAdmitted && fits(balancer, member, exclude)) return member
     asked = { key, exclude: [...(asked.exclude ?? []), member] }
   }
   settle(balancer, subset, now)
-  const others = subset.availability.choosable.filter((member) => !isExcluded(member, exclude))
+  const { choosable } = subset.availability
+  // An ejected one is better than none, where all the others have departed.
+  const among = choosable.every((member) => Members.isLeaving(members, member)) ? subset.members : choosable
+  const others = among.filter((member) => fits(balancer, member, exclude))
   return others[Math.floor(context.random() * others.length)]
 }
 

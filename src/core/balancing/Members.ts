@@ -42,6 +42,8 @@ export interface Listing {
   readonly instances: ReadonlyArray<Instance>
   readonly held?: { readonly has: (instanceKey: string) => boolean } | undefined
   readonly isStatic?: boolean | undefined
+  /** Have departed, and are not chosen any more. */
+  readonly leaving?: Pick<ReadonlySet<string>, "has" | "size"> | undefined
 }
 
 /** **Changed in place**, by the functions of this module only. */
@@ -189,6 +191,10 @@ const leave = ({ gone, table }: Members, member: Member): void => {
   Outlier.setListed(table, member.outlier, false)
   if (Outlier.isRemembered(member.outlier)) gone.set(member.key, member)
 }
+
+/** Has it departed, though it is listed still? */
+export const isLeaving = ({ listing: { leaving } }: Members, { key }: Member): boolean =>
+  leaving !== undefined && leaving.size > 0 && leaving.has(key)
 
 /** The member with this key, where it is listed. */
 export const find = ({ listed }: Members, key: string): Member | undefined => {

@@ -1,7 +1,7 @@
 import type { About, Explanation, InstanceExplanation, Obstacle } from "../../schemas/Explanation.js"
 import type { Instance } from "../../schemas/Instance.js"
 import * as Balancer from "./Balancer.js"
-import type { Member } from "./Members.js"
+import * as Members from "./Members.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
 import * as SlowStart from "./SlowStart.js"
@@ -21,7 +21,7 @@ export const explain = (
   const fitting = new Set(subset.members)
   const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
   const oldest = SlowStart.oldestOf(choosable)
-  const explainOne = (member: Member): InstanceExplanation => {
+  const explainOne = (member: Members.Member): InstanceExplanation => {
     const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = member
     return {
       instance,
@@ -43,13 +43,13 @@ export const explain = (
     strategy: options.strategy.name,
     isPanicking,
     isStatic: members.listing.isStatic ?? false,
-    instances: members.listed.map(explainOne)
+    instances: members.listed.filter((member) => !Members.isLeaving(members, member)).map(explainOne)
   }
 }
 
 const obstacleOf = (
   { options, outliers }: Balancer.Balancer,
-  { health, rank, outlier }: Member,
+  { health, rank, outlier }: Members.Member,
   now: number,
   fits: boolean,
   inUse: number

@@ -1,4 +1,5 @@
 /** What this process knows about one service, and how an answer changes it. */
+import type { LeaseKey } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Service, ServiceWithInstances } from "../../schemas/Service.js"
 import type * as ViewTuning from "../../schemas/ViewTuning.js"
@@ -15,6 +16,8 @@ export interface ServiceView {
   readonly held: ReadonlyMap<string, Hold>
   /** By key: since when all answers had an older record of the instance than the one that is kept. */
   readonly lagging: ReadonlyMap<string, number>
+  /** The keys of what has departed and is still among them. **Changed in place**, and shared by the views that follow. */
+  readonly leaving: Set<string>
   /** From the configuration; no answer of the registry changes it. */
   readonly isStatic: boolean
   /** From a snapshot; the first answer of the registry replaces it as a whole. */
@@ -65,6 +68,7 @@ const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: 
   instances: Array.from(instances).sort(InstanceDiff.byKey),
   held: noneHeld,
   lagging: noneLags,
+  leaving: new Set(),
   isStatic: false,
   isFromDisk: false,
   fetchedAt
@@ -74,13 +78,28 @@ const known = (service: Service, instances: ReadonlyArray<Instance>, fetchedAt: 
 const orShared = <A>(map: ReadonlyMap<string, A>, shared: ReadonlyMap<string, A>): ReadonlyMap<string, A> =>
   map.size === 0 ? shared : map
 
-/** Without this instance; the same if it has none of that key. */
-export const without = (service: ServiceView, instanceKey: string): ServiceView => {
-  const instances = service.instances.filter((instance) => instance.instanceKey !== instanceKey)
-  if (instances.length === service.instances.length) return service
-  const held = new Map(service.held)
-  held.delete(instanceKey)
-  return { ...service, held: orShared(held, noneHeld), instances }
+/** Without the instances of these keys, a few hundred a step; the same if it has none of them. */
+export function* without(service: ServiceView, keys: ReadonlySet<string>): Generator<void, ServiceView> {
+  const instances: Array<Instance> = []
+  const held = new Map<string, Hold>()
+  for (const [i, instance] of service.instances.entries()) {
+    if (i % InstanceDiff.INSTANCES_PER_STEP === 0) yield
+    const key = instance.instanceKey
+    if (keys.has(key)) continue
+    instances.push(instance)
+    const hold = service.held.get(key)
+    if (hold !== undefined) held.set(key, hold)
+  }
+  return instances.length === service.instances.length
+    ? service
+    : { ...service, held: orShared(held, noneHeld), instances }
+}
+
+/** What an answer has shown after it departed stays, unless it left after the registry was asked. */
+export const relist = ({ held, leaving, service }: ServiceView, hasLeft: (key: LeaseKey) => boolean): void => {
+  for (const instanceKey of leaving) {
+    if (!held.has(instanceKey) && !hasLeft({ serviceId: service.id, instanceKey })) leaving.delete(instanceKey)
+  }
 }
 
 /** What an answer makes of a service, and whether callers see a difference. */
@@ -116,6 +135,7 @@ export function* merge(
       instances,
       held: orShared(held, noneHeld),
       lagging: orShared(lagging, noneLags),
+      leaving: before?.leaving ?? new Set(),
       isStatic: false,
       isFromDisk: false,
       fetchedAt: rules.now

@@ -1,4 +1,5 @@
 /** What this process knows about one project in one env. */
+import { atOnce } from "../../internal/atOnce.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import * as ViewTuning from "../../schemas/ViewTuning.js"
@@ -156,9 +157,14 @@ export const begin = (
  */
 export const without = (view: View, name: string, instanceKey: string): View => {
   const before = find(view, name)
-  const after = before && ServiceView.without(before, instanceKey)
-  return after === undefined || after === before ? view : { ...view, services: new Map(view.services).set(name, after) }
+  const after = before && atOnce(ServiceView.without(before, new Set([instanceKey])))
+  return after === undefined || after === before ? view : replace(view, name, after)
 }
+
+export const replace = (view: View, name: string, service: ServiceView.ServiceView): View => ({
+  ...view,
+  services: new Map(view.services).set(name, service)
+})
 
 /** With these services as well, where the view has none of their names. */
 export const add = (view: View, services: ReadonlyArray<ServiceView.ServiceView>): View => ({

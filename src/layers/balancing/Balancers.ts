@@ -83,9 +83,6 @@ export class PickedInstance implements Picked {
   }
 }
 
-/** So many instances are made ready in the step of the first pick. */
-const AT_ONCE = 256
-
 /** How often a list that is made ready may be replaced by another one meanwhile. */
 const MAX_ROUNDS = 3
 
@@ -202,7 +199,7 @@ export const make = (
       if (found === undefined) return undefined
       const service = empty(project, name)
       project.balancers.set(name, service)
-      if (found.instances.length <= AT_ONCE) opened(project, service)
+      if (found.instances.length <= ProjectView.AT_ONCE) opened(project, service)
       else service.opening = SingleFlight.make({ scope, closed, run: openInSlices(project, service) })
       return service
     }

@@ -104,11 +104,15 @@ const take = (
       const [view, changed] = merging.finish(entry.view)
       const found = shrunk(entry, view)
       entry.view = view
+      for (const name of asked ?? view.services.keys()) {
+        const service = View.find(view, name)
+        if (service !== undefined) ServiceView.relist(service, hasLeft)
+      }
       entry.remembered = []
       entry.onView(now, changed)
       return logShrunk(entry, found)
     })
-  })
+  }).pipe(entry.inTurn)
 
 const isItsOwn = (cause: Cause.Cause<RegistryError>): boolean =>
   Option.match(Cause.failureOption(cause), {

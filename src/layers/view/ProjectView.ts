@@ -1,5 +1,6 @@
 /** One view, and what is kept with it. */
 import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
@@ -35,6 +36,8 @@ export interface ProjectView<B = unknown> {
   wake: Deferred.Deferred<void>
   /** What this process deregistered since the fetch under way began, which may list it still: {@link memberKey}s. */
   readonly departed: Set<string>
+  /** Answers and departures are taken in slices one after the other, so that none has to begin again for another. */
+  readonly inTurn: <A, E, R>(taking: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /** What the metrics have been told of the view. */
   counted: Tiers
   /** Run before a view is replaced by an answer, in slices. */
@@ -44,6 +47,9 @@ export interface ProjectView<B = unknown> {
 }
 
 export const memberKey = (serviceId: ServiceId, instanceKey: string): string => `${serviceId} ${instanceKey}`
+
+/** A service of so many instances is made ready, and loses one of them, in one step. */
+export const AT_ONCE = 256
 
 /** The instances of a service in the view that comes next. */
 export type Next = (name: string) => ReadonlyArray<Instance>
@@ -102,6 +108,7 @@ export const make = <B>(
   lastExit: closed,
   wake: Deferred.unsafeMake(FiberId.none),
   departed: new Set(),
+  inTurn: Effect.unsafeMakeSemaphore(1).withPermits(1),
   counted: noTiers,
   prepare: given.prepare,
   onView: given.onView

@@ -7,7 +7,6 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as RefreshLoop from "../../core/view/RefreshLoop.js"
 import * as ServiceView from "../../core/view/ServiceView.js"
-import * as View from "../../core/view/View.js"
 import * as Background from "../../internal/background.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
@@ -15,6 +14,7 @@ import type { LeaseKey } from "../../schemas/Ids.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
 import { Registry } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
+import * as Departures from "./Departures.js"
 import * as Fetcher from "./Fetcher.js"
 import * as ProjectView from "./ProjectView.js"
 import * as ViewMetrics from "./ViewMetrics.js"
@@ -58,7 +58,7 @@ export interface ViewCache<B = unknown> {
   readonly refresh: (entry: ProjectView.ProjectView, name: string) => Effect.Effect<ProjectView.FetchExit>
   /**
    * A counted failure of a call to an instance of this view. A failed connection brings the next refresh forward, unless
-   * refreshes fail. An instance that is held leaves the view for good: `onView` runs before this returns.
+   * refreshes fail. An instance that is held leaves the view for good, as `Departures.leave` tells.
    */
   readonly reportFailure: (entry: ProjectView.ProjectView, name: string, instanceKey: string, kind: FailureKind) => void
   /** Tells of each change of a service until the returned function is called. */
@@ -100,6 +100,7 @@ const keep = <B>(
 /** What callers ask and report: all that happens to a view from outside. */
 const makeQuestions = (
   { clock }: Fetcher.FetcherDeps,
+  fork: Departures.Fork,
   isClosed: () => boolean
 ): Pick<ViewCache, "use" | "awaitNews" | "refresh" | "reportFailure"> => {
   const now = () => Monotonic.unsafeNow(clock)
@@ -158,9 +159,7 @@ const makeQuestions = (
       const service = ProjectView.serviceOf(entry, name)
       if (service === undefined || service.isStatic) return
       if (kind === "Connection") expedite(entry)
-      if (!service.held.has(instanceKey)) return
-      entry.view = View.without(entry.view, name, instanceKey)
-      entry.onView(now(), new Set([name]))
+      if (service.held.has(instanceKey)) Departures.leave(entry, name, instanceKey, clock, fork)
     }
   }
 }
@@ -169,14 +168,12 @@ const makeQuestions = (
 const depart = (
   entry: ProjectView.ProjectView,
   { instanceKey, serviceId }: LeaseKey,
-  { clock }: Fetcher.FetcherDeps
+  { clock }: Fetcher.FetcherDeps,
+  fork: Departures.Fork
 ): void => {
   if (entry.loop.fetching !== undefined) entry.departed.add(ProjectView.memberKey(serviceId, instanceKey))
   for (const [name, { isStatic, service }] of entry.view.services) {
-    if (isStatic || service.id !== serviceId) continue
-    const before = entry.view
-    entry.view = View.without(before, name, instanceKey)
-    if (entry.view !== before) entry.onView(Monotonic.unsafeNow(clock), new Set([name]))
+    if (!isStatic && service.id === serviceId) Departures.leave(entry, name, instanceKey, clock, fork)
   }
 }
 
@@ -208,11 +205,6 @@ export const make = <B>(
       ViewMetrics.drop(entry)
     }
 
-    yield* Stream.runForEach(ViewPort.of(registry).deregistrations, (key) =>
-      Effect.sync(() => {
-        for (const entry of entries.all()) depart(entry, key, deps)
-      })
-    ).pipe(Annotations.from("DiscoveryCached"), Background.fork)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         isClosed = true
@@ -225,8 +217,13 @@ export const make = <B>(
         }
       })
     )
-    // Made last, so closed first: no fetch ends after the views have.
+    // Made after that, so closed before: no fetch ends after the views have.
     const fork = yield* Annotations.from("DiscoveryCached")(Background.makeUnsafeFork)
+    yield* Stream.runForEach(ViewPort.of(registry).deregistrations, (key) =>
+      Effect.sync(() => {
+        for (const entry of entries.all()) depart(entry, key, deps, fork)
+      })
+    ).pipe(Annotations.from("DiscoveryCached"), Background.fork)
 
     return {
       now,
@@ -253,7 +250,7 @@ export const make = <B>(
         fork(keep(entry, deps, drop))
         return entry
       },
-      ...makeQuestions(deps, () => isClosed),
+      ...makeQuestions(deps, fork, () => isClosed),
       watch: (entry, watcher) => {
         entry.watchers.add(watcher)
         if (isClosed) watcher.end()

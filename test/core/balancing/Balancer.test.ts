@@ -275,6 +275,25 @@ describe("Balancer", () => {
     })
   })
 
+  describe("what is leaving the list", () => {
+    const leaving = new Set(["a", "b"])
+
+    it("is not picked, nor probed, from that moment on", () => {
+      const world = balancerAmong(letters(6))
+      world.reports("a", "Unreachable", 0)
+      world.lists(letters(6), 1, { leaving })
+      assert.deepStrictEqual(new Set(world.keysAt(30_000, 100)), new Set(["c", "d", "e", "f"]))
+    })
+
+    it("is no reason to pick none, where all others are ejected", () => {
+      const world = balancerAmong(["a", "b", "c"])
+      world.reports("c", "Unreachable", 0)
+      world.lists(["a", "b", "c"], 1, { leaving })
+      assert.deepStrictEqual(world.keysAt(1, 3), ["c", "c", "c"])
+      assert.isUndefined(world.keyAt(1, { exclude: [world.callTo("c", 1).candidate] }))
+    })
+  })
+
   describe("calls", () => {
     it("are in flight from begin to end, once", () => {
       const world = balancerAmong(["a"])

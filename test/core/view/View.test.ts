@@ -261,6 +261,18 @@ describe("View", () => {
     assert.deepStrictEqual([keys(next), keys(next, "payments")], [["a", "c"], ["p"]])
   })
 
+  it("keeps of what is leaving that which an answer shows, unless it left after the registry was asked", () => {
+    const [full] = merged(nothing, aService("orders", ["a", "b", "c", "d", "e"]))
+    const [view] = View.merge(full, [aService("orders", ["a", "b"])], 30_000)
+    const service = View.find(view, "orders")
+    if (service === undefined) throw new Error("no service")
+    for (const key of ["a", "b", "c", "x"]) service.leaving.add(key)
+    ServiceView.relist(service, ({ instanceKey }) => instanceKey === "b")
+    assert.deepStrictEqual([...service.leaving], ["b", "c"])
+    const [next] = View.merge(view, [aService("orders", ["a", "b"])], 31_000)
+    assert.strictEqual(View.find(next, "orders")?.leaving, service.leaving)
+  })
+
   it("counts what has left it while an answer was taken", () => {
     const [full] = merged(nothing, aService("orders", ["a"]), aService("payments", ["p"]))
     const [view] = View.merge(full, [aService("payments", ["p"])], 30_000)
