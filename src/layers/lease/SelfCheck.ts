@@ -1,5 +1,4 @@
 /** Checks that the registry lists what it acknowledges: a lease may be held while consumers cannot see the instance. */
-import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
@@ -100,10 +99,14 @@ const answered = (
     Slices.run(step),
     Effect.suspend(() => {
       // The key or the id may have changed between two slices: nothing is known of the new one then.
-      const [others, ours] = Arr.partition(unchanged(serviceId, own), ({ record }) => LeaseEntry.isOf(record, service))
+      const here = unchanged(serviceId, own)
+      const isAtHome = ({ record }: Own) => LeaseEntry.isOf(record, service)
+      const strangers = here.filter((one) => !isAtHome(one))
       return Effect.zipRight(
-        Effect.forEach(ours, (one) => verdict(one, listed.get(nameOf(one)), deps.dispatch), { discard: true }),
-        misplaced(serviceId, others, listed, deps)
+        Effect.forEach(here.filter(isAtHome), (one) => verdict(one, listed.get(nameOf(one)), deps.dispatch), {
+          discard: true
+        }),
+        misplaced(serviceId, strangers, listed, deps)
       )
     })
   )
