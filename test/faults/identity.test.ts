@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, Option, Random, type Scope, TestClock } from "effect"
+import { Duration, Effect, Fiber, Layer, Logger, Option, Random, type Scope, TestClock } from "effect"
 import {
   AioRpcError,
   AuthMemory,
@@ -250,6 +250,32 @@ describe("A registration", () => {
     })
   )
 
+  for (const latency of ["5 seconds", "1 minute"] as const) {
+    test(
+      `is stopped within the time limit of a stop while it takes ${latency} to take it off there`,
+      [{ name: "orders" }],
+      (world) =>
+        Effect.gen(function* () {
+          world.setLag("2 seconds")
+          const [orders] = yield* registerAll([of("orders", "orders-1")])
+          yield* TestClock.adjust("1 second")
+          yield* world.comesBackWith([{ name: "payments" }])
+          yield* (yield* world.control).setLatency(latency, "deregisterInstance")
+          const untilRegistered: Effect.Effect<void> = Effect.flatMap(lists(world), ([line]) =>
+            line === "orders: orders-1" ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilRegistered)
+          )
+          yield* untilRegistered
+          yield* TestClock.adjust("1 second")
+          assert.include(yield* lists(world), "payments: orders-1")
+          const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
+          // The default of `stopTimeout`.
+          yield* TestClock.adjust("15 seconds")
+          assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
+          assert.strictEqual((yield* lists(world)).includes("payments: orders-1"), latency === "1 minute")
+        })
+    )
+  }
+
   test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       world.setLag("2 seconds")
@@ -287,12 +313,15 @@ describe("A look at our own instances finds another service under our id", () =>
       const instances = keys.map((instanceKey) => ({ instanceKey, host: "10.0.0.1" }))
       yield* world.comesBackWith([{ name: "payments", instances }], { isSilent: true })
       yield* (yield* world.control).setLatency("6 seconds", "deregisterInstance")
-      // The look comes after a minute: no key was taken off by then.
+      // The look comes after a minute.
       yield* TestClock.adjust("65 seconds")
       yield* (yield* world.control).setLatency(0, "deregisterInstance")
       const [orders] = yield* lists(world)
       assert.strictEqual(orders, `orders: ${[...keys].sort().join(" ")}`)
       assert.deepStrictEqual(new Set(yield* states(all)), new Set(["Live"]))
+      // Of most of them the deregistration there has no answer yet.
+      yield* Effect.forEach(all, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
+      assert.deepStrictEqual(yield* lists(world), ["orders: ", "payments: "])
     })
   )
 

@@ -10,7 +10,6 @@ import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import { AioRpcError, isNotFound } from "../../schemas/AioError.js"
-import type { LeaseKey } from "../../schemas/Ids.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import type { HeartbeatError, LeaseEvent } from "../../services/Heartbeat.js"
 import type { RegistryError } from "../../services/Registry.js"
@@ -18,7 +17,7 @@ import type { LeaseDeps } from "./Dispatch.js"
 import * as Dispatch from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
 import type { Ensured, ServiceIds } from "./ServiceIds.js"
-import { takeOff } from "./Shutdown.js"
+import { takeStraysOff } from "./Shutdown.js"
 
 type KeyChange = Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
 
@@ -101,11 +100,11 @@ export const make = (
     )
   }
 
-  /** `left`: what becomes of the key under the former id. */
+  /** `isSent`: under the former id it has been registered, by whatever service that is now. */
   const ensure = (
     entry: LeaseEntry.LeaseEntry,
     { service }: LeaseEntry.SelfRecord,
-    left: (former: LeaseKey) => Effect.Effect<void> = () => Effect.void
+    isSent = false
   ): Effect.Effect<void, RegistryError> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(serviceIds.find(service, entry)), (ensured) => {
@@ -113,7 +112,8 @@ export const make = (
         entry.ensured = ensured
         entry.serviceId = ensured.id
         if (former === undefined || former.serviceId === ensured.id) return Effect.void
-        return Effect.zipRight(moved(entry, ensured), left(former))
+        if (isSent) LeaseEntry.unsafeAddStray(entry, former)
+        return moved(entry, ensured)
       })
     )
 
@@ -124,7 +124,8 @@ export const make = (
   ): Effect.Effect<void, RegistryError> =>
     Effect.suspend(() => {
       const { instanceKey, serviceId } = entry
-      if (serviceId === undefined) return Effect.void
+      // A stop that has begun meanwhile waits for this to end.
+      if (serviceId === undefined || !Lease.isKept(entry.lease)) return Effect.void
       const until = Monotonic.unsafeNow(clock) + REGISTER_TIMEOUT_MILLIS
       entry.sending = true
       return timely("RegisterInstance", registry.registerInstance({ ...instance, host, serviceId, instanceKey })).pipe(
@@ -140,10 +141,9 @@ export const make = (
     host: string
   ): Effect.Effect<void, RegistryError> =>
     Effect.gen(function* () {
-      while (entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) {
+      while (Lease.isKept(entry.lease) && entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) {
         const former = entry.serviceId
-        // Not interrupted by a stop: that finds nothing to deregister any more.
-        yield* ensure(entry, record, (key) => takeOff(deps, entry, key))
+        yield* ensure(entry, record, true)
         if (former !== entry.serviceId) yield* send(entry, record, host)
       }
     })
@@ -189,10 +189,14 @@ export const make = (
       if (isUnderNewKey) yield* changeKey(entry, reason)
       yield* register(entry, record, host)
     })
-    return Effect.matchCauseEffect(attempted, {
-      onSuccess: () => settle(entry, { _tag: "Registered" }),
-      onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
-    })
+    return Effect.zipRight(
+      Effect.matchCauseEffect(attempted, {
+        onSuccess: () => settle(entry, { _tag: "Registered" }),
+        onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+      }),
+      // Within its turn: thousands of leases may have some.
+      takeStraysOff(deps, entry)
+    )
   }
 
   // The outcome of an abandoned attempt says nothing about the one that followed.

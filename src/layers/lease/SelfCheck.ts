@@ -11,7 +11,6 @@ import type { ServiceWithInstances } from "../../schemas/Service.js"
 import { askWithin } from "./askWithin.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
-import { takeOff } from "./Shutdown.js"
 
 const ASK_TIMEOUT = "30 seconds"
 
@@ -54,25 +53,21 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
   )
 }
 
-/** All hear of it at once: what is taken off, one after the other, may take seconds for each. */
+/** What is listed there is ours: it is deregistered once the lease is under its own service. */
 const misplaced = (
   serviceId: ServiceId,
   own: ReadonlyArray<Own>,
   listed: ReadonlyMap<string, Instance>,
   deps: LeaseDeps
-): Effect.Effect<void> => {
-  const isListed = (one: Own): boolean => {
-    const found = listed.get(nameOf(one))
-    return found !== undefined && !LeaseEntry.isForeign(found, one.record)
-  }
-  const strays = own.filter(isListed)
-  return Effect.zipRight(
-    gone(own, deps),
-    Effect.forEach(strays, ({ entry, instanceKey }) => takeOff(deps, entry, { serviceId, instanceKey }), {
-      discard: true
-    })
-  )
-}
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    for (const one of own) {
+      const found = listed.get(nameOf(one))
+      if (found === undefined || LeaseEntry.isForeign(found, one.record)) continue
+      LeaseEntry.unsafeAddStray(one.entry, { serviceId, instanceKey: one.instanceKey })
+    }
+    return gone(own, deps)
+  })
 
 /** Each lease goes on under its own service. */
 const gone = (own: ReadonlyArray<Own>, { dispatch }: LeaseDeps): Effect.Effect<void> =>

@@ -31,30 +31,42 @@ const deregisterOnce = (registry: LeaseDeps["registry"], key: LeaseKey) =>
   askWithin(registry.deregisterInstance(key), DEREGISTER_TIMEOUT)
 
 /**
- * Deregisters a key of ours under the id of another service. Not one that another lease of this process has there. If it
- * fails, the TTL does the same.
+ * Deregisters the keys of a lease under the ids of other services. Not one that a lease of this process has there. If it
+ * fails, the TTL does the same. What is interrupted is left to the next call.
  */
-export const takeOff = (
+export const takeStraysOff = (
   { entries, registry }: Pick<LeaseDeps, "entries" | "registry">,
-  entry: LeaseEntry.LeaseEntry,
-  key: LeaseKey
+  entry: LeaseEntry.LeaseEntry
 ): Effect.Effect<void> => {
-  for (const other of entries) {
-    if (other !== entry && other.serviceId === key.serviceId && other.instanceKey === key.instanceKey)
-      return Effect.void
+  const isKept = (key: LeaseKey): boolean => {
+    if (LeaseEntry.isSameKey(LeaseEntry.keyOf(entry), key)) return true
+    for (const other of entries) if (LeaseEntry.isSameKey(LeaseEntry.keyOf(other), key)) return true
+    return false
   }
-  return Effect.catchAll(deregisterOnce(registry, key), (error) =>
-    Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
-  )
+  const takeOff = (key: LeaseKey): Effect.Effect<void> =>
+    isKept(key)
+      ? Effect.void
+      : Effect.catchAll(deregisterOnce(registry, key), (error) =>
+          Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
+        )
+  return Effect.suspend(() => {
+    const [key] = entry.strays
+    if (key === undefined) return Effect.void
+    const done = Effect.sync(() => {
+      entry.strays = entry.strays.filter((stray) => stray !== key)
+    })
+    return takeOff(key).pipe(Effect.zipRight(done), Effect.zipRight(takeStraysOff({ entries, registry }, entry)))
+  })
 }
 
 /** `onLeave`: a lease begins to stop. `onEnded`: it has stopped. `fork` runs what goes on when its caller is interrupted. */
 export const make = (
-  { clock, dispatch, registry, settings }: LeaseDeps,
+  deps: LeaseDeps,
   fork: (effect: Effect.Effect<void>) => Effect.Effect<Fiber.RuntimeFiber<void>>,
   onLeave: (entry: LeaseEntry.LeaseEntry) => void,
   onEnded: (entry: LeaseEntry.LeaseEntry) => void
 ) => {
+  const { clock, dispatch, registry, settings } = deps
   const stopping = new Set<LeaseEntry.LeaseEntry>()
 
   const bounded = (effect: Effect.Effect<void>) =>
@@ -101,11 +113,8 @@ export const make = (
       : Effect.succeed(false)
 
   // Waits a moment for a registration in flight, and if its outcome is unknown, deregisters once more after its deadline.
-  const deregister = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+  const deregisterOwn = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord): Effect.Effect<void> =>
     Effect.gen(function* () {
-      const { record } = entry
-      if (record === undefined) return
-      yield* awaitAttempt(entry)
       const key = LeaseEntry.keyOf(entry)
       if (!entry.maybeRegistered || key === undefined) return
       if (yield* isTaken(entry, record, key)) {
@@ -121,6 +130,17 @@ export const make = (
         yield* Effect.delay(tryToDeregister(entry, key, 2), Math.ceil(left))
       }
       entry.maybeRegistered = false
+    })
+
+  const deregister = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { record } = entry
+      if (record === undefined) return Effect.void
+      // Beside each other: both have the time limit of one.
+      const both = Effect.suspend(() =>
+        Effect.all([deregisterOwn(entry, record), takeStraysOff(deps, entry)], { concurrency: 2, discard: true })
+      )
+      return Effect.zipRight(awaitAttempt(entry), both)
     })
 
   const awaitPause = ({ pausing }: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
