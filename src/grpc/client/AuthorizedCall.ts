@@ -1,4 +1,5 @@
 /** A plain grpc-js client's call: it gets the token, and is sent again when the token is refused. */
+import type { EventEmitter } from "node:events"
 import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -75,6 +76,10 @@ class AuthorizedCall implements Intercepted {
   private isOver = false
   private cancelled: grpc.StatusObject | undefined
   private timer: NodeJS.Timeout | undefined
+  private readonly parent: EventEmitter | undefined
+  /** Without the parent, which is heard here: each attempt would listen to it, for as long as it lives. */
+  private readonly inner: grpc.InterceptorOptions
+  private readonly parentCancelled: () => void
 
   constructor(
     private readonly options: grpc.InterceptorOptions,
@@ -84,16 +89,26 @@ class AuthorizedCall implements Intercepted {
     private readonly report: Callbacks.Catch
   ) {
     this.threw = report
+    const { parent, ...inner } = options
+    this.parent = parent
+    this.inner = inner
+    this.parentCancelled = Callbacks.of(
+      () => this.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
+      report
+    )
   }
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
     this.metadata = metadata
     this.listener = listener
+    const { deadline, parent, propagate_flags: flags } = this.options
     const call = {
       method: this.options.method_definition.path,
-      deadline: Deadline.ofCall(this.options.deadline, this.options.parent, this.options.propagate_flags),
+      deadline: Deadline.ofCall(deadline, parent, flags),
       isRepeatable: this.isRepeatable()
     }
+    this.inner.deadline = call.deadline
+    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", this.parentCancelled)
     const run = Callbacks.runThen(this.runtime, this.report)
     const late = () => this.cancelWithStatus(grpc.status.DEADLINE_EXCEEDED, ServerStatus.HELD)
     this.timer = Deadline.at(call.deadline, LATE_MILLIS, Callbacks.of(late, this.report))
@@ -145,7 +160,7 @@ class AuthorizedCall implements Intercepted {
       const ended = ({ details, ...status }: grpc.StatusObject) =>
         resume(this.outcome({ ...status, details: ForeignText.without(details, [token]) }))
       Callbacks.run(() => {
-        call = this.nextCall(this.options)
+        call = this.nextCall(this.inner)
         this.begin(call, metadata, ended)
       }, this.threw)
       return Effect.sync(() => call?.cancelWithStatus(grpc.status.CANCELLED, "interrupted"))
@@ -208,6 +223,7 @@ class AuthorizedCall implements Intercepted {
     if (this.isOver) return
     this.isOver = true
     clearTimeout(this.timer)
+    this.parent?.removeListener("cancelled", this.parentCancelled)
     const { message, metadata } = this.held
     let ended = status
     Callbacks.run(

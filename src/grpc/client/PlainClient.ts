@@ -96,10 +96,10 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
           until,
           report
         )
-        if (parent !== null && Deadline.inherits(flags, grpc.propagate.CANCELLATION)) {
-          const cancel = () => call.cancelWithStatus(grpc.status.CANCELLED, "its parent was cancelled")
-          if (parent.cancelled) cancel()
-          else parent.once("cancelled", Callbacks.of(cancel, report))
+        // Not if it says that it is cancelled already: grpc-js says so of one that is answered, too.
+        if (parent && Deadline.inherits(flags, grpc.propagate.CANCELLATION)) {
+          const cancel = () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED)
+          parent.once("cancelled", Callbacks.of(cancel, report))
         }
         return call
       }

@@ -365,6 +365,57 @@ describe("a plain client's call", () => {
       })
     )
 
+    it.scopedLive("waits for its token no longer than that does, and does not listen to it after its end", () =>
+      Effect.gen(function* () {
+        const { channel } = yield* Connection.make({ address: (yield* answering).address })
+        const never = yield* plainClient(channel, withOurs, () => Effect.never)
+        const ours = yield* plainClient(channel, withOurs)
+        const { await: ended, happened } = event<grpc.status | undefined>()
+        const { await: reached, happened: reach } = event<number>()
+        const server = yield* between((parent) => {
+          const before = parent.listenerCount("cancelled")
+          ours.makeUnaryRequest(ask.path, ask.serialize, ask.deserialize, Buffer.alloc(1), { parent }, () => {
+            const left = parent.listenerCount("cancelled") - before
+            never.makeUnaryRequest(ask.path, ask.serialize, ask.deserialize, Buffer.alloc(1), { parent }, (error) =>
+              happened(error?.code)
+            )
+            reach(left)
+          })
+        })
+        const { channel: outer } = yield* Connection.make({ address: server.address })
+        let cancel = () => {}
+        const onCall = (call: grpc.ClientUnaryCall) => {
+          cancel = () => call.cancel()
+        }
+        const caller = yield* Effect.fork(asked(yield* plainClient(outer), 10_000, onCall))
+        assert.strictEqual(yield* reached, 0)
+        cancel()
+        assert.strictEqual(yield* ended, grpc.status.CANCELLED)
+        yield* caller
+      })
+    )
+
+    for (const isOurs of [false, true]) {
+      it.scopedLive(`is sent after that is answered${isOurs ? ", with the token" : ""}`, () =>
+        Effect.gen(function* () {
+          const { channel } = yield* Connection.make({ address: (yield* answering).address })
+          const inner = yield* plainClient(channel, isOurs ? withOurs : undefined)
+          const { await: ended, happened } = event<grpc.status | undefined>()
+          const server = yield* between((parent, reply) => {
+            reply("0")
+            const later = () =>
+              inner.makeUnaryRequest(ask.path, ask.serialize, ask.deserialize, Buffer.alloc(1), { parent }, (error) =>
+                happened(error?.code)
+              )
+            setTimeout(later, 50)
+          })
+          const { channel: outer } = yield* Connection.make({ address: server.address })
+          yield* asked(yield* plainClient(outer), 10_000)
+          assert.isUndefined(yield* ended)
+        })
+      )
+    }
+
     it.scopedLive("waits for its token no longer than that may last", () =>
       Effect.gen(function* () {
         const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
@@ -390,15 +441,15 @@ describe("a plain client's call", () => {
   it.scopedLive("keeps no process while its client waits without an end for a connection", () =>
     Effect.gen(function* () {
       const { channel } = yield* Connection.make({ address: "127.0.0.1:1" })
-      const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
-      const client = yield* plainClient(channel)
-      const before = timers()
-      client.waitForReady(Number.POSITIVE_INFINITY, () => {})
-      yield* turn
-      assert.strictEqual(timers(), before)
-      client.waitForReady(Date.now() + 200, () => {})
-      yield* turn
-      assert.strictEqual(timers(), before + 1)
+      const spy = vi.spyOn(globalThis, "setTimeout")
+      const areKept = (deadline: number) => {
+        spy.mockClear()
+        channel.watchConnectivityState(channel.getConnectivityState(false), deadline, () => {})
+        return spy.mock.results.map(({ value }) => value.hasRef())
+      }
+      const kept = [areKept(Number.POSITIVE_INFINITY), areKept(Date.now() + 200)]
+      spy.mockRestore()
+      assert.deepStrictEqual(kept, [[false], [true]])
     })
   )
 })
