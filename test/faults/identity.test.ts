@@ -1,82 +1,10 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Logger, Option, Random, type Scope, TestClock } from "effect"
-import {
-  AioRpcError,
-  AuthMemory,
-  Heartbeat,
-  HeartbeatStream,
-  type NewRegistration,
-  type Registration
-} from "effect-aio"
-import * as ManualClock from "../support/manualClock.js"
-import * as ReplacedRegistry from "../support/replacedRegistry.js"
-
-const test = (
-  sentence: string,
-  database: ReplacedRegistry.Database,
-  body: (world: ReplacedRegistry.ReplacedRegistry) => Effect.Effect<void, unknown, Scope.Scope | Heartbeat>
-) =>
-  it.live(
-    sentence,
-    () =>
-      Effect.gen(function* () {
-        const world = yield* ReplacedRegistry.make(database)
-        const heartbeat = HeartbeatStream.layer({
-          env: "test",
-          tuning: { heartbeat: { registrationsPerSecond: 1_000, maxRegistrationsInFlight: 1_000 } }
-        })
-        yield* body(world).pipe(
-          Effect.scoped,
-          Effect.provide(
-            heartbeat.pipe(
-              Layer.provide(Layer.merge(ReplacedRegistry.layerOf(world), AuthMemory.layer())),
-              Layer.provideMerge(Logger.remove(Logger.defaultLogger))
-            )
-          )
-        )
-      }).pipe(Effect.withRandom(Random.make(sentence)), Effect.withClock(ManualClock.make().clock)),
-    60_000
-  )
-
-const of = (name: string, instanceKey?: string, overrides: Partial<NewRegistration> = {}): NewRegistration => ({
-  service: { project: "shop", name },
-  instance: { host: "10.0.0.1", httpPort: 8080, instanceKey },
-  startup: "background",
-  ...overrides
-})
+import { assert, describe } from "@effect/vitest"
+import { Duration, Effect, Fiber, Option, TestClock } from "effect"
+import { AioRpcError } from "effect-aio"
+import type * as ReplacedRegistry from "../support/replacedRegistry.js"
+import * as World from "../support/replacedWorld.js"
 
 const names = Array.from({ length: 10 }, (_, index) => `service-${index}`)
-
-const registerAll = (registrations: ReadonlyArray<NewRegistration>) =>
-  Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerAll(registrations))
-
-/** What the registry lists, as `name: key key`. */
-const lists = (world: ReplacedRegistry.ReplacedRegistry) =>
-  Effect.map(
-    Effect.flatMap(world.control, ({ snapshot }) => snapshot),
-    (services) =>
-      services
-        .map(
-          ({ instances, service }) =>
-            `${service.name}: ${instances
-              .map((one) => one.instanceKey)
-              .sort()
-              .join(" ")}`
-        )
-        .sort()
-  )
-
-const callsTo = (world: ReplacedRegistry.ReplacedRegistry, method: string) =>
-  Effect.map(
-    Effect.flatMap(world.control, ({ calls }) => calls),
-    (calls) => calls.filter((call) => call.method === method)
-  )
-
-const states = (registrations: ReadonlyArray<Registration>) =>
-  Effect.map(
-    Effect.forEach(registrations, ({ state }) => state),
-    (all) => [...new Set(all)]
-  )
 
 /** Our keys that are listed under another service, whenever the list is looked at in this time. */
 const strays = Effect.fnUntraced(function* (
@@ -106,20 +34,20 @@ const databases: ReadonlyArray<readonly [what: string, database: ReplacedRegistr
 describe("The registry comes back with another database (scenario 42)", () => {
   for (const [what, database] of databases) {
     for (const isSilent of [false, true]) {
-      test(
+      World.test(
         `${what}${isSilent ? ", and no connection tells of it" : ""}: twenty leases of ten services are under their own service names within one heartbeat, and no list shows one elsewhere`,
         [],
         (world) =>
           Effect.gen(function* () {
-            const all = yield* registerAll(names.flatMap((name) => [of(name), of(name)]))
+            const all = yield* World.registerAll(names.flatMap((name) => [World.of(name), World.of(name)]))
             yield* TestClock.adjust("30 seconds")
-            assert.deepStrictEqual(yield* states(all), ["Live"])
+            assert.deepStrictEqual(yield* World.states(all), ["Live"])
             const keys = yield* Effect.forEach(all, ({ instanceKey }) => instanceKey)
             const owners = new Map(keys.map((key, index) => [key, names[index >> 1] ?? ""]))
             yield* world.comesBackWith(database, { isSilent })
             assert.deepStrictEqual(yield* strays(world, owners, 21), [])
-            assert.deepStrictEqual(yield* states(all), ["Live"])
-            const listed = (yield* lists(world)).filter((line) => !line.startsWith("other-"))
+            assert.deepStrictEqual(yield* World.states(all), ["Live"])
+            const listed = (yield* World.lists(world)).filter((line) => !line.startsWith("other-"))
             assert.deepStrictEqual(
               listed,
               names.map((name, index) => `${name}: ${[keys[2 * index], keys[2 * index + 1]].sort().join(" ")}`)
@@ -131,14 +59,14 @@ describe("The registry comes back with another database (scenario 42)", () => {
 })
 
 describe("One key in two services of a process", () => {
-  test(
+  World.test(
     "goes on under both of them when each has the id of the other",
     [{ name: "orders" }, { name: "payments" }],
     (world) =>
       Effect.gen(function* () {
-        const payments = of("payments", "pod-1")
-        const all = yield* registerAll([
-          of("orders", "pod-1"),
+        const payments = World.of("payments", "pod-1")
+        const all = yield* World.registerAll([
+          World.of("orders", "pod-1"),
           { ...payments, instance: { ...payments.instance, httpPort: 9090 } }
         ])
         yield* TestClock.adjust("30 seconds")
@@ -155,143 +83,144 @@ describe("One key in two services of a process", () => {
         ]
         assert.deepStrictEqual(yield* shown, right)
         yield* TestClock.adjust("3 minutes")
-        assert.deepStrictEqual(yield* states(all), ["Live"])
+        assert.deepStrictEqual(yield* World.states(all), ["Live"])
         assert.deepStrictEqual(yield* shown, right)
-        assert.lengthOf(yield* callsTo(world, "deregisterInstance"), 0)
+        assert.lengthOf(yield* World.callsTo(world, "deregisterInstance"), 0)
         assert.deepStrictEqual(yield* Effect.forEach(all, ({ instanceKey }) => instanceKey), ["pod-1", "pod-1"])
       })
   )
 })
 
 describe("A thousand leases of one service", () => {
-  test(
+  World.test(
     "ensure it a few times, at the start and when the registry has lost its database",
     [{ name: "orders" }],
     (world) =>
       Effect.gen(function* () {
-        const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+        const all = yield* World.registerAll(Array.from({ length: 1_000 }, () => World.of("orders")))
         yield* TestClock.adjust("3 seconds")
-        assert.deepStrictEqual(yield* states(all), ["Live"])
-        assert.isAtMost((yield* callsTo(world, "ensureService")).length, 3)
+        assert.deepStrictEqual(yield* World.states(all), ["Live"])
+        assert.isAtMost((yield* World.callsTo(world, "ensureService")).length, 3)
         yield* world.comesBackWith([{ name: "payments" }])
         yield* TestClock.adjust("25 seconds")
-        assert.deepStrictEqual(yield* states(all), ["Live"])
+        assert.deepStrictEqual(yield* World.states(all), ["Live"])
         // Their heartbeats are spread over 20 seconds, and each is answered by a refusal.
-        assert.isAtMost((yield* callsTo(world, "ensureService")).length, 25)
-        assert.lengthOf(yield* callsTo(world, "registerInstance"), 1_000)
+        assert.isAtMost((yield* World.callsTo(world, "ensureService")).length, 25)
+        assert.lengthOf(yield* World.callsTo(world, "registerInstance"), 1_000)
       })
   )
 
-  test("and 300 ask for it together while that fails, and are live soon after it succeeds again", [], (world) =>
+  World.test("and 300 ask for it together while that fails, and are live soon after it succeeds again", [], (world) =>
     Effect.gen(function* () {
-      const all = yield* registerAll(Array.from({ length: 300 }, () => of("orders")))
+      const all = yield* World.registerAll(Array.from({ length: 300 }, () => World.of("orders")))
       yield* TestClock.adjust("30 seconds")
-      assert.deepStrictEqual(yield* states(all), ["Live"])
+      assert.deepStrictEqual(yield* World.states(all), ["Live"])
       yield* world.comesBackWith([])
       const control = yield* world.control
       const internal = new AioRpcError({ method: "RegistryService/EnsureService", code: 13, details: "database" })
       yield* control.setFailure(Option.some(internal), "ensureService")
       yield* TestClock.adjust("1 minute")
-      const asked = (yield* callsTo(world, "ensureService")).length
+      const asked = (yield* World.callsTo(world, "ensureService")).length
       assert.isAtLeast(asked, 20)
       // About one a second; each of them for itself would be 1,200.
       assert.isAtMost(asked, 240)
       yield* control.setFailure(Option.none(), "ensureService")
       yield* TestClock.adjust("35 seconds")
-      assert.deepStrictEqual(yield* states(all), ["Live"])
+      assert.deepStrictEqual(yield* World.states(all), ["Live"])
     })
   )
 
-  test("are not disturbed when one of them is stopped while the answer is awaited", [], (world) =>
+  World.test("are not disturbed when one of them is stopped while the answer is awaited", [], (world) =>
     Effect.gen(function* () {
       yield* (yield* world.control).setLatency("5 seconds", "ensureService")
-      const all = yield* registerAll(Array.from({ length: 1_000 }, () => of("orders")))
+      const all = yield* World.registerAll(Array.from({ length: 1_000 }, () => World.of("orders")))
       yield* TestClock.adjust("1 second")
       // The first is the one whose attempt has made the call.
       yield* all[0]?.stop ?? Effect.die("no lease")
       yield* TestClock.adjust("5 seconds")
-      assert.deepStrictEqual(yield* states(all.slice(1)), ["Live"])
-      assert.lengthOf(yield* callsTo(world, "ensureService"), 1)
+      assert.deepStrictEqual(yield* World.states(all.slice(1)), ["Live"])
+      assert.lengthOf(yield* World.callsTo(world, "ensureService"), 1)
     })
   )
 })
 
 describe("A registration", () => {
-  test(
+  World.test(
     "that reaches another database than the one that was asked for the id is taken off there, and made under the service's own id",
     [{ name: "orders" }],
     (world) =>
       Effect.gen(function* () {
         world.setLag("2 seconds")
-        const [orders] = yield* registerAll([of("orders", "orders-1")])
+        const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
         yield* TestClock.adjust("1 second")
         yield* world.comesBackWith([{ name: "payments" }])
         yield* TestClock.adjust("4 seconds")
-        assert.deepStrictEqual(yield* lists(world), ["orders: orders-1", "payments: "])
+        assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1", "payments: "])
         assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
       })
   )
 
-  test("that is stopped while it is taken off there is listed nowhere", [{ name: "orders" }], (world) =>
+  World.test("that is stopped while it is taken off there is listed nowhere", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       world.setLag("2 seconds")
-      const [orders] = yield* registerAll([of("orders", "orders-1")])
+      const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
       yield* TestClock.adjust("1 second")
       yield* world.comesBackWith([{ name: "payments" }])
       yield* (yield* world.control).setLatency("5 seconds", "deregisterInstance")
-      const untilTakenOff: Effect.Effect<void> = Effect.flatMap(callsTo(world, "deregisterInstance"), ({ length }) =>
-        length > 0 ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilTakenOff)
+      const untilTakenOff: Effect.Effect<void> = Effect.flatMap(
+        World.callsTo(world, "deregisterInstance"),
+        ({ length }) => (length > 0 ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilTakenOff))
       )
       yield* untilTakenOff
       const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
       yield* TestClock.adjust("10 seconds")
       yield* stopping
-      assert.deepStrictEqual(yield* lists(world), ["orders: ", "payments: "])
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: ", "payments: "])
     })
   )
 
   for (const latency of ["5 seconds", "1 minute"] as const) {
-    test(
+    World.test(
       `is stopped within the time limit of a stop while it takes ${latency} to take it off there`,
       [{ name: "orders" }],
       (world) =>
         Effect.gen(function* () {
           world.setLag("2 seconds")
-          const [orders] = yield* registerAll([of("orders", "orders-1")])
+          const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
           yield* TestClock.adjust("1 second")
           yield* world.comesBackWith([{ name: "payments" }])
           yield* (yield* world.control).setLatency(latency, "deregisterInstance")
-          const untilRegistered: Effect.Effect<void> = Effect.flatMap(lists(world), ([line]) =>
+          const untilRegistered: Effect.Effect<void> = Effect.flatMap(World.lists(world), ([line]) =>
             line === "orders: orders-1" ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilRegistered)
           )
           yield* untilRegistered
           yield* TestClock.adjust("1 second")
-          assert.include(yield* lists(world), "payments: orders-1")
+          assert.include(yield* World.lists(world), "payments: orders-1")
           const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
           // The default of `stopTimeout`.
           yield* TestClock.adjust("15 seconds")
           assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
-          assert.strictEqual((yield* lists(world)).includes("payments: orders-1"), latency === "1 minute")
+          assert.strictEqual((yield* World.lists(world)).includes("payments: orders-1"), latency === "1 minute")
         })
     )
   }
 
-  test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
+  World.test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       world.setLag("2 seconds")
-      yield* registerAll([of("orders", "orders-1")])
+      yield* World.registerAll([World.of("orders", "orders-1")])
       yield* TestClock.adjust("1 second")
       yield* world.comesBackWith([], { isSilent: true })
       yield* TestClock.adjust("4 seconds")
-      assert.deepStrictEqual(yield* lists(world), ["orders: orders-1"])
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1"])
     })
   )
 })
 
 describe("A look at our own instances finds another service under our id", () => {
-  test("the lease goes on under its own one, and our key is taken off the other", [{ name: "orders" }], (world) =>
+  World.test("the lease goes on under its own one, and our key is taken off the other", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      const [orders] = yield* registerAll([of("orders", "orders-1")])
+      const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
       yield* TestClock.adjust("30 seconds")
       // Its heartbeats are acknowledged.
       const ours = { instanceKey: "orders-1", host: "10.0.0.1" }
@@ -299,16 +228,16 @@ describe("A look at our own instances finds another service under our id", () =>
       yield* TestClock.adjust("50 seconds")
       assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
       yield* TestClock.adjust("12 seconds")
-      assert.deepStrictEqual(yield* lists(world), ["orders: orders-1", "payments: "])
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1", "payments: "])
       assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
       assert.strictEqual(yield* orders?.instanceKey ?? Effect.die("no lease"), "orders-1")
     })
   )
 
-  test("all leases hear of it at once, however long it takes to deregister them", [{ name: "orders" }], (world) =>
+  World.test("all leases hear of it at once, however long it takes to deregister them", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       const keys = Array.from({ length: 20 }, (_, index) => `orders-${index}`)
-      const all = yield* registerAll(keys.map((key) => of("orders", key)))
+      const all = yield* World.registerAll(keys.map((key) => World.of("orders", key)))
       yield* TestClock.adjust("30 seconds")
       const instances = keys.map((instanceKey) => ({ instanceKey, host: "10.0.0.1" }))
       yield* world.comesBackWith([{ name: "payments", instances }], { isSilent: true })
@@ -316,26 +245,26 @@ describe("A look at our own instances finds another service under our id", () =>
       // The look comes after a minute.
       yield* TestClock.adjust("65 seconds")
       yield* (yield* world.control).setLatency(0, "deregisterInstance")
-      const [orders] = yield* lists(world)
+      const [orders] = yield* World.lists(world)
       assert.strictEqual(orders, `orders: ${[...keys].sort().join(" ")}`)
-      assert.deepStrictEqual(new Set(yield* states(all)), new Set(["Live"]))
+      assert.deepStrictEqual(new Set(yield* World.states(all)), new Set(["Live"]))
       // Of most of them the deregistration there has no answer yet.
       yield* Effect.forEach(all, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
-      assert.deepStrictEqual(yield* lists(world), ["orders: ", "payments: "])
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: ", "payments: "])
     })
   )
 
-  test("an instance of the other that has our key is left alone", [{ name: "orders" }], (world) =>
+  World.test("an instance of the other that has our key is left alone", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      const all = yield* registerAll([of("orders", "pod-1")])
+      const all = yield* World.registerAll([World.of("orders", "pod-1")])
       yield* TestClock.adjust("30 seconds")
       const theirs = { instanceKey: "pod-1", host: "10.0.0.2" }
       yield* world.comesBackWith([{ name: "payments", instances: [theirs] }], { isSilent: true })
       // As much as the look takes: the registration is renewed by us, and then by none.
       yield* TestClock.adjust("62 seconds")
-      assert.deepStrictEqual(yield* states(all), ["Live"])
-      assert.deepStrictEqual(yield* lists(world), ["orders: pod-1", "payments: pod-1"])
-      assert.lengthOf(yield* callsTo(world, "deregisterInstance"), 0)
+      assert.deepStrictEqual(yield* World.states(all), ["Live"])
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: pod-1", "payments: pod-1"])
+      assert.lengthOf(yield* World.callsTo(world, "deregisterInstance"), 0)
     })
   )
 })
@@ -351,28 +280,28 @@ describe("A look at our own instances", () => {
       host: "10.0.0.2",
       ttl: Duration.hours(2)
     }))
-    test(
+    World.test(
       `is made ${looks} times in half an hour where the service has ${others} other instances`,
       [{ name: "orders", instances }],
       (world) =>
         Effect.gen(function* () {
-          yield* registerAll([of("orders")])
+          yield* World.registerAll([World.of("orders")])
           yield* TestClock.adjust("31 minutes")
-          assert.approximately((yield* callsTo(world, "getService")).length, looks, 1)
+          assert.approximately((yield* World.callsTo(world, "getService")).length, looks, 1)
         })
     )
   }
 })
 
 describe("A stop", () => {
-  test("leaves alone what has our key under an id that was ours", [{ name: "orders" }], (world) =>
+  World.test("leaves alone what has our key under an id that was ours", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      const [orders] = yield* registerAll([of("orders", "pod-1")])
+      const [orders] = yield* World.registerAll([World.of("orders", "pod-1")])
       yield* TestClock.adjust("5 seconds")
       const theirs = { instanceKey: "pod-1", host: "10.0.0.1" }
       yield* world.comesBackWith([{ name: "payments", instances: [theirs] }], { isSilent: true })
       yield* orders?.stop ?? Effect.die("no lease")
-      assert.deepStrictEqual(yield* lists(world), ["payments: pod-1"])
+      assert.deepStrictEqual(yield* World.lists(world), ["payments: pod-1"])
     })
   )
 })

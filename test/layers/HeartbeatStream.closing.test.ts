@@ -128,7 +128,7 @@ describe("An attempt to register", () => {
       const attempt = RegistrationAttempts.make(
         deps,
         Effect.succeed("10.0.0.1"),
-        (one) => one,
+        { inTurn: (one) => one, aside: (one) => one },
         ServiceIds.make(registry, deps.clock, yield* Effect.scope)
       )
       yield* attempt(entry, false)

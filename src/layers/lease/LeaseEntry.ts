@@ -74,6 +74,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   question: Question | undefined = undefined
   /** The caller that waits until it is `Live` for the first time. */
   startup: Startup | undefined = undefined
+  /** It has been sent to an id of which it is not known whether it was that of its service then. */
+  unconfirmed = false
   /** Its keys under the ids of other services, to be deregistered there. */
   strays: ReadonlyArray<LeaseKey> = none
   /** Why the last attempt failed; kept only for `startup`, since an error retains the fiber it was made in. */
@@ -121,14 +123,6 @@ const defaultKey = (host: string): Effect.Effect<string> =>
 
 export const keyOf = (entry: LeaseEntry): LeaseKey | undefined =>
   entry.serviceId === undefined ? undefined : { serviceId: entry.serviceId, instanceKey: entry.instanceKey }
-
-export const isSameKey = (one: LeaseKey | undefined, other: LeaseKey): boolean =>
-  one?.serviceId === other.serviceId && one.instanceKey === other.instanceKey
-
-/** The key is listed under the id of another service: a later step deregisters it there. */
-export const unsafeAddStray = (entry: LeaseEntry, key: LeaseKey): void => {
-  if (!entry.strays.some((stray) => isSameKey(stray, key))) entry.strays = [...entry.strays, key]
-}
 
 /** Another instance is listed under our key. */
 export const isForeign = (listed: Instance, { host, instance }: SelfRecord): boolean =>

@@ -139,12 +139,14 @@ export const make = (
     const random = new PCGRandom(yield* Random.nextInt)
     const log = yield* ThrottledLog.make
     yield* Effect.addFinalizer(() => annotated(log.flush))
-    const inTurn = yield* RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
+    const limiter = RegistrationLimiter.make(settings.registrationsPerSecond, settings.maxRegistrationsInFlight)
+    const inTurn = yield* limiter
+    const aside = yield* limiter
     const timer = yield* LeaseTimer.make((entry) => step(entry, tick))
     const deps = { registry, clock, settings, entries, dispatch, unsafeDispatch: step, log }
     const streams = StreamPool.make(deps, tokenChanges, reconnected)
     const serviceIds = ServiceIds.make(registry, clock, scope)
-    const attempt = RegistrationAttempts.make(deps, localHost, inTurn, serviceIds)
+    const attempt = RegistrationAttempts.make(deps, localHost, { inTurn, aside }, serviceIds)
     const selfCheck = SelfCheck.make(deps)
     const shutdown = Shutdown.make(
       deps,

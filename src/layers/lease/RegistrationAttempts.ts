@@ -16,8 +16,9 @@ import type { RegistryError } from "../../services/Registry.js"
 import type { LeaseDeps } from "./Dispatch.js"
 import * as Dispatch from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import type * as RegistrationLimiter from "./RegistrationLimiter.js"
 import type { Ensured, ServiceIds } from "./ServiceIds.js"
-import { takeStraysOff } from "./Shutdown.js"
+import * as Strays from "./Strays.js"
 
 type KeyChange = Extract<LeaseEvent, { readonly _tag: "KeyChanged" }>["reason"]
 
@@ -39,6 +40,13 @@ const isPermanent = (error: HeartbeatError): boolean =>
 /** A registration that takes longer: its outcome counts as unknown. */
 const REGISTER_TIMEOUT_MILLIS = 10_000
 
+export interface Queues {
+  /** Of attempts. */
+  readonly inTurn: RegistrationLimiter.InTurn
+  /** Of what follows them: a registry that is slow to deregister must hold up no registration. */
+  readonly aside: RegistrationLimiter.InTurn
+}
+
 /**
  * The server has carried it out by now, or never will: the deadline has passed, the connection broke, the answer cannot be
  * read, or something failed in the server, after it wrote the record perhaps.
@@ -59,20 +67,24 @@ const unsafeNoteOutcome = (
   const failure = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Cause.failureOption(exit.cause))
   const isOver = failure !== undefined && isOverUnknown(failure)
   const isUnknown = failure?._tag === "AioRpcError" && failure.code === StatusCode.StatusCode.UNKNOWN
-  if (failure !== undefined && !isOver && !isUnknown) return
+  if (failure !== undefined && !isOver && !isUnknown) {
+    entry.unconfirmed = false
+    return
+  }
   entry.wasRegistered ||= Exit.isSuccess(exit)
   entry.maybeRegistered = true
   entry.uncertainUntil = Exit.isSuccess(exit) || isOver ? Number.NEGATIVE_INFINITY : until
 }
 
 /**
- * One attempt, run by `inTurn`, that tells the lease its outcome. `localHost` is the host of an instance without one. The id
- * of the service is asked for in each attempt: the registry may have another database since the last one.
+ * One attempt, run by `inTurn`, that tells the lease its outcome; then, run by `aside`, its strays are taken off. `localHost`
+ * is the host of an instance without one. The id of the service is asked for in each attempt: the registry may have another
+ * database since the last one.
  */
 export const make = (
   deps: LeaseDeps,
   localHost: Effect.Effect<string, RegistryError>,
-  inTurn: (attempt: Effect.Effect<void>) => Effect.Effect<void>,
+  { aside, inTurn }: Queues,
   serviceIds: ServiceIds
 ): ((entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean) => Effect.Effect<void>) => {
   const { clock, dispatch, entries, log, registry, unsafeDispatch } = deps
@@ -100,11 +112,9 @@ export const make = (
     )
   }
 
-  /** `isSent`: under the former id it has been registered, by whatever service that is now. */
   const ensure = (
     entry: LeaseEntry.LeaseEntry,
-    { service }: LeaseEntry.SelfRecord,
-    isSent = false
+    { service }: LeaseEntry.SelfRecord
   ): Effect.Effect<void, RegistryError> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(serviceIds.find(service, entry)), (ensured) => {
@@ -112,7 +122,8 @@ export const make = (
         entry.ensured = ensured
         entry.serviceId = ensured.id
         if (former === undefined || former.serviceId === ensured.id) return Effect.void
-        if (isSent) LeaseEntry.unsafeAddStray(entry, former)
+        if (entry.unconfirmed) Strays.unsafeAdd(entry, former)
+        entry.unconfirmed = false
         return moved(entry, ensured)
       })
     )
@@ -128,6 +139,7 @@ export const make = (
       if (serviceId === undefined || !Lease.isKept(entry.lease)) return Effect.void
       const until = Monotonic.unsafeNow(clock) + REGISTER_TIMEOUT_MILLIS
       entry.sending = true
+      entry.unconfirmed = true
       return timely("RegisterInstance", registry.registerInstance({ ...instance, host, serviceId, instanceKey })).pipe(
         Effect.onExit((exit) => Effect.sync(() => unsafeNoteOutcome(entry, exit, until))),
         Effect.asVoid
@@ -143,9 +155,11 @@ export const make = (
     Effect.gen(function* () {
       while (Lease.isKept(entry.lease) && entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) {
         const former = entry.serviceId
-        yield* ensure(entry, record, true)
+        yield* ensure(entry, record)
         if (former !== entry.serviceId) yield* send(entry, record, host)
       }
+      entry.unconfirmed = false
+      Strays.unsafeDropOwn(entry)
     })
 
   const register = (
@@ -169,11 +183,16 @@ export const make = (
       }
       const to = `${entry.baseKey}~${yield* LeaseEntry.suffix}`
       entry.instanceKey = to
+      entry.unconfirmed = false
       entry.maybeRegistered = false
       entry.uncertainUntil = Number.NEGATIVE_INFINITY
       LeaseEntry.unsafeNote(entry, { _tag: "KeyChanged", from, to, reason })
       yield* logKeyChange[reason](from, to)
     })
+
+  // A stop does it by itself.
+  const takeStraysOff = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
+    entry.strays.length > 0 && Lease.isKept(entry.lease) ? aside(Strays.takeOff(deps, entry)) : Effect.void
 
   const attempt = (entry: LeaseEntry.LeaseEntry, isUnderNewKey: boolean): Effect.Effect<void> => {
     const { record } = entry
@@ -189,14 +208,11 @@ export const make = (
       if (isUnderNewKey) yield* changeKey(entry, reason)
       yield* register(entry, record, host)
     })
-    return Effect.zipRight(
-      Effect.matchCauseEffect(attempted, {
-        onSuccess: () => settle(entry, { _tag: "Registered" }),
-        onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
-      }),
-      // Within its turn: thousands of leases may have some.
-      takeStraysOff(deps, entry)
-    )
+    return Effect.matchCauseEffect(attempted, {
+      // Not where a stop kept it from being sent.
+      onSuccess: () => settle(entry, { _tag: entry.maybeRegistered ? "Registered" : "RegisterFailed" }),
+      onFailure: (cause) => Effect.zipRight(failed(entry, cause), settle(entry, { _tag: "RegisterFailed" }))
+    })
   }
 
   // The outcome of an abandoned attempt says nothing about the one that followed.
@@ -230,6 +246,9 @@ export const make = (
       if (!Lease.isKept(entry.lease)) return Effect.void
       // Set here: this fiber may end before the one that forked it goes on.
       entry.attempt = fiber
-      return inTurn(Effect.suspend(() => attempt(entry, isUnderNewKey)))
+      return Effect.zipRight(
+        inTurn(Effect.suspend(() => attempt(entry, isUnderNewKey))),
+        Effect.suspend(() => takeStraysOff(entry))
+      )
     })
 }

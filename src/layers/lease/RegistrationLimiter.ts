@@ -15,14 +15,13 @@ interface Ticket {
   admit: () => void
 }
 
+export type InTurn = <A, E, R>(attempt: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 /**
  * Runs an attempt in its turn: at most `perSecond` begin in any second, a fifth of them at once, and at most `inFlight` run.
  * First come, first served. Interrupting one that waits gives its place to the next.
  */
-export const make = (
-  perSecond: number,
-  inFlight: number
-): Effect.Effect<<A, E, R>(attempt: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>> =>
+export const make = (perSecond: number, inFlight: number): Effect.Effect<InTurn> =>
   Effect.map(Effect.clock, (clock) => {
     let gcra = Gcra.make(perSecond)
     let left = inFlight

@@ -11,6 +11,7 @@ import type { ServiceWithInstances } from "../../schemas/Service.js"
 import { askWithin } from "./askWithin.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import * as Strays from "./Strays.js"
 
 const ASK_TIMEOUT = "30 seconds"
 
@@ -64,7 +65,7 @@ const misplaced = (
     for (const one of own) {
       const found = listed.get(nameOf(one))
       if (found === undefined || LeaseEntry.isForeign(found, one.record)) continue
-      LeaseEntry.unsafeAddStray(one.entry, { serviceId, instanceKey: one.instanceKey })
+      Strays.unsafeAdd(one.entry, { serviceId, instanceKey: one.instanceKey })
     }
     return gone(own, deps)
   })

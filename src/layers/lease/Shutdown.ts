@@ -8,9 +8,10 @@ import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
 import * as Wakes from "../../internal/wakes.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
-import { askWithin } from "./askWithin.js"
 import type { LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import * as Registrations from "./Registrations.js"
+import * as Strays from "./Strays.js"
 
 /** Thousands of leases that stop together must not deregister all at once. */
 const STOPS_AT_ONCE = 64
@@ -20,44 +21,6 @@ const MORE_STOPS_MILLIS = 200
 
 /** How long a stop waits for a registration in flight. */
 const REGISTER_GRACE = "2 seconds"
-
-/** Checking who is registered under our key must not hold up a stop. */
-const LOOK_TIMEOUT = "1 second"
-
-/** Of each attempt: with its cache hung the registry needs 6 s, and a call that is given up sooner leaves the record. */
-const DEREGISTER_TIMEOUT = "7 seconds"
-
-const deregisterOnce = (registry: LeaseDeps["registry"], key: LeaseKey) =>
-  askWithin(registry.deregisterInstance(key), DEREGISTER_TIMEOUT)
-
-/**
- * Deregisters the keys of a lease under the ids of other services. Not one that a lease of this process has there. If it
- * fails, the TTL does the same. What is interrupted is left to the next call.
- */
-export const takeStraysOff = (
-  { entries, registry }: Pick<LeaseDeps, "entries" | "registry">,
-  entry: LeaseEntry.LeaseEntry
-): Effect.Effect<void> => {
-  const isKept = (key: LeaseKey): boolean => {
-    if (LeaseEntry.isSameKey(LeaseEntry.keyOf(entry), key)) return true
-    for (const other of entries) if (LeaseEntry.isSameKey(LeaseEntry.keyOf(other), key)) return true
-    return false
-  }
-  const takeOff = (key: LeaseKey): Effect.Effect<void> =>
-    isKept(key)
-      ? Effect.void
-      : Effect.catchAll(deregisterOnce(registry, key), (error) =>
-          Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
-        )
-  return Effect.suspend(() => {
-    const [key] = entry.strays
-    if (key === undefined) return Effect.void
-    const done = Effect.sync(() => {
-      entry.strays = entry.strays.filter((stray) => stray !== key)
-    })
-    return takeOff(key).pipe(Effect.zipRight(done), Effect.zipRight(takeStraysOff({ entries, registry }, entry)))
-  })
-}
 
 /** `onLeave`: a lease begins to stop. `onEnded`: it has stopped. `fork` runs what goes on when its caller is interrupted. */
 export const make = (
@@ -74,7 +37,7 @@ export const make = (
 
   /** Within `stopTimeout`: a registry that is unavailable must not hold up a shutdown. */
   const tryToDeregister = (entry: LeaseEntry.LeaseEntry, key: LeaseKey, tries: 1 | 2): Effect.Effect<void> =>
-    deregisterOnce(registry, key).pipe(
+    Registrations.deregister(registry, key).pipe(
       Effect.retry({ times: tries - 1 }),
       Effect.catchAll((error) =>
         Logs.warning(
@@ -95,29 +58,12 @@ export const make = (
       )
     })
 
-  // Two processes may have the same fixed key, or the id may be that of another service since the registry lost its database,
-  // with the same key in it: one must not deregister the other.
-  const isTaken = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord, key: LeaseKey) =>
-    record.hasFixedKey && entry.instanceKey === entry.baseKey
-      ? Effect.match(askWithin(registry.getService(key.serviceId), LOOK_TIMEOUT), {
-          onFailure: () => false,
-          onSuccess: ({ instances, service }) =>
-            !LeaseEntry.isOf(record, service) ||
-            instances.some(
-              (listed) =>
-                listed.instanceKey === entry.instanceKey &&
-                listed.env === record.instance.env &&
-                LeaseEntry.isForeign(listed, record)
-            )
-        })
-      : Effect.succeed(false)
-
   // Waits a moment for a registration in flight, and if its outcome is unknown, deregisters once more after its deadline.
-  const deregisterOwn = (entry: LeaseEntry.LeaseEntry, record: LeaseEntry.SelfRecord): Effect.Effect<void> =>
+  const deregisterOwn = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.gen(function* () {
       const key = LeaseEntry.keyOf(entry)
       if (!entry.maybeRegistered || key === undefined) return
-      if (yield* isTaken(entry, record, key)) {
+      if (yield* Registrations.isTaken(registry, entry, key)) {
         yield* Logs.warning(
           `${LeaseEntry.describe(entry)} is not deregistered: its key or the id of its service belongs to another one now`
         )
@@ -134,11 +80,10 @@ export const make = (
 
   const deregister = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const { record } = entry
-      if (record === undefined) return Effect.void
+      if (entry.record === undefined) return Effect.void
       // Beside each other: both have the time limit of one.
       const both = Effect.suspend(() =>
-        Effect.all([deregisterOwn(entry, record), takeStraysOff(deps, entry)], { concurrency: 2, discard: true })
+        Effect.all([deregisterOwn(entry), Strays.takeOff(deps, entry)], { concurrency: 2, discard: true })
       )
       return Effect.zipRight(awaitAttempt(entry), both)
     })

@@ -43,7 +43,8 @@ const attempt = Effect.fnUntraced(function* (calls: Partial<Registry.Service>) {
     dispatch: (_, { _tag }) => Effect.sync(() => void told.push(_tag))
   }
   const serviceIds = ServiceIds.make(registry, clock, yield* Effect.scope)
-  yield* RegistrationAttempts.make(deps, Effect.succeed("10.0.0.1"), (effect) => effect, serviceIds)(entry, true)
+  const atOnce: RegistrationAttempts.Queues = { inTurn: (effect) => effect, aside: (effect) => effect }
+  yield* RegistrationAttempts.make(deps, Effect.succeed("10.0.0.1"), atOnce, serviceIds)(entry, true)
   return { told, error: entry.lastError, maybeRegistered: entry.maybeRegistered }
 })
 
