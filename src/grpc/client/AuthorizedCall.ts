@@ -77,7 +77,7 @@ class AuthorizedCall implements Intercepted {
   private cancelled: grpc.StatusObject | undefined
   private timer: NodeJS.Timeout | undefined
   private readonly parent: EventEmitter | undefined
-  /** Without the parent, which is heard here: each attempt would listen to it, for as long as it lives. */
+  /** Its parent's cancellation is heard here: each attempt would listen to that for as long as the parent lives. */
   private readonly inner: grpc.InterceptorOptions
   private readonly parentCancelled: () => void
 
@@ -89,26 +89,25 @@ class AuthorizedCall implements Intercepted {
     private readonly report: Callbacks.Catch
   ) {
     this.threw = report
-    const { parent, ...inner } = options
+    const { parent, propagate_flags: flags } = options
     this.parent = parent
-    this.inner = inner
+    this.inner = { ...options, propagate_flags: (flags ?? grpc.propagate.DEFAULTS) & ~grpc.propagate.CANCELLATION }
     this.parentCancelled = Callbacks.of(
       () => this.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
       report
     )
+    // An interceptor before this one may keep the call.
+    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", this.parentCancelled)
   }
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
     this.metadata = metadata
     this.listener = listener
-    const { deadline, parent, propagate_flags: flags } = this.options
     const call = {
       method: this.options.method_definition.path,
-      deadline: Deadline.ofCall(deadline, parent, flags),
+      deadline: Deadline.ofCall(this.options.deadline, this.options.parent, this.options.propagate_flags),
       isRepeatable: this.isRepeatable()
     }
-    this.inner.deadline = call.deadline
-    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", this.parentCancelled)
     const run = Callbacks.runThen(this.runtime, this.report)
     const late = () => this.cancelWithStatus(grpc.status.DEADLINE_EXCEEDED, ServerStatus.HELD)
     this.timer = Deadline.at(call.deadline, LATE_MILLIS, Callbacks.of(late, this.report))

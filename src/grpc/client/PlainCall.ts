@@ -44,6 +44,8 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
   private isWriting = false
   private isHalfClosed = false
   private wantsToRead = false
+  /** It has ended. */
+  onEnd: () => void = () => {}
 
   constructor(
     private readonly pool: ChannelPool,
@@ -71,15 +73,20 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
     } catch (cause) {
       // As where an interceptor hands on no metadata: grpc-js will tell nothing.
       this.attempt?.managed.ended(this.attempt.pending, undefined)
-      this.pool.calls.delete(this)
+      this.leave()
       throw cause
     }
+  }
+
+  private leave(): void {
+    this.pool.calls.delete(this)
+    this.onEnd()
   }
 
   /** As grpc-js would: not within `start`. */
   private refuse(status: grpc.StatusObject, listener: grpc.InterceptingListener): void {
     this.attempt = undefined
-    this.pool.calls.delete(this)
+    this.leave()
     process.nextTick(Callbacks.of(() => listener.onReceiveStatus(status), this.report))
   }
 
@@ -127,7 +134,7 @@ export class PlainCall implements Channel.Call, Managed.Checker, Open {
       },
       onReceiveStatus: (received) => {
         if (attempt !== this.attempt) return
-        this.pool.calls.delete(this)
+        this.leave()
         const status = ServerStatus.ofPlain(received, headers)
         // A stream may be quiet after its headers.
         if (!pending.isSettled) Callbacks.run(() => managed.ended(pending, status), this.report)

@@ -1,4 +1,5 @@
 /** What a plain grpc-js client takes to share this library's connection and token. */
+import type { EventEmitter } from "node:events"
 import * as grpc from "@grpc/grpc-js"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -98,8 +99,13 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
         )
         // Not if it says that it is cancelled already: grpc-js says so of one that is answered, too.
         if (parent && Deadline.inherits(flags, grpc.propagate.CANCELLATION)) {
-          const cancel = () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED)
-          parent.once("cancelled", Callbacks.of(cancel, report))
+          const cancel = Callbacks.of(
+            () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
+            report
+          )
+          const emitter: EventEmitter = parent
+          emitter.once("cancelled", cancel)
+          call.onEnd = () => emitter.removeListener("cancelled", cancel)
         }
         return call
       }

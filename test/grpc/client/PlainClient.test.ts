@@ -1,3 +1,4 @@
+import { EventEmitter } from "node:events"
 import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import * as grpc from "@grpc/grpc-js"
@@ -415,6 +416,69 @@ describe("a plain client's call", () => {
         })
       )
     }
+
+    const parentOf = () => {
+      const parent = Object.assign(new EventEmitter(), {
+        getDeadline: () => Number.POSITIVE_INFINITY,
+        metadata: new grpc.Metadata()
+      })
+      return parent as unknown as grpc.ServerUnaryCall<Buffer, Buffer>
+    }
+
+    const within = (client: grpc.Client, parent: grpc.ServerUnaryCall<Buffer, Buffer>, deadline?: Date) =>
+      Effect.async<grpc.status | undefined>((resume) => {
+        const options = { parent, ...(deadline !== undefined && { deadline }) }
+        client.makeUnaryRequest(ask.path, ask.serialize, ask.deserialize, Buffer.alloc(1), options, (error) =>
+          resume(Effect.succeed(error?.code))
+        )
+      })
+
+    for (const isOurs of [false, true]) {
+      it.scopedLive(`leaves no listener at it${isOurs ? ", with the token" : ""}`, () =>
+        Effect.gen(function* () {
+          const { channel } = yield* Connection.make({ address: (yield* answering).address })
+          const client = yield* plainClient(channel, isOurs ? withOurs : withoutOurs)
+          const parent = parentOf()
+          yield* within(client, parent)
+          yield* within(client, parent)
+          assert.strictEqual(parent.listenerCount("cancelled"), 0)
+        })
+      )
+    }
+
+    it.scopedLive("shows interceptors after ours its parent and its deadline as they were given", () =>
+      Effect.gen(function* () {
+        const { channel } = yield* Connection.make({ address: (yield* answering).address })
+        const seen: Array<readonly [unknown, unknown]> = []
+        const theirs: grpc.Interceptor = (options, nextCall) => {
+          seen.push([options.parent, options.deadline])
+          return new grpc.InterceptingCall(nextCall(options))
+        }
+        const client = yield* plainClient(channel, (ours) => [ours, theirs])
+        const parent = parentOf()
+        const deadline = new Date(Date.now() + 5_000)
+        yield* within(client, parent, deadline)
+        yield* within(client, parent)
+        assert.strictEqual(seen.length, 2)
+        assert.strictEqual(seen[0]?.[0], parent)
+        assert.strictEqual(seen[0]?.[1], deadline)
+        assert.isUndefined(seen[1]?.[1])
+      })
+    )
+
+    it.scopedLive("is not sent where that was cancelled while an interceptor before ours kept it", () =>
+      Effect.gen(function* () {
+        const { channel } = yield* Connection.make({ address: (yield* answering).address })
+        const held = waiting()
+        const client = yield* plainClient(channel, (ours) => [held.interceptor, ours])
+        const parent = parentOf()
+        const call = yield* Effect.fork(within(client, parent))
+        yield* turn
+        parent.emit("cancelled")
+        held.begin()
+        assert.strictEqual(yield* call, grpc.status.CANCELLED)
+      })
+    )
 
     it.scopedLive("waits for its token no longer than that may last", () =>
       Effect.gen(function* () {
