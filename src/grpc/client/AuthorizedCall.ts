@@ -92,12 +92,13 @@ class AuthorizedCall implements Intercepted {
     const { parent, propagate_flags: flags } = options
     this.parent = parent
     this.inner = { ...options, propagate_flags: (flags ?? grpc.propagate.DEFAULTS) & ~grpc.propagate.CANCELLATION }
-    this.parentCancelled = Callbacks.of(
+    const parentCancelled = Callbacks.of(
       () => this.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
       report
     )
+    this.parentCancelled = parentCancelled
     // An interceptor before this one may keep the call.
-    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", this.parentCancelled)
+    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", parentCancelled)
   }
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {

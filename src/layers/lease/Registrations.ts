@@ -40,7 +40,7 @@ const look = (
   isTaken: (record: LeaseEntry.SelfRecord, listed: Instance | undefined, answer: ServiceWithInstances) => boolean
 ): Effect.Effect<boolean> => {
   const { record } = entry
-  // Nobody else has one that we made up.
+  // No other process has one that we made up.
   if (record === undefined || !record.hasFixedKey || key.instanceKey !== entry.baseKey) return Effect.succeed(false)
   const ask = guarded("GetService", () => registry.getService(key.serviceId))
   return Effect.match(askWithin(ask, LOOK_TIMEOUT), {
