@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Scope, TestClock } from "effect"
-import type { LeaseKey } from "effect-aio"
+import type { LeaseKey, ServiceId } from "effect-aio"
 import * as LeaseWorld from "../support/leaseWorld.js"
 import type * as ReplacedRegistry from "../support/replacedRegistry.js"
 import * as World from "../support/replacedWorld.js"
@@ -151,5 +151,152 @@ describe("A key of ours under another service", () => {
         assert.deepStrictEqual(yield* World.lists(world), ["orders: ", "payments: "])
       }),
     { stopTimeout: "3 seconds" }
+  )
+
+  for (const step of ["stop", "pause"] as const) {
+    for (const [what, millis, latency] of [
+      ["it is being sent", 500, 0],
+      ["its id is asked for again", 1_500, 1_000]
+    ] as const) {
+      World.test(`is taken off by a ${step} that comes while ${what}`, [{ name: "orders" }], (world) =>
+        Effect.gen(function* () {
+          world.setLag("2 seconds")
+          const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
+          yield* TestClock.adjust("1 second")
+          yield* world.comesBackWith([{ name: "payments" }])
+          yield* (yield* world.control).setLatency(latency, "ensureService")
+          yield* TestClock.adjust(millis)
+          const stopping = yield* Effect.fork(orders?.[step] ?? Effect.die("no lease"))
+          yield* TestClock.adjust("16 seconds")
+          yield* stopping
+          assert.notInclude(yield* World.lists(world), "payments: orders-1")
+        })
+      )
+    }
+  }
+
+  World.test(
+    "is left to another lease of ours that is held elsewhere as yet",
+    [{ name: "orders" }, { name: "invoices" }, { name: "payments" }],
+    (world) =>
+      Effect.gen(function* () {
+        const payments = yield* World.registerAll([World.of("payments", "pod-1")])
+        yield* TestClock.adjust("30 seconds")
+        world.setLag("2 seconds")
+        const orders = yield* World.registerAll([World.of("orders", "pod-1")])
+        yield* TestClock.adjust("1 second")
+        yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+        yield* TestClock.adjust("2 minutes")
+        const keys = yield* Effect.forEach([...orders, ...payments], ({ instanceKey }) => instanceKey)
+        assert.deepStrictEqual(keys, ["pod-1", "pod-1"])
+        assert.deepStrictEqual(yield* World.lists(world), ["orders: pod-1", "payments: pod-1"])
+      })
+  )
+
+  World.test("is left to another lease of ours that begins while it is looked at", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      world.setLag("2 seconds")
+      const orders = yield* World.registerAll([World.of("orders", "pod-1")])
+      yield* TestClock.adjust("1 second")
+      yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+      yield* TestClock.adjust("1100 millis")
+      world.setLag(0)
+      yield* (yield* world.control).setLatency("900 millis", "getService")
+      yield* TestClock.adjust("2100 millis")
+      const payments = yield* World.registerAll([World.of("payments", "pod-1")])
+      yield* TestClock.adjust("1 minute")
+      yield* (yield* world.control).setLatency(0)
+      const keys = yield* Effect.forEach([...orders, ...payments], ({ instanceKey }) => instanceKey)
+      assert.deepStrictEqual(keys, ["pod-1", "pod-1"])
+    })
+  )
+
+  World.test(
+    "is taken off though two leases have it, each under the service of a stranger",
+    [{ name: "orders" }, { name: "payments" }],
+    (world) =>
+      Effect.gen(function* () {
+        const ttl = "10 minutes"
+        const all = yield* World.registerAll([
+          World.of("orders", "pod-1", { ttl }),
+          World.of("payments", "pod-1", { ttl })
+        ])
+        yield* TestClock.adjust("30 seconds")
+        const instances = [{ instanceKey: "pod-1", host: "10.0.0.1", ttl } as const]
+        yield* world.comesBackWith(
+          [
+            { name: "stock", instances },
+            { name: "users", instances }
+          ],
+          { isSilent: true }
+        )
+        yield* (yield* world.control).setLatency("20 millis")
+        yield* TestClock.adjust("200 seconds")
+        assert.deepStrictEqual(yield* World.states(all), ["Live"])
+        assert.deepStrictEqual(yield* World.lists(world), ["orders: pod-1", "payments: pod-1", "stock: ", "users: "])
+        yield* (yield* world.control).setLatency(0)
+      })
+  )
+
+  World.test("is not taken off while the registry does not say whose it is", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      world.setLag("2 seconds")
+      yield* World.registerAll([World.of("orders", "main")])
+      yield* TestClock.adjust("1 second")
+      yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+      yield* (yield* world.control).setLatency("1500 millis", "getService")
+      yield* TestClock.adjust("10 seconds")
+      assert.lengthOf(yield* World.callsTo(world, "deregisterInstance"), 0)
+      yield* (yield* world.control).setLatency(0)
+    })
+  )
+
+  World.test("is tried again where the registry was away for a while", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      world.setLag("2 seconds")
+      yield* World.registerAll([World.of("orders", "orders-1", { ttl: "10 minutes" })])
+      yield* TestClock.adjust("1 second")
+      yield* world.comesBackWith([{ name: "payments" }])
+      yield* TestClock.adjust("1500 millis")
+      const { setFailure } = yield* world.control
+      yield* setFailure(Option.some(LeaseWorld.unavailable))
+      yield* TestClock.adjust("4 seconds")
+      yield* setFailure(Option.none())
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1", "payments: "])
+    })
+  )
+
+  World.test("is not asked about again where it was just seen", [{ name: "orders" }], (world) =>
+    Effect.gen(function* () {
+      const keys = Array.from({ length: 100 }, (_, index) => `orders-${index}`)
+      yield* World.registerAll(keys.map((key) => World.of("orders", key)))
+      yield* TestClock.adjust("30 seconds")
+      yield* misplaced(world, keys)
+      yield* TestClock.adjust("65 seconds")
+      assert.include(yield* World.lists(world), "payments: ")
+      assert.isAtMost((yield* World.callsTo(world, "getService")).length, 3)
+    })
+  )
+})
+
+describe("A look at our own instances", () => {
+  World.test(
+    "that throws for one service is made for the others",
+    [{ name: "orders" }, { name: "payments" }],
+    (world) =>
+      Effect.gen(function* () {
+        const { getService } = world.registry
+        const asked = new Set<string>()
+        Object.assign(world.registry, {
+          getService: (id: ServiceId) => {
+            asked.add(id)
+            return id === "1" ? Effect.die("unexpected") : getService(id)
+          }
+        })
+        yield* World.registerAll([World.of("orders", "a"), World.of("payments", "b")])
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual([...asked].sort(), ["1", "2"])
+      })
   )
 })

@@ -39,6 +39,21 @@ export interface Startup {
   left: number
 }
 
+export type Named = Pick<NewService, "project" | "name">
+
+/** Whose service an id stands for, and whether an instance of another process is listed there under our key. */
+export interface Found {
+  readonly service: Named
+  readonly isForeign: boolean
+}
+
+/** A key under the id of another service. */
+export interface Stray {
+  readonly key: LeaseKey
+  /** What the registry said of it, and when; `undefined` where it was not asked. */
+  readonly seen: (Found & { readonly at: number }) | undefined
+}
+
 /** What watchers of a lease get. */
 export type LeaseNote = LeaseState | LeaseEvent
 
@@ -77,7 +92,7 @@ export class LeaseEntry implements TimerQueue.Timed {
   /** It has been sent to an id of which it is not known whether it was that of its service then. */
   unconfirmed = false
   /** Its keys under the ids of other services, to be deregistered there. */
-  strays: ReadonlyArray<LeaseKey> = none
+  strays: ReadonlyArray<Stray> = none
   /** Why the last attempt failed; kept only for `startup`, since an error retains the fiber it was made in. */
   lastError: HeartbeatError | undefined = undefined
   watchers: Set<Queue.Enqueue<LeaseNote>> | undefined = undefined
@@ -129,7 +144,7 @@ export const isForeign = (listed: Instance, { host, instance }: SelfRecord): boo
   listed.host !== host || listed.httpPort !== instance.httpPort || listed.grpcPort !== instance.grpcPort
 
 /** The instance belongs to this service. */
-export const isOf = ({ service }: SelfRecord, { name, project }: Pick<NewService, "project" | "name">): boolean =>
+export const isOf = ({ service }: SelfRecord, { name, project }: Named): boolean =>
   service.project === project && service.name === name
 
 /** It has the id of `entry`, and is of another service. */

@@ -122,7 +122,7 @@ export const make = (
         entry.ensured = ensured
         entry.serviceId = ensured.id
         if (former === undefined || former.serviceId === ensured.id) return Effect.void
-        if (entry.unconfirmed) Strays.unsafeAdd(entry, former)
+        if (entry.unconfirmed) Strays.unsafeAdd(entry, { key: former, seen: undefined })
         entry.unconfirmed = false
         return moved(entry, ensured)
       })
@@ -158,6 +158,8 @@ export const make = (
         yield* ensure(entry, record)
         if (former !== entry.serviceId) yield* send(entry, record, host)
       }
+      // A stop has kept it from being asked for again: what was sent may be under another service.
+      if (entry.ensured !== undefined && !serviceIds.isCurrent(entry.ensured)) return
       entry.unconfirmed = false
       Strays.unsafeDropOwn(entry)
     })

@@ -8,9 +8,9 @@ import { isNotFound } from "../../schemas/AioError.js"
 import type { ServiceId } from "../../schemas/Ids.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { ServiceWithInstances } from "../../schemas/Service.js"
-import { askWithin } from "./askWithin.js"
 import type { Dispatch, LeaseDeps } from "./Dispatch.js"
 import * as LeaseEntry from "./LeaseEntry.js"
+import * as Registrations from "./Registrations.js"
 import * as Strays from "./Strays.js"
 
 const ASK_TIMEOUT = "30 seconds"
@@ -56,16 +56,18 @@ const verdict = ({ entry, record }: Own, listed: Instance | undefined, dispatch:
 
 /** What is listed there is ours: it is deregistered once the lease is under its own service. */
 const misplaced = (
-  serviceId: ServiceId,
+  service: LeaseEntry.Named & Pick<ServiceWithInstances["service"], "id">,
   own: ReadonlyArray<Own>,
   listed: ReadonlyMap<string, Instance>,
   deps: LeaseDeps
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
+    const at = Monotonic.unsafeNow(deps.clock)
     for (const one of own) {
       const found = listed.get(nameOf(one))
       if (found === undefined || LeaseEntry.isForeign(found, one.record)) continue
-      Strays.unsafeAdd(one.entry, { serviceId, instanceKey: one.instanceKey })
+      const key = { serviceId: service.id, instanceKey: one.instanceKey }
+      Strays.unsafeAdd(one.entry, { key, seen: { service, isForeign: false, at } })
     }
     return gone(own, deps)
   })
@@ -102,7 +104,7 @@ const answered = (
         Effect.forEach(here.filter(isAtHome), (one) => verdict(one, listed.get(nameOf(one)), deps.dispatch), {
           discard: true
         }),
-        misplaced(serviceId, strangers, listed, deps)
+        misplaced({ ...service, id: serviceId }, strangers, listed, deps)
       )
     })
   )
@@ -122,7 +124,7 @@ export const make = (deps: LeaseDeps): Effect.Effect<void> => {
     for (const [id, at] of notBefore) if (services.has(id) && now < at) next.set(id, at)
     notBefore = next
     const ask = (id: ServiceId, own: ReadonlyArray<Own>) =>
-      Effect.matchEffect(askWithin(registry.getService(id), ASK_TIMEOUT), {
+      Effect.matchEffect(Registrations.getService(registry, id, ASK_TIMEOUT), {
         onSuccess: (answer) => {
           next.set(id, now + Lease.selfCheckInterval(answer.instances.length) - Lease.selfCheckInterval(0))
           return answered(id, unchanged(id, own), answer, deps)

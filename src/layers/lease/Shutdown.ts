@@ -67,7 +67,9 @@ export const make = (
         yield* Logs.warning(
           `${LeaseEntry.describe(entry)} is not deregistered: its key or the id of its service belongs to another one now`
         )
-        return
+        if (!entry.unconfirmed) return
+        Strays.unsafeAdd(entry, { key, seen: undefined })
+        return yield* Strays.takeOff(deps, entry)
       }
       const isUncertain = entry.uncertainUntil > Monotonic.unsafeNow(clock)
       yield* tryToDeregister(entry, key, isUncertain ? 1 : 2)

@@ -2,62 +2,90 @@
 import * as Effect from "effect/Effect"
 import * as Lease from "../../core/lease/Lease.js"
 import * as Logs from "../../internal/logs.js"
+import * as Monotonic from "../../internal/monotonic.js"
+import { isNotFound } from "../../schemas/AioError.js"
 import type { LeaseKey } from "../../schemas/Ids.js"
 import type { LeaseDeps } from "./Dispatch.js"
-import type * as LeaseEntry from "./LeaseEntry.js"
+import * as LeaseEntry from "./LeaseEntry.js"
 import * as Registrations from "./Registrations.js"
 
 /** So many of one lease at once: a stop has the time of two only. */
 const AT_ONCE = 4
 
-const isSame = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): boolean =>
-  entry.instanceKey === key.instanceKey && entry.serviceId === key.serviceId
+/** So long what was seen there stands. A thousand leases must not ask for the same long list each. */
+const SEEN_MILLIS = 10_000
 
-/** The key is listed there, or may be: it is to be deregistered. */
-export const unsafeAdd = (entry: LeaseEntry.LeaseEntry, key: LeaseKey): void => {
-  const isNoted = entry.strays.some((one) => one.instanceKey === key.instanceKey && one.serviceId === key.serviceId)
-  if (!isNoted) entry.strays = [...entry.strays, key]
+const isSameKey = (a: LeaseKey, b: LeaseKey): boolean => a.instanceKey === b.instanceKey && a.serviceId === b.serviceId
+
+const isAt = ({ instanceKey, serviceId }: LeaseEntry.LeaseEntry, key: LeaseKey): boolean =>
+  instanceKey === key.instanceKey && serviceId === key.serviceId
+
+/** It is listed there, or may be. A key that is noted twice is noted as it was last. */
+export const unsafeAdd = (entry: LeaseEntry.LeaseEntry, stray: LeaseEntry.Stray): void => {
+  entry.strays = [...entry.strays.filter(({ key }) => !isSameKey(key, stray.key)), stray]
 }
 
 /** Where the lease is registered now, it is at home. */
 export const unsafeDropOwn = (entry: LeaseEntry.LeaseEntry): void => {
-  if (entry.strays.length > 0) entry.strays = entry.strays.filter((key) => !isSame(entry, key))
+  if (entry.strays.length > 0) entry.strays = entry.strays.filter(({ key }) => !isAt(entry, key))
 }
 
-/** A lease of this process has the key there, or may have it soon. Nothing else of ours renews it then. */
-const isAwaited = (entries: Iterable<LeaseEntry.LeaseEntry>, entry: LeaseEntry.LeaseEntry, key: LeaseKey): boolean => {
-  if (Lease.isKept(entry.lease) && isSame(entry, key)) return true
+/** A lease of this process has that key under that id as yet: what is done there would be done to it. */
+const isInUse = (entries: Iterable<LeaseEntry.LeaseEntry>, entry: LeaseEntry.LeaseEntry, key: LeaseKey): boolean => {
+  if (Lease.isKept(entry.lease) && isAt(entry, key)) return true
+  for (const other of entries) if (other !== entry && isAt(other, key)) return true
+  return false
+}
+
+/** A lease of this process has that key in the service that the id stands for: it is there, or will be. */
+const isAnothers = (
+  entries: Iterable<LeaseEntry.LeaseEntry>,
+  entry: LeaseEntry.LeaseEntry,
+  { instanceKey }: LeaseKey,
+  service: LeaseEntry.Named
+): boolean => {
   for (const other of entries) {
-    if (other === entry || other.instanceKey !== key.instanceKey) continue
-    if (other.serviceId === key.serviceId || !Lease.isHeld(other.lease)) return true
+    if (other === entry || other.instanceKey !== instanceKey || other.record === undefined) continue
+    if (LeaseEntry.isOf(other.record, service)) return true
   }
   return false
 }
 
 /**
- * Deregisters the keys of a lease under the ids of other services. One that a lease of this process may have there waits for
- * the next call, as does what is interrupted. Where the registry refuses, the TTL does the same.
+ * Deregisters the keys of a lease under the ids of other services. One that cannot be yet, and what is interrupted, waits for
+ * the next call: after the next attempt, or at the stop. One that another process has is forgotten. Else the TTL does the same.
  */
 export const takeOff = (
-  { entries, registry }: Pick<LeaseDeps, "entries" | "registry">,
+  { clock, entries, registry }: Pick<LeaseDeps, "clock" | "entries" | "registry">,
   entry: LeaseEntry.LeaseEntry
 ): Effect.Effect<void> => {
-  const forget = (key: LeaseKey) =>
-    Effect.sync(() => {
-      entry.strays = entry.strays.filter((stray) => stray !== key)
+  const whose = ({ key, seen }: LeaseEntry.Stray): Registrations.Look =>
+    seen !== undefined && Monotonic.unsafeNow(clock) - seen.at < SEEN_MILLIS
+      ? Effect.succeed(seen)
+      : Registrations.look(registry, entry, key)
+  const takeOne = (stray: LeaseEntry.Stray): Effect.Effect<void> => {
+    const { key } = stray
+    const forget = Effect.sync(() => {
+      entry.strays = entry.strays.filter((one) => one !== stray)
     })
-  const deregister = (key: LeaseKey): Effect.Effect<void> =>
-    Registrations.isOfAnother(registry, entry, key).pipe(
-      Effect.flatMap((isTaken) => (isTaken ? Effect.void : Registrations.deregister(registry, key))),
+    return Effect.suspend(() => whose(stray)).pipe(
+      Effect.flatMap((found) => {
+        // Asked for after the look, which may have taken a second.
+        if (isInUse(entries, entry, key)) return Effect.void
+        const isTaken = found !== undefined && (found.isForeign || isAnothers(entries, entry, key, found.service))
+        return isTaken ? forget : Effect.zipRight(Registrations.deregister(registry, key), forget)
+      }),
       Effect.catchAll((error) =>
-        Logs.debug(`${key.instanceKey} stays listed under service ${key.serviceId} until its TTL: ${error.message}`)
-      ),
-      Effect.zipRight(forget(key))
+        error._tag === "AioRpcError" && isNotFound(error)
+          ? forget
+          : Logs.debug(`${key.instanceKey} is still listed under service ${key.serviceId}: ${error.message}`)
+      )
     )
+  }
   return Effect.suspend(() =>
     Effect.forEach(
-      entry.strays.filter((key) => !isAwaited(entries, entry, key)),
-      deregister,
+      entry.strays.filter(({ key }) => !isInUse(entries, entry, key)),
+      takeOne,
       { concurrency: AT_ONCE, discard: true }
     )
   )

@@ -43,7 +43,8 @@ const look = Effect.fnUntraced(function* (
   return told
 })
 
-const straysOf = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) => entries.flatMap(({ strays }) => strays)
+const straysOf = (entries: ReadonlyArray<LeaseEntry.LeaseEntry>) =>
+  entries.flatMap(({ strays }) => strays.map(({ key }) => key))
 
 const many = (count: number, name: string) => Array.from({ length: count }, (_, i) => `${name}-${100_000 + i}`)
 
