@@ -29,16 +29,22 @@ export * as StatusCode from "./schemas/StatusCode.js"
 export { Auth } from "./services/Auth.js"
 export {
   type Client,
+  type ClientUseOptions,
   Discovery,
   type DiscoveryError,
   type Explanation,
+  type GrpcTarget,
+  type HttpTarget,
   type InstanceChange,
   type InstanceExplanation,
   type Outcome,
   type Picked,
   type PickOptions,
+  type Protocol,
+  type Reporting,
   type Resolved,
   type Target,
+  type Targets,
   type UseOptions
 } from "./services/Discovery.js"
 export {

@@ -113,6 +113,14 @@ export const namesHosts = ({ endpoint, endpoints, host }: Instance): boolean =>
   (endpoint === "" || namesHost(endpoint)) &&
   endpoints.every((one) => isHost(one.host))
 
+/**
+ * What an address is for; `any` is one of either.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Protocol = "any" | "http" | "grpc"
+
 const hostOn = (instance: Instance, network: string | undefined): string | undefined => {
   let found: { readonly host: string; readonly priority: number } | undefined
   for (const endpoint of instance.endpoints) {
@@ -122,11 +130,25 @@ const hostOn = (instance: Instance, network: string | undefined): string | undef
   return found?.host
 }
 
-const withScheme = (text: string): string => (/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`)
+const SCHEME = /^([a-z][a-z0-9+.-]*):\/\//i
+
+const withScheme = ({ meta }: Instance, text: string): string =>
+  `${meta.scheme === "https" ? "https" : "http"}://${text}`
+
+/** `undefined` where the record says that something else than HTTP is served there: by a scheme, or by the gRPC port alone. */
+const urlOfEndpoint = (instance: Instance): string | undefined => {
+  const { endpoint, grpcPort, httpPort } = instance
+  const scheme = SCHEME.exec(endpoint)?.[1]?.toLowerCase()
+  if (scheme !== undefined) return scheme === "http" || scheme === "https" ? endpoint : undefined
+  const isGrpc = httpPort === undefined && grpcPort !== undefined && endpoint.endsWith(`:${grpcPort}`)
+  return isGrpc ? undefined : withScheme(instance, endpoint)
+}
 
 /**
  * The URL of an instance's HTTP server: the endpoint on `network` with the smallest priority, with the HTTP port; else its
- * `endpoint`; else its host with that port; else `undefined`. Has a scheme, `http://` unless the record has one.
+ * `endpoint`; else its host with that port; else `undefined`. An `endpoint` is none where its scheme is neither `http` nor
+ * `https`, and where the only port of the record is the gRPC port and the `endpoint` names that. The scheme is that of the
+ * `endpoint`, else `https://` where `meta.scheme` is `"https"`, else `http://`.
  *
  * @since 0.1.0
  * @category accessors
@@ -134,11 +156,11 @@ const withScheme = (text: string): string => (/^[a-z][a-z0-9+.-]*:\/\//i.test(te
 export const httpUrl = (instance: Instance, network?: string): string | undefined => {
   const host = hostOn(instance, network)
   if (host !== undefined && instance.httpPort !== undefined)
-    return withScheme(format({ host, port: instance.httpPort }))
-  if (instance.endpoint !== "") return withScheme(instance.endpoint)
+    return withScheme(instance, format({ host, port: instance.httpPort }))
+  if (instance.endpoint !== "") return urlOfEndpoint(instance)
   return instance.httpPort === undefined || instance.host === ""
     ? undefined
-    : withScheme(format({ host: instance.host, port: instance.httpPort }))
+    : withScheme(instance, format({ host: instance.host, port: instance.httpPort }))
 }
 
 /**

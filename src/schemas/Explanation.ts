@@ -12,6 +12,7 @@ export type HealthState = "Unknown" | "Healthy" | "Unhealthy"
  * The first obstacle to choosing an instance.
  *
  * - `NoAddress`: its record has no address to dial.
+ * - `Protocol`: it has no address of the `protocol` that was asked for.
  * - `Where`: it does not fit `where`.
  * - `OtherNetwork`: an instance is left on a network that is preferred to its own.
  * - `Unhealthy`: by active health checks.
@@ -21,6 +22,7 @@ export type HealthState = "Unknown" | "Healthy" | "Unhealthy"
  */
 export type Obstacle =
   | { readonly _tag: "NoAddress" | "Where" | "Unhealthy" }
+  | { readonly _tag: "Protocol"; readonly protocol: "http" | "grpc" }
   | { readonly _tag: "OtherNetwork"; readonly inUse: string | undefined }
   | {
       readonly _tag: "Ejected"
@@ -100,6 +102,8 @@ const describeObstacle = ({ healthProblem, network, obstacle }: InstanceExplanat
       return undefined
     case "NoAddress":
       return "its record has no address"
+    case "Protocol":
+      return `has no ${obstacle.protocol === "http" ? "HTTP" : "gRPC"} address`
     case "Where":
       return "does not fit the where of this call"
     case "OtherNetwork":

@@ -10,6 +10,7 @@ import type * as Exit from "effect/Exit"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
+import type { Protocol } from "../schemas/Address.js"
 import type { AioNoInstances, AioServiceNotFound } from "../schemas/AioError.js"
 import * as Explanation from "../schemas/Explanation.js"
 import type { Instance, InstanceChange } from "../schemas/Instance.js"
@@ -87,11 +88,17 @@ export declare namespace Discovery {
      *
      * The call does not count as in flight, so that a forgotten report leaks nothing.
      */
-    readonly pick: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError>
+    readonly pick: <P extends Protocol = "any">(
+      ref: ServiceRef,
+      options?: PickOptions<P>
+    ) => Effect.Effect<Picked<P>, DiscoveryError>
     /**
      * As `pick`, in flight until the scope closes. The exit of the scope is reported, unless the call reported before.
      */
-    readonly pickScoped: (ref: ServiceRef, options?: PickOptions) => Effect.Effect<Picked, DiscoveryError, Scope.Scope>
+    readonly pickScoped: <P extends Protocol = "any">(
+      ref: ServiceRef,
+      options?: PickOptions<P>
+    ) => Effect.Effect<Picked<P>, DiscoveryError, Scope.Scope>
     /**
      * Picks an instance, runs `f`, reports the outcome, and fails over to another instance where that is allowed: where nothing
      * was sent to the first, or where `idempotent` is set and the failure is one of availability. {@link UseOptions} has the
@@ -101,21 +108,23 @@ export declare namespace Discovery {
      * {@link DiscoveryError} where there is no instance to try. A defect of `f` does not count against the instance.
      * Interruption is not a failure, but its duration counts (see `slowAfter`).
      */
-    readonly use: <A, E, R>(
+    readonly use: <A, E, R, P extends Protocol = "any">(
       ref: ServiceRef,
-      f: (instance: Instance, target: Target) => Effect.Effect<A, E, R>,
-      options?: UseOptions<E>
+      f: (instance: Instance, target: Targets[P]) => Effect.Effect<A, E, R>,
+      options?: UseOptions<E, P>
     ) => Effect.Effect<A, E | DiscoveryError, R>
     /**
      * A client for each instance of a service, made by `make` when the instance is first picked, in a scope of its own. The
      * scope closes when the instance has left the view or changed its address and its last call has ended, or when the scope of
      * this handle closes. The context of `make` is taken here, once, not from each caller.
      *
-     * A failing `make` counts against the instance, and the call fails over, since nothing was sent.
+     * A failing `make` counts against the instance, and the call fails over, since nothing was sent. All calls are for the
+     * `protocol` that is given here; a bad one fails them with `AioConfigError`.
      */
-    readonly client: <C, E, R>(
+    readonly client: <C, E, R, P extends Protocol = "any">(
       ref: ServiceRef,
-      make: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
+      make: (instance: Instance, target: Targets[P]) => Effect.Effect<C, E, R | Scope.Scope>,
+      options?: Pick<PickOptions<P>, "protocol">
     ) => Effect.Effect<Client<C, E>, never, R | Scope.Scope>
     /**
      * For each listed instance, whether calls may go to it, and why; {@link Discovery.renderExplanation} makes text of it.
@@ -123,7 +132,7 @@ export declare namespace Discovery {
      */
     readonly explain: (
       ref: ServiceRef,
-      options?: Pick<PickOptions, "where">
+      options?: Pick<PickOptions, "where" | "protocol">
     ) => Effect.Effect<Explanation.Explanation, DiscoveryError>
   }
 }
@@ -156,6 +165,7 @@ export interface ReadyOptions {
   readonly retry?: Schedule.Schedule<unknown> | undefined
 }
 
+export type { Protocol } from "../schemas/Address.js"
 export type { Explanation, InstanceExplanation } from "../schemas/Explanation.js"
 export type { Outcome } from "../schemas/Outcome.js"
 
@@ -177,6 +187,42 @@ export interface Target {
 }
 
 /**
+ * A target that speaks HTTP: what `protocol: "http"` gives.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface HttpTarget extends Target {
+  /** The `httpUrl`. */
+  readonly url: string
+  readonly httpUrl: string
+}
+
+/**
+ * A target that speaks gRPC: what `protocol: "grpc"` gives.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface GrpcTarget extends Target {
+  /** The `grpcAddress`. */
+  readonly address: string
+  readonly grpcAddress: string
+}
+
+/**
+ * What a call gets, by its `protocol`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Targets {
+  readonly any: Target
+  readonly http: HttpTarget
+  readonly grpc: GrpcTarget
+}
+
+/**
  * One client an instance: see `client`.
  *
  * @since 0.1.0
@@ -189,7 +235,7 @@ export interface Client<out C, out E> {
    */
   readonly use: <A, E2, R>(
     f: (client: C, instance: Instance) => Effect.Effect<A, E2, R>,
-    options?: UseOptions<E | E2>
+    options?: ClientUseOptions<E | E2>
   ) => Effect.Effect<A, E | E2 | DiscoveryError, R>
 }
 
@@ -214,10 +260,18 @@ export interface Resolved {
 export type { InstanceChange } from "../schemas/Instance.js"
 
 /**
+ * A target, and where its outcome is reported.
+ *
  * @since 0.1.0
  * @category models
  */
-export interface Picked extends Target {
+export type Picked<P extends Protocol = "any"> = Targets[P] & Reporting
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Reporting {
   /**
    * Reports how the call ended: an {@link Outcome}, or its `Exit`, classified as `use` does. Only the first report counts. It
    * may come after the instance has left, or never. The time since the pick counts as the duration of the call.
@@ -231,7 +285,7 @@ export interface Picked extends Target {
  * @since 0.1.0
  * @category models
  */
-export interface PickOptions {
+export interface PickOptions<P extends Protocol = Protocol> {
   /** What the call is about (a user, a document): `consistentHash` picks the same instance for the same key. */
   readonly key?: string | undefined
   /**
@@ -239,13 +293,19 @@ export interface PickOptions {
    * for each call: the answers are kept with it, for the 16 functions used last, and a new one costs O(n). Must not throw.
    */
   readonly where?: ((instance: Instance) => boolean) | undefined
+  /**
+   * Only instances with an address of this protocol; `AioNoInstances` where there is none. The type of the target has it then:
+   * `url` for `http`, `address` for `grpc`. Default `any`: an instance with any address.
+   */
+  // Without `undefined`: `isHttp ? "http" : undefined` would promise an address that an instance may lack. It is `"any"`.
+  readonly protocol?: P
 }
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface UseOptions<in E> extends PickOptions {
+export interface UseOptions<in E, P extends Protocol = Protocol> extends PickOptions<P> {
   /**
    * Whether the call may be executed twice. Then it fails over after a failure of availability as well: a connection that
    * broke, `UNAVAILABLE`, HTTP 502 to 504, the `timeout` below or another `TimeoutException`. Unless set, only a call of which
@@ -278,6 +338,14 @@ export interface UseOptions<in E> extends PickOptions {
    */
   readonly countsAsFailure?: ((error: E) => boolean) | undefined
 }
+
+/**
+ * As {@link UseOptions}; the protocol is that of the client.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ClientUseOptions<in E> extends Omit<UseOptions<E>, "protocol"> {}
 
 /**
  * An active health check: success is healthy; a failure, a defect and a time-out are not. The module `HealthCheck` has the

@@ -146,6 +146,26 @@ describe("the address where an instance serves HTTP", () => {
     ["nothing without port and endpoint", { endpoints }, "internal", undefined],
     ["nothing without a host to go with its port", { host: "", httpPort: 80 }, undefined, undefined],
     ["nothing for a gRPC port alone", { grpcPort: 50_051 }, undefined, undefined],
+    [
+      "nothing for an endpoint on the only port, that of gRPC",
+      { endpoint: "a:90", grpcPort: 90 },
+      undefined,
+      undefined
+    ],
+    ["an endpoint on another port than gRPC", { endpoint: "a:190", grpcPort: 90 }, undefined, "http://a:190"],
+    ["an endpoint on the port of both", { endpoint: "a:90", grpcPort: 90, httpPort: 90 }, undefined, "http://a:90"],
+    ["an endpoint that says http", { endpoint: "HTTP://a:90", grpcPort: 90 }, undefined, "HTTP://a:90"],
+    ["nothing for an endpoint of another scheme", { endpoint: "grpc://a:90", httpPort: 80 }, undefined, undefined],
+    ["https where meta says so", { httpPort: 443, meta: { scheme: "https" } }, undefined, "https://10.0.0.1:443"],
+    ["https on a network", { endpoints, httpPort: 443, meta: { scheme: "https" } }, "internal", "https://10.0.0.3:443"],
+    ["https for an endpoint", { endpoint: "a:443", meta: { scheme: "https" } }, undefined, "https://a:443"],
+    [
+      "the scheme of its endpoint first",
+      { endpoint: "http://a:1", meta: { scheme: "https" } },
+      undefined,
+      "http://a:1"
+    ],
+    ["http for any other scheme in meta", { httpPort: 80, meta: { scheme: "ftp" } }, undefined, "http://10.0.0.1:80"],
     ["brackets round an IPv6 host", { host: "fd00::1", httpPort: 80 }, undefined, "http://[fd00::1]:80"],
     ["no more brackets than there are", { host: "[fd00::1]", httpPort: 80 }, undefined, "http://[fd00::1]:80"]
   ]

@@ -1,7 +1,9 @@
 /** Picks an instance of one service for each call, and learns from how the call ends. */
+import type * as Address from "../../schemas/Address.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Outcome } from "../../schemas/Outcome.js"
 import * as Availability from "./Availability.js"
+import * as Fitting from "./Fitting.js"
 import * as Members from "./Members.js"
 import * as Outlier from "./Outlier.js"
 import * as SlowStart from "./SlowStart.js"
@@ -15,21 +17,28 @@ export interface Request extends StrategyRequest {
    * Only instances for which this holds. Runs once for each instance and list; the answers are kept with the function, for the
    * 16 functions used last. A new function costs O(n) and starts without a position. Must not throw.
    */
-  readonly where?: Subset.Where | undefined
+  readonly where?: Fitting.Where | undefined
+  /** Only instances with an address of this protocol. Kept as the answers of `where` are. Default `any`. */
+  readonly protocol?: Address.Protocol | undefined
 }
+
+/** The subsets of a protocol by their `where`; {@link always} stands for none. */
+type Subsets = Map<Fitting.Where, Subset.Subset>
+
+const always: Fitting.Where = () => true
 
 /**
  * The state of one service. **Changed in place** by the functions of this module: one owner, no sharing. All instants are
  * monotonic milliseconds.
  */
 export interface Balancer extends Subset.Owner {
-  /** For picks without `where`, from the first of them on. */
+  /** For picks of any instance, from the first of them on. */
   all: Subset.Subset | undefined
-  /** For picks with one, by that function; the least recently used is dropped first. */
-  readonly subsets: Map<Subset.Where, Subset.Subset>
+  /** For all other picks; the least recently used `where` of a protocol is dropped first. */
+  readonly subsets: Readonly<Record<Address.Protocol, Subsets>>
   /** All calls that have begun and not ended. */
   inFlight: number
-  /** How many picks had a `where`. */
+  /** How many picks had a `where` or a protocol. */
   uses: number
   /** How many of them before the present list. */
   usesBefore: number
@@ -67,7 +76,7 @@ export const make = (options: Subset.Options, random: () => number): Balancer =>
     outliers,
     members: Members.make(options.networks, outliers),
     all: undefined,
-    subsets: new Map(),
+    subsets: { any: new Map(), http: new Map(), grpc: new Map() },
     inFlight: 0,
     uses: 0,
     usesBefore: 0,
@@ -80,10 +89,12 @@ export const make = (options: Subset.Options, random: () => number): Balancer =>
 export function* prepare(balancer: Balancer, instances: ReadonlyArray<Instance>, now: number): Generator<void, void> {
   if (balancer.members.listing.instances === instances) return
   const lists = yield* Members.prepare(balancer.members, instances, now)
-  balancer.all ??= Subset.make(balancer, undefined)
+  balancer.all ??= Subset.make(balancer, undefined, "any")
   yield* Subset.prepare(balancer, balancer.all, lists, now)
-  for (const subset of balancer.subsets.values()) {
-    if (subset.lastUsed > balancer.usesBefore) yield* Subset.prepare(balancer, subset, lists, now)
+  for (const subsets of Object.values(balancer.subsets)) {
+    for (const subset of subsets.values()) {
+      if (subset.lastUsed > balancer.usesBefore) yield* Subset.prepare(balancer, subset, lists, now)
+    }
   }
 }
 
@@ -95,7 +106,7 @@ export const update = (balancer: Balancer, listing: Members.Listing, now: number
 }
 
 /**
- * Picks an instance; `undefined` where none is listed, none has an address, or `where` and `exclude` leave none. Instances that
+ * Picks an instance; `undefined` where none is listed, none has an address, or `where`, `protocol` and `exclude` leave none. Instances that
  * are all ejected or unhealthy are picked all the same.
  *
  * Costs the same for any number of instances (but for `consistentHash`, see there), except after a change. Then availability is
@@ -104,7 +115,7 @@ export const update = (balancer: Balancer, listing: Members.Listing, now: number
  */
 export const pick = (balancer: Balancer, now: number, request: Request = noRequest): Call | undefined => {
   const { outliers } = balancer
-  const subset = subsetFor(balancer, now, request.where)
+  const subset = subsetFor(balancer, now, request)
   const due = subset.availability.due.length > 0 ? takeDue(balancer, subset, request) : undefined
   const member = due ?? choose(balancer, subset, now, request)
   if (member === undefined) return undefined
@@ -161,12 +172,16 @@ export const canEvict = ({ inFlight, outliers }: Balancer, now: number): boolean
   return true
 }
 
-/** The subset for `where`, up to date enough to pick from. */
-export const subsetFor = (balancer: Balancer, now: number, where: Subset.Where | undefined): Subset.Subset => {
+/** The subset for `where` and `protocol`, up to date enough to pick from. */
+export const subsetFor = (
+  balancer: Balancer,
+  now: number,
+  { protocol = "any", where }: Pick<Request, "protocol" | "where">
+): Subset.Subset => {
   const { outliers } = balancer
   if (now >= outliers.nextChangeAt) Outlier.sweep(outliers, now)
-  balancer.all ??= Subset.make(balancer, undefined)
-  const subset = where === undefined ? balancer.all : subsetWhere(balancer, where)
+  balancer.all ??= Subset.make(balancer, undefined, "any")
+  const subset = where === undefined && protocol === "any" ? balancer.all : keptSubset(balancer, where, protocol)
   if (Subset.isStale(balancer, subset, now)) Subset.refresh(balancer, subset, now)
   return subset
 }
@@ -188,36 +203,45 @@ export const scoreOf = (balancer: Balancer, { picker }: Subset.Subset, candidate
 
 const MAX_SUBSETS = 16
 
-const subsetWhere = (balancer: Balancer, where: Subset.Where): Subset.Subset => {
-  const { subsets } = balancer
-  const known = subsets.get(where)
+const keptSubset = (
+  balancer: Balancer,
+  where: Fitting.Where | undefined,
+  protocol: Address.Protocol
+): Subset.Subset => {
+  const subsets = balancer.subsets[protocol]
+  const key = where ?? always
+  const known = subsets.get(key)
   if (known === undefined && subsets.size >= MAX_SUBSETS) dropOldest(subsets)
-  const subset = known ?? Subset.make(balancer, where)
-  if (known === undefined) subsets.set(where, subset)
+  const subset = known ?? Subset.make(balancer, where, protocol)
+  if (known === undefined) subsets.set(key, subset)
   subset.lastUsed = ++balancer.uses
   return subset
 }
 
-const dropOldest = (subsets: Balancer["subsets"]): void => {
+const dropOldest = (subsets: Subsets): void => {
   let oldest = Number.POSITIVE_INFINITY
   for (const { lastUsed } of subsets.values()) oldest = Math.min(oldest, lastUsed)
   for (const [where, { lastUsed }] of subsets) if (lastUsed === oldest) subsets.delete(where)
 }
 
 /** An instance whose probe the next call is. */
-const takeDue = (
-  balancer: Balancer,
-  { availability }: Subset.Subset,
-  { exclude }: Request
-): Members.Member | undefined => {
-  const { due } = availability
+const takeDue = (balancer: Balancer, subset: Subset.Subset, { exclude }: Request): Members.Member | undefined => {
+  const { due } = subset.availability
   // Another subset, or an earlier pick, has taken these meanwhile.
   while (due.length > 0 && due.at(-1)?.outlier.phase !== "Due") due.pop()
-  return due.findLast((member) => member.outlier.phase === "Due" && fits(balancer, member, exclude))
+  return due.findLast((member) => member.outlier.phase === "Due" && fits(balancer, subset, member, exclude))
 }
 
-const fits = ({ members }: Balancer, member: Members.Member, exclude: Request["exclude"]): boolean =>
-  exclude?.includes(member) !== true && !Members.isLeaving(members, member)
+// A record may be replaced while the next list is made ready, and its member lose the address that it had.
+const fits = (
+  { members }: Balancer,
+  { protocol }: Subset.Subset,
+  member: Members.Member,
+  exclude: Request["exclude"]
+): boolean =>
+  exclude?.includes(member) !== true &&
+  !Members.isLeaving(members, member) &&
+  Fitting.speaks(protocol, member.instance, member.network)
 
 /** How often a strategy is asked whose answers do not fit, before any other instance is taken. */
 const MAX_ASKS = 4
@@ -238,14 +262,14 @@ const choose = (
     if (member === undefined) break
     const isCurrent = subset.outliersVersion === outliers.version
     const isAdmitted = isCurrent || Availability.isAdmitted(subset.availability, member)
-    if (isAdmitted && fits(balancer, member, exclude)) return member
+    if (isAdmitted && fits(balancer, subset, member, exclude)) return member
     asked = { key, exclude: [...(asked.exclude ?? []), member] }
   }
   settle(balancer, subset, now)
   const { choosable } = subset.availability
   // An ejected one is better than none, where all the others have departed.
   const among = choosable.every((member) => Members.isLeaving(members, member)) ? subset.members : choosable
-  const others = among.filter((member) => fits(balancer, member, exclude))
+  const others = among.filter((member) => fits(balancer, subset, member, exclude))
   return others[Math.floor(context.random() * others.length)]
 }
 

@@ -1,7 +1,8 @@
-/** The instances of one service that fit one `where`, and the strategy's state for them. */
+/** The instances of one service that fit one `where` and one protocol, and the strategy's state for them. */
 import { atOnce } from "../../internal/atOnce.js"
-import type { Instance } from "../../schemas/Instance.js"
+import type * as Address from "../../schemas/Address.js"
 import * as Availability from "./Availability.js"
+import * as Fitting from "./Fitting.js"
 import type * as Members from "./Members.js"
 import type * as Outlier from "./Outlier.js"
 import { roundRobin } from "./RoundRobin.js"
@@ -15,8 +16,6 @@ export interface Options {
   /** The preferred network first. Empty: no preference. */
   readonly networks: ReadonlyArray<string>
 }
-
-export type Where = (instance: Instance) => boolean
 
 /** How often the strategy threw, or gave an instance outside its candidates, and its first error. Round robin picked instead. */
 export interface StrategyFailures {
@@ -48,7 +47,8 @@ interface Computed {
 
 /** **Changed in place**, by the functions of this module and its balancer. */
 export interface Subset extends Computed {
-  readonly where: Where | undefined
+  readonly where: Fitting.Where | undefined
+  readonly protocol: Address.Protocol
   readonly picker: Picker
   /** Picks where the strategy fails. */
   readonly fallback: Picker
@@ -67,7 +67,7 @@ export const noteStrategyFailure = (owner: Owner, error: unknown): void => {
   else owner.strategyFailures.count++
 }
 
-export const make = (owner: Owner, where: Where | undefined): Subset => {
+export const make = (owner: Owner, where: Fitting.Where | undefined, protocol: Address.Protocol): Subset => {
   const { context, options } = owner
   const fallback = roundRobin.make(context)
   let picker = fallback
@@ -78,6 +78,7 @@ export const make = (owner: Owner, where: Where | undefined): Subset => {
   }
   return {
     where,
+    protocol,
     picker,
     fallback,
     warmUp: SlowStart.warm,
@@ -115,13 +116,15 @@ function* computing(
   now: number
 ): Generator<void, Computed> {
   const outliersVersion = outliers.version
-  const { where } = subset
+  const { protocol, where } = subset
+  const fits = ({ instance, network }: Members.Member): boolean =>
+    Fitting.speaks(protocol, instance, network) && (where === undefined || where(instance))
   const members =
-    where === undefined
+    where === undefined && protocol === "any"
       ? reachable
       : subset.listed === listed
         ? subset.members
-        : yield* Availability.filter(reachable, ({ instance }) => where(instance))
+        : yield* Availability.filter(reachable, fits)
   const availability = yield* Availability.of(members, {
     networks: options.networks.length,
     panicBelow: options.outlier.panicBelow,

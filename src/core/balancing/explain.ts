@@ -1,6 +1,6 @@
 import type { About, Explanation, InstanceExplanation, Obstacle } from "../../schemas/Explanation.js"
-import type { Instance } from "../../schemas/Instance.js"
 import * as Balancer from "./Balancer.js"
+import * as Fitting from "./Fitting.js"
 import * as Members from "./Members.js"
 import * as Networks from "./Networks.js"
 import * as Outlier from "./Outlier.js"
@@ -11,22 +11,30 @@ export const explain = (
   balancer: Balancer.Balancer,
   now: number,
   { healthProblems, ...about }: About & { readonly healthProblems: ReadonlyMap<string, string> },
-  where?: ((instance: Instance) => boolean) | undefined
+  request: Pick<Balancer.Request, "protocol" | "where"> = {}
 ): Explanation => {
   const { options, members } = balancer
-  const subset = Balancer.subsetFor(balancer, now, where)
+  const subset = Balancer.subsetFor(balancer, now, request)
   Balancer.settle(balancer, subset, now)
   const { choosable, isPanicking } = subset.availability
   const chosen = new Set(choosable)
   const fitting = new Set(subset.members)
   const inUse = choosable.reduce((worst, { rank }) => Math.max(worst, rank), -1)
   const oldest = SlowStart.oldestOf(choosable)
+  const unfit = (member: Members.Member): Obstacle | undefined => {
+    const { protocol } = subset
+    if (fitting.has(member)) return undefined
+    const { instance, network } = member
+    return protocol === "any" || Fitting.speaks(protocol, instance, network)
+      ? { _tag: "Where" }
+      : { _tag: "Protocol", protocol }
+  }
   const explainOne = (member: Members.Member): InstanceExplanation => {
     const { health, inFlight, instance, key, latencyAt, latencyMillis, rank, weight } = member
     return {
       instance,
       isChosen: chosen.has(member),
-      obstacle: obstacleOf(balancer, member, now, fitting.has(member), inUse),
+      obstacle: obstacleOf(balancer, member, now, unfit(member), inUse),
       network: rank === -1 ? undefined : options.networks[rank],
       isHeld: members.listing.held?.has(key) ?? false,
       health,
@@ -51,11 +59,11 @@ const obstacleOf = (
   { options, outliers }: Balancer.Balancer,
   { health, rank, outlier }: Members.Member,
   now: number,
-  fits: boolean,
+  unfit: Obstacle | undefined,
   inUse: number
 ): Obstacle | undefined => {
   if (rank === -1) return { _tag: "NoAddress" }
-  if (!fits) return { _tag: "Where" }
+  if (unfit !== undefined) return unfit
   if (rank > inUse) return { _tag: "OtherNetwork", inUse: Networks.networkOf(inUse, options.networks) }
   if (health === "Unhealthy") return { _tag: "Unhealthy" }
   const { evidence, phase, reason } = outlier

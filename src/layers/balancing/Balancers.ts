@@ -6,6 +6,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Balancer from "../../core/balancing/Balancer.js"
 import { explain } from "../../core/balancing/explain.js"
+import { speaks } from "../../core/balancing/Fitting.js"
 import * as Background from "../../internal/background.js"
 import * as Logs from "../../internal/logs.js"
 import * as Metric from "../../internal/metric.js"
@@ -13,12 +14,12 @@ import { PCGRandom } from "../../internal/random.js"
 import * as SingleFlight from "../../internal/singleFlight.js"
 import * as Slices from "../../internal/slices.js"
 import * as Address from "../../schemas/Address.js"
-import { AioRpcError } from "../../schemas/AioError.js"
+import { AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Outcome } from "../../schemas/Outcome.js"
 import type { ServiceRef } from "../../schemas/Service.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
-import type { Discovery, DiscoveryError, Picked } from "../../services/Discovery.js"
+import type { Discovery, DiscoveryError, Picked, Targets } from "../../services/Discovery.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
@@ -41,7 +42,14 @@ export interface Balancers extends Pick<Discovery.Service, "pick" | "pickScoped"
   /** The balancer of a service with instances; waits for the registry only where the view has none. */
   readonly locate: (ref: ServiceRef) => Effect.Effect<ServiceBalancer.ServiceBalancer, DiscoveryError>
   /** Picks an instance, whose call is in flight until its `end`; `undefined` where none fits. Synchronous: no lock, no span. */
-  readonly begin: (service: ServiceBalancer.ServiceBalancer, request?: Balancer.Request) => PickedInstance | undefined
+  readonly begin: <P extends Address.Protocol>(
+    service: ServiceBalancer.ServiceBalancer,
+    request?: Request<P>
+  ) => (PickedInstance & Targets[P]) | undefined
+}
+
+export interface Request<P extends Address.Protocol> extends Balancer.Request {
+  readonly protocol?: P
 }
 
 /** An instance that was picked, until its outcome is reported. */
@@ -63,6 +71,14 @@ export class PickedInstance implements Picked {
   get grpcAddress(): string | undefined {
     return Address.grpcAddress(this.instance, this.call.network)
   }
+  /** Of a {@link Discovery} target for HTTP. */
+  get url(): string | undefined {
+    return this.httpUrl
+  }
+  /** Of one for gRPC. */
+  get address(): string | undefined {
+    return this.grpcAddress
+  }
   // Of the instance and not of the class, since it is passed on alone: `Effect.onExit(call, picked.report)`.
   readonly report = (outcome: Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
     Effect.sync(() =>
@@ -82,6 +98,25 @@ export class PickedInstance implements Picked {
     noteStrategyFailures(deps, service)
   }
 }
+
+/** Has it the address of the protocol that it was picked for? `protocol` is `undefined` for `any` alone. */
+const isFor = <P extends Address.Protocol>(
+  picked: PickedInstance,
+  protocol: P | undefined
+): picked is PickedInstance & Targets[P] =>
+  protocol === undefined || speaks(protocol, picked.instance, picked.call.network)
+
+const protocols: ReadonlySet<unknown> = new Set<Address.Protocol>(["any", "http", "grpc"])
+
+/** `undefined` where it is one. */
+export const wrongProtocol = (protocol: Address.Protocol | undefined): AioConfigError | undefined =>
+  protocol === undefined || protocols.has(protocol)
+    ? undefined
+    : new AioConfigError({
+        field: "protocol",
+        problem: `is ${typeof protocol === "string" ? JSON.stringify(protocol) : `a ${typeof protocol}`}`,
+        expected: '"any", "http" or "grpc"'
+      })
 
 /** How often a list that is made ready may be replaced by another one meanwhile. */
 const MAX_ROUNDS = 3
@@ -210,22 +245,28 @@ export const make = (
       return isEmpty ? undefined : service
     }
 
-    const pickFrom = (service: ServiceBalancer.ServiceBalancer, request: Balancer.Request | undefined) => {
+    const pickFrom = <P extends Address.Protocol>(
+      service: ServiceBalancer.ServiceBalancer,
+      request: Request<P> | undefined
+    ): (PickedInstance & Targets[P]) | undefined => {
       const call = Balancer.pick(service.balancer, now(), request)
       if (service.balancer.strategyFailures !== undefined) noteStrategyFailures(deps, service)
       if (call === undefined) return undefined
       service.picks++
       Metric.unsafeUpdate(Metrics.picks, 1, pickLabels)
       if (call.isPanic === true) Metric.unsafeUpdate(Metrics.panics, 1, Labels.none)
-      return new PickedInstance(deps, service, call)
+      const picked = new PickedInstance(deps, service, call)
+      return isFor(picked, request?.protocol) ? picked : undefined
     }
     const begin: Balancers["begin"] = (service, request) => {
       const picked = pickFrom(service, request)
       if (picked !== undefined) Balancer.begin(service.balancer, picked.call)
       return picked
     }
-    const orNoInstances = (service: ServiceBalancer.ServiceBalancer, picked: PickedInstance | undefined) =>
-      picked === undefined ? Effect.fail(ServiceBalancer.noInstances(service)) : Effect.succeed(picked)
+    const orNoInstances = <A extends PickedInstance>(
+      service: ServiceBalancer.ServiceBalancer,
+      picked: A | undefined
+    ) => (picked === undefined ? Effect.fail(ServiceBalancer.noInstances(service)) : Effect.succeed(picked))
 
     const notFound = (project: Entry, name: string): Effect.Effect<never, DiscoveryError> => {
       const service = peek(project, name)
@@ -249,6 +290,8 @@ export const make = (
       begin,
       pick: (ref, options) =>
         Effect.suspend(() => {
+          const wrong = wrongProtocol(options?.protocol)
+          if (wrong !== undefined) return Effect.fail(wrong)
           // The hot path: nothing but this step where the view has the service.
           const found = find(ref, balancerOf)
           return found === undefined || found.opening !== undefined
@@ -256,19 +299,23 @@ export const make = (
             : orNoInstances(found, pickFrom(found, options))
         }),
       pickScoped: (ref, options) =>
-        Effect.uninterruptibleMask((restore) =>
-          Effect.flatMap(restore(locate(ref)), (service) =>
+        Effect.uninterruptibleMask((restore) => {
+          const wrong = wrongProtocol(options?.protocol)
+          if (wrong !== undefined) return Effect.fail(wrong)
+          return Effect.flatMap(restore(locate(ref)), (service) =>
             Effect.tap(orNoInstances(service, begin(service, options)), ({ report }) => Effect.addFinalizer(report))
           )
-        ),
+        }),
       explain: (ref, options) =>
         Effect.flatMap(resolve(ref), ({ ageMillis, source }) => {
+          const wrong = wrongProtocol(options?.protocol)
+          if (wrong !== undefined) return Effect.fail(wrong)
           const explained = (view: Entry, name: string) => {
             const service = peek(view, name)
             if (service === undefined) return undefined
             const { balancer, env, healthProblems, project } = service
             const about = { project, name, env, ageMillis, source, healthProblems }
-            return explain(balancer, now(), about, options?.where)
+            return explain(balancer, now(), about, options)
           }
           return answer(ref, explained, notFound)
         })

@@ -20,7 +20,7 @@ const closed = new AioRpcError({
 
 export const client =
   (balancers: Balancers): Discovery.Service["client"] =>
-  (ref, makeClient) =>
+  (ref, makeClient, options = {}) =>
     Effect.gen(function* () {
       const clients = yield* Clients.make(makeClient)
       let followed: ServiceBalancer.ServiceBalancer | undefined
@@ -55,7 +55,7 @@ export const client =
       )
 
       return {
-        use: (f, options) =>
+        use: (f, more) =>
           Effect.catchAllCause(
             Failover.failover(
               balancers,
@@ -76,7 +76,7 @@ export const client =
                   isSent: () => isSent
                 }
               },
-              options
+              { ...more, ...options }
             ),
             orClosed
           )

@@ -10,9 +10,9 @@ import * as Background from "../../internal/background.js"
 import type { Instance } from "../../schemas/Instance.js"
 import type { Target } from "../../services/Discovery.js"
 
-export interface Clients<C, E> {
+export interface Clients<in T, C, E> {
   /** The client of this target, while the scope is open. One that failed to be made is made again the next time. */
-  readonly get: (target: Target) => Effect.Effect<C, E, Scope.Scope>
+  readonly get: (target: T) => Effect.Effect<C, E, Scope.Scope>
   /** Closes the clients of the instances that are not listed, once their calls have ended. */
   readonly retain: (isListed: (instanceKey: string) => boolean) => void
 }
@@ -22,11 +22,11 @@ export interface Clients<C, E> {
  * alone: if an instance left during a call and returned under the same key, the end of that call would count for a later
  * one, and the old client would never close.
  */
-class Tenancy implements Equal.Equal {
+class Tenancy<T extends Target> implements Equal.Equal {
   /** Has `RcMap` taken it in? */
   isOpen = false
 
-  constructor(readonly target: Target) {}
+  constructor(readonly target: T) {}
 
   // Equal to none but itself: Effect 4 compares objects by their members.
   [Equal.symbol](that: unknown): boolean {
@@ -47,13 +47,13 @@ const isElsewhere = (a: Target, b: Target): boolean =>
  * Closing the scope closes all clients. `make` runs in a fiber of its own: interrupting the caller that asked first leaves
  * the others waiting for the same client.
  */
-export const make = <C, E, R>(
-  makeClient: (instance: Instance, target: Target) => Effect.Effect<C, E, R | Scope.Scope>
-): Effect.Effect<Clients<C, E>, never, R | Scope.Scope> =>
+export const make = <T extends Target, C, E, R>(
+  makeClient: (instance: Instance, target: T) => Effect.Effect<C, E, R | Scope.Scope>
+): Effect.Effect<Clients<T, C, E>, never, R | Scope.Scope> =>
   Effect.gen(function* () {
-    const tenancies = new Map<string, Tenancy>()
+    const tenancies = new Map<string, Tenancy<T>>()
 
-    const end = (tenancy: Tenancy): void => {
+    const end = (tenancy: Tenancy<T>): void => {
       const key = tenancy.target.instance.instanceKey
       if (tenancies.get(key) === tenancy) tenancies.delete(key)
       // Each in a fiber of its own: a client that is slow to close holds up no other. Once begun, it closes.
@@ -61,7 +61,7 @@ export const make = <C, E, R>(
     }
 
     const clients = yield* RcMap.make({
-      lookup: (tenancy: Tenancy) => {
+      lookup: (tenancy: Tenancy<T>) => {
         tenancy.isOpen = true
         return Effect.onExit(
           Effect.suspend(() => makeClient(tenancy.target.instance, tenancy.target)),
@@ -76,7 +76,7 @@ export const make = <C, E, R>(
     // Made after the map, and so closed before it.
     const fork = yield* Background.makeUnsafeFork
 
-    const tenancyOf = (target: Target): Tenancy => {
+    const tenancyOf = (target: T): Tenancy<T> => {
       const key = target.instance.instanceKey
       const held = tenancies.get(key)
       if (held !== undefined) {

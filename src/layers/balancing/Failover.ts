@@ -7,13 +7,14 @@ import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
 import * as Metric from "../../internal/metric.js"
+import type { Protocol } from "../../schemas/Address.js"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
 import * as Limits from "../../schemas/Limits.js"
 import { StatusCode } from "../../schemas/StatusCode.js"
-import type { Discovery, DiscoveryError, UseOptions } from "../../services/Discovery.js"
+import type { Discovery, DiscoveryError, Targets, UseOptions } from "../../services/Discovery.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
-import type { Balancers, PickedInstance } from "./Balancers.js"
+import { type Balancers, type PickedInstance, wrongProtocol } from "./Balancers.js"
 import * as FailureClassifier from "./FailureClassifier.js"
 import * as ServiceBalancer from "./ServiceBalancer.js"
 
@@ -31,13 +32,16 @@ interface AttemptLimits {
 const defaultAttempts = 3
 const defaults: AttemptLimits = { attempts: defaultAttempts, timeoutMillis: undefined }
 
-const check = ({ attempts, timeout }: UseOptions<never>): Either.Either<AttemptLimits, AioConfigError> =>
-  attempts === undefined && timeout === undefined
+const check = ({ attempts, protocol, timeout }: UseOptions<never>): Either.Either<AttemptLimits, AioConfigError> => {
+  const wrong = wrongProtocol(protocol)
+  if (wrong !== undefined) return Either.left(wrong)
+  return attempts === undefined && timeout === undefined
     ? Either.right(defaults)
     : Either.all({
         attempts: Limits.number("attempts", attempts ?? defaultAttempts, { min: 1, max: 100, integer: true }),
         timeoutMillis: timeout === undefined ? Either.right(undefined) : Limits.durationMillis("timeout", timeout, 1)
       })
+}
 
 const noAnswer = ({ instance, service }: PickedInstance, millis = 0): AioRpcError =>
   new AioRpcError({
@@ -47,18 +51,18 @@ const noAnswer = ({ instance, service }: PickedInstance, millis = 0): AioRpcErro
   })
 
 /** Another instance, in flight already, where there is one and the budget allows it. */
-const another = (
+const another = <P extends Protocol>(
   { service }: PickedInstance,
   tried: ReadonlyArray<PickedInstance>,
-  options: UseOptions<never>,
+  options: UseOptions<never, P>,
   { begin, now }: Balancers
-): PickedInstance | undefined => {
+): (PickedInstance & Targets[P]) | undefined => {
   if (!RetryBudget.allows(service.budget, now())) {
     Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.overBudget)
     return undefined
   }
   const exclude = tried.map(({ call }) => call.candidate)
-  const next = begin(service, { key: options.key, where: options.where, exclude })
+  const next = begin(service, { ...options, exclude })
   if (next === undefined) return undefined
   RetryBudget.retry(service.budget, now())
   Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.tried)
@@ -97,11 +101,11 @@ const attemptOnce = <A, E, R>(
  * `locate` may wait. It can be interrupted, and so can the attempts, but nothing in between: an instance that was picked is in
  * flight, and is reported in the end.
  */
-export const failover = <A, E, R>(
+export const failover = <A, E, R, P extends Protocol>(
   balancers: Balancers,
   locate: Effect.Effect<ServiceBalancer.ServiceBalancer, DiscoveryError>,
-  attemptOn: (pick: PickedInstance) => Attempt<A, E, R>,
-  options: UseOptions<E> = {}
+  attemptOn: (pick: PickedInstance & Targets[P]) => Attempt<A, E, R>,
+  options: UseOptions<E, P> = {}
 ): Effect.Effect<A, E | DiscoveryError, R> => {
   const { countsAsFailure, idempotent = false } = options
   const settings = check(options)
@@ -109,7 +113,7 @@ export const failover = <A, E, R>(
   const { attempts, timeoutMillis } = settings.right
   return Effect.uninterruptibleMask((restore) => {
     const attempt = (
-      pick: PickedInstance,
+      pick: PickedInstance & Targets[P],
       before: ReadonlyArray<PickedInstance>
     ): Effect.Effect<A, E | DiscoveryError, R> =>
       Effect.flatMap(

@@ -8,14 +8,14 @@ import { Discovery } from "../../../src/services/Discovery.js"
 import { balancerAmong } from "../../support/balancer.js"
 import { anInstance } from "../../support/scriptedRegistry.js"
 
-type Where = Parameters<typeof explain>[3]
+type Where = Balancer.Request["where"]
 
 const explained = (balancer: Balancer.Balancer, now: number, where?: Where) =>
   explain(
     balancer,
     now,
     { project: "shop", name: "orders", env: "test", ageMillis: 0, source: "Fresh", healthProblems: new Map() },
-    where
+    { where }
   )
 
 /** For each instance whether it is chosen, and its obstacle. */
