@@ -4,7 +4,7 @@ import * as Edits from "./edits.mjs"
 import * as Imports from "./imports.mjs"
 import { kept } from "./kept.mjs"
 import * as Rules from "./rules.mjs"
-import { convertCall, rewritten } from "./structure.mjs"
+import { convertCall, convertNew, rewritten } from "./structure.mjs"
 import { isDeclaredByEffect, kindOf } from "./types.mjs"
 
 /**
@@ -52,6 +52,7 @@ export const convert = (sf, { checker, shims, strict }) => {
       const effect = imports.use("effect/Effect", whole)
       return edits.replace(whole.getStart(sf), whole.getEnd(), `${effect}.clockWith(${effect}.succeed)`)
     }
+    if (shims === undefined && Rules.reasons[key] !== undefined) return
     if (shims !== undefined && Rules.shims[key] !== undefined) {
       return edits.replace(whole.getStart(sf), whole.getEnd(), `${imports.use(shims, whole)}.${Rules.shims[key]}`)
     }
@@ -205,6 +206,8 @@ export const convert = (sf, { checker, shims, strict }) => {
     else if (ts.isCallExpression(node)) {
       convertCall(file, node)
       argumentsOf(node)
+    } else if (ts.isNewExpression(node)) {
+      if (shims === undefined) convertNew(file, node)
     } else if (ts.isYieldExpression(node)) {
       if (node.asteriskToken !== undefined && node.expression !== undefined && isInEffect(node))
         asEffect(node.expression)

@@ -183,6 +183,12 @@ export const droppedOptions = {
 }
 export const droppedArguments = ["FiberId.none"]
 
+/**
+ * Errors that are the reason of another one now, by a property that names it:
+ * `new RequestError({ reason: "Transport", … })` → `new HttpClientError({ reason: new TransportError({ … }) })`.
+ */
+export const reasons = { "HttpClientError.RequestError": { error: "HttpClientError", property: "reason" } }
+
 /** Of vitest's `it`. */
 export const runners = { scoped: "effect", scopedLive: "live" }
 

@@ -189,6 +189,21 @@ const calls = {
   ...each(Rules.valuesNow, value)
 }
 
+/** The edits of `new Module.Member(…)`. */
+export const convertNew = (file, node) => {
+  const key = file.keyOf(node.expression)
+  const rule = Rules.reasons[key]
+  const [options] = node.arguments ?? []
+  if (rule === undefined || !isObject(options)) return
+  const property = options.properties.find((one) => one.name?.getText(file.sf) === rule.property)
+  const errors = file.imports.use(`effect/http/${key.split(".")[0]}`)
+  const open = `${errors}.${rule.error}({ ${rule.property}: new ${errors}.${property.initializer.text}Error(`
+  file.edits.replace(node.expression.getStart(file.sf), options.getStart(file.sf), open)
+  const comma = /^\s*,\s*/.exec(file.sf.text.slice(property.getEnd()))
+  file.edits.remove(property.getStart(file.sf), property.getEnd() + (comma?.[0].length ?? 0))
+  file.edits.insertAfter(options.getEnd(), ") }")
+}
+
 /** What is rewritten here, and so needs no other rule. */
 export const rewritten = new Set([
   ...Object.keys(calls),
