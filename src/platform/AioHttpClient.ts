@@ -49,9 +49,11 @@ const DEFAULT_SUFFIX = "aio"
 const FOR_SERVICE =
   "a name that a URL cannot keep (capitals, blanks, anything but a-z, 0-9, - and _) is called by AioHttpClient.forService({ project, name })"
 
-const checkSuffix = (suffix: string): Either.Either<string, AioConfigError> => {
-  const url = `http://service.project.${suffix}`
-  return suffix !== "" && URL.canParse(url) && new URL(url).hostname === `service.project.${suffix}` && !suffix.endsWith(".")
+const LABELS = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
+
+const checkSuffix = (suffix: string): Either.Either<string, AioConfigError> =>
+  // A number at the end would make an IP address of the host.
+  LABELS.test(suffix) && URL.canParse(`http://service.project.${suffix}`)
     ? Either.right(suffix)
     : Either.left(
         new AioConfigError({
@@ -60,9 +62,8 @@ const checkSuffix = (suffix: string): Either.Either<string, AioConfigError> => {
           expected: "labels of a host in lower case, such as aio or internal"
         })
       )
-}
 
-/** An answer that says that its instance is ill. Under the tag of an error, by which the failure is judged. */
+/** An answer that says that its instance fails. Under the tag of an error, by which the failure is judged. */
 class Refusal {
   readonly _tag = "ResponseError"
   readonly reason = "StatusCode"
@@ -203,10 +204,11 @@ const serviceOf = ({ hostname, password, port, username }: URL, suffix: string):
 const parsed = (url: string, base?: string): URL | undefined =>
   URL.canParse(url, base) ? new URL(url, base) : undefined
 
-const withRoute = (
-  route: (request: HttpClientRequest.HttpClientRequest) => Answer
-): HttpClient.HttpClient => 
-  HttpClient.makeWith((request: Effect.Effect<HttpClientRequest.HttpClientRequest>) => Effect.flatMap(request, route), Effect.succeed)
+const withRoute = (route: (request: HttpClientRequest.HttpClientRequest) => Answer): HttpClient.HttpClient =>
+  HttpClient.makeWith(
+    (request: Effect.Effect<HttpClientRequest.HttpClientRequest>) => Effect.flatMap(request, route),
+    Effect.succeed
+  )
 
 /**
  * A client that calls the services that hosts name, and any other host as `client` does.

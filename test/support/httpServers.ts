@@ -12,9 +12,15 @@ export interface HttpServer {
 export type Reply = (request: {
   readonly url: string
   readonly method: string
+  readonly text: string
   readonly headers: Http.IncomingHttpHeaders
 }) =>
-  | { readonly status?: number; readonly body?: string; readonly headers?: Record<string, string>; readonly after?: number }
+  | {
+      readonly status?: number
+      readonly body?: string
+      readonly headers?: Record<string, string>
+      readonly after?: number
+    }
   | undefined
 
 /** An HTTP server on loopback. Its end cuts the connections. */
@@ -30,7 +36,7 @@ export const httpServer = (reply: Reply = () => ({})): Effect.Effect<HttpServer,
         })
         request.on("end", () => {
           seen.push(`${method} ${url} ${text}`.trim())
-          const answer = reply({ url, method, headers })
+          const answer = reply({ url, method, text, headers })
           if (answer === undefined) return
           const end = () => response.writeHead(answer.status ?? 200, answer.headers).end(answer.body ?? "hello")
           if (answer.after === undefined) end()

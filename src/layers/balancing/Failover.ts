@@ -32,7 +32,11 @@ interface AttemptLimits {
 const defaultAttempts = 3
 const defaults: AttemptLimits = { attempts: defaultAttempts, timeoutMillis: undefined }
 
-export const check = ({ attempts, protocol, timeout }: UseOptions<never>): Either.Either<AttemptLimits, AioConfigError> => {
+export const check = ({
+  attempts,
+  protocol,
+  timeout
+}: UseOptions<never>): Either.Either<AttemptLimits, AioConfigError> => {
   const wrong = wrongProtocol(protocol)
   if (wrong !== undefined) return Either.left(wrong)
   return attempts === undefined && timeout === undefined
