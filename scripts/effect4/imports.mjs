@@ -3,14 +3,14 @@ import ts from "typescript"
 import * as Rules from "./rules.mjs"
 import { isInType } from "./types.mjs"
 
-const isEffects = (module) => /^(effect|@effect\/platform|@effect\/platform-node)(\/|$)/.test(module)
+const isEffects = (module) => /^(effect|@effect\/platform|@effect\/platform-node|@effect\/rpc)(\/|$)/.test(module)
 
 /** `Effect` of `effect/Effect`: what rules call the module. */
 export const shortOf = (module) =>
   module
-    .replace(/^effect\/(http|persistence|testing)\//, "")
+    .replace(/^effect\/(http|persistence|rpc|testing)\//, "")
     .replace(/^effect\/encoding\//, "")
-    .replace(/^(effect|@effect\/platform|@effect\/platform-node)\//, "")
+    .replace(/^(effect|@effect\/platform|@effect\/platform-node|@effect\/rpc)\//, "")
 
 export const make = (sf, { shims }) => {
   const statements = []
@@ -25,7 +25,7 @@ export const make = (sf, { shims }) => {
     if (!isEffects(module) || bindings === undefined) continue
     statements.push(statement)
     if (ts.isNamespaceImport(bindings)) locals.set(bindings.name.text, module)
-    else if (module.includes("/") && !/^@effect\/platform(-node)?$/.test(module))
+    else if (module.includes("/") && !/^@effect\/(platform|platform-node|rpc)$/.test(module))
       named.push(namedImport(sf, statement, shims))
     else {
       isOfRoot ||= module === "effect"

@@ -12,6 +12,7 @@ export const modules = {
   "@effect/platform/Error": ["effect/PlatformError", "PlatformError"],
   "@effect/platform/FetchHttpClient": ["effect/http/FetchHttpClient", "FetchHttpClient"],
   "@effect/platform/FileSystem": ["effect/FileSystem", "FileSystem"],
+  "@effect/platform/HttpBody": ["effect/http/HttpBody", "HttpBody"],
   "@effect/platform/HttpClient": ["effect/http/HttpClient", "HttpClient"],
   "@effect/platform/HttpClientError": ["effect/http/HttpClientError", "HttpClientError"],
   "@effect/platform/HttpClientRequest": ["effect/http/HttpClientRequest", "HttpClientRequest"],
@@ -19,7 +20,11 @@ export const modules = {
   "@effect/platform/KeyValueStore": ["effect/persistence/KeyValueStore", "KeyValueStore"],
   "@effect/platform/Path": ["effect/Path", "Path"],
   "@effect/platform/Runtime": ["effect/Runtime", "Runtime"],
-  "@effect/platform-node/NodeContext": ["@effect/platform-node/NodeServices", "NodeServices"]
+  "@effect/platform-node/NodeContext": ["@effect/platform-node/NodeServices", "NodeServices"],
+  "@effect/rpc/Rpc": ["effect/rpc/Rpc", "Rpc"],
+  "@effect/rpc/RpcClient": ["effect/rpc/RpcClient", "RpcClient"],
+  "@effect/rpc/RpcGroup": ["effect/rpc/RpcGroup", "RpcGroup"],
+  "@effect/rpc/RpcSerialization": ["effect/rpc/RpcSerialization", "RpcSerialization"]
 }
 
 export const members = {

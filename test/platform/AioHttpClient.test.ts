@@ -270,7 +270,7 @@ describe("an ill instance", () => {
       const counts = yield* Effect.all({
         get: sent(HttpClientRequest.get(url)),
         put: sent(text(HttpClientRequest.put(url))),
-        delete: sent(HttpClientRequest.del(url)),
+        delete: sent(HttpClientRequest.make("DELETE")(url)),
         post: sent(text(HttpClientRequest.post(url))),
         patch: sent(text(HttpClientRequest.patch(url))),
         postWithKey: sent(key(text(HttpClientRequest.post(url)))),
