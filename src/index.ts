@@ -55,6 +55,7 @@ export {
   type LeaseState,
   type NewRegistration,
   type Registration,
+  type RegistrationStatus,
   type SelfInstance
 } from "./services/Heartbeat.js"
 export {

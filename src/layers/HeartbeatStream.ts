@@ -101,7 +101,8 @@ export const make = (
           const entry = yield* LeaseEntry.ofRegistered(lease, keeper.nextPhase(), settings)
           yield* Effect.uninterruptible(keep([entry]))
           return new RegistrationHandle(keeper, entry)
-        })
+        }),
+      registrations: keeper.registrations
     }
   })
 

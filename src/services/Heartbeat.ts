@@ -55,7 +55,27 @@ export declare namespace Heartbeat {
      * `AioConfigError` if this process keeps the same lease already.
      */
     readonly keepAlive: (lease: RegisteredLease) => Effect.Effect<KeptLease, AioConfigError, Scope.Scope>
+    /**
+     * Every registration of this layer that has not stopped, from the call of `registerSelf` or `registerAll` on, at this
+     * moment: for a readiness route, which holds no handle. A lease of `keepAlive` is none.
+     */
+    readonly registrations: Effect.Effect<ReadonlyArray<RegistrationStatus>>
   }
+}
+
+/**
+ * One registration, at one moment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RegistrationStatus {
+  readonly service: NewService
+  /** The present key. It may change: see {@link LeaseEvent}. */
+  readonly instanceKey: string
+  readonly state: LeaseState
+  /** The lease was `Live` at least once, under this key or a former one. */
+  readonly wasLive: boolean
 }
 
 /**

@@ -16,7 +16,13 @@ import { type LeaseKey, ServiceId } from "../../schemas/Ids.js"
 import type { Instance, NewInstance, Lease as RegisteredLease } from "../../schemas/Instance.js"
 import * as Limits from "../../schemas/Limits.js"
 import type { NewService } from "../../schemas/Service.js"
-import type { HeartbeatError, LeaseEvent, LeaseState, NewRegistration } from "../../services/Heartbeat.js"
+import type {
+  HeartbeatError,
+  LeaseEvent,
+  LeaseState,
+  NewRegistration,
+  RegistrationStatus
+} from "../../services/Heartbeat.js"
 import * as Wire from "../../wire/Wire.js"
 import type { Settings } from "./HeartbeatSettings.js"
 import type { Ensured, Question } from "./ServiceIds.js"
@@ -81,6 +87,8 @@ export class LeaseEntry implements TimerQueue.Timed {
   maybeRegistered = false
   /** It was registered once: consumers may know it. */
   wasRegistered = false
+  /** It was `Live` once. */
+  wasLive = false
   /** Until when the server may carry out a registration of unknown outcome. Monotonic milliseconds. */
   uncertainUntil = Number.NEGATIVE_INFINITY
   /** The answer that `serviceId` is from. */
@@ -166,6 +174,14 @@ export const identity = ({ baseKey, record, serviceId }: LeaseEntry): string =>
   (record === undefined ? ["", serviceId, baseKey] : [record.service.project, record.service.name, baseKey]).join(
     "\u0000"
   )
+
+/** Of a lease that the caller has registered: none. */
+export const registrationAt = (entry: LeaseEntry, now: number): ReadonlyArray<RegistrationStatus> => {
+  const { instanceKey, lease, record, wasLive } = entry
+  return record === undefined
+    ? none
+    : [{ service: record.service, instanceKey, state: Lease.statusAt(lease, now), wasLive }]
+}
 
 /** The error for callers that wait when the lease is stopped. */
 export const stopped = (entry: LeaseEntry): AioLeaseStopped =>

@@ -262,7 +262,16 @@ export const make = (
         Effect.zipRight(
           checkClocks,
           Effect.sync(() => Lease.statusAt(entry.lease, now()))
-        )
+        ),
+      /** Every registration that has not stopped, at this moment. */
+      registrations: Effect.zipRight(
+        checkClocks,
+        Effect.sync(() => {
+          const at = now()
+          const kept = new Set([...entries, ...shutdown.stopping])
+          return [...kept].flatMap((entry) => LeaseEntry.registrationAt(entry, at))
+        })
+      )
     }
   })
 

@@ -39,6 +39,7 @@ export const unsafePublish = (
 ): Rest => {
   countState(from, -1)
   countState(to, 1)
+  if (to === "Live") entry.wasLive = true
   if (to === "Lost") Metric.unsafeUpdate(Metrics.leasesLost, 1, Labels.none)
   LeaseEntry.unsafeNote(entry, to)
   const { startup } = entry
