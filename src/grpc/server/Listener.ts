@@ -1,7 +1,8 @@
 /** Binds a server to an address, with errors that say what to do. */
 import * as Net from "node:net"
-import type * as Grpc from "@grpc/grpc-js"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../internal/messageOf.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import * as Callbacks from "../Callbacks.js"
 
@@ -39,18 +40,29 @@ const probe = (listen: string, host: string, port: number): Effect.Effect<void, 
     return Effect.sync(() => void socket.close())
   })
 
-export const bind = Effect.fnUntraced(function* (
-  server: Grpc.Server,
+/** What is used of a server of grpc-js, which may be another copy of it than ours. */
+export interface Bindable<Credentials> {
+  readonly bindAsync: (
+    address: string,
+    credentials: Credentials,
+    callback: (error: Error | null, port: number) => void
+  ) => void
+}
+
+export const bind = Effect.fnUntraced(function* <Credentials>(
+  server: Bindable<Credentials>,
   listen: string,
-  credentials: Grpc.ServerCredentials
+  credentials: Credentials
 ) {
   const { host, port: wanted } = yield* parse(listen)
   yield* probe(listen, host, wanted)
   const port = yield* Effect.async<number, AioConfigError>((resume) => {
+    const refused = (cause: unknown) => resume(Effect.fail(refuse(`${listen}: ${messageOf(Cause.die(cause))}`)))
     const isBound = Callbacks.resuming(resume, (error: Error | null, boundPort: number) =>
       error === null ? Effect.succeed(boundPort) : Effect.fail(refuse(`${listen}: ${error.message}`))
     )
-    server.bindAsync(`${host}:${wanted}`, credentials, isBound)
+    // It throws for credentials of another copy, and where the server has been shut down.
+    Callbacks.run(() => server.bindAsync(`${host}:${wanted}`, credentials, isBound), refused)
   })
   const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "[::]" ? "[::1]" : host
   return { port, address: `${reachable}:${port}` }

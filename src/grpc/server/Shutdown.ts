@@ -23,7 +23,11 @@ const sleep = (millis: number): Effect.Effect<void> =>
     return Effect.sync(() => clearTimeout(timer))
   })
 
-export const make = (server: Grpc.Server, graceMillis: number, interrupt: Effect.Effect<void>): Shutdown => {
+export const make = (
+  server: Pick<Grpc.Server, "tryShutdown" | "forceShutdown">,
+  graceMillis: number,
+  interrupt: Effect.Effect<void>
+): Shutdown => {
   const closed = Wakes.unsafeMakeDeferred<void>()
   let isDraining = false
   // Once: a second tryShutdown would call back at once, whatever is open.
