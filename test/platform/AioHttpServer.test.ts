@@ -16,6 +16,13 @@ const service = { project: "shop", name: "payments" }
 const nodeServer = (listen: { readonly port?: number; readonly path?: string } = { port: 0 }) =>
   NodeHttpServer.layer(createServer, "path" in listen ? listen : { host: "127.0.0.1", ...listen })
 
+/** A server that says of itself that it has this port. */
+const withPort = (port: number) =>
+  Layer.effect(
+    HttpServer.HttpServer,
+    Effect.map(HttpServer.HttpServer, (server) => ({ ...server, address: { ...server.address, port } }))
+  )
+
 const listed = Effect.map(
   Effect.flatMap(Registry, (registry) => registry.listServices({ project: "shop" })),
   (services) => services.flatMap(({ instances }) => instances)
@@ -68,7 +75,10 @@ const stateIs = (state: LeaseState) =>
     (all) => all.length === 1 && all[0]?.state === state
   )
 
-const refusal = (layer: Layer.Layer<never, HeartbeatError, HttpServer.HttpServer | Heartbeat>, server = nodeServer()) =>
+const refusal = <E extends { readonly _tag: string; readonly message: string }>(
+  layer: Layer.Layer<never, HeartbeatError, HttpServer.HttpServer | Heartbeat>,
+  server: Layer.Layer<HttpServer.HttpServer, E>
+) =>
   Layer.build(Layer.provide(layer, server)).pipe(
     Effect.scoped,
     Effect.flip,
@@ -157,9 +167,25 @@ describe("AioHttpServer", () => {
         yield* refusal(layer, nodeServer({ path })),
         `AioConfigError: server.address is a UNIX socket; ${expected}`
       )
-      assert.match(yield* refusal(AioHttpServer.layer({ service, ttl: "1 second" })), /^AioConfigError: ttl is 1s; /)
+      assert.strictEqual(
+        yield* refusal(layer, Layer.provide(withPort(0), nodeServer())),
+        `AioConfigError: server.address has the port 0; ${expected}`
+      )
+      assert.match(
+        yield* refusal(AioHttpServer.layer({ service, ttl: "1 second" }), nodeServer()),
+        /^AioConfigError: ttl is 1s; /
+      )
+      // As JavaScript, or a text from a configuration, may have it.
+      const requireLease: ReadonlyArray<"always"> = JSON.parse('["sometimes"]')
+      assert.strictEqual(
+        yield* refusal(AioHttpServer.serve(echo, { service, requireLease: requireLease[0] }), nodeServer()),
+        'AioConfigError: requireLease is "sometimes"; expected "first" or "always"'
+      )
       const instance = { host: "http://a" }
-      assert.match(yield* refusal(AioHttpServer.layer({ service, instance })), /^AioConfigError: instance.host is /)
+      assert.match(
+        yield* refusal(AioHttpServer.layer({ service, instance }), nodeServer()),
+        /^AioConfigError: instance.host is /
+      )
       assert.deepStrictEqual(yield* listed, [])
     })
   )
@@ -180,6 +206,113 @@ describe("/readyz", () => {
       yield* control.databaseDown(false)
       yield* stateIs("Live")
       assert.strictEqual((yield* get(`${url}/readyz`))?.status, 200)
+    })
+  )
+
+  test(
+    "is 503 while the app's own check is false, fails or dies, and 200 when it is true",
+    Effect.gen(function* () {
+      let check: Effect.Effect<boolean> = Effect.succeed(false)
+      const { url } = yield* started({ check: Effect.suspend(() => check) })
+      for (const failing of [Effect.succeed(false), Effect.die("broken"), Effect.interrupt]) {
+        check = failing
+        const answer = yield* get(`${url}/readyz`)
+        assert.strictEqual(answer?.status, 503)
+        assert.include(answer?.body, `"problems":["the app's own check fails"]`)
+      }
+      check = Effect.succeed(true)
+      assert.strictEqual((yield* get(`${url}/readyz?verbose`))?.status, 200)
+    })
+  )
+
+  test(
+    "is 503 from the moment when a stop begins, also while the deregistration hangs",
+    Effect.gen(function* () {
+      const { control } = yield* Simulator
+      const { close, url } = yield* started()
+      assert.strictEqual((yield* get(`${url}/readyz`))?.status, 200)
+      yield* control.hang(true, "deregisterInstance")
+      const closing = yield* close
+      yield* Effect.sleep("100 millis")
+      const answer = yield* get(`${url}/readyz`)
+      assert.strictEqual(answer?.status, 503)
+      assert.match(answer?.body ?? "", /"the server is stopping","shop\/payments as \S+ is being deregistered"/)
+      yield* control.hang(false)
+      yield* Fiber.join(closing)
+    })
+  )
+
+  const loseLease = Effect.gen(function* () {
+    const { control } = yield* Simulator
+    yield* control.databaseDown(true)
+    yield* stateIs("Lost")
+  })
+
+  test(
+    "stays 200 when the lease is lost later, and says so",
+    Effect.gen(function* () {
+      const { url } = yield* started({ ttl: "3 seconds" })
+      yield* loseLease
+      const answer = yield* get(`${url}/readyz`)
+      assert.strictEqual(answer?.status, 200)
+      const { problems, ready, registrations } = JSON.parse(answer?.body ?? "")
+      assert.deepStrictEqual([ready, problems], [true, []])
+      assert.deepInclude(registrations[0], { service, state: "Lost", wasLive: true })
+    })
+  )
+
+  test(
+    "is 503 while the lease is lost where requireLease is always, and 200 again with the lease",
+    Effect.gen(function* () {
+      const { control } = yield* Simulator
+      const { url } = yield* started({ ttl: "3 seconds", requireLease: "always" })
+      assert.strictEqual((yield* get(`${url}/readyz`))?.status, 200)
+      yield* loseLease
+      const answer = yield* get(`${url}/readyz`)
+      assert.strictEqual(answer?.status, 503)
+      assert.match(answer?.body ?? "", /"the lease of shop\/payments as \S+ is Lost"/)
+      assert.strictEqual((yield* get(`${url}/livez`))?.status, 200)
+      yield* control.databaseDown(false)
+      yield* stateIs("Live")
+      assert.strictEqual((yield* get(`${url}/readyz`))?.status, 200)
+    })
+  )
+
+  test(
+    "is an answer for any router, which counts the registrations of all services or of one",
+    Effect.gen(function* () {
+      const heartbeat = yield* Heartbeat
+      const status = (options?: Parameters<typeof AioHttpServer.readyz>[0]) =>
+        Effect.map(AioHttpServer.readyz(options), (response) => response.status)
+      assert.strictEqual(yield* status(), 503)
+      const instance = { host: "127.0.0.1", httpPort: 8080 }
+      yield* heartbeat.registerSelf({ service, instance })
+      assert.strictEqual(yield* status(), 200)
+      const other = { project: "shop", name: "orders" }
+      yield* heartbeat.registerSelf({
+        service: other,
+        instance,
+        startup: "background",
+        ready: Effect.succeed(false)
+      })
+      assert.strictEqual(yield* status(), 503)
+      assert.strictEqual(yield* status({ service }), 200)
+      assert.strictEqual(yield* status({ service: other }), 503)
+    })
+  )
+
+  test(
+    "leaves requests other than GET and HEAD to the app",
+    Effect.gen(function* () {
+      const { url } = yield* started()
+      const ask = (method: string) =>
+        Effect.promise(async () => {
+          const response = await fetch(`${url}/readyz`, { method })
+          return `${response.status} ${(await response.text()).slice(0, 11)}`
+        })
+      assert.strictEqual(yield* ask("POST"), "200 app /readyz")
+      assert.strictEqual(yield* ask("HEAD"), "200 ")
+      assert.strictEqual(yield* ask("GET"), '200 {"ready":tr')
     })
   )
 })
