@@ -165,6 +165,10 @@ export const kept = new Map([
   ["Function.dual", ""],
   ["Hash.random", "a number kept for the object on both lines"],
   ["Hash.symbol", "a text, and no symbol: a key of the class on both lines"],
+  [
+    "HttpApp.appendPreResponseHandler",
+    "needs HttpServerRequest, and counts for that request; a FiberRef on Effect 3, which the request's fiber alone has"
+  ],
   ["HttpClient.HttpClient", "another key: a client of @effect/platform is none of this line"],
   ["HttpClient.filterStatusOk", "failures are HttpClientError with a reason: FailureClassifier knows both families"],
   ["HttpClient.makeWith", ""],
@@ -174,6 +178,15 @@ export const kept = new Map([
   ["HttpClientRequest.setUrl", "a text replaces the URL alone; parameters and hash stay"],
   ["HttpClientResponse.HttpClientResponse", "a type here"],
   ["KeyValueStore.KeyValueStore", "another key; its methods are asked through internal/stores.ts"],
+  ["HttpServer.HttpServer", "another key; its address is of another type, of which the port alone is read"],
+  [
+    "HttpServer.serveEffect",
+    "the end of its scope closes the server's port, for 20 seconds at most, before it takes the app off: after our drain"
+  ],
+  ["HttpServerRequest.HttpServerRequest", "another key; method and url are the same"],
+  ["HttpServerResponse.HttpServerResponse", "a type here: no Effect on Effect 4, so none of ours is yielded"],
+  ["HttpServerResponse.setHeader", ""],
+  ["HttpServerResponse.text", ""],
   ["Layer.Layer", "a type here"],
   ["Layer.build", "takes a memo map from the context if there is one: src builds a fresh layer"],
   ["Layer.effect", ""],

@@ -22,6 +22,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { AioConfigError } from "../schemas/AioError.js"
+import * as Limits from "../schemas/Limits.js"
 import type { ServiceRef } from "../schemas/Service.js"
 import type { NewRegistration, SelfInstance } from "../services/Heartbeat.js"
 import { Heartbeat, type HeartbeatError, type Registration } from "../services/Heartbeat.js"
@@ -55,9 +56,11 @@ const unfit = (problem: string): AioConfigError =>
     expected: "a server that listens on a TCP port, which is what callers are told"
   })
 
-const portOf = ({ address }: HttpServer.HttpServer): Either.Either<number, AioConfigError> => {
+// By what it has: the lines for Effect 3 and 4 have other types of an address.
+const portOf = (address: object): Either.Either<number, AioConfigError> => {
   if (!("port" in address)) return Either.left(unfit("is a UNIX socket"))
-  return address.port >= 1 ? Either.right(address.port) : Either.left(unfit(`has the port ${address.port}`))
+  const port = Limits.port("server.address", address.port)
+  return Either.mapLeft(port, () => unfit(`has the port ${address.port}`))
 }
 
 /**
@@ -71,7 +74,8 @@ export const register = (
   options: Options
 ): Effect.Effect<Registration, HeartbeatError, HttpServer.HttpServer | Heartbeat | Scope.Scope> =>
   Effect.gen(function* () {
-    const httpPort = yield* portOf(yield* HttpServer.HttpServer)
+    const { address } = yield* HttpServer.HttpServer
+    const httpPort = yield* portOf(address)
     return yield* ServerRegistration.register(options, { httpPort })
   })
 

@@ -5,7 +5,7 @@ import { HttpServer, HttpServerRequest, HttpServerResponse } from "@effect/platf
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Logger, Schedule, Scope } from "effect"
-import { Heartbeat, type HeartbeatError, type LeaseState, Registry } from "effect-aio"
+import { type Aio, Heartbeat, type HeartbeatError, type LeaseState, Registry } from "effect-aio"
 import * as AioHttpServer from "effect-aio/AioHttpServer"
 import { layerWithClient, Simulator } from "effect-aio/Simulator"
 
@@ -85,7 +85,7 @@ const refusal = <E extends { readonly _tag: string; readonly message: string }>(
     Effect.map((error) => `${error._tag}: ${error.message}`)
   )
 
-const test = <A, E>(sentence: string, body: Effect.Effect<A, E, Layer.Layer.Success<typeof world> | Scope.Scope>) =>
+const test = <A, E>(sentence: string, body: Effect.Effect<A, E, Aio.Aio | Simulator | Scope.Scope>) =>
   it.scopedLive(sentence, () => Effect.provide(body, world), { timeout: 30_000 })
 
 describe("AioHttpServer", () => {
