@@ -2,8 +2,6 @@
  * Registers the `HttpServer` of `@effect/platform` that this process runs, and answers the probes of an orchestrator.
  *
  * ```ts
- * const app = HttpRouter.empty.pipe(HttpRouter.get("/charge", charge))
- *
  * AioHttpServer.serve(app, { service: { project: "shop", name: "payments" }, drainDelay: "35 seconds" }).pipe(
  *   Layer.provide([NodeHttpServer.layer(createServer, { port: 8080 }), Aio.layerFromEnv()]),
  *   Layer.launch,
