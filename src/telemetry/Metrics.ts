@@ -6,6 +6,8 @@
  */
 import * as Metric from "../internal/metric.js"
 
+const rpcBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+
 /**
  * Token acquisitions that ended, by `kind` (`authenticate`, `renew`) and `result` (`success`, `failure`).
  *
@@ -207,7 +209,21 @@ export const channelReplacements = Metric.counter(
  */
 export const callDuration = Metric.histogram(
   "rpc.client.call.duration",
-  [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10],
+  rpcBoundaries,
   "Duration of rpcs by method and status code",
+  "s"
+)
+
+/**
+ * Duration of unary rpcs that a control plane in this process answered, in seconds, by the same labels as
+ * {@link callDuration}.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
+export const serverCallDuration = Metric.histogram(
+  "rpc.server.call.duration",
+  rpcBoundaries,
+  "Duration of answered unary rpcs by method and status code",
   "s"
 )

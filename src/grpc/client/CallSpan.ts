@@ -11,6 +11,7 @@ import type { AioRpcError, AioWireError } from "../../schemas/AioError.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
 import * as Metrics from "../../telemetry/Metrics.js"
 import * as Rpc from "../../telemetry/Rpc.js"
+import * as Traceparent from "../../telemetry/Traceparent.js"
 import * as Callbacks from "../Callbacks.js"
 
 const { CANCELLED, INTERNAL, OK } = StatusCode.StatusCode
@@ -20,17 +21,6 @@ const codeOf = (exit: Exit.Exit<unknown, AioRpcError | AioWireError>): number =>
   const failure = Cause.failureOption(exit.cause)
   if (Option.isNone(failure)) return CANCELLED
   return failure.value._tag === "AioRpcError" ? failure.value.code : INTERNAL
-}
-
-const TRACEPARENT = /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/
-
-/**
- * W3C Trace Context, version 00: https://www.w3.org/TR/trace-context/#traceparent-header. `undefined` for a span whose ids
- * have another form, such as the one that Effect gives while tracing is switched off.
- */
-export const traceparent = (span: Tracer.AnySpan): string | undefined => {
-  const header = `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
-  return TRACEPARENT.test(header) ? header : undefined
 }
 
 const THROWN = "a callback of a call threw: the call ended there, or went on without its span"
@@ -58,7 +48,7 @@ const begin = (fiber: Fibers.Running, { labels }: Rpc.Rpc, span: Tracer.Span | u
   const report: Callbacks.Catch = (cause) => Callbacks.reportOf(fiber, "CallSpan", THROWN)(cause)
   return {
     report,
-    traceparent: span === undefined ? undefined : traceparent(span),
+    traceparent: span === undefined ? undefined : Traceparent.of(span),
     end: (exit, to) => {
       if (isOver) return
       isOver = true

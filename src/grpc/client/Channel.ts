@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Address from "../../schemas/Address.js"
 import type * as Transport from "../../schemas/Transport.js"
+import * as Traceparent from "../../telemetry/Traceparent.js"
 import * as Callbacks from "../Callbacks.js"
 import * as ConnectLimit from "./ConnectLimit.js"
 
@@ -106,7 +107,7 @@ export const metadata = (options: {
   const result = new grpc.Metadata()
   if (options.more !== undefined) for (const [key, value] of Object.entries(options.more)) result.set(key, value)
   if (options.token !== undefined) authorize(result, options.token)
-  if (options.traceparent !== undefined) result.set("traceparent", options.traceparent)
+  if (options.traceparent !== undefined) result.set(Traceparent.KEY, options.traceparent)
   return result
 }
 

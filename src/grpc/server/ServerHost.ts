@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Fibers from "../../internal/fibers.js"
@@ -19,6 +20,7 @@ import * as Tls from "../Tls.js"
 import type { Failure, Headers } from "./Call.js"
 import * as Connections from "./Connections.js"
 import * as Listener from "./Listener.js"
+import * as ServerSpan from "./ServerSpan.js"
 import * as Shutdown from "./Shutdown.js"
 import { failUnknownMethods } from "./UnknownMethods.js"
 
@@ -133,6 +135,8 @@ interface Cancellable {
 interface Tell<A> {
   readonly onSuccess: (response: A) => void
   readonly onFailure: (failure: Failure) => void
+  /** Around all of the answer. Default: nothing. A stream may last for weeks, and a span is seen when it ends. */
+  readonly observe?: (answer: Answer<A>) => Answer<A>
 }
 
 /**
@@ -144,7 +148,7 @@ const answer = <A>(
   path: string,
   call: Cancellable,
   effect: Answer<A>,
-  { onFailure, onSuccess }: Tell<A>
+  { observe = identity, onFailure, onSuccess }: Tell<A>
 ): void => {
   const fails = (failure: Failure) => Callbacks.run(() => call.cancelled || onFailure(failure), report)
   const threw: Callbacks.Catch = (cause) => {
@@ -158,7 +162,7 @@ const answer = <A>(
   // Before the fiber begins: a handler may end its own call.
   call.on("cancelled", Callbacks.of(cancel, report))
   fiber = run(
-    answering(path, effect).pipe(
+    observe(answering(path, effect)).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
           if (Exit.isSuccess(exit)) Callbacks.run(() => onSuccess(exit.value), threw)
@@ -196,6 +200,7 @@ export const unary = <Request, Response>(
         Effect.suspend(handled)
       )
       answer(host, method.path, call, checked, {
+        observe: (effect) => ServerSpan.observe(method.path, headers, call, effect),
         onFailure: (failure) => callback(failure, null),
         onSuccess: (response) => callback(null, response)
       })
