@@ -16,7 +16,7 @@ import { packageDefinition } from "../grpc/Methods.js"
 import * as ServerHost from "../grpc/server/ServerHost.js"
 import * as Clocks from "../internal/clocks.js"
 import type * as Aio from "../layers/Aio.js"
-import type { ServerTls, Tls } from "../schemas/AioConfig.js"
+import type { ServerTls } from "../schemas/AioConfig.js"
 import { AioConfigError } from "../schemas/AioError.js"
 import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import * as RegistryStore from "../store/RegistryStore.js"
@@ -26,7 +26,7 @@ import * as Clients from "./Clients.js"
 import * as RegistryService from "./RegistryService.js"
 import * as Tokens from "./Tokens.js"
 import { WrongSecrets } from "./WrongSecrets.js"
-import { withClient } from "./withClient.js"
+import { type ClientOptions, withClient } from "./withClient.js"
 
 export type { AroundRpc } from "../grpc/server/ServerHost.js"
 export type { PlaneLimits } from "../schemas/PlaneLimits.js"
@@ -36,6 +36,7 @@ export type { Failure as Refusal, Operator, RegistryStore } from "../store/Regis
 export type * as Messages from "../wire/Messages.js"
 export type { Around, AroundRpcs } from "./Around.js"
 export type { Client, Credentials, NewClient } from "./Clients.js"
+export type { ClientOptions } from "./withClient.js"
 
 /**
  * The quirks of the real server.
@@ -226,13 +227,12 @@ export const layer = (options?: Options): Layer.Layer<ControlPlane, AioConfigErr
   Layer.scoped(ControlPlane, make(options))
 
 /**
- * A control plane and a client joined to it over loopback: for a test of an app over real gRPC. `env` is the client's,
- * default `test`. Where the control plane encrypts, so does the client: `clientTls` has the roots that it trusts and
- * the certificate that it presents; default: the roots that Node trusts. Closing the layer closes the client first.
+ * A control plane and a client joined to it over loopback: for a test of an app over real gRPC. Where the control plane
+ * encrypts, so does the client. Closing the layer closes the client first.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerWithClient = (
-  options: Options & { readonly env?: string | undefined; readonly clientTls?: Tls | undefined } = {}
+  options: Options & ClientOptions = {}
 ): Layer.Layer<ControlPlane | Aio.Aio, AioConfigError> => withClient(layer(options), ControlPlane, options)

@@ -8,14 +8,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Aio from "../layers/Aio.js"
-import type { Tls } from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
 import * as PlaneLimits from "../schemas/PlaneLimits.js"
 import * as PlaneFaults from "../simulator/PlaneFaults.js"
 import * as StoreFaults from "../simulator/StoreFaults.js"
 import * as RegistryStore from "../store/RegistryStore.js"
 import * as ControlPlane from "./ControlPlane.js"
-import { withClient } from "./withClient.js"
+import { type ClientOptions, withClient } from "./withClient.js"
 
 export type { CallSwitches } from "../simulator/CallFaults.js"
 export type { JournalSwitches, NotedCall } from "../simulator/Journal.js"
@@ -97,6 +96,6 @@ export const layer = (options?: Options): Layer.Layer<Simulator | ControlPlane.C
  * @category layers
  */
 export const layerWithClient = (
-  options: Options & { readonly env?: string | undefined; readonly clientTls?: Tls | undefined } = {}
+  options: Options & ClientOptions = {}
 ): Layer.Layer<Simulator | ControlPlane.ControlPlane | Aio.Aio, AioConfigError> =>
   withClient(layer(options), Simulator, options)

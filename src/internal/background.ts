@@ -4,9 +4,26 @@ import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
 import * as Fibers from "./fibers.js"
 
-// Without the services and the span of where it begins, which has ended by then. Interruptible even if a layer is built
-// where nothing is, or its scope would never close.
-const detached = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> => Effect.interruptible(Fibers.bare(effect))
+const spans = Fibers.local("backgroundSpans", false)
+
+/** Builds a layer's service. What it runs in the background is traced if `areTraced`. */
+export const withSpans = <A, E, R>(
+  areTraced: boolean | undefined,
+  make: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => spans.within(areTraced === true, make)
+
+/**
+ * To be run in the background: without the services and the span of where it begins, which has ended by then. It is traced only
+ * if the layer that is being built says so.
+ */
+export const makeDetach: Effect.Effect<<A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>> = Effect.map(
+  spans.get,
+  (isTraced) => (effect) => Fibers.bare(isTraced ? effect : Effect.withTracerEnabled(effect, false))
+)
+
+// Interruptible even if a layer is built where nothing is, or its scope would never close.
+const detached = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(makeDetach, (detach) => Effect.interruptible(detach(effect)))
 
 export const fork = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(Effect.forkScoped(detached(effect)))

@@ -55,9 +55,14 @@ export const disconnect: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Eff
 export interface Local<A> {
   readonly get: Effect.Effect<A>
   readonly set: (value: A) => Effect.Effect<void>
+  readonly within: <B, E, R>(value: A, effect: Effect.Effect<B, E, R>) => Effect.Effect<B, E, R>
 }
 
 export const local = <A>(_name: string, initial: A): Local<A> => {
   const ref = FiberRef.unsafeMake(initial)
-  return { get: FiberRef.get(ref), set: (value) => FiberRef.set(ref, value) }
+  return {
+    get: FiberRef.get(ref),
+    set: (value) => FiberRef.set(ref, value),
+    within: (value, effect) => Effect.locally(effect, ref, value)
+  }
 }

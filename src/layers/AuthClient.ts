@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { Connection } from "../grpc/client/Connection.js"
+import * as Background from "../internal/background.js"
 import * as Configs from "../internal/configs.js"
 import type { AccessToken } from "../schemas/AccessToken.js"
 import type * as AioConfig from "../schemas/AioConfig.js"
@@ -23,7 +24,7 @@ import * as TokenPort from "./auth/TokenPort.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options extends Pick<AioConfig.WithToken, "clientKey" | "clientSecret"> {
+export interface Options extends Pick<AioConfig.WithToken, "clientKey" | "clientSecret" | "backgroundSpans"> {
   /** When the token is renewed, and what happens when it cannot be. */
   readonly tuning?: { readonly token?: TokenPolicy.TokenPolicy | undefined } | undefined
 }
@@ -56,7 +57,7 @@ export const make = (options: Options): Effect.Effect<Auth.Service, AioConfigErr
     if (!Effect.isEffect(source.clientKey) && !Effect.isEffect(source.clientSecret)) {
       yield* TokenAcquisition.readCredentials(source)
     }
-    return yield* CachedAuth.make(source, yield* Connection)
+    return yield* Background.withSpans(options.backgroundSpans, CachedAuth.make(source, yield* Connection))
   })
 
 /**

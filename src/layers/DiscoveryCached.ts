@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Background from "../internal/background.js"
 import type * as Configs from "../internal/configs.js"
 import * as AioConfig from "../schemas/AioConfig.js"
 import type { AioConfigError } from "../schemas/AioError.js"
@@ -42,7 +43,9 @@ export interface DiscoveryTuning extends BalancingOptions.BalancingTuning {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends BalancingOptions.Options, Pick<AioConfig.Common, "refreshInterval" | "static"> {
+export interface Options
+  extends BalancingOptions.Options,
+    Pick<AioConfig.Common, "refreshInterval" | "static" | "backgroundSpans"> {
   /** Numbers that most programs leave at their defaults. */
   readonly tuning?: DiscoveryTuning | undefined
   /** The env of a `ServiceRef` that names none. 1 to 32 characters. */
@@ -124,7 +127,7 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     const use = Failover.use(balancers)
     const client = ClientHandle.client(balancers)
     return { resolve, refresh, watch, awaitReady: awaitReady(lookup.first), pick, pickScoped, use, client, explain }
-  })
+  }).pipe((service) => Background.withSpans(options.backgroundSpans, service))
 
 /**
  * @since 0.1.0

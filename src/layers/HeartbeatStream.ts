@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Background from "../internal/background.js"
 import type * as Configs from "../internal/configs.js"
 import * as Fibers from "../internal/fibers.js"
 import * as Wakes from "../internal/wakes.js"
@@ -43,7 +44,11 @@ export const make = (
     const settings = yield* HeartbeatSettings.make(options)
     const registry = yield* Registry
     const hostDetection = HostDetection.make(LeasePort.of(registry).localHost)
-    const keeper = yield* LeaseKeeper.make(registry, TokenPort.of(yield* Auth).changes, settings, hostDetection.local)
+    const { changes } = TokenPort.of(yield* Auth)
+    const keeper = yield* Background.withSpans(
+      options.backgroundSpans,
+      LeaseKeeper.make(registry, changes, settings, hostDetection.local)
+    )
     // Added last, so it runs first: leases stop while their fibers still run.
     yield* Effect.addFinalizer(() => keeper.stopAll)
 

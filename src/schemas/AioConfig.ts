@@ -115,6 +115,11 @@ export interface Common {
    * Default none.
    */
   readonly static?: StaticInstances | undefined
+  /**
+   * Whether background work is traced: refreshes of views, the token, leases, probes and health checks. Each of its calls is a
+   * trace of its own then. Default `false`: a process without work would begin one every few seconds.
+   */
+  readonly backgroundSpans?: boolean | undefined
 }
 
 /**

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, FiberId, Option, Scope } from "effect"
 import * as Background from "../../src/internal/background.js"
+import { collectSpans } from "../support/spans.js"
 
 describe("a background fiber", () => {
   it.scoped("has no part in the span of where it begins, and ends with the scope", () =>
@@ -18,6 +19,29 @@ describe("a background fiber", () => {
       assert.isTrue(yield* Deferred.await(begun))
       yield* Scope.close(scope, Exit.void)
       yield* Deferred.await(ended)
+    })
+  )
+
+  it.scoped("is traced only where its layer says so", () =>
+    Effect.gen(function* () {
+      const spansOf = (areTraced: boolean | undefined) =>
+        Effect.gen(function* () {
+          const { spans, tracer } = collectSpans()
+          const work = Effect.withSpan(Effect.void, "work")
+          const run = Effect.gen(function* () {
+            const [forked, unsafeForked] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+            yield* Background.fork(Effect.zipRight(work, Deferred.succeed(forked, undefined)))
+            const fork = yield* Background.makeUnsafeFork
+            fork(Effect.zipRight(work, Effect.asVoid(Deferred.succeed(unsafeForked, undefined))))
+            yield* Effect.zipRight(Deferred.await(forked), Deferred.await(unsafeForked))
+            const detach = yield* Background.makeDetach
+            yield* detach(work)
+          })
+          yield* Background.withSpans(areTraced, run).pipe(Effect.withSpan("building"), Effect.withTracer(tracer))
+          return spans.map(({ name, parent }) => (Option.isNone(parent) ? name : `${name} below another`))
+        })
+      assert.deepStrictEqual(yield* spansOf(undefined), ["building"])
+      assert.deepStrictEqual(yield* spansOf(true), ["building", "work", "work", "work"])
     })
   )
 

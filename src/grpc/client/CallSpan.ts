@@ -77,16 +77,12 @@ const begin = (fiber: Fibers.Running, { labels }: Rpc.Rpc, span: Tracer.Span | u
  * Begins a client span and hands it on. It is ended by a plain function, so that a call costs one effect and not one for
  * each end that it may come to. A tracer that cannot begin a span costs the span, not the call.
  */
-export const observe = <A, E>(
-  path: string,
-  root: boolean,
-  use: (span: CallSpan) => Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
+export const observe = <A, E>(path: string, use: (span: CallSpan) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Fibers.withFiber((fiber) => {
     const rpc = Rpc.of(path)
     const { attributes, spanName } = rpc
     return Effect.matchCauseEffect(
-      Effect.makeSpan(spanName, { kind: "client", captureStackTrace: false, root, attributes }),
+      Effect.makeSpan(spanName, { kind: "client", captureStackTrace: false, attributes }),
       {
         onSuccess: (span) => use(begin(fiber, rpc, span)),
         onFailure: (cause) => {

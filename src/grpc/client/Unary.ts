@@ -23,8 +23,6 @@ export interface Options extends UnaryAttempt.Options {
   readonly secrets?: ReadonlyArray<Redacted.Redacted> | undefined
   /** Sent beside the token. */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** Begins a trace of its own, for background work. */
-  readonly root?: boolean | undefined
 }
 
 /** Adds to an error what grpc-js leaves out, such as the cause of a failed handshake. */
@@ -157,4 +155,4 @@ export const unary = <Request, Response>(
   options: Options,
   explain: Explain = identity
 ): Effect.Effect<Response, AioRpcError | AioWireError> =>
-  CallSpan.observe(method.path, options.root === true, (span) => send(pool, method, request, options, explain, span))
+  CallSpan.observe(method.path, (span) => send(pool, method, request, options, explain, span))

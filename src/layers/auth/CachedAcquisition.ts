@@ -139,7 +139,9 @@ export const make = (
       return millis === 0 ? next : Effect.delay(next, millis)
     })
     const broken = Effect.sync(() => cell.unsafeStep({ _tag: "Broken" }))
-    return SingleFlight.make({ scope, closed, run: Effect.onExit(run, () => broken) })
+    // Of no caller's trace: many callers wait for one run.
+    const detach = yield* Background.makeDetach
+    return SingleFlight.make({ scope, closed, run: detach(Effect.onExit(run, () => broken)) })
   })
 
 /**

@@ -156,7 +156,6 @@ export const make = (options: Options, connection: Connection.Service) => {
           deadline: Deadline.after(millis),
           ...told,
           route,
-          root: true,
           repetition: "costly"
         }),
         (response) => read(kind === "renew" ? "RenewTokenResponse" : "AuthenticateClientResponse", response, now)

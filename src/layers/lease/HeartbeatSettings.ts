@@ -1,6 +1,7 @@
 /** The options of `HeartbeatStream`, checked, with their defaults. */
 import * as Duration from "effect/Duration"
 import * as Either from "effect/Either"
+import type * as AioConfig from "../../schemas/AioConfig.js"
 import type { AioConfigError } from "../../schemas/AioError.js"
 import * as HeartbeatTuning from "../../schemas/HeartbeatTuning.js"
 import * as Limits from "../../schemas/Limits.js"
@@ -9,7 +10,7 @@ import * as Limits from "../../schemas/Limits.js"
  * @since 0.1.0
  * @category models
  */
-export interface Options {
+export interface Options extends Pick<AioConfig.Common, "backgroundSpans"> {
   /** The env of instances that name none; `Aio.layer` has it as an option of its own. 1 to 32 characters. */
   readonly env: string
   /** The TTL of registrations that name none: 3 seconds to 24 hours, in whole seconds. Default 60 seconds. */

@@ -6,6 +6,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Lease from "../../core/lease/Lease.js"
 import * as LeaseMachine from "../../core/lease/LeaseMachine.js"
+import * as Background from "../../internal/background.js"
 import * as Fibers from "../../internal/fibers.js"
 import * as Logs from "../../internal/logs.js"
 import * as Monotonic from "../../internal/monotonic.js"
@@ -87,7 +88,9 @@ export const make = (
     // Open while there are leases.
     const hasLeases = Wakes.unsafeMakeLatch(false)
     const annotated = Annotations.from("HeartbeatStream")
-    const fork = (effect: Effect.Effect<void>) => effect.pipe(annotated, Effect.interruptible, Effect.forkIn(scope))
+    const detach = yield* Background.makeDetach
+    const fork = (effect: Effect.Effect<void>) =>
+      effect.pipe(annotated, detach, Effect.interruptible, Effect.forkIn(scope))
     let count = 0
     let isClosed = false
 

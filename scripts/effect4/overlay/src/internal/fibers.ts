@@ -61,6 +61,7 @@ export const disconnect = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effe
 export interface Local<A> {
   readonly get: Effect.Effect<A>
   readonly set: (value: A) => Effect.Effect<void>
+  readonly within: <B, E, R>(value: A, effect: Effect.Effect<B, E, R>) => Effect.Effect<B, E, R>
 }
 
 export const local = <A>(name: string, initial: A): Local<A> => {
@@ -71,6 +72,7 @@ export const local = <A>(name: string, initial: A): Local<A> => {
       Effect.withFiber((fiber) => {
         fiber.setContext(Context.add(fiber.context, reference, value))
         return Effect.void
-      })
+      }),
+    within: (value, effect) => Effect.provideService(effect, reference, value)
   }
 }
