@@ -8,7 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Tracer from "effect/Tracer"
 
 export type Running<A = unknown, E = unknown> = Fiber.RuntimeFiber<A, E>
 
@@ -20,6 +22,12 @@ export const clockOf = (fiber: Running): Clock.Clock => Context.get(fiber.curren
 
 export const referenceOf = <I, S>(fiber: Running, reference: Context.Reference<I, S>): S =>
   Context.get(fiber.currentContext, reference)
+
+/** The span of the effect that runs, unless it is another process's. */
+export const spanOf = (fiber: Running): Tracer.Span | undefined => {
+  const span = Option.getOrUndefined(Context.getOption(fiber.currentContext, Tracer.ParentSpan))
+  return span?._tag === "Span" ? span : undefined
+}
 
 export const unsafeIsRunning = (fiber: Running): boolean => fiber.unsafePoll() === null
 

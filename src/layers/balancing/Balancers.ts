@@ -79,6 +79,15 @@ export class PickedInstance implements Picked {
   get address(): string | undefined {
     return this.grpcAddress
   }
+  get listed(): number {
+    return this.service.balancer.members.listed.length
+  }
+  get ejected(): number {
+    return this.service.balancer.outliers.ejected.size
+  }
+  get isPanic(): boolean {
+    return this.call.isPanic
+  }
   // Of the instance and not of the class, since it is passed on alone: `Effect.onExit(call, picked.report)`.
   readonly report = (outcome: Outcome | Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
     Effect.sync(() =>

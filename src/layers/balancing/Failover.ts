@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import { constTrue } from "effect/Function"
 import * as Option from "effect/Option"
 import * as RetryBudget from "../../core/balancing/RetryBudget.js"
+import * as Fibers from "../../internal/fibers.js"
 import * as Metric from "../../internal/metric.js"
 import type { Protocol } from "../../schemas/Address.js"
 import { type AioConfigError, AioRpcError } from "../../schemas/AioError.js"
@@ -14,6 +15,7 @@ import { StatusCode } from "../../schemas/StatusCode.js"
 import type { Discovery, DiscoveryError, Targets, UseOptions } from "../../services/Discovery.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Use from "../../telemetry/Use.js"
 import { type Balancers, type PickedInstance, wrongProtocol } from "./Balancers.js"
 import * as FailureClassifier from "./FailureClassifier.js"
 import * as ServiceBalancer from "./ServiceBalancer.js"
@@ -54,24 +56,26 @@ const noAnswer = ({ instance, service }: PickedInstance, millis = 0): AioRpcErro
     details: `no answer from instance ${instance.instanceKey} of ${service.project}/${service.name} within ${Duration.format(Duration.millis(millis))}`
   })
 
-/** Another instance, in flight already, where there is one and the budget allows it. */
+/** Another instance, in flight already; or why there is none. */
 const another = <P extends Protocol>(
   { service }: PickedInstance,
   tried: ReadonlyArray<PickedInstance>,
   options: UseOptions<never, P>,
   { begin, now }: Balancers
-): (PickedInstance & Targets[P]) | undefined => {
+): (PickedInstance & Targets[P]) | Use.Failover => {
   if (!RetryBudget.allows(service.budget, now())) {
     Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.overBudget)
-    return undefined
+    return "over budget"
   }
   const exclude = tried.map(({ call }) => call.candidate)
   const next = begin(service, { ...options, exclude })
-  if (next === undefined) return undefined
+  if (next === undefined) return "no other instance"
   RetryBudget.retry(service.budget, now())
   Metric.unsafeUpdate(Metrics.failovers, 1, Labels.failovers.tried)
   return next
 }
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Runs one attempt, and reports its outcome however it ends. */
 const attemptOnce = <A, E, R>(
@@ -79,7 +83,7 @@ const attemptOnce = <A, E, R>(
   attempt: Attempt<A, E, R>,
   timeoutMillis: number | undefined,
   countsAsFailure: UseOptions<E>["countsAsFailure"],
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  restore: Restore
 ): Effect.Effect<readonly [Exit.Exit<A, E | AioRpcError>, FailureClassifier.Verdict], never, R> => {
   const run = Effect.exit(attempt.run)
   const limited =
@@ -115,27 +119,45 @@ export const failover = <A, E, R, P extends Protocol>(
   const settings = check(options)
   if (Either.isLeft(settings)) return Effect.fail(settings.left)
   const { attempts, timeoutMillis } = settings.right
-  return Effect.uninterruptibleMask((restore) => {
+  const next = (
+    pick: PickedInstance,
+    tried: ReadonlyArray<PickedInstance>,
+    again: FailureClassifier.Verdict["again"]
+  ): (PickedInstance & Targets[P]) | Use.Failover => {
+    if (again === "Never") return "not allowed"
+    if (again === "IfIdempotent" && !idempotent) return "not idempotent"
+    return tried.length < attempts ? another(pick, tried, options, balancers) : "attempts used up"
+  }
+  const run = (restore: Restore, fiber: Fibers.Running): Effect.Effect<A, E | DiscoveryError, R> => {
+    const span = Fibers.spanOf(fiber)
     const attempt = (
       pick: PickedInstance & Targets[P],
       before: ReadonlyArray<PickedInstance>
-    ): Effect.Effect<A, E | DiscoveryError, R> =>
-      Effect.flatMap(
+    ): Effect.Effect<A, E | DiscoveryError, R> => {
+      if (span !== undefined) Use.attempt(span, pick, before.length + 1)
+      return Effect.flatMap(
         attemptOnce(pick, attemptOn(pick), timeoutMillis, countsAsFailure, restore),
-        ([exit, { again }]) => {
-          if (again === "Never" || (again === "IfIdempotent" && !idempotent)) return exit
+        ([exit, { again, outcome }]) => {
+          if (outcome === "Success") return exit
           const tried = [...before, pick]
-          const next = tried.length < attempts ? another(pick, tried, options, balancers) : undefined
-          return next === undefined ? exit : attempt(next, tried)
+          const found = next(pick, tried, again)
+          const failover = typeof found === "string" ? found : "another instance"
+          if (span !== undefined) {
+            const now = Fibers.clockOf(fiber).unsafeCurrentTimeNanos()
+            Use.failed(span, now, pick, exit, outcome, failover)
+          }
+          return typeof found === "string" ? exit : attempt(found, tried)
         }
       )
+    }
     return Effect.flatMap(restore(locate), (service) => {
       const first = balancers.begin(service, options)
       if (first === undefined) return Effect.fail(ServiceBalancer.noInstances(service))
       RetryBudget.call(service.budget, balancers.now())
       return attempt(first, [])
     })
-  })
+  }
+  return Effect.uninterruptibleMask((restore) => Fibers.withFiber((fiber) => run(restore, fiber)))
 }
 
 export const use =

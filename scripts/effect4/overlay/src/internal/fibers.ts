@@ -5,6 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 
 export type Running<A = unknown, E = unknown> = Fiber.Fiber<A, E>
@@ -16,6 +17,12 @@ export const withFiber = <A, E = never, R = never>(
 export const clockOf = (fiber: Running): Clock.Clock => fiber.getRef(Clock.Clock)
 
 export const referenceOf = <S>(fiber: Running, reference: Context.Reference<S>): S => fiber.getRef(reference)
+
+/** The span of the effect that runs, unless it is another process's. */
+export const spanOf = (fiber: Running): Tracer.Span | undefined => {
+  const span = Option.getOrUndefined(Context.getOption(fiber.context, Tracer.ParentSpan))
+  return span?._tag === "Span" ? span : undefined
+}
 
 export const unsafeIsRunning = (fiber: Running): boolean => fiber.pollUnsafe() === undefined
 
