@@ -27,7 +27,15 @@ export const leases = {
   Draining: labels({ state: "Draining" })
 }
 
-export const reregistrations = (reason: string): Labels => labels({ reason })
+export const reregistrations = {
+  expired: labels({ reason: "expired" }),
+  refused: labels({ reason: "refused" }),
+  dead_key: labels({ reason: "dead_key" }),
+  absent: labels({ reason: "absent" }),
+  service_gone: labels({ reason: "service_gone" }),
+  key_conflict: labels({ reason: "key_conflict" }),
+  resumed: labels({ reason: "resumed" })
+}
 
 export const viewInstances = {
   listed: labels({ tier: "listed" }),

@@ -17,6 +17,7 @@ import * as Address from "../../schemas/Address.js"
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Zeros from "../../telemetry/Zeros.js"
 import * as Callbacks from "../Callbacks.js"
 import * as Channel from "./Channel.js"
 import type { ManagedChannel } from "./ManagedChannel.js"
@@ -133,6 +134,7 @@ export const make = (
 ): Effect.Effect<OwnPool, never, Scope.Scope> =>
   Effect.gen(function* () {
     const clock = yield* Effect.clock
+    Zeros.connection()
     const log = yield* logger
     const threw = yield* Callbacks.report("ChannelPool", THREW)
     const report = (address: string): ReplacingChannel.Report => ({

@@ -11,6 +11,7 @@ import type { AccessToken } from "../../schemas/AccessToken.js"
 import type * as TokenPolicy from "../../schemas/TokenPolicy.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Zeros from "../../telemetry/Zeros.js"
 
 const TELL_INTERVAL = "30 seconds"
 
@@ -20,6 +21,7 @@ export const make = (policy: TokenPolicy.TokenSettings) =>
     const clock = yield* Effect.clock
     const unsafeNow = () => Monotonic.unsafeNow(clock)
     let state = TokenAcquirer.make(policy)
+    Zeros.token()
     const isHeld = Wakes.unsafeMakeLatch(false)
     // A subscriber that is behind wants the newest token, not all of them.
     const replaced = yield* PubSub.sliding<AccessToken>(1)

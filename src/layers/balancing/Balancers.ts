@@ -23,6 +23,7 @@ import type { Discovery, DiscoveryError, Picked, Targets } from "../../services/
 import * as Annotations from "../../telemetry/Annotations.js"
 import * as Labels from "../../telemetry/Labels.js"
 import * as Metrics from "../../telemetry/Metrics.js"
+import * as Zeros from "../../telemetry/Zeros.js"
 import * as Lookup from "../view/Lookup.js"
 import * as ProjectView from "../view/ProjectView.js"
 import type * as ViewCache from "../view/ViewCache.js"
@@ -197,6 +198,7 @@ export const make = (
     const { now } = cache
     const deps: Deps = { now, background }
     const pickLabels = Labels.picks(settings.strategy.name)
+    Zeros.discovery(pickLabels)
     const scope = yield* Effect.scope
 
     const empty = (project: Entry, name: string): ServiceBalancer.ServiceBalancer =>

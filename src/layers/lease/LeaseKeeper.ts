@@ -15,6 +15,7 @@ import * as Wakes from "../../internal/wakes.js"
 import { AioConfigError } from "../../schemas/AioError.js"
 import type { Registry, RegistryError } from "../../services/Registry.js"
 import * as Annotations from "../../telemetry/Annotations.js"
+import * as Zeros from "../../telemetry/Zeros.js"
 import * as Dispatch from "./Dispatch.js"
 import type { Settings } from "./HeartbeatSettings.js"
 import * as LeaseEntry from "./LeaseEntry.js"
@@ -79,6 +80,7 @@ export const make = (
   localHost: Effect.Effect<string, RegistryError>
 ) =>
   Effect.gen(function* () {
+    Zeros.leases()
     const clock = yield* Effect.clock
     const now = () => Monotonic.unsafeNow(clock)
     // Attempts end after the leases: a registration in flight is waited for.

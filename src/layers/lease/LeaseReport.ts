@@ -19,7 +19,7 @@ export const countState = (state: LeaseState, change: 1 | -1): void => {
 /** A registration of this lease succeeded. */
 export const countRegistration = ({ wanted }: Lease.Lease): void => {
   if (wanted !== undefined && wanted !== "first") {
-    Metric.unsafeUpdate(Metrics.reregistrations, 1, Labels.reregistrations(wanted))
+    Metric.unsafeUpdate(Metrics.reregistrations, 1, Labels.reregistrations[wanted])
   }
 }
 
