@@ -1,9 +1,11 @@
 /**
- * What this library tells OpenTelemetry: the spans of a charge that fails over, and the metrics beside them. The exporters are those
- * that keep all in memory, so that this program can print it; a program of yours takes those of its collector.
+ * What this library tells OpenTelemetry: the spans of a charge that fails over, as far as the control plane, and the metrics
+ * beside them. The exporters are those that keep all in memory, so that this program can print it; a program of yours takes
+ * those of its collector.
  */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { NodeRuntime } from "@effect/platform-node"
+import { SpanKind } from "@opentelemetry/api"
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -12,7 +14,7 @@ import {
 } from "@opentelemetry/sdk-metrics"
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Console, Effect, Layer } from "effect"
-import { Discovery, Registry } from "effect-aio"
+import { Discovery, Registry, type ServiceId } from "effect-aio"
 import { layerWithClient } from "effect-aio/ControlPlane"
 
 const spans = new InMemorySpanExporter()
@@ -39,20 +41,28 @@ const register = Effect.gen(function* () {
       httpPort: 80
     })
   }
+  return service.id
 }).pipe(Effect.withSpan("start"))
 
-// a refuses connections: nothing was sent, so the charge is made by b.
-const charge = Effect.flatMap(Discovery, (discovery) =>
-  discovery.use(payments, ({ instanceKey }) =>
-    instanceKey === "a" ? Effect.fail({ code: "ECONNREFUSED" as const }) : Effect.succeed(instanceKey)
-  )
-).pipe(Effect.withSpan("charge"))
+// a refuses connections: nothing was sent, so the charge is made by b. Its answer takes a call to a server that continues the
+// trace: here the control plane, which runs in this process.
+const charge = (id: ServiceId) =>
+  Effect.gen(function* () {
+    const discovery = yield* Discovery
+    const registry = yield* Registry
+    return yield* discovery.use(payments, ({ instanceKey }) =>
+      instanceKey === "a"
+        ? Effect.fail({ code: "ECONNREFUSED" as const })
+        : Effect.as(registry.getService(id), instanceKey)
+    )
+  }).pipe(Effect.withSpan("charge"))
 
 const tree = (all: ReadonlyArray<ReadableSpan>, parent: string | undefined, indent: string): ReadonlyArray<string> =>
   all
     .filter(({ parentSpanContext }) => parentSpanContext?.spanId === parent)
     .flatMap((span) => [
-      `${indent}${span.name} ${JSON.stringify(span.attributes)}`,
+      `${indent}${SpanKind[span.kind]} ${span.name} ${JSON.stringify(span.attributes)}`,
+      ...span.events.map(({ attributes, name }) => `${indent}  event ${name} ${JSON.stringify(attributes)}`),
       ...tree(all, span.spanContext().spanId, `${indent}  `)
     ])
 
@@ -62,8 +72,8 @@ const lines = ({ dataPoints, descriptor }: MetricData): ReadonlyArray<string> =>
     .map(({ attributes, value }) => `${descriptor.name} ${JSON.stringify(attributes)} ${value} ${descriptor.unit}`)
 
 const program = Effect.gen(function* () {
-  yield* register
-  for (let i = 0; i < 3; i++) yield* charge
+  const id = yield* register
+  for (let i = 0; i < 3; i++) yield* charge(id)
   yield* Effect.promise(() => reader.forceFlush())
   yield* Console.log(tree(spans.getFinishedSpans(), undefined, "").join("\n"))
   const scopes = metrics.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics)

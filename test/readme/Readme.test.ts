@@ -3,7 +3,6 @@ import { AioConfig, AioError } from "effect-aio"
 import type { Result } from "../../bench/harness/measure.js"
 import * as Bench from "../../bench/harness/readme.js"
 import { document, read } from "./markdown.js"
-import { metricNames } from "./metricNames.js"
 
 const { blocks, tables, text: readme } = document("README.md")
 const firstCells = tables.flatMap((table) => table.firstCells)
@@ -34,13 +33,6 @@ describe("README.md", () => {
     const tag = identifier.replace("effect-aio/", "")
     it(`explains ${tag}`, () => assert.isTrue(hasRow(tag)))
   }
-
-  it("explains every metric", () => {
-    assert.deepStrictEqual(
-      metricNames().filter((name) => !hasRow(name)),
-      []
-    )
-  })
 
   it("shows the figures of bench/results.json", () => {
     const results: ReadonlyArray<Result> = JSON.parse(read("bench/results.json"))
