@@ -8,7 +8,7 @@ const floors = [
   ["store"],
   ["services", "grpc", "simulator"],
   ["layers"],
-  ["platform", "control-plane", "index.ts"]
+  ["control-plane", "platform", "index.ts"]
 ]
 
 // What is data and plain functions in effect: no fiber, no clock, no randomness.

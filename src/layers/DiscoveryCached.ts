@@ -22,6 +22,7 @@ import * as Balancers from "./balancing/Balancers.js"
 import * as BalancingOptions from "./balancing/BalancingOptions.js"
 import * as ClientHandle from "./balancing/ClientHandle.js"
 import * as Failover from "./balancing/Failover.js"
+import * as PickPort from "./balancing/PickPort.js"
 import { awaitReady } from "./view/awaitReady.js"
 import * as Lookup from "./view/Lookup.js"
 import * as Snapshot from "./view/Snapshot.js"
@@ -123,10 +124,13 @@ export const make = (options: Options): Effect.Effect<Discovery.Service, AioConf
     const lookup = Lookup.make(keeper, settings)
     const balancers = yield* Balancers.make(keeper, lookup, settings.balancing)
     const { refresh, resolve, watch } = lookup
-    const { explain, pick, pickScoped } = balancers
+    const { explain, locate, pick, pickNow, pickScoped } = balancers
     const use = Failover.use(balancers)
     const client = ClientHandle.client(balancers)
-    return { resolve, refresh, watch, awaitReady: awaitReady(lookup.first), pick, pickScoped, use, client, explain }
+    return PickPort.attach(
+      { resolve, refresh, watch, awaitReady: awaitReady(lookup.first), pick, pickScoped, use, client, explain },
+      { locate, pickNow }
+    )
   }).pipe((service) => Background.withSpans(options.backgroundSpans, service))
 
 /**

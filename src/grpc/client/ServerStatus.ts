@@ -182,6 +182,10 @@ export const overdue = (method: string, wasSent: boolean, millis: number): AioRp
   return new AioRpcError({ method, code: StatusCode.DEADLINE_EXCEEDED, details })
 }
 
+/** True where the caller ended the call, by `cancel` or with its parent: a server says `Call cancelled`. */
+export const isOwnCancel = (code: number, details: string): boolean =>
+  code === StatusCode.CANCELLED && /^Cancelled (on client|by parent call)/.test(details)
+
 /** False if the call never had a connection, or a gateway answered it: it cost no server of gRPC anything. */
 export const wasSent = ({ code, details }: Status): boolean => {
   if (FROM_GATEWAY.test(details)) return false

@@ -47,6 +47,8 @@ export interface Balancers extends Pick<Discovery.Service, "pick" | "pickScoped"
     service: ServiceBalancer.ServiceBalancer,
     request?: Request<P>
   ) => (PickedInstance & Targets[P]) | undefined
+  /** As `pick`, of what is in the view and ready; `undefined` where that is none. Synchronous. */
+  readonly pickNow: (ref: ServiceRef, request: Balancer.Request) => PickedInstance | undefined
 }
 
 export interface Request<P extends Address.Protocol> extends Balancer.Request {
@@ -98,6 +100,10 @@ export class PickedInstance implements Picked {
           : FailureClassifier.judge(outcome, true, undefined)
       )
     )
+  /** It is in flight from now on, and surely ended. */
+  begin(): void {
+    Balancer.begin(this.service.balancer, this.call)
+  }
   /** Only the first time counts. */
   end({ kind, outcome }: FailureClassifier.Verdict): void {
     const { call, deps, instance, service } = this
@@ -271,7 +277,7 @@ export const make = (
     }
     const begin: Balancers["begin"] = (service, request) => {
       const picked = pickFrom(service, request)
-      if (picked !== undefined) Balancer.begin(service.balancer, picked.call)
+      picked?.begin()
       return picked
     }
     const orNoInstances = <A extends PickedInstance>(
@@ -299,6 +305,10 @@ export const make = (
       now,
       locate,
       begin,
+      pickNow: (ref, request) => {
+        const found = find(ref, balancerOf)
+        return found === undefined || found.opening !== undefined ? undefined : pickFrom(found, request)
+      },
       pick: (ref, options) =>
         Effect.suspend(() => {
           const wrong = wrongProtocol(options?.protocol)

@@ -149,6 +149,13 @@ export const ofOutcome = (outcome: Outcome): Verdict =>
     ? verdicts.Unreachable
     : { outcome, kind: outcome === "Failure" ? "Other" : undefined, again: "Never" }
 
+/** The status of a gRPC call that others made. */
+export const ofGrpcStatus = (code: number, details: string): Verdict => {
+  if (code === StatusCode.StatusCode.OK) return success
+  if (ServerStatus.isOwnCancel(code, details)) return interrupted
+  return verdicts[ofStatus(code, { details })]
+}
+
 /**
  * The end of a call: `undefined` if it exceeded its time limit. `isSent`: there was a client to send with.
  *
