@@ -73,10 +73,14 @@ export class Picker implements grpc.experimental.Picker {
   ): PickResult {
     const result = leaf.getPicker().pick(args)
     if (picked === undefined || result.pickResultType !== PickResultType.COMPLETE) return result
+    const begin = () => {
+      // Such a call has ended with INTERNAL by now, and grpc-js (1.14.7) says so to no policy.
+      if (args.metadata.get("authorization").length < 2) picked.begin()
+    }
     return {
       ...result,
       // Not before: grpc-js forgets a call that ends while its credentials are fetched.
-      onCallStarted: Callbacks.of(picked.begin, onThrow),
+      onCallStarted: Callbacks.of(begin, onThrow),
       onCallEnded: Callbacks.of((code: number, details: string) => picked.end(code, details), onThrow)
     }
   }

@@ -2,7 +2,6 @@
 import type * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Backoff from "../../core/Backoff.js"
 import type * as Callbacks from "../../grpc/Callbacks.js"
 import * as Targets from "../../grpc/resolver/Targets.js"
 import * as Pulls from "../../internal/pulls.js"
@@ -22,7 +21,7 @@ import type { Discovery, DiscoveryError } from "../../services/Discovery.js"
 const FIRST_ANSWER_MILLIS = 2_000
 
 /** Until it is asked again after a failure. */
-const retries: Backoff.Backoff = { base: 1_000, factor: 2, cap: 10_000, jitter: [0.8, 1.2] }
+const retries = ofBackoff({ base: 1_000, factor: 2, cap: 10_000, jitter: [0.8, 1.2] })
 
 const passed = {
   Unreachable: FailureClassifier.ofOutcome("Unreachable"),
@@ -123,7 +122,8 @@ const take = (target: Followed, { balancer }: ServiceBalancer.ServiceBalancer): 
   target.instances.isPartial = addresses.size < reachable.length
   if (addresses.size === 0) {
     const what = listed.length === 0 ? "no instances" : "no instance with a gRPC address"
-    return failed(target, `${nameOf(target)} has ${what}`)
+    failed(target, `${nameOf(target)} has ${what}`)
+    return
   }
   // Two instances may share an address, behind a proxy.
   const sorted = [...new Set(addresses.values())].sort()
@@ -140,7 +140,7 @@ export const make = (
   const targets = new Map<string, Followed>()
 
   const run = (target: Followed): Effect.Effect<void> => {
-    const waits = Waits.make(ofBackoff(retries), "AioResolver")
+    const waits = Waits.make(retries, "AioResolver")
     let listened: ServiceBalancer.ServiceBalancer | undefined
     const listener = (instances: ReadonlyArray<Instance> | undefined): void => {
       if (instances === undefined) listened = undefined
