@@ -51,9 +51,11 @@ const charge = (id: ServiceId) =>
     const discovery = yield* Discovery
     const registry = yield* Registry
     return yield* discovery.use(payments, ({ instanceKey }) =>
-      instanceKey === "a"
-        ? Effect.fail({ code: "ECONNREFUSED" as const })
-        : Effect.as(registry.getService(id), instanceKey)
+      Effect.gen(function* () {
+        if (instanceKey === "a") return yield* Effect.fail({ code: "ECONNREFUSED" })
+        yield* registry.getService(id)
+        return instanceKey
+      })
     )
   }).pipe(Effect.withSpan("charge"))
 

@@ -286,5 +286,8 @@ export const kept = new Map([
   ["Stream.takeUntil", "the predicate is given an index, and takes none here"],
   ["Stream.unwrap", ""],
   ["Tracer.AnySpan", "a type here"],
+  ["Tracer.ExternalSpan", "a type here"],
+  ["Tracer.ParentSpan", ""],
+  ["Tracer.externalSpan", "without `context`"],
   ["Tracer.Span", "a type here"]
 ])

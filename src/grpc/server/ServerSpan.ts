@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Tracer from "effect/Tracer"
+import * as Tracer from "effect/Tracer"
 import * as Fibers from "../../internal/fibers.js"
 import * as Metric from "../../internal/metric.js"
 import * as StatusCode from "../../schemas/StatusCode.js"
@@ -73,7 +73,7 @@ export const observe = <A>(
     const began = clock.unsafeCurrentTimeNanos()
     const report: Callbacks.Catch = (cause) => Callbacks.reportOf(fiber, "ServerSpan", THROWN)(cause)
     const within = (span: Tracer.Span | undefined): Effect.Effect<A, Failure> =>
-      Effect.onExit(span === undefined ? answer : Effect.withParentSpan(answer, span), (exit) =>
+      Effect.onExit(span === undefined ? answer : Effect.provideService(answer, Tracer.ParentSpan, span), (exit) =>
         Effect.sync(() => {
           const now = clock.unsafeCurrentTimeNanos()
           const code = codeOf(exit, call.cancelled)

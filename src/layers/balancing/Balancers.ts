@@ -52,7 +52,7 @@ export interface Balancers extends Pick<Discovery.Service, "pick" | "pickScoped"
 }
 
 export interface Request<P extends Address.Protocol> extends Balancer.Request {
-  readonly protocol?: P
+  readonly protocol?: P | undefined
 }
 
 /** An instance that was picked, until its outcome is reported. */
