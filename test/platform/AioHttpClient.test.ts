@@ -63,7 +63,10 @@ const failureOf = <A, E>(effect: Effect.Effect<A, E>) =>
     while (Predicate.isObject(part)) {
       if (Predicate.hasProperty(part, "_tag")) tags.push(String(part._tag))
       if (Predicate.hasProperty(part, "message")) message += `${String(part.message)}\n`
-      if (Predicate.hasProperty(part, "reason") && typeof part.reason === "string") tags.push(part.reason)
+      // A text on Effect 3, and an error of its own on Effect 4.
+      const reason = Predicate.hasProperty(part, "reason") ? part.reason : undefined
+      if (Predicate.hasProperty(reason, "_tag")) tags.push(String(reason._tag).replace(/Error$/, ""))
+      else if (typeof reason === "string") tags.push(reason)
       part = Predicate.hasProperty(part, "cause") ? part.cause : undefined
     }
     return { tags: tags.join(" "), message }
