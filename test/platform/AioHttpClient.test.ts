@@ -144,12 +144,15 @@ describe("the span of a request", () => {
       yield* http
         .get("http://payments.shop.aio/charge")
         .pipe(Effect.withSpan("caller"), Effect.provide(Layer.setTracer(tracer)))
+      // `http.client GET` on Effect 3, and `GET` on Effect 4.
       assert.deepStrictEqual(
-        spans.map(({ name }) => name),
-        ["caller", "http.client GET"]
+        spans.map(({ name }) => name.split(" ").at(-1)),
+        ["caller", "GET"]
       )
       const [caller, request] = spans
-      assert.strictEqual(request?.attributes.get("server.address"), `http://127.0.0.1:${server.port}`)
+      // With the scheme and the port on Effect 3 alone.
+      assert.include(String(request?.attributes.get("server.address")), "127.0.0.1")
+      assert.strictEqual(request?.attributes.get("server.port"), server.port)
       assert.strictEqual(Option.getOrUndefined(request?.parent ?? Option.none())?.spanId, caller?.spanId)
     })
   )
