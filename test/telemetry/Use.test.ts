@@ -3,6 +3,7 @@ import { Effect, TestClock } from "effect"
 import { AioRpcError } from "../../src/schemas/AioError.js"
 import { StatusCode } from "../../src/schemas/StatusCode.js"
 import type { UseOptions } from "../../src/services/Discovery.js"
+import * as Use from "../../src/telemetry/Use.js"
 import { given, orders, type World } from "../support/discoveryWorld.js"
 import { aService } from "../support/scriptedRegistry.js"
 import { collectSpans } from "../support/spans.js"
@@ -29,7 +30,7 @@ const told = ({ discovery }: World, failing: Failing, options?: UseOptions<unkno
 const event = (instance: string, outcome: string, errorType: string, failover: string) =>
   [
     "aio.attempt_failed",
-    { "aio.instance": instance, "aio.outcome": outcome, "error.type": errorType, "aio.failover": failover }
+    { "aio.instance": instance, [Use.OUTCOME]: outcome, "error.type": errorType, [Use.FAILOVER]: failover }
   ] as const
 
 describe("the span that use runs in", () => {
