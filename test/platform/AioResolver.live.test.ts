@@ -343,6 +343,20 @@ describe("a proxy in the environment", () => {
   )
 })
 
+describe("a channel that was idle", () => {
+  it.scopedLive("follows its target anew with the next call", () =>
+    Effect.gen(function* () {
+      const a = yield* server("a")
+      yield* Layer.build(resolving(listing(a.instance)))
+      const calling = yield* client(target, { "grpc.client_idle_timeout_ms": 1_000 })
+      assert.strictEqual(yield* call(calling), "a")
+      const isIdle = () => calling.getChannel().getConnectivityState(false) === Grpc.connectivityState.IDLE
+      yield* Effect.timeout(Effect.repeat(Effect.sleep("50 millis"), { until: isIdle }), "10 seconds")
+      assert.strictEqual(yield* call(calling), "a")
+    })
+  )
+})
+
 describe("a channel that is closed", () => {
   it.scopedLive("in the middle of everything ends its calls, and the others go on", () =>
     Effect.gen(function* () {
