@@ -34,11 +34,13 @@ it.scopedLive("an unmodified rpc client calls a service by its host, and fails o
       url: "http://payments.shop.aio/rpc",
       transformClient: HttpClient.mapRequest(HttpClientRequest.setHeader("Idempotency-Key", "1"))
     }).pipe(Layer.provide([http, RpcSerialization.layerJson]))
-    const charge = Effect.scoped(Effect.flatMap(RpcClient.make(Payments), ({ Charge }) => Charge({ amount: 1 }))).pipe(
-      Effect.provide(protocol)
-    )
-    assert.strictEqual(yield* charge, "charged")
-    assert.strictEqual(yield* charge, "charged")
+    const charged = yield* Effect.scoped(
+      Effect.gen(function* () {
+        const { Charge } = yield* RpcClient.make(Payments)
+        return [yield* Charge({ amount: 1 }), yield* Charge({ amount: 1 })]
+      })
+    ).pipe(Effect.provide(protocol))
+    assert.deepStrictEqual(charged, ["charged", "charged"])
     assert.match(well.seen[0] ?? "", /^POST \/rpc\/? .*Charge/)
     assert.isAtLeast(ill.seen.length, 1)
   })
