@@ -86,27 +86,31 @@ describe("A key of ours under another service", () => {
       })
   )
 
-  World.test(
-    "whose deregistration throws keeps no other lease from being deregistered",
-    [{ name: "orders" }],
-    (world) =>
-      Effect.gen(function* () {
-        const { deregisterInstance } = world.registry
-        Object.assign(world.registry, {
-          deregisterInstance: (key: LeaseKey) =>
-            key.instanceKey === "orders-3" ? Effect.die("unexpected") : deregisterInstance(key)
+  for (const [what, failing] of [
+    ["throws", Effect.die("unexpected")],
+    ["is interrupted", Effect.interrupt]
+  ] as const) {
+    World.test(
+      `whose deregistration ${what} keeps no other lease from being deregistered`,
+      [{ name: "orders" }],
+      (world) =>
+        Effect.gen(function* () {
+          const { deregisterInstance } = world.registry
+          Object.assign(world.registry, {
+            deregisterInstance: (key: LeaseKey) => (key.instanceKey === "orders-3" ? failing : deregisterInstance(key))
+          })
+          const keys = Array.from({ length: 300 }, (_, index) => `orders-${index}`)
+          const scope = yield* Scope.make()
+          yield* Scope.extend(World.registerAll(keys.map((key) => World.of("orders", key))), scope)
+          yield* TestClock.adjust("30 seconds")
+          yield* (yield* world.control).setLatency("1 second", "deregisterInstance")
+          const stopping = yield* Effect.fork(Scope.close(scope, Exit.void))
+          yield* TestClock.adjust("15 seconds")
+          assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
+          assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-3"])
         })
-        const keys = Array.from({ length: 300 }, (_, index) => `orders-${index}`)
-        const scope = yield* Scope.make()
-        yield* Scope.extend(World.registerAll(keys.map((key) => World.of("orders", key))), scope)
-        yield* TestClock.adjust("30 seconds")
-        yield* (yield* world.control).setLatency("1 second", "deregisterInstance")
-        const stopping = yield* Effect.fork(Scope.close(scope, Exit.void))
-        yield* TestClock.adjust("15 seconds")
-        assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
-        assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-3"])
-      })
-  )
+    )
+  }
 
   World.test(
     "is left to another lease of ours that has yet to arrive there",
@@ -251,6 +255,23 @@ describe("A key of ours under another service", () => {
     })
   )
 
+  for (const [what, theirs] of [
+    ["is not listed as yet", []],
+    ["is listed in another env", [{ instanceKey: "main", host: "10.0.0.1", env: "staging" }]]
+  ] as const) {
+    World.test(`is left alone where it ${what}, and may be that of another process`, [{ name: "orders" }], (world) =>
+      Effect.gen(function* () {
+        yield* (yield* world.control).setFailure(Option.some(LeaseWorld.unavailable), "registerInstance")
+        yield* World.registerAll([World.of("orders", "main")])
+        yield* TestClock.adjust("1 second")
+        yield* world.comesBackWith([{ name: "payments", instances: theirs }, { name: "orders" }])
+        yield* TestClock.adjust("10 seconds")
+        assert.include(yield* World.lists(world), "orders: main")
+        assert.lengthOf(yield* World.callsTo(world, "deregisterInstance"), 0)
+      })
+    )
+  }
+
   World.test("is tried again where the registry was away for a while", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
       world.setLag("2 seconds")
@@ -281,22 +302,27 @@ describe("A key of ours under another service", () => {
 })
 
 describe("A look at our own instances", () => {
-  World.test(
-    "that throws for one service is made for the others",
-    [{ name: "orders" }, { name: "payments" }],
-    (world) =>
-      Effect.gen(function* () {
-        const { getService } = world.registry
-        const asked = new Set<string>()
-        Object.assign(world.registry, {
-          getService: (id: ServiceId) => {
-            asked.add(id)
-            return id === "1" ? Effect.die("unexpected") : getService(id)
-          }
+  for (const [what, failing] of [
+    ["throws", Effect.die("unexpected")],
+    ["is interrupted", Effect.interrupt]
+  ] as const) {
+    World.test(
+      `that ${what} for one service is made for the others`,
+      [{ name: "orders" }, { name: "payments" }],
+      (world) =>
+        Effect.gen(function* () {
+          const { getService } = world.registry
+          const asked = new Set<string>()
+          Object.assign(world.registry, {
+            getService: (id: ServiceId) => {
+              asked.add(id)
+              return id === "1" ? failing : getService(id)
+            }
+          })
+          yield* World.registerAll([World.of("orders", "a"), World.of("payments", "b")])
+          yield* TestClock.adjust("10 minutes")
+          assert.deepStrictEqual([...asked].sort(), ["1", "2"])
         })
-        yield* World.registerAll([World.of("orders", "a"), World.of("payments", "b")])
-        yield* TestClock.adjust("10 minutes")
-        assert.deepStrictEqual([...asked].sort(), ["1", "2"])
-      })
-  )
+    )
+  }
 })

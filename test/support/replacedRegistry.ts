@@ -7,7 +7,7 @@ import * as ManualClock from "./manualClock.js"
 /** The services of a database, each with the keys of its instances in env `test`. Ids begin at 1, in this order. */
 export type Database = ReadonlyArray<{
   readonly name: string
-  readonly instances?: ReadonlyArray<Pick<NewInstance, "instanceKey" | "host" | "ttl">>
+  readonly instances?: ReadonlyArray<Pick<NewInstance, "instanceKey" | "host" | "ttl"> & { readonly env?: string }>
 }>
 
 const begin = Effect.fnUntraced(function* (database: Database) {
@@ -16,7 +16,7 @@ const begin = Effect.fnUntraced(function* (database: Database) {
   for (const { instances = [], name } of database) {
     const { service } = yield* memory.registry.ensureService({ project: "shop", name })
     for (const instance of instances) {
-      yield* memory.registry.registerInstance({ ...instance, serviceId: service.id, env: "test", httpPort: 8080 })
+      yield* memory.registry.registerInstance({ env: "test", ...instance, serviceId: service.id, httpPort: 8080 })
     }
   }
   yield* memory.control.clearJournal

@@ -47,10 +47,11 @@ export interface Startup {
 
 export type Named = Pick<NewService, "project" | "name">
 
-/** Whose service an id stands for, and whether an instance of another process is listed there under our key. */
+/** What the registry lists under a key of ours, and in which service. */
 export interface Found {
   readonly service: Named
-  readonly isForeign: boolean
+  /** `absent`: nothing. It may be there all the same: what was not renewed since an outage is not listed. */
+  readonly whose: "ours" | "foreign" | "absent"
 }
 
 /** A key under the id of another service. */

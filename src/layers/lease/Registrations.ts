@@ -44,6 +44,12 @@ export const getService = (registry: Registry.Service, id: ServiceId, limit: Par
     limit
   )
 
+// A service has a key once, in whatever env.
+const whose = (listed: Instance | undefined, record: LeaseEntry.SelfRecord): LeaseEntry.Found["whose"] => {
+  if (listed === undefined) return "absent"
+  return listed.env !== record.instance.env || LeaseEntry.isForeign(listed, record) ? "foreign" : "ours"
+}
+
 export type Look = Effect.Effect<LeaseEntry.Found | undefined, RegistryError | Cause.TimeoutException>
 
 /**
@@ -53,21 +59,24 @@ export type Look = Effect.Effect<LeaseEntry.Found | undefined, RegistryError | C
 export const look = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry, key: LeaseKey): Look => {
   const { record } = entry
   if (record === undefined || !record.hasFixedKey || key.instanceKey !== entry.baseKey) return Effect.succeed(undefined)
-  const isUnderKey = (one: Instance) => one.instanceKey === key.instanceKey && one.env === record.instance.env
-  return Effect.map(getService(registry, key.serviceId, LOOK_TIMEOUT), ({ instances, service }) => {
-    const listed = instances.find(isUnderKey)
-    return { service, isForeign: listed !== undefined && LeaseEntry.isForeign(listed, record) }
-  })
+  return Effect.map(getService(registry, key.serviceId, LOOK_TIMEOUT), ({ instances, service }) => ({
+    service,
+    whose: whose(
+      instances.find(({ instanceKey }) => instanceKey === key.instanceKey),
+      record
+    )
+  }))
 }
 
 /**
  * Another instance is listed under the key, or the id is that of another service since the registry lost its database, perhaps
- * with the same key in it: one process must not deregister the other. Where the registry does not say, it is ours.
+ * with the same key in it: one process must not deregister the other. Where the registry does not say, it is ours, if it was
+ * confirmed to be.
  */
 export const isTaken = (registry: Registry.Service, entry: LeaseEntry.LeaseEntry, key: LeaseKey) =>
   Effect.match(look(registry, entry, key), {
-    onFailure: () => false,
+    onFailure: () => entry.unconfirmed,
     onSuccess: (found) =>
       found !== undefined &&
-      (found.isForeign || (entry.record !== undefined && !LeaseEntry.isOf(entry.record, found.service)))
+      (found.whose === "foreign" || (entry.record !== undefined && !LeaseEntry.isOf(entry.record, found.service)))
   })

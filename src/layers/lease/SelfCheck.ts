@@ -67,7 +67,7 @@ const misplaced = (
       const found = listed.get(nameOf(one))
       if (found === undefined || LeaseEntry.isForeign(found, one.record)) continue
       const key = { serviceId: service.id, instanceKey: one.instanceKey }
-      Strays.unsafeAdd(one.entry, { key, seen: { service, isForeign: false, at } })
+      Strays.unsafeAdd(one.entry, { key, seen: { service, whose: "ours", at } })
     }
     return gone(own, deps)
   })
@@ -134,6 +134,8 @@ export const make = (deps: LeaseDeps): Effect.Effect<void> => {
             ? gone(unchanged(id, own), deps)
             : Logs.debug(`self-check failed: ${error.message}`)
       })
-    return Effect.forEach(services, ([id, own]) => (next.has(id) ? Effect.void : ask(id, own)), { discard: true })
+    const guarded = (id: ServiceId, own: ReadonlyArray<Own>) =>
+      Effect.catchAllCause(ask(id, own), (cause) => Logs.error(`the self-check of service ${id} failed`, cause))
+    return Effect.forEach(services, ([id, own]) => (next.has(id) ? Effect.void : guarded(id, own)), { discard: true })
   })
 }

@@ -62,7 +62,7 @@ export const make = (
   const deregisterOwn = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.gen(function* () {
       const key = LeaseEntry.keyOf(entry)
-      if (!entry.maybeRegistered || key === undefined) return
+      if (!entry.maybeRegistered || key === undefined || Strays.isOfOther(deps.entries, entry, key)) return
       if (yield* Registrations.isTaken(registry, entry, key)) {
         yield* Logs.warning(
           `${LeaseEntry.describe(entry)} is not deregistered: its key or the id of its service belongs to another one now`
@@ -87,7 +87,10 @@ export const make = (
       const both = Effect.suspend(() =>
         Effect.all([deregisterOwn(entry), Strays.takeOff(deps, entry)], { concurrency: 2, discard: true })
       )
-      return Effect.zipRight(awaitAttempt(entry), both)
+      // What is thrown at one lease must not end what is done for the others.
+      return Effect.catchAllCause(Effect.zipRight(awaitAttempt(entry), both), (cause) =>
+        Logs.error(`deregistration of ${LeaseEntry.describe(entry)} failed unexpectedly`, cause)
+      )
     })
 
   const awaitPause = ({ pausing }: LeaseEntry.LeaseEntry): Effect.Effect<void> =>

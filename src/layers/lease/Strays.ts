@@ -30,12 +30,19 @@ export const unsafeDropOwn = (entry: LeaseEntry.LeaseEntry): void => {
   if (entry.strays.length > 0) entry.strays = entry.strays.filter(({ key }) => !isAt(entry, key))
 }
 
-/** A lease of this process has that key under that id as yet: what is done there would be done to it. */
-const isInUse = (entries: Iterable<LeaseEntry.LeaseEntry>, entry: LeaseEntry.LeaseEntry, key: LeaseKey): boolean => {
-  if (Lease.isKept(entry.lease) && isAt(entry, key)) return true
+/** Another lease of this process has that key under that id: what is done there would be done to it. */
+export const isOfOther = (
+  entries: Iterable<LeaseEntry.LeaseEntry>,
+  entry: LeaseEntry.LeaseEntry,
+  key: LeaseKey
+): boolean => {
   for (const other of entries) if (other !== entry && isAt(other, key)) return true
   return false
 }
+
+/** The lease itself has it there as yet, or another one. */
+const isInUse = (entries: Iterable<LeaseEntry.LeaseEntry>, entry: LeaseEntry.LeaseEntry, key: LeaseKey): boolean =>
+  (Lease.isKept(entry.lease) && isAt(entry, key)) || isOfOther(entries, entry, key)
 
 /** A lease of this process has that key in the service that the id stands for: it is there, or will be. */
 const isAnothers = (
@@ -72,8 +79,12 @@ export const takeOff = (
       Effect.flatMap((found) => {
         // Asked for after the look, which may have taken a second.
         if (isInUse(entries, entry, key)) return Effect.void
-        const isTaken = found !== undefined && (found.isForeign || isAnothers(entries, entry, key, found.service))
-        return isTaken ? forget : Effect.zipRight(Registrations.deregister(registry, key), forget)
+        if (found !== undefined) {
+          if (found.whose === "foreign" || isAnothers(entries, entry, key, found.service)) return forget
+          // It harms none as long as it is not listed, and may be that of another process, which has not renewed it yet.
+          if (found.whose === "absent") return Effect.void
+        }
+        return Effect.zipRight(Registrations.deregister(registry, key), forget)
       }),
       Effect.catchAll((error) =>
         error._tag === "AioRpcError" && isNotFound(error)
