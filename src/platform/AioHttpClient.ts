@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { isIP } from "node:net"
 import { domainToUnicode } from "node:url"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
@@ -70,6 +71,13 @@ class Refusal {
   constructor(readonly response: HttpClientResponse.HttpClientResponse) {}
 }
 
+/** It may be that of another host, which a redirect led to: no proof that the instance has not had the request. */
+class Unsure {
+  readonly _tag = "RequestError"
+  readonly reason = "Transport"
+  constructor(readonly original: HttpClientError.HttpClientError) {}
+}
+
 /** A failure of another host than the instance: it does not count against that, and the instance has had the request. */
 class Elsewhere {
   readonly _tag = "Elsewhere"
@@ -102,20 +110,27 @@ const portOf = ({ port, protocol }: URL): string => port || (protocol === "https
 
 const MAX_CAUSES = 10
 
-/** Does it name a host or a port that is not the target's? `fetch` follows redirects by itself. */
-const isElsewhere = (error: unknown, target: string): boolean => {
+/** Whose failure it is: `fetch` follows redirects by itself, and names the peer that failed, but for one that is silent. */
+const peerOf = (error: unknown, target: string): "target" | "elsewhere" | "unknown" => {
   const url = new URL(target)
+  const host = url.hostname.replace(/^\[|\]$/g, "")
+  const judged = (isTarget: boolean) => (isTarget ? "target" : "elsewhere")
   let part: unknown = error
   for (let i = 0; i < MAX_CAUSES && Predicate.isObject(part); i++) {
     if (Predicate.hasProperty(part, "hostname") && typeof part.hostname === "string")
-      return part.hostname !== url.hostname.replace(/^\[|\]$/g, "")
-    if (Predicate.hasProperty(part, "port") && typeof part.port === "number") return String(part.port) !== portOf(url)
+      return judged(part.hostname === host)
+    if (Predicate.hasProperty(part, "port") && typeof part.port === "number") {
+      const address = Predicate.hasProperty(part, "address") ? part.address : undefined
+      // A name has an address that is not known here.
+      const isHost = isIP(host) === 0 || address === undefined || address === host
+      return judged(isHost && String(part.port) === portOf(url))
+    }
     // Of a host with several addresses.
     const [first]: ReadonlyArray<unknown> =
       Predicate.hasProperty(part, "errors") && Array.isArray(part.errors) ? part.errors : []
     part = first ?? (Predicate.hasProperty(part, "cause") ? part.cause : undefined)
   }
-  return false
+  return "unknown"
 }
 
 /** A path, with the query and the fragment, below the URL of an instance. */
@@ -158,8 +173,11 @@ const call = (
   )
   const send = (url: string) =>
     Effect.matchEffect(inner.execute(HttpClientRequest.setUrl(request, below(url, path))), {
-      onFailure: (error): Effect.Effect<never, HttpClientError.HttpClientError | Elsewhere> =>
-        Effect.fail(isElsewhere(error, url) ? new Elsewhere(error) : error),
+      onFailure: (error): Effect.Effect<never, HttpClientError.HttpClientError | Elsewhere | Unsure> => {
+        const peer = peerOf(error, url)
+        if (peer === "elsewhere") return Effect.fail(new Elsewhere(error))
+        return Effect.fail(peer === "target" || isIdempotent(request) ? error : new Unsure(error))
+      },
       onSuccess: (response): Effect.Effect<HttpClientResponse.HttpClientResponse, Refusal> => {
         if (!REFUSALS.has(response.status)) return Effect.succeed(response)
         refused = response
@@ -180,7 +198,7 @@ const call = (
   )
   return Effect.catchAll(answer, (error) => {
     if (error instanceof Refusal) return Effect.succeed(error.response)
-    if (error instanceof Elsewhere) return Effect.fail(error.original)
+    if (error instanceof Elsewhere || error instanceof Unsure) return Effect.fail(error.original)
     return Effect.fail(isAioError(error) ? ofDiscovery(request, error) : error)
   })
 }
@@ -214,9 +232,9 @@ const withRoute = (route: (request: HttpClientRequest.HttpClientRequest) => Answ
  * A client that calls the services that hosts name, and any other host as `client` does.
  *
  * Each request goes to an instance that speaks HTTP, by the layer's balancing. It is tried elsewhere under the retry budget of
- * the service: always where nothing was sent; where it failed otherwise, or was answered with 502, 503 or 504, if its method
- * is idempotent or it has an `Idempotency-Key`. A body that is a stream is sent once. These answers, and 500, count against
- * the instance, whether or not the caller makes them errors; the last one is given to the caller.
+ * the service: always where it is certain that nothing was sent; where it failed otherwise, or was answered with 502, 503 or
+ * 504, if its method is idempotent or it has an `Idempotency-Key`. A body that is a stream is sent once. These answers, and
+ * 500, count against the instance, whether or not the caller makes them errors; the last one is given to the caller.
  *
  * With `https:` only instances with an `https` URL are called. What fails before an instance was found is a `RequestError`
  * with the error of this package as `cause`: with the reason `InvalidUrl` for a host that names no known service, else

@@ -185,24 +185,28 @@ describe("other URLs", () => {
     })
   )
 
-  it.scopedLive("of a redirect to another host count nothing against the instance, and send nothing twice", () =>
-    Effect.gen(function* () {
-      const gone = yield* deadPort
-      const location = `http://127.0.0.1:${gone}/`
-      const servers = yield* Effect.all(
-        Array.from({ length: 2 }, () => httpServer(() => ({ status: 307, headers: { location } })))
-      )
-      const { discovery, http } = yield* world([payments(servers)])
-      const { tags } = yield* failureOf(http.post("http://payments.shop.aio/", { body: HttpBody.text("once") }))
-      assert.include(tags, "Transport")
-      assert.strictEqual(sum(countOf(servers)), 1)
-      const { instances } = yield* discovery.explain({ project: "shop", name: "payments" })
-      assert.deepStrictEqual(
-        instances.map(({ obstacle }) => obstacle),
-        [undefined, undefined]
-      )
-    })
-  )
+  for (const what of ["port", "address at the same port"] as const) {
+    it.scopedLive(`of a redirect to another ${what} count nothing against the instance, and send nothing twice`, () =>
+      Effect.gen(function* () {
+        const gone = yield* deadPort
+        const redirect = httpServer(({ headers }) => {
+          const [, port] = (headers.host ?? "").split(":")
+          const location = what === "port" ? `http://127.0.0.1:${gone}/` : `http://127.0.0.2:${port}/`
+          return { status: 307, headers: { location } }
+        })
+        const servers = yield* Effect.all([redirect, redirect])
+        const { discovery, http } = yield* world([payments(servers)])
+        const { tags } = yield* failureOf(http.post("http://payments.shop.aio/", { body: HttpBody.text("once") }))
+        assert.include(tags, "Transport")
+        assert.strictEqual(sum(countOf(servers)), 1)
+        const { instances } = yield* discovery.explain({ project: "shop", name: "payments" })
+        assert.deepStrictEqual(
+          instances.map(({ obstacle }) => obstacle),
+          [undefined, undefined]
+        )
+      })
+    )
+  }
 })
 
 describe("forService", () => {

@@ -94,26 +94,34 @@ describe("the calls of a plain client", () => {
     )
   }
 
-  it.scopedLive("reach an instance that joins, without a new connection to the others", () =>
-    Effect.gen(function* () {
-      const [a, b, c] = yield* Effect.all([server("a"), server("b"), server("c")])
-      const registry = listing(a.instance, b.instance)
-      const context = yield* Layer.build(resolving(registry))
-      const discovery = Context.get(context, Discovery)
-      const calling = yield* client(target)
-      yield* Effect.replicateEffect(call(calling), 10)
-      registry.answers(aService("orders", [a.instance, b.instance, c.instance]))
-      yield* Effect.sleep("1100 millis")
-      yield* discovery.refresh(orders)
-      const joined = Effect.repeat(call(calling), { until: (name) => name === "c" })
-      yield* Effect.timeout(joined, "10 seconds")
-      yield* Effect.replicateEffect(call(calling), 10)
-      assert.deepStrictEqual(
-        [a, b, c].map((one) => one.connections()),
-        [1, 1, 1]
-      )
-    })
-  )
+  for (const [what, others] of [
+    ["others of its kind", []],
+    [
+      "a service of which one has no gRPC address",
+      [anInstance("web", { host: "127.0.0.1", httpPort: 80, endpoint: "" })]
+    ]
+  ] as const) {
+    it.scopedLive(`reach an instance that joins ${what}, without a new connection to the others`, () =>
+      Effect.gen(function* () {
+        const [a, b, c] = yield* Effect.all([server("a"), server("b"), server("c")])
+        const registry = listing(...others, a.instance, b.instance)
+        const context = yield* Layer.build(resolving(registry))
+        const discovery = Context.get(context, Discovery)
+        const calling = yield* client(target)
+        yield* Effect.replicateEffect(call(calling), 10)
+        registry.answers(aService("orders", [...others, a.instance, b.instance, c.instance]))
+        yield* Effect.sleep("1100 millis")
+        yield* discovery.refresh(orders)
+        const joined = Effect.repeat(call(calling), { until: (name) => name === "c" })
+        yield* Effect.timeout(joined, "10 seconds")
+        yield* Effect.replicateEffect(call(calling), 10)
+        assert.deepStrictEqual(
+          [a, b, c].map((one) => one.connections()),
+          [1, 1, 1]
+        )
+      })
+    )
+  }
 
   it.scopedLive("count against their instance by their status: UNAVAILABLE ejects it, NOT_FOUND does not", () =>
     Effect.gen(function* () {

@@ -43,8 +43,6 @@ class PickedTarget extends Targets.Picked {
 class TargetInstances extends Targets.Instances {
   /** By instance key: of those that have a gRPC address. */
   addresses: ReadonlyMap<string, string> = new Map()
-  /** Has an instance of the service no gRPC address? */
-  isPartial = false
   private asked: ((address: string) => boolean) | undefined = undefined
   private ready: (instance: Instance) => boolean = () => false
 
@@ -56,11 +54,9 @@ class TargetInstances extends Targets.Instances {
     super()
   }
 
-  private readonly hasAddress = ({ instanceKey }: Instance): boolean => this.addresses.has(instanceKey)
-
   // The balancer keeps its answers with the function.
   private whereOf(isReady: ((address: string) => boolean) | undefined) {
-    if (isReady === undefined) return this.isPartial ? this.hasAddress : undefined
+    if (isReady === undefined) return undefined
     if (this.asked !== isReady) {
       this.asked = isReady
       this.ready = ({ instanceKey }) => {
@@ -79,7 +75,7 @@ class TargetInstances extends Targets.Instances {
       tried.length === 0
         ? undefined
         : tried.flatMap((one) => (one instanceof PickedTarget ? [one.picked.call.candidate] : []))
-    const picked = this.port.pickNow(this.ref, { where: this.whereOf(isReady), exclude })
+    const picked = this.port.pickNow(this.ref, { protocol: "grpc", where: this.whereOf(isReady), exclude })
     if (picked === undefined) return undefined
     return new PickedTarget(picked, this.addresses.get(picked.instance.instanceKey) ?? picked.grpcAddress ?? "")
   }
@@ -119,7 +115,6 @@ const take = (target: Followed, { balancer }: ServiceBalancer.ServiceBalancer): 
     if (address !== undefined) addresses.set(key, address)
   }
   target.instances.addresses = addresses
-  target.instances.isPartial = addresses.size < reachable.length
   if (addresses.size === 0) {
     const what = listed.length === 0 ? "no instances" : "no instance with a gRPC address"
     failed(target, `${nameOf(target)} has ${what}`)
