@@ -273,7 +273,7 @@ export const layer = (
     Effect.flatMap(HttpClient.HttpClient, (client) => wrap(client, options))
   )
 
-const SELF = "http://service.invalid/"
+const SELF = "http://service.invalid"
 
 /**
  * A client of one service, whatever its name: the URLs of its requests are paths. A URL with a host goes to the `HttpClient` of
@@ -292,7 +292,7 @@ export const forService = (
     const caller: Caller = { inner, discovery: yield* Discovery, options }
     return withRoute((request) => {
       const url = parsed(request.url) === undefined ? parsed(request.url, SELF) : undefined
-      const isPath = url !== undefined && url.origin === new URL(SELF).origin
+      const isPath = url !== undefined && url.origin === SELF
       return isPath ? call(caller, request, ref, url) : inner.execute(request)
     })
   })

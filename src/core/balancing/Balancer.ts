@@ -106,8 +106,8 @@ export const update = (balancer: Balancer, listing: Members.Listing, now: number
 }
 
 /**
- * Picks an instance; `undefined` where none is listed, none has an address, or `where`, `protocol` and `exclude` leave none. Instances that
- * are all ejected or unhealthy are picked all the same.
+ * Picks an instance; `undefined` where none is listed, none has an address, or `where`, `protocol` and `exclude` leave none.
+ * Instances that are all ejected or unhealthy are picked all the same.
  *
  * Costs the same for any number of instances (but for `consistentHash`, see there), except after a change. Then availability is
  * computed again, once: after a new list at once; after an ejection or a return at once with up to 64 instances, else after one

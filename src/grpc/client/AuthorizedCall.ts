@@ -1,5 +1,4 @@
 /** A plain grpc-js client's call: it gets the token, and is sent again when the token is refused. */
-import type { EventEmitter } from "node:events"
 import * as grpc from "@grpc/grpc-js"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -14,6 +13,7 @@ import * as Callbacks from "../Callbacks.js"
 import * as Methods from "../Methods.js"
 import * as Channel from "./Channel.js"
 import * as Deadline from "./Deadline.js"
+import * as ParentCall from "./ParentCall.js"
 import * as ServerStatus from "./ServerStatus.js"
 
 /**
@@ -76,10 +76,9 @@ class AuthorizedCall implements Intercepted {
   private isOver = false
   private cancelled: grpc.StatusObject | undefined
   private timer: NodeJS.Timeout | undefined
-  private readonly parent: EventEmitter | undefined
+  private readonly leaveParent: () => void
   /** Its parent's cancellation is heard here: each attempt would listen to that for as long as the parent lives. */
   private readonly inner: grpc.InterceptorOptions
-  private readonly parentCancelled: () => void
 
   constructor(
     private readonly options: grpc.InterceptorOptions,
@@ -90,15 +89,9 @@ class AuthorizedCall implements Intercepted {
   ) {
     this.threw = report
     const { parent, propagate_flags: flags } = options
-    this.parent = parent
     this.inner = { ...options, propagate_flags: (flags ?? grpc.propagate.DEFAULTS) & ~grpc.propagate.CANCELLATION }
-    const parentCancelled = Callbacks.of(
-      () => this.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
-      report
-    )
-    this.parentCancelled = parentCancelled
-    // An interceptor before this one may keep the call.
-    if (Deadline.inherits(flags, grpc.propagate.CANCELLATION)) this.parent?.once("cancelled", parentCancelled)
+    // From now on: an interceptor before this one may keep the call.
+    this.leaveParent = ParentCall.cancelWith(this, parent, flags, report)
   }
 
   start(metadata: grpc.Metadata, listener: Partial<grpc.InterceptingListener> = {}): void {
@@ -223,7 +216,7 @@ class AuthorizedCall implements Intercepted {
     if (this.isOver) return
     this.isOver = true
     clearTimeout(this.timer)
-    this.parent?.removeListener("cancelled", this.parentCancelled)
+    this.leaveParent()
     const { message, metadata } = this.held
     let ended = status
     Callbacks.run(

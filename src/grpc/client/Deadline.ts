@@ -7,7 +7,7 @@ import { StatusCode } from "../../schemas/StatusCode.js"
 /** An instant of the real clock, in milliseconds since the epoch, as grpc-js takes it. */
 export type Deadline = number
 
-type Parent = Exclude<Parameters<grpc.Channel["createCall"]>[3], null>
+export type Parent = Exclude<Parameters<grpc.Channel["createCall"]>[3], null>
 
 // @effect-diagnostics-next-line globalDate:off
 export const after = (millis: number): Deadline => Date.now() + millis

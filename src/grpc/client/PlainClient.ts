@@ -1,5 +1,4 @@
 /** What a plain grpc-js client takes to share this library's connection and token. */
-import type { EventEmitter } from "node:events"
 import * as grpc from "@grpc/grpc-js"
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -12,6 +11,7 @@ import * as Channel from "./Channel.js"
 import type { ChannelPool } from "./ChannelPool.js"
 import * as Deadline from "./Deadline.js"
 import type * as Managed from "./ManagedChannel.js"
+import * as ParentCall from "./ParentCall.js"
 import * as PlainCall from "./PlainCall.js"
 import * as ServerStatus from "./ServerStatus.js"
 
@@ -97,16 +97,7 @@ export const sharedChannel = (pool: ChannelPool): Effect.Effect<Channel.Channel>
           until,
           report
         )
-        // Not if it says that it is cancelled already: grpc-js says so of one that is answered, too.
-        if (parent && Deadline.inherits(flags, grpc.propagate.CANCELLATION)) {
-          const cancel = Callbacks.of(
-            () => call.cancelWithStatus(grpc.status.CANCELLED, ServerStatus.PARENT_CANCELLED),
-            report
-          )
-          const emitter: EventEmitter = parent
-          emitter.once("cancelled", cancel)
-          call.onEnd = () => emitter.removeListener("cancelled", cancel)
-        }
+        call.onEnd = ParentCall.cancelWith(call, parent, flags, report)
         return call
       }
     }

@@ -20,9 +20,6 @@ export interface Received {
 /** Said of a call that should have had one answer and had more. */
 export const TOO_MANY = "more than one message answers a call that has one answer"
 
-/** Said of a call whose parent, a call that a server is answering, was cancelled. */
-export const PARENT_CANCELLED = "its parent was cancelled"
-
 const UNREADABLE = "the answer is flagged compressed, in an encoding that is not known or was not named"
 
 const NOT_GRPC = "the answer is not gRPC"

@@ -58,7 +58,7 @@ export const make = (
       )
     })
 
-  // Waits a moment for a registration in flight, and if its outcome is unknown, deregisters once more after its deadline.
+  // If the outcome of a registration is unknown, once more after its deadline.
   const deregisterOwn = (entry: LeaseEntry.LeaseEntry): Effect.Effect<void> =>
     Effect.gen(function* () {
       const key = LeaseEntry.keyOf(entry)

@@ -15,14 +15,14 @@ const AT_ONCE = 4
 /** So long what was seen there stands. A thousand leases must not ask for the same long list each. */
 const SEEN_MILLIS = 10_000
 
-const isSameKey = (a: LeaseKey, b: LeaseKey): boolean => a.instanceKey === b.instanceKey && a.serviceId === b.serviceId
-
-const isAt = ({ instanceKey, serviceId }: LeaseEntry.LeaseEntry, key: LeaseKey): boolean =>
-  instanceKey === key.instanceKey && serviceId === key.serviceId
+const isAt = (
+  { instanceKey, serviceId }: Pick<LeaseEntry.LeaseEntry, "instanceKey" | "serviceId">,
+  key: LeaseKey
+): boolean => instanceKey === key.instanceKey && serviceId === key.serviceId
 
 /** It is listed there, or may be. A key that is noted twice is noted as it was last. */
 export const unsafeAdd = (entry: LeaseEntry.LeaseEntry, stray: LeaseEntry.Stray): void => {
-  entry.strays = [...entry.strays.filter(({ key }) => !isSameKey(key, stray.key)), stray]
+  entry.strays = [...entry.strays.filter(({ key }) => !isAt(key, stray.key)), stray]
 }
 
 /** Where the lease is registered now, it is at home. */
