@@ -150,29 +150,23 @@ describe("A registration", () => {
     [{ name: "orders" }],
     (world) =>
       Effect.gen(function* () {
-        world.setLag("2 seconds")
-        const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
-        yield* TestClock.adjust("1 second")
-        yield* world.comesBackWith([{ name: "payments" }])
+        const orders = yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
         yield* TestClock.adjust("4 seconds")
         assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1", "payments: "])
-        assert.strictEqual(yield* orders?.state ?? Effect.die("no lease"), "Live")
+        assert.strictEqual(yield* orders.state, "Live")
       })
   )
 
   World.test("that is stopped while it is taken off there is listed nowhere", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      world.setLag("2 seconds")
-      const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
-      yield* TestClock.adjust("1 second")
-      yield* world.comesBackWith([{ name: "payments" }])
+      const orders = yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
       yield* (yield* world.control).setLatency("5 seconds", "deregisterInstance")
       const untilTakenOff: Effect.Effect<void> = Effect.flatMap(
         World.callsTo(world, "deregisterInstance"),
         ({ length }) => (length > 0 ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilTakenOff))
       )
       yield* untilTakenOff
-      const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
+      const stopping = yield* Effect.fork(orders.stop)
       yield* TestClock.adjust("10 seconds")
       yield* stopping
       assert.deepStrictEqual(yield* World.lists(world), ["orders: ", "payments: "])
@@ -185,10 +179,7 @@ describe("A registration", () => {
       [{ name: "orders" }],
       (world) =>
         Effect.gen(function* () {
-          world.setLag("2 seconds")
-          const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
-          yield* TestClock.adjust("1 second")
-          yield* world.comesBackWith([{ name: "payments" }])
+          const orders = yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
           yield* (yield* world.control).setLatency(latency, "deregisterInstance")
           const untilRegistered: Effect.Effect<void> = Effect.flatMap(World.lists(world), ([line]) =>
             line === "orders: orders-1" ? Effect.void : Effect.zipRight(TestClock.adjust("100 millis"), untilRegistered)
@@ -196,7 +187,7 @@ describe("A registration", () => {
           yield* untilRegistered
           yield* TestClock.adjust("1 second")
           assert.include(yield* World.lists(world), "payments: orders-1")
-          const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
+          const stopping = yield* Effect.fork(orders.stop)
           // The default of `stopTimeout`.
           yield* TestClock.adjust("15 seconds")
           assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
@@ -207,10 +198,7 @@ describe("A registration", () => {
 
   World.test("whose service is gone by the time it is sent ensures it again", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      world.setLag("2 seconds")
-      yield* World.registerAll([World.of("orders", "orders-1")])
-      yield* TestClock.adjust("1 second")
-      yield* world.comesBackWith([], { isSilent: true })
+      yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"), [], { isSilent: true })
       yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(yield* World.lists(world), ["orders: orders-1"])
     })

@@ -1,41 +1,16 @@
 import * as Net from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import * as Grpc from "@grpc/grpc-js"
 import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
 import { Discovery } from "../../src/services/Discovery.js"
-import { call, client, on, resolving } from "../platform/resolverWorld.js"
+import { call, client, on, resolving, server } from "../platform/resolverWorld.js"
 import { orders } from "../support/discoveryWorld.js"
 import { aService, scriptedRegistry } from "../support/scriptedRegistry.js"
 import { deadPort, tcpServer } from "../support/wireServers.js"
 
-/** A server that counts its connections. */
+/** A server that counts its connections that are open. */
 const counting = Effect.gen(function* () {
-  const server = new Grpc.Server()
+  const { port } = yield* server("a")
   let open = 0
-  const identity = (bytes: Buffer) => bytes
-  server.addService(
-    {
-      Say: {
-        path: "/test.Echo/Say",
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: identity,
-        requestDeserialize: identity,
-        responseSerialize: identity,
-        responseDeserialize: identity
-      }
-    },
-    { Say: (_: unknown, callback: Grpc.sendUnaryData<Buffer>) => callback(null, Buffer.from("a")) }
-  )
-  const port = yield* Effect.promise(
-    () =>
-      new Promise<number>((resolve, reject) =>
-        server.bindAsync("127.0.0.1:0", Grpc.ServerCredentials.createInsecure(), (error, bound) =>
-          error === null ? resolve(bound) : reject(error)
-        )
-      )
-  )
-  yield* Effect.addFinalizer(() => Effect.sync(() => server.forceShutdown()))
   // A door in front of it, since a gRPC server does not tell of its connections.
   const door = yield* tcpServer((socket) => {
     open++

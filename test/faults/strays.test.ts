@@ -73,10 +73,7 @@ describe("A key of ours under another service", () => {
     [{ name: "orders" }],
     (world) =>
       Effect.gen(function* () {
-        world.setLag("2 seconds")
-        yield* World.registerAll([World.of("orders", "orders-1")])
-        yield* TestClock.adjust("1 second")
-        yield* world.comesBackWith([{ name: "payments" }])
+        yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
         yield* fails(world, true)
         yield* TestClock.adjust("2 seconds")
         assert.deepStrictEqual(yield* World.lists(world), ["payments: orders-1"])
@@ -143,13 +140,10 @@ describe("A key of ours under another service", () => {
     [{ name: "orders" }],
     (world) =>
       Effect.gen(function* () {
-        world.setLag("2 seconds")
-        const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
-        yield* TestClock.adjust("1 second")
-        yield* world.comesBackWith([{ name: "payments" }])
+        const orders = yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
         yield* TestClock.adjust("2700 millis")
         yield* (yield* world.control).setLatency("1500 millis", "deregisterInstance")
-        const stopping = yield* Effect.fork(orders?.stop ?? Effect.die("no lease"))
+        const stopping = yield* Effect.fork(orders.stop)
         yield* TestClock.adjust("3 seconds")
         assert.isTrue(Option.isSome(yield* Fiber.poll(stopping)))
         assert.deepStrictEqual(yield* World.lists(world), ["orders: ", "payments: "])
@@ -164,13 +158,10 @@ describe("A key of ours under another service", () => {
     ] as const) {
       World.test(`is taken off by a ${step} that comes while ${what}`, [{ name: "orders" }], (world) =>
         Effect.gen(function* () {
-          world.setLag("2 seconds")
-          const [orders] = yield* World.registerAll([World.of("orders", "orders-1")])
-          yield* TestClock.adjust("1 second")
-          yield* world.comesBackWith([{ name: "payments" }])
+          const orders = yield* World.replacedMeanwhile(world, World.of("orders", "orders-1"))
           yield* (yield* world.control).setLatency(latency, "ensureService")
           yield* TestClock.adjust(millis)
-          const stopping = yield* Effect.fork(orders?.[step] ?? Effect.die("no lease"))
+          const stopping = yield* Effect.fork(orders[step])
           yield* TestClock.adjust("16 seconds")
           yield* stopping
           assert.notInclude(yield* World.lists(world), "payments: orders-1")
@@ -186,12 +177,12 @@ describe("A key of ours under another service", () => {
       Effect.gen(function* () {
         const payments = yield* World.registerAll([World.of("payments", "pod-1")])
         yield* TestClock.adjust("30 seconds")
-        world.setLag("2 seconds")
-        const orders = yield* World.registerAll([World.of("orders", "pod-1")])
-        yield* TestClock.adjust("1 second")
-        yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+        const orders = yield* World.replacedMeanwhile(world, World.of("orders", "pod-1"), [
+          { name: "payments" },
+          { name: "orders" }
+        ])
         yield* TestClock.adjust("2 minutes")
-        const keys = yield* Effect.forEach([...orders, ...payments], ({ instanceKey }) => instanceKey)
+        const keys = yield* Effect.forEach([orders, ...payments], ({ instanceKey }) => instanceKey)
         assert.deepStrictEqual(keys, ["pod-1", "pod-1"])
         assert.deepStrictEqual(yield* World.lists(world), ["orders: pod-1", "payments: pod-1"])
       })
@@ -199,10 +190,10 @@ describe("A key of ours under another service", () => {
 
   World.test("is left to another lease of ours that begins while it is looked at", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      world.setLag("2 seconds")
-      const orders = yield* World.registerAll([World.of("orders", "pod-1")])
-      yield* TestClock.adjust("1 second")
-      yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+      const orders = yield* World.replacedMeanwhile(world, World.of("orders", "pod-1"), [
+        { name: "payments" },
+        { name: "orders" }
+      ])
       yield* TestClock.adjust("1100 millis")
       world.setLag(0)
       yield* (yield* world.control).setLatency("900 millis", "getService")
@@ -210,7 +201,7 @@ describe("A key of ours under another service", () => {
       const payments = yield* World.registerAll([World.of("payments", "pod-1")])
       yield* TestClock.adjust("1 minute")
       yield* (yield* world.control).setLatency(0)
-      const keys = yield* Effect.forEach([...orders, ...payments], ({ instanceKey }) => instanceKey)
+      const keys = yield* Effect.forEach([orders, ...payments], ({ instanceKey }) => instanceKey)
       assert.deepStrictEqual(keys, ["pod-1", "pod-1"])
     })
   )
@@ -244,10 +235,7 @@ describe("A key of ours under another service", () => {
 
   World.test("is not taken off while the registry does not say whose it is", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      world.setLag("2 seconds")
-      yield* World.registerAll([World.of("orders", "main")])
-      yield* TestClock.adjust("1 second")
-      yield* world.comesBackWith([{ name: "payments" }, { name: "orders" }])
+      yield* World.replacedMeanwhile(world, World.of("orders", "main"), [{ name: "payments" }, { name: "orders" }])
       yield* (yield* world.control).setLatency("1500 millis", "getService")
       yield* TestClock.adjust("10 seconds")
       assert.lengthOf(yield* World.callsTo(world, "deregisterInstance"), 0)
@@ -274,10 +262,7 @@ describe("A key of ours under another service", () => {
 
   World.test("is tried again where the registry was away for a while", [{ name: "orders" }], (world) =>
     Effect.gen(function* () {
-      world.setLag("2 seconds")
-      yield* World.registerAll([World.of("orders", "orders-1", { ttl: "10 minutes" })])
-      yield* TestClock.adjust("1 second")
-      yield* world.comesBackWith([{ name: "payments" }])
+      yield* World.replacedMeanwhile(world, World.of("orders", "orders-1", { ttl: "10 minutes" }))
       yield* TestClock.adjust("1500 millis")
       const { setFailure } = yield* world.control
       yield* setFailure(Option.some(LeaseWorld.unavailable))

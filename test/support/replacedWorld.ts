@@ -1,5 +1,5 @@
 import { it } from "@effect/vitest"
-import { Effect, Layer, Logger, Random, type Scope } from "effect"
+import { Effect, Layer, Logger, Random, type Scope, TestClock } from "effect"
 import { AuthMemory, Heartbeat, HeartbeatStream, type NewRegistration, type Registration } from "effect-aio"
 import type * as HeartbeatTuning from "../../src/schemas/HeartbeatTuning.js"
 import * as ManualClock from "./manualClock.js"
@@ -40,6 +40,24 @@ export const of = (name: string, instanceKey?: string, overrides: Partial<NewReg
 
 export const registerAll = (registrations: ReadonlyArray<NewRegistration>) =>
   Effect.flatMap(Heartbeat, (heartbeat) => heartbeat.registerAll(registrations))
+
+/**
+ * Registers an instance; while that is on its way, which takes 2 seconds, the registry comes back with another database. Gives
+ * the lease, a second after it began.
+ */
+export const replacedMeanwhile = (
+  world: ReplacedRegistry.ReplacedRegistry,
+  registration: NewRegistration,
+  database: ReplacedRegistry.Database = [{ name: "payments" }],
+  options?: { readonly isSilent: boolean }
+) =>
+  Effect.gen(function* () {
+    world.setLag("2 seconds")
+    const leases = yield* registerAll([registration])
+    yield* TestClock.adjust("1 second")
+    yield* world.comesBackWith(database, options)
+    return leases[0] ?? (yield* Effect.die("no lease"))
+  })
 
 /** What the registry lists, as `name: key key`. */
 export const lists = (world: ReplacedRegistry.ReplacedRegistry) =>
